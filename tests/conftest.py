@@ -1,0 +1,70 @@
+"""What the tests share: where real speech lies, seeded randomness, short recordings, few threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FORMATS = {".opus": ("OGG", "OPUS"), ".sph": ("NIST", "PCM_16")}
+"""Suffix -> libsndfile's format and subtype, where it does not guess them from the suffix."""
+
+# The same examples on every machine, however slow: a failure is never a matter of luck.
+settings.register_profile("affetto", deadline=None, derandomize=True)
+settings.load_profile("affetto")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads() -> Iterator[None]:
+    """Tests are small: more threads cost more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real speech: AFFETTO_DATA, or ../shared/data beside the repository."""
+    root = Path(os.environ.get("AFFETTO_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"no real speech at {root}; name its folder in AFFETTO_DATA")
+    return root
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20170912)
+
+
+@pytest.fixture
+def make_sound(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
+    """Writes a short recording: a gliding voiced tone in faint noise, not quite the same in each channel."""
+
+    def make(
+        name: str = "sound.wav",
+        *,
+        duration_s: float = 0.5,
+        sample_rate: int = 16_000,
+        channels: int = 1,
+        subtype: str | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        container, default_subtype = FORMATS.get(path.suffix, (None, None))
+        time_s = np.arange(round(duration_s * sample_rate)) / sample_rate
+        phase = 2 * np.pi * (140 * time_s + 20 * time_s**2)
+        harmonics = np.arange(1, 6)[:, None]
+        voice = (0.3 / harmonics * np.sin(harmonics * phase)).sum(axis=0)
+        values = voice[:, None] * np.linspace(1, 0.8, channels) + 0.003 * rng.standard_normal((len(time_s), channels))
+        soundfile.write(path, values, sample_rate, subtype=subtype or default_subtype, format=container)
+        return path
+
+    return make

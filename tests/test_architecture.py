@@ -1,0 +1,85 @@
+"""The house stays as docs/architecture.md draws it: layers, light imports, small files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "src" / "affetto"
+FILES = sorted(PACKAGE.rglob("*.py"))
+PARTS = sorted(
+    path.stem if path.is_file() else f"{path.name}/"
+    for path in PACKAGE.iterdir()
+    if (path.suffix == ".py" or (path / "__init__.py").exists()) and path.stem not in {"__init__", "__main__"}
+)
+HEAVY = ("torch", "lightning", "sklearn", "scipy", "matplotlib", "jiwer", "inflect", "soundfile")
+EXTRAS = ("lightning", "pytorch_lightning", "tensorboard", "librosa", "opensmile", "psutil", "pytest", "hypothesis")
+
+
+def _python(program: str) -> str:
+    """Runs a program in an interpreter of its own, and gives what it printed."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def _needs(module: str) -> None:
+    if find_spec(module) is None:
+        pytest.skip(f"there is no {module}")
+
+
+def test_imports_go_down_only() -> None:
+    assert lint_imports(config_filename=str(REPOSITORY / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+def test_the_shell_starts_light(heavy: str) -> None:
+    _needs("affetto.cli")
+    assert _python(f"import sys, affetto.cli; print({heavy!r} in sys.modules)") == "False"
+
+
+def test_help_needs_no_torch() -> None:
+    _needs("affetto.cli")
+    program = """
+import sys
+import affetto.cli
+sys.modules["torch"] = None  # importing it is now an error
+sys.argv = ["affetto", "--help"]
+affetto.cli.main()
+"""
+    assert "Usage" in _python(program)
+
+
+@pytest.mark.parametrize("module", ["affetto.cli", "affetto.recognise"])
+def test_hearing_needs_no_extras(module: str) -> None:
+    _needs(module)
+    _python(f"import sys; sys.modules.update(dict.fromkeys({EXTRAS})); import {module}")
+
+
+def test_importing_changes_nothing() -> None:
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in FILES]
+    program = f"""
+import importlib, logging, random, torch
+before = torch.get_num_threads(), torch.random.get_rng_state().sum(), random.getstate(), logging.root.handlers[:]
+for name in {[name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]}:
+    importlib.import_module(name)
+after = torch.get_num_threads(), torch.random.get_rng_state().sum(), random.getstate(), logging.root.handlers[:]
+print(before == after)
+"""
+    assert _python(program) == "True"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_in_the_picture(part: str) -> None:
+    assert f"\n  {part}" in (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
