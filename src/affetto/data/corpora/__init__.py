@@ -1,0 +1,84 @@
+"""Corpora as they lie on disk: one file a layout, one contract, found by looking at the folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from affetto.data.corpora.corpus import Corpus, Parsed, Skipped
+from affetto.data.corpora.files import folders
+from affetto.errors import CorpusError
+from affetto.registry import Registry
+
+__all__ = ["CORPORA", "Corpus", "Parsed", "Skipped", "nothing_usable", "open_corpus"]
+
+CORPORA = Registry(
+    "corpora",
+    {
+        "common_voice": "affetto.data.corpora.common_voice:CORPUS",
+        "crema_d": "affetto.data.corpora.crema_d:CORPUS",
+        "jsonl": "affetto.data.corpora.jsonl:CORPUS",
+        "kaldi": "affetto.data.corpora.kaldi:CORPUS",
+        "librispeech": "affetto.data.corpora.librispeech:CORPUS",
+        "lj_speech": "affetto.data.corpora.lj_speech:CORPUS",
+    },
+)
+
+
+def open_corpus(path: Path, name: str | None = None) -> Parsed:
+    """Reads the corpus at a path, in whichever known layout it lies there.
+
+    Args:
+        path: the corpus's folder, the folder around it, or a ``.jsonl`` manifest.
+        name: the layout's registered name; None looks at the folder.
+
+    Raises:
+        CorpusError: the path is missing or empty, no layout fits or several do, or nothing usable is in it.
+        ManifestError: a line of a manifest is faulty.
+        RegistryError: no layout has that name.
+    """
+    layouts = [CORPORA.load(each) for each in ([name] if name is not None else CORPORA.names())]
+    _check_not_empty(path)
+    fits = _fitting(path, layouts) or [fit for child in folders(path) for fit in _fitting(child, layouts)]
+    if not fits:
+        wanted = name if name is not None else "any known corpus"
+        raise CorpusError(f"not in the layout of {wanted}", _known_layouts(), path)
+    if len(fits) > 1:
+        found = ", ".join(f"{root.name} ({corpus.name})" for root, corpus in fits)
+        raise CorpusError(f"several corpora fit: {found}", "give one of the folders, or name the layout", path)
+    root, corpus = fits[0]
+    parsed = corpus.parse(root)
+    if not parsed.utterances:
+        raise nothing_usable(root, parsed.skipped)
+    return parsed
+
+
+def nothing_usable(root: Path, skipped: Iterable[Skipped]) -> CorpusError:
+    """The error for a corpus without one usable utterance; it counts why.
+
+    >>> print(nothing_usable(Path("mine"), [Skipped("a", "audio missing")]))
+    mine: nothing usable in it (audio missing: 1); check that the download is whole
+    """
+    reasons = Counter(item.reason for item in skipped)
+    counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common()) or "no utterances listed"
+    return CorpusError(f"nothing usable in it ({counts})", "check that the download is whole", root)
+
+
+def _fitting(path: Path, layouts: list[Corpus]) -> list[tuple[Path, Corpus]]:
+    return [(path, corpus) for corpus in layouts if corpus.detect(path)]
+
+
+def _check_not_empty(path: Path) -> None:
+    try:
+        if not path.exists():
+            raise CorpusError("no such file or folder", "check the path", path)
+        if path.is_dir() and next(path.iterdir(), None) is None:
+            raise CorpusError("the folder is empty", "unpack the corpus into it, or give another folder", path)
+    except OSError as error:
+        raise CorpusError(error.strerror or str(error), "check the path and its permissions", path) from error
+
+
+def _known_layouts() -> str:
+    titles = ", ".join(f"{name} ({CORPORA.load(name).title})" for name in CORPORA.names())
+    return f"known layouts are {titles}; a manifest.jsonl with audio and speaker describes any other"

@@ -1,0 +1,79 @@
+"""What a corpus reader declares and what it gives back; the same for every corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from affetto.data.utterance import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something a reader passed over.
+
+    Attributes:
+        what: the file, utterance or line.
+        reason: a short class of fault that can be counted ("audio missing").
+    """
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A corpus as read.
+
+    Attributes:
+        corpus: the reader's registered name.
+        root: the folder (or manifest) that was read.
+        utterances: sorted by corpus and id, which together are unique.
+        skipped: what could not be used; never silent.
+    """
+
+    corpus: str
+    root: Path
+    utterances: tuple[Utterance, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A layout on disk and how to read it.
+
+    Attributes:
+        name: the registered name.
+        title: the name people know it by.
+        licence: the licence of the data.
+        citation: what to cite.
+        detect: whether a path holds this layout; looks at names only and never raises.
+        parse: reads the layout; raises AffettoError where nothing can be read.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    detect: Callable[[Path], bool]
+    parse: Callable[[Path], Parsed]
+
+
+def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: Iterable[Skipped] = ()) -> Parsed:
+    """Sorts what a reader found and sets aside every id that is used a second time.
+
+    >>> twice = [Utterance(id="a", audio=Path("a.wav"), speaker="anna", corpus="mine")] * 2
+    >>> parsed = collect("jsonl", Path("mine"), twice)
+    >>> len(parsed.utterances), parsed.skipped
+    (1, (Skipped(what='a', reason='id used twice'),))
+    """
+    unique: dict[tuple[str, str], Utterance] = {}
+    left_out = list(skipped)
+    for utterance in utterances:
+        if (utterance.corpus, utterance.id) in unique:
+            left_out.append(Skipped(utterance.id, "id used twice"))
+        else:
+            unique[utterance.corpus, utterance.id] = utterance
+    ordered = sorted(left_out, key=lambda item: (item.reason, item.what))
+    return Parsed(corpus, root, tuple(unique[key] for key in sorted(unique)), tuple(ordered))

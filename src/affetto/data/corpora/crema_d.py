@@ -1,0 +1,111 @@
+"""CREMA-D: acted emotions with the crowd's votes; ``AudioWAV/1001_DFA_ANG_XX.wav``.
+
+https://github.com/CheyneyComputerScience/CREMA-D
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.files import AudioFolders, read_lines
+from affetto.data.utterance import Utterance
+
+EMOTIONS = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+SENTENCES = {
+    "IEO": "It's eleven o'clock.",
+    "TIE": "That is exactly what happened.",
+    "IOM": "I'm on my way to the meeting.",
+    "IWW": "I wonder what this is about.",
+    "TAI": "The airplane is almost full.",
+    "MTI": "Maybe tomorrow it will be cold.",
+    "IWL": "I would like a new alarm clock.",
+    "ITH": "I think I have a doctor's appointment.",
+    "DFA": "Don't forget a jacket.",
+    "ITS": "I think I've seen this before.",
+    "TSI": "The surface is slick.",
+    "WSI": "We'll stop in a couple of minutes.",
+}
+INTENSITIES = frozenset({"LO", "MD", "HI", "XX", "X"})
+"""Low, medium, high, unspecified; one clip of the release ends in _X, and its votes in _XX."""
+VOTES = Path("processedResults", "tabulatedVotes.csv")
+_VOICE_ONLY = "1"  # the first digit of a row's number: 1 the voice alone, 2 the face alone, 3 both
+
+
+def detect(path: Path) -> bool:
+    """Whether a path is a CREMA-D folder."""
+    return (path / "AudioWAV").is_dir()
+
+
+def parse(path: Path) -> Parsed:
+    """Reads every clip; the emotion is the one the actor intended, the votes are those on the voice alone.
+
+    Raises:
+        CorpusError: the votes are not UTF-8.
+    """
+    skipped: list[Skipped] = []
+    votes = read_votes(path / VOTES, skipped) if (path / VOTES).is_file() else {}
+    if not votes:
+        skipped.append(Skipped(str(VOTES), "crowd's votes missing"))
+    audio, utterances = AudioFolders(), []
+    for stem in audio.stems(path / "AudioWAV"):
+        found = audio.find(path / "AudioWAV" / f"{stem}.wav")
+        actor, sentence, emotion, intensity = (stem.split("_") + [""] * 4)[:4]
+        known = sentence in SENTENCES and emotion in EMOTIONS and intensity in INTENSITIES
+        if found is None or not known or not actor.isdigit() or stem.count("_") != 3:
+            skipped.append(Skipped(stem, "name is not actor_sentence_emotion_intensity"))
+            continue
+        utterances.append(
+            Utterance(
+                id=stem,
+                audio=found,
+                speaker=actor,
+                corpus=CORPUS.name,
+                text=SENTENCES[sentence],
+                emotion=EMOTIONS[emotion],
+                votes=votes.get(f"{stem}X" if intensity == "X" else stem),
+            )
+        )
+    return collect(CORPUS.name, path, utterances, skipped)
+
+
+def read_votes(path: Path, skipped: list[Skipped]) -> dict[str, Mapping[str, int]]:
+    """How many raters who heard the voice alone chose each emotion: clip -> emotion -> votes.
+
+    Args:
+        path: ``tabulatedVotes.csv``.
+        skipped: where faulty rows are added.
+    """
+    rows = ((number, next(csv.reader([line]), [])) for number, line in read_lines(path))
+    _, header = next(rows, (0, []))
+    letters = {emotion[0].upper(): emotion for emotion in EMOTIONS.values()}
+    votes: dict[str, Mapping[str, int]] = {}
+    for number, cells in rows:
+        row = dict(zip(header, cells, strict=False))  # a row cut short lacks keys, which is found out below
+        if not row.get("", _VOICE_ONLY).startswith(_VOICE_ONLY):
+            continue
+        try:
+            votes[row["fileName"]] = {emotion: int(row[letter]) for letter, emotion in letters.items()}
+        except (KeyError, ValueError):
+            skipped.append(Skipped(f"{path.name}:{number}", "malformed votes"))
+    return votes
+
+
+CORPUS = Corpus(
+    name="crema_d",
+    title="CREMA-D",
+    licence="ODbL-1.0 (database), DbCL-1.0 (contents)",
+    citation="Cao et al. (2014), CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset, "
+    "IEEE Transactions on Affective Computing 5(4)",
+    detect=detect,
+    parse=parse,
+)

@@ -1,0 +1,163 @@
+"""Manifests: a JSON object a line, each an `Utterance`; the format that every corpus can be written in.
+
+``audio`` (relative to the manifest, or absolute) and ``speaker`` are required; the other keys are those of Utterance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from affetto.data.utterance import Utterance
+from affetto.errors import ManifestError
+
+_Name = Annotated[str, StringConstraints(pattern=r"\S")]
+_Start = Annotated[float, Field(ge=0)]
+_Votes = Annotated[int, Field(ge=0)]
+
+_REMEDY = "write a JSON object with audio and speaker, and of the other keys only those of an utterance"
+
+
+class _Line(BaseModel):
+    """A line of a manifest, as checked."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    audio: _Name
+    speaker: _Name
+    id: _Name | None = None
+    corpus: _Name | None = None
+    start_s: _Start | None = None
+    end_s: _Start | None = None
+    text: str | None = None
+    emotion: _Name | None = None
+    votes: dict[_Name, _Votes] | None = None
+    group: _Name | None = None
+    partition: _Name | None = None
+
+
+def read_manifest(path: Path) -> list[Utterance]:
+    """Reads a manifest, in its own order.
+
+    An ``id`` left out is the stem of the audio, followed by the start in milliseconds where times are given; a
+    ``corpus`` left out is the name of the manifest's folder. Whether the sound files exist is not looked at.
+
+    Raises:
+        ManifestError: the file cannot be read, or a line is not JSON, lacks a key, has one that is unknown or of the
+            wrong kind, or repeats an id.
+    """
+    utterances: list[Utterance] = []
+    seen: dict[tuple[str, str], int] = {}
+    try:
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise ManifestError(error.strerror or str(error), "check the manifest's path", path) from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        utterance = _read_line(line, path, f"{path}:{number}")
+        first = seen.setdefault((utterance.corpus, utterance.id), number)
+        if first != number:
+            raise ManifestError(
+                f"the id {utterance.id!r} is that of line {first}",
+                "give every line an id of its own",
+                f"{path}:{number}",
+            )
+        utterances.append(utterance)
+    return utterances
+
+
+def _read_line(line: bytes, path: Path, where: str) -> Utterance:
+    try:
+        values = _Line.model_validate_json(line)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the line'}: {fault['msg']}" for fault in error.errors()]
+        raise ManifestError("; ".join(faults), _REMEDY, where) from error
+    start_s = values.start_s or 0.0
+    if values.end_s is not None and values.end_s <= start_s:
+        raise ManifestError(f"end_s {values.end_s} is not after start_s {start_s}", "mend the times (seconds)", where)
+    audio = path.parent / values.audio
+    cut = values.start_s is not None or values.end_s is not None
+    return Utterance(
+        id=values.id or (f"{audio.stem}-{round(start_s * 1000):08d}" if cut else audio.stem),
+        audio=audio,
+        speaker=values.speaker,
+        corpus=values.corpus or path.absolute().parent.name or path.stem,
+        start_s=start_s,
+        end_s=values.end_s,
+        text=values.text,
+        emotion=values.emotion,
+        votes=values.votes,
+        group=values.group,
+        partition=values.partition,
+    )
+
+
+def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Writes a manifest, whole or not at all; audio below the manifest's folder is written relative to it.
+
+    Raises:
+        ManifestError: an id is used twice, or the file cannot be written.
+    """
+    folder = path.absolute().parent
+    seen: set[tuple[str, str]] = set()
+    lines: list[str] = []
+    for utterance in utterances:
+        if (utterance.corpus, utterance.id) in seen:
+            raise ManifestError(f"the id {utterance.id!r} is used twice", "give every utterance its own", path)
+        seen.add((utterance.corpus, utterance.id))
+        audio = utterance.audio.absolute()
+        shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+        lines.append(json.dumps(_record(utterance, shown.as_posix()), ensure_ascii=False) + "\n")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text("".join(lines), encoding="utf-8", newline="\n")
+        draft.replace(path)
+    except (OSError, UnicodeEncodeError) as error:
+        draft.unlink(missing_ok=True)
+        raise ManifestError(f"cannot be written ({error})", "give a place that can be written to", path) from error
+
+
+def manifest_digest(utterances: Sequence[Utterance]) -> str:
+    """A SHA-256 (hex) of what a manifest says, whatever its order and wherever the corpora lie.
+
+    Sound files count by their path below the folder that all those of their corpus share.
+
+    >>> here = Utterance(id="a", audio=Path("/here/a.wav"), speaker="anna", corpus="mine")
+    >>> there = Utterance(id="a", audio=Path("/there/a.wav"), speaker="anna", corpus="mine")
+    >>> manifest_digest([here]) == manifest_digest([there])
+    True
+    """
+    folders: dict[str, list[str]] = {}
+    for utterance in utterances:
+        folders.setdefault(utterance.corpus, []).append(str(utterance.audio.absolute().parent))
+    roots = {corpus: os.path.commonpath(paths) for corpus, paths in folders.items()}
+    records = [
+        _record(utterance, utterance.audio.absolute().relative_to(roots[utterance.corpus]).as_posix())
+        for utterance in sorted(utterances, key=lambda each: (each.corpus, each.id))
+    ]
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def _record(utterance: Utterance, audio: str) -> dict[str, Any]:
+    """An utterance as JSON values, without what is not known."""
+    values = {
+        "id": utterance.id,
+        "audio": audio,
+        "speaker": utterance.speaker,
+        "corpus": utterance.corpus,
+        "start_s": utterance.start_s or None,
+        "end_s": utterance.end_s,
+        "text": utterance.text,
+        "emotion": utterance.emotion,
+        "votes": None if utterance.votes is None else dict(utterance.votes),
+        "group": utterance.group,
+        "partition": utterance.partition,
+    }
+    return {key: value for key, value in values.items() if value is not None}
