@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Makes the four recordings of src/affetto/demo anew. Needs espeak-ng (1.51 made those in the repository) and affetto's
+# own environment (make venv), whose soundfile and soxr turn its output into 16 kHz mono flac.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+demo=src/affetto/demo
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# speak NAME VOICE WORDS_PER_MINUTE PITCH_0_TO_99 LOUDNESS_0_TO_200 SSML
+speak() {
+    local name=$1 voice=$2 speed=$3 pitch=$4 loudness=$5 ssml=$6
+    espeak-ng -m -v "$voice" -s "$speed" -p "$pitch" -a "$loudness" -w "$work/$name.wav" "<speak>$ssml</speak>"
+    .venv/bin/python - "$work/$name.wav" "$demo/$name.flac" <<'PYTHON'
+import sys
+
+import soundfile
+import soxr
+
+values, rate = soundfile.read(sys.argv[1], dtype="float32")
+soundfile.write(sys.argv[2], soxr.resample(values, rate, 16_000).clip(-1, 1), 16_000, subtype="PCM_16")
+PYTHON
+}
+
+# Loud and fast, the second sentence an outburst.
+speak angry en-us 190 60 80 '
+    <prosody range="x-high" pitch="+20%">How could you do this to me?</prosody>
+    <prosody range="x-high" pitch="+90%" volume="x-loud">I told you
+        <prosody pitch="+150%">never</prosody> to touch it!</prosody>'
+# High and lively.
+speak happy en-us+f2 190 85 120 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
+speak neutral en-us+m7 155 45 80 'The train to the city leaves at ten past eight.'
+# Slow, low for the voice, flat and quiet.
+speak sad en-us+f4 125 25 30 '<prosody range="x-low">I miss her. Nothing is the same any more.</prosody>'
