@@ -65,12 +65,14 @@ def test_hearing_needs_no_extras(module: str) -> None:
 def test_importing_changes_nothing() -> None:
     names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in FILES]
     program = f"""
-import importlib, logging, random, torch
-before = torch.get_num_threads(), torch.random.get_rng_state().sum(), random.getstate(), logging.root.handlers[:]
+import importlib, logging, numpy, torch
+def state():
+    seeds = torch.random.get_rng_state().sum(), numpy.random.get_state()[1].sum()
+    return torch.get_num_threads(), torch.get_default_dtype(), *seeds, logging.root.level, logging.root.handlers[:]
+before = state()
 for name in {[name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]}:
     importlib.import_module(name)
-after = torch.get_num_threads(), torch.random.get_rng_state().sum(), random.getstate(), logging.root.handlers[:]
-print(before == after)
+print(state() == before)
 """
     assert _python(program) == "True"
 
