@@ -42,7 +42,7 @@ lock: ## remake constraints.txt from the newest versions that pyproject.toml all
 	rm -rf $(LOCK)
 
 $(VENV)/venv.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "affetto needs Python 3.11 or newer, but '$(PYTHON)' is missing or older; name another: make PYTHON=/path/to/python3" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV)
