@@ -66,7 +66,11 @@ def nothing_usable(root: Path, skipped: Iterable[Skipped]) -> CorpusError:
 
 
 def _fitting(path: Path, layouts: list[Corpus]) -> list[tuple[Path, Corpus]]:
-    return [(path, corpus) for corpus in layouts if corpus.detect(path)]
+    """The layouts that fit a path; none does where it cannot be looked into."""
+    try:
+        return [(path, corpus) for corpus in layouts if corpus.detect(path)]
+    except OSError:
+        return []
 
 
 def _check_not_empty(path: Path) -> None:

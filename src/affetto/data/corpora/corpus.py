@@ -48,7 +48,7 @@ class Corpus:
         title: the name people know it by.
         licence: the licence of the data.
         citation: what to cite.
-        detect: whether a path holds this layout; looks at names only and never raises.
+        detect: whether a path holds this layout; looks at names only.
         parse: reads the layout; raises AffettoError where nothing can be read.
     """
 

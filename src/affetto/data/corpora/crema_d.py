@@ -5,7 +5,6 @@ https://github.com/CheyneyComputerScience/CREMA-D
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -85,7 +84,8 @@ def read_votes(path: Path, skipped: list[Skipped]) -> dict[str, Mapping[str, int
         path: ``tabulatedVotes.csv``.
         skipped: where faulty rows are added.
     """
-    rows = ((number, next(csv.reader([line]), [])) for number, line in read_lines(path))
+    # Names are quoted, but hold neither commas nor quotation marks.
+    rows = ((number, [cell.strip('"') for cell in line.split(",")]) for number, line in read_lines(path))
     _, header = next(rows, (0, []))
     letters = {emotion[0].upper(): emotion for emotion in EMOTIONS.values()}
     votes: dict[str, Mapping[str, int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from affetto.audio import SUFFIXES
 from affetto.errors import CorpusError
@@ -39,6 +40,13 @@ def folders(path: Path) -> list[Path]:
     return [path / name for name in sorted(names)]
 
 
+class Listing(NamedTuple):
+    """What a folder holds: every file's name, and stem -> names of the sound files, sorted."""
+
+    names: frozenset[str]
+    sounds: dict[str, list[str]]
+
+
 class AudioFolders:
     """Finds sound files by folder and stem, whatever their container; lists every folder once.
 
@@ -47,36 +55,37 @@ class AudioFolders:
     """
 
     def __init__(self) -> None:
-        self._listed: dict[Path, dict[str, list[str]]] = {}
+        self._listed: dict[Path, Listing] = {}
 
     def find(self, path: Path) -> Path | None:
         """The file of this very name, else one of the same stem in another container, else None."""
-        names = self._names(path.parent).get(path.stem, [])
-        # A name without a container may itself hold dots: "clip.01" lies on disk as "clip.01.wav".
-        names = names or self._names(path.parent).get(path.name, [])
-        if not names:
-            return None
-        return path if path.name in names else path.parent / names[0]
+        listing = self._list(path.parent)
+        if path.name in listing.names:
+            return path
+        # Only a container is cut off: the stem of "clip.01" is "clip.01", and "clip.wav" is another recording.
+        stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+        sounds = listing.sounds.get(stem)
+        return path.parent / sounds[0] if sounds else None
 
     def stems(self, folder: Path) -> list[str]:
         """The stems of the sound files in a folder, sorted."""
-        return sorted(self._names(folder))
+        return sorted(self._list(folder).sounds)
 
-    def _names(self, folder: Path) -> dict[str, list[str]]:
+    def _list(self, folder: Path) -> Listing:
         if folder not in self._listed:
-            self._listed[folder] = _audio_names(folder)
+            self._listed[folder] = _list_folder(folder)
         return self._listed[folder]
 
 
-def _audio_names(folder: Path) -> dict[str, list[str]]:
-    """Stem -> names of the sound files, sorted; hidden files (the ``._x.wav`` of macOS) are left out."""
-    found: dict[str, list[str]] = {}
+def _list_folder(folder: Path) -> Listing:
+    """The files of a folder, without hidden ones (the ``._x.wav`` of macOS); none where it cannot be opened."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
     except (OSError, ValueError):  # ValueError: a NUL in the path
-        return found
+        names = []
+    sounds: dict[str, list[str]] = {}
     for name in names:
         if Path(name).suffix.lower() in SUFFIXES:
-            found.setdefault(Path(name).stem, []).append(name)
-    return found
+            sounds.setdefault(Path(name).stem, []).append(name)
+    return Listing(frozenset(names), sounds)

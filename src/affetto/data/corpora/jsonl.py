@@ -24,8 +24,6 @@ def parse(path: Path) -> Parsed:
     audio, utterances, skipped = AudioFolders(), [], []
     for utterance in read_manifest(_manifest(path)):
         found = audio.find(utterance.audio)
-        if found is None and utterance.audio.is_file():  # a container not searched for, but named outright
-            found = utterance.audio
         if found is None:
             skipped.append(Skipped(utterance.id, "audio missing"))
         else:

@@ -1,0 +1,147 @@
+"""Training, validation and test parts that never share a speaker; nothing else in affetto divides data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from affetto.data.utterance import Utterance
+from affetto.errors import SplitError
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The three parts of a data set, each in the order of the data."""
+
+    train: tuple[Utterance, ...]
+    validation: tuple[Utterance, ...]
+    test: tuple[Utterance, ...]
+
+
+def by_speaker(utterance: Utterance) -> str:
+    """The group of those who keep speakers apart over several corpora: "corpus/speaker".
+
+    >>> from pathlib import Path
+    >>> by_speaker(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine"))
+    'mine/anna'
+    """
+    return f"{utterance.corpus}/{utterance.speaker}"
+
+
+def fixed_split(
+    utterances: Sequence[Utterance],
+    *,
+    group: Callable[[Utterance], str],
+    validation: Collection[str],
+    test: Collection[str],
+) -> Split:
+    """Puts the named groups aside for validation and test; all others are for training.
+
+    Args:
+        utterances: the data.
+        group: what must stay whole: the speaker, the session, the official part.
+        validation: groups that choose epochs, layers and thresholds.
+        test: groups that are only ever scored.
+
+    Raises:
+        SplitError: a name is no group of the data or is named for both, or a part is empty.
+    """
+    names = [_name(utterance, group) for utterance in utterances]
+    _check_names(set(names), validation, test)
+    pairs = list(zip(utterances, names, strict=True))
+    split = Split(
+        train=tuple(utterance for utterance, name in pairs if name not in validation and name not in test),
+        validation=tuple(utterance for utterance, name in pairs if name in validation),
+        test=tuple(utterance for utterance, name in pairs if name in test),
+    )
+    for part in ("train", "validation", "test"):
+        if not getattr(split, part):
+            raise SplitError(f"the {part} part is empty", f"leave it a group of {_listed(set(names))}")
+    return split
+
+
+def held_out_groups(
+    utterances: Sequence[Utterance], *, group: Callable[[Utterance], str], share: float, seed: int
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Sets whole groups aside, until about a share of the utterances is held out.
+
+    Groups queue by a hash of the seed and their name, so that neither the order of the data, nor the machine, nor a
+    speaker who joins later reshuffles the others. A group too large for what is still wanted is passed over.
+
+    Args:
+        utterances: the data, of at least two groups.
+        group: what must stay whole.
+        share: how much to hold out, between 0 and 1; at least one group is, and at least one is not.
+        seed: another seed holds out other groups.
+
+    Returns:
+        What remains and what is held out, both in the order of the data.
+
+    Raises:
+        SplitError: the share is not between 0 and 1, or there are fewer than two groups.
+    """
+    if not 0 < share < 1:
+        raise SplitError(f"a share of {share} cannot be held out", "give a share between 0 and 1")
+    names = [_name(utterance, group) for utterance in utterances]
+    sizes = Counter(names)
+    if len(sizes) < 2:
+        raise SplitError(f"{len(sizes)} group(s) cannot be divided", "give utterances of at least two groups")
+    held_out = _choose(sizes, share * len(names), seed)
+    pairs = list(zip(utterances, names, strict=True))
+    return (
+        [utterance for utterance, name in pairs if name not in held_out],
+        [utterance for utterance, name in pairs if name in held_out],
+    )
+
+
+def check_disjoint(split: Split, group: Callable[[Utterance], str]) -> None:
+    """Makes sure that no group is in two parts.
+
+    Raises:
+        SplitError: groups are; it names them.
+    """
+    parts = {part: {group(each) for each in getattr(split, part)} for part in ("train", "validation", "test")}
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        leaking = parts[first] & parts[second]
+        if leaking:
+            raise SplitError(
+                f"{_listed(leaking)} in both {first} and {second}", "keep every speaker or group in one part"
+            )
+
+
+def _choose(sizes: Mapping[str, int], wanted: float, seed: int) -> set[str]:
+    """The groups to hold out: those in the queue that bring the count nearer to what is wanted."""
+    queue = sorted(sizes, key=lambda name: hashlib.sha256(json.dumps([seed, name]).encode()).digest())
+    chosen: set[str] = set()
+    held = 0
+    for name in queue:
+        nearer = abs(held + sizes[name] - wanted) < abs(held - wanted)
+        if nearer and len(chosen) < len(queue) - 1:
+            chosen.add(name)
+            held += sizes[name]
+    return chosen or {min(queue, key=sizes.__getitem__)}
+
+
+def _name(utterance: Utterance, group: Callable[[Utterance], str]) -> str:
+    name = group(utterance)
+    if not name:
+        raise SplitError("belongs to no group", "group by something that every utterance has", utterance.id)
+    return name
+
+
+def _check_names(known: set[str], validation: Collection[str], test: Collection[str]) -> None:
+    unknown = (set(validation) | set(test)) - known
+    if unknown:
+        raise SplitError(f"no such group: {_listed(unknown)}", f"choose among {_listed(known)}")
+    both = set(validation) & set(test)
+    if both:
+        raise SplitError(f"{_listed(both)} named for both validation and test", "name every group once")
+
+
+def _listed(names: Collection[str], at_most: int = 10) -> str:
+    shown = sorted(names)[:at_most]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,121 @@
+"""Every corpus layout, built small: the official names, two or three recordings, and flaws that must be noticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Sound = Callable[[str], Path]
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def build_kaldi(root: Path, sound: Sound) -> None:
+    """Parted in train and test, paths relative to the folder of both, one of them in another container."""
+    for name in ("WAVE/S2/u3.flac", "WAVE/S1/u1.wav", "WAVE/S1/u2.wav"):
+        sound(name)
+    _write(root / "train" / "text", ["u1 ONE WORD", "u2 TWO  WORDS", "u4 NO SOUND", "u5 PIPED"])
+    _write(
+        root / "train" / "wav.scp",
+        ["u1 WAVE/S1/u1.WAV", "u2\tWAVE/S1/u2.wav", "u4 WAVE/S1/u4.wav", f"u5 touch {root / 'ran'} |"],
+    )
+    _write(root / "train" / "utt2spk", ["u1 s1", "u2 s1", "u4 s1", "u5 s1"])
+    _write(root / "test" / "text", ["u3 THREE", "u6"])
+    _write(root / "test" / "wav.scp", ["u3 WAVE/S2/u3.wav", "u6 WAVE/S2/u3.wav"])
+    _write(root / "test" / "utt2spk", ["u3 s2", "u6 s2"])
+
+
+def build_common_voice(root: Path, sound: Sound) -> None:
+    """A language's folder, with a quotation mark that opens and never closes."""
+    sound("en/clips/common_voice_en_2.mp3")
+    sound("en/clips/common_voice_en_1.flac")
+    header = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tvariant\tlocale\tsegment"
+    rest = "2\t0\t\t\t\t\ten\t"
+    rows = [
+        f'bob\tcommon_voice_en_2.mp3\t"Quoted, he said.\t{rest}',
+        f"ann\tcommon_voice_en_1.mp3\tA line\u2028apart.\t{rest}",
+        f"ann\tcommon_voice_en_9.mp3\tNo sound.\t{rest}",
+        f"\tcommon_voice_en_1.mp3\tNo speaker.\t{rest}",
+        f"ann\tcommon_voice_en_1.mp3\t\t{rest}",
+        "ann\tcut short",
+    ]
+    _write(root / "en" / "validated.tsv", [header, *rows])
+
+
+def build_lj_speech(root: Path, sound: Sound) -> None:
+    sound("wavs/LJ001-0002.opus")
+    sound("wavs/LJ001-0001.wav")
+    _write(
+        root / "metadata.csv",
+        [
+            "LJ001-0002|in 1455,|in fourteen fifty-five,",
+            "LJ001-0001|Printing,|Printing,",
+            "LJ001-0003|lost|lost",
+            "nothing",
+            "LJ001-0001||",
+        ],
+    )
+
+
+def build_librispeech(root: Path, sound: Sound) -> None:
+    for name in ("dev-clean/84/1/84-1-0001.flac", "dev-clean/84/1/84-1-0000.flac", "test-clean/61/7/61-7-0000.flac"):
+        sound(name)
+    _write(root / "dev-clean" / "84" / "1" / "84-1.trans.txt", ["84-1-0000 GO DO YOU HEAR", "84-1-0002 LOST"])
+    _write(root / "dev-clean" / "84" / "1" / "._84-1.trans.txt", ["\x00\x05\x16"])
+    _write(root / "test-clean" / "61" / "7" / "61-7.trans.txt", ["61-7-0000 HE BEGAN"])
+    _write(root / "SPEAKERS.TXT", ["84 | F | dev-clean | 8.02 | Christie Nowak"])
+
+
+def build_jsonl(root: Path, sound: Sound) -> None:
+    sound("audio/b.wav")
+    sound("audio/a.opus")
+    lines = [
+        {"audio": "audio/b.wav", "speaker": "ann", "text": "hello", "emotion": "anger", "votes": {"anger": 2}},
+        {"audio": "audio/a.wav", "speaker": "bob"},
+        {"audio": "audio/lost.wav", "speaker": "bob"},
+    ]
+    _write(root / "manifest.jsonl", [json.dumps(line) for line in lines])
+
+
+def build_crema_d(root: Path, sound: Sound) -> None:
+    for stem in ("1001_DFA_ANG_XX", "1040_ITH_SAD_X", "1002_IEO_HAP_HI", "1002_XYZ_HAP_HI", "notes"):
+        sound(f"AudioWAV/{stem}.wav")
+    (root / "AudioWAV" / "._1001_DFA_ANG_XX.wav").write_bytes(b"debris")
+    _write(
+        root / "processedResults" / "tabulatedVotes.csv",
+        [
+            '"","A","D","F","H","N","S","fileName","numResponses"',
+            '"100001",6,2,0,0,1,0,"1001_DFA_ANG_XX",9',
+            '"103234",0,0,2,0,5,3,"1040_ITH_SAD_XX",10',
+            '"200001",0,9,0,0,0,0,"1001_DFA_ANG_XX",9',
+            '"300001",0,0,9,0,0,0,"1001_DFA_ANG_XX",9',
+            '"100002",0,0,many,0,0,0,"1002_IEO_HAP_HI",9',
+        ],
+    )
+
+
+BUILDERS = {
+    "common_voice": build_common_voice,
+    "crema_d": build_crema_d,
+    "jsonl": build_jsonl,
+    "kaldi": build_kaldi,
+    "librispeech": build_librispeech,
+    "lj_speech": build_lj_speech,
+}
+
+
+@pytest.fixture
+def build(tmp_path: Path, make_sound: Callable[..., Path]) -> Callable[[str], Path]:
+    """Builds the layout of that name in a folder of its own, and gives the folder."""
+
+    def build_named(name: str) -> Path:
+        BUILDERS[name](tmp_path / name, lambda path: make_sound(f"{name}/{path}", duration_s=0.1))
+        return tmp_path / name
+
+    return build_named
