@@ -1,0 +1,195 @@
+"""Sound files to 16 kHz mono float32; nothing else in affetto opens one.
+
+libsndfile decodes (wav of every width, flac, ogg, opus, mp3, NIST sph, ...), soxr resamples, and both work block by
+block, so that a recording of any length passes through in little memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.errors import AudioError
+
+SAMPLE_RATE = 16_000
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".aiff", ".aif", ".au", ".caf", ".w64"})
+"""What a folder is searched for. A file named outright is opened whatever its suffix."""
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+"""Sampling rates in Hz beyond which a header is taken to be damaged."""
+
+_UNKNOWN_FRAMES = 2**63 - 1  # What libsndfile says of a flac written through a pipe, whose end soundfile cannot read.
+_SLACK_S = 0.2  # Sound mp3 files hold some frames of padding less than libsndfile counts.
+_MOST_VALUES_AT_ONCE = 2**24
+_REMEDY = "give a recording that libsndfile reads (wav, flac, ogg, opus, mp3, sph), or convert this one"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a file's header says: duration in seconds, sampling rate in Hz, channels."""
+
+    duration_s: float
+    sample_rate: int
+    channels: int
+
+
+@contextmanager
+def _open(source: Path | IO[bytes], where: object) -> Iterator[soundfile.SoundFile]:
+    if isinstance(source, Path):
+        _check_file(source, where)
+    try:
+        sound = soundfile.SoundFile(source)
+    # soundfile takes a name that ends in .raw for a promise of headerless samples, and asks for their format.
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+        raise AudioError(f"cannot be read as sound ({_reason(error)})", _REMEDY, where) from error
+    with sound:
+        if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+            raise AudioError(f"a sampling rate of {sound.samplerate} Hz is not one of sound", _REMEDY, where)
+        if sound.frames == _UNKNOWN_FRAMES:
+            raise AudioError("the header does not tell the length", "encode it again, not through a pipe", where)
+        yield sound
+
+
+def _check_file(path: Path, where: object) -> None:
+    try:
+        if path.is_dir():
+            raise AudioError("a folder, not a sound file", "name a file in it", where)
+        if not path.exists():
+            raise AudioError("no such file", "check the path", where)
+        if not path.is_file():
+            raise AudioError("not a file (a pipe or a device)", "save the sound in a file first", where)
+        if path.stat().st_size == 0:
+            raise AudioError("the file is empty", "record or copy it again", where)
+    except OSError as error:
+        raise AudioError(error.strerror or str(error), "check the path", where) from error
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", "") or str(error)
+    return text.rstrip(". ") or type(error).__name__
+
+
+def info(path: Path) -> AudioInfo:
+    """What the header of a sound file says.
+
+    Raises:
+        AudioError: the file is missing, empty or not sound.
+    """
+    with _open(path, path) as sound:
+        return AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
+
+
+def stream(
+    source: Path | IO[bytes],
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    block_s: float = 30.0,
+    where: object | None = None,
+) -> Iterator[Tensor]:
+    """Decodes, mixes down to mono and resamples, block by block.
+
+    A file cut short is an error where its container tells what is missing (flac, mp3); of others (wav, ogg, opus) there
+    is as much as there is.
+
+    Args:
+        source: a path, or an open file that can seek.
+        start_s: where to begin, seconds.
+        end_s: where to end, seconds; None is the end of the file.
+        block_s: length of the blocks that are decoded, seconds; those that come out are about as long.
+        where: the name that errors carry, if not the path.
+
+    Yields:
+        (samples,) float32 at 16 kHz, full scale at 1, never empty.
+
+    Raises:
+        AudioError: the file is missing, empty, not sound, breaks off, holds no samples or holds values that are not
+            numbers; or the times asked for are no times.
+    """
+    if where is None and isinstance(source, Path):
+        where = source
+    _check_times(start_s, end_s, where)
+    heard = False
+    with _open(source, where) as sound:
+        rate = sound.samplerate
+        first = min(round(start_s * rate), sound.frames)
+        last = sound.frames if end_s is None else min(round(end_s * rate), sound.frames)
+        # A header that claims a thousand channels shall not claim the memory.
+        block_frames = max(1, min(round(block_s * rate), _MOST_VALUES_AT_ONCE // sound.channels))
+        monos = (_mono(block, where) for block in _blocks(sound, first, last, block_frames, where))
+        for out in monos if rate == SAMPLE_RATE else _resample(monos, rate):
+            if len(out):
+                heard = True
+                yield torch.from_numpy(out)
+    if not heard:
+        raise AudioError("no samples", "record it again, or check the times asked for", where)
+
+
+def _check_times(start_s: float, end_s: float | None, where: object) -> None:
+    if not (math.isfinite(start_s) and start_s >= 0):
+        raise AudioError(f"cannot begin at {start_s} s", "begin at 0 or later", where)
+    if end_s is not None and not math.isfinite(end_s):
+        raise AudioError(f"cannot end at {end_s} s", "give a time, or none for the end of the file", where)
+
+
+def _blocks(
+    sound: soundfile.SoundFile, first: int, last: int, block_frames: int, where: object
+) -> Iterator[NDArray[np.float32]]:
+    """The frames from first to last as (frames, channels), never empty."""
+    position = first
+    try:
+        if first < last:
+            sound.seek(first)
+        while position < last:
+            block = sound.read(min(block_frames, last - position), dtype="float32", always_2d=True)
+            if len(block) == 0:
+                break
+            position += len(block)
+            yield block
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"breaks off or is damaged ({_reason(error)})", "copy or convert it again", where) from error
+    if last - position > _SLACK_S * sound.samplerate:
+        there, promised = position / sound.samplerate, last / sound.samplerate
+        raise AudioError(f"breaks off after {there:.2f} s of {promised:.2f} s", "copy or convert it again", where)
+
+
+def _mono(block: NDArray[np.float32], where: object) -> NDArray[np.float32]:
+    mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise AudioError("holds samples that are not finite numbers", "export it again, for example as 16-bit", where)
+    return np.ascontiguousarray(mono)
+
+
+def _resample(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def load(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> Tensor:
+    """A whole recording, or a stretch of it, in memory.
+
+    Args:
+        path: the sound file.
+        start_s: where to begin, seconds.
+        end_s: where to end, seconds; None is the end of the file.
+
+    Returns:
+        (samples,) float32 at 16 kHz.
+
+    Raises:
+        AudioError: see `stream`.
+    """
+    return torch.cat(list(stream(path, start_s=start_s, end_s=end_s)))
