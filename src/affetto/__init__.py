@@ -1,0 +1,1 @@
+"""Hears emotion in speech by reusing what a speech recogniser already learnt."""

@@ -1,0 +1,54 @@
+"""Typed configuration, read from TOML: unknown keys and wrong types are errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from affetto.errors import ConfigError
+
+
+class Config(BaseModel):
+    """The parent of every configuration class: frozen, strict about keys.
+
+    >>> class Size(Config):
+    ...     width: int = 3
+    >>> Size.parse({"width": 4}).width
+    4
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, values: object, where: object | None = None) -> Self:
+        """Checks plain values (from TOML or JSON) against this class.
+
+        Raises:
+            ConfigError: a key is unknown or missing, or a value is of the wrong kind.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = [
+                f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
+                for fault in error.errors()
+            ]
+            raise ConfigError("; ".join(faults), "mend these keys", where) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads a TOML recipe.
+
+        Raises:
+            ConfigError: the file is missing, is not TOML, or does not fit this class.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(error.strerror or str(error), "check the recipe's path", path) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"not TOML: {error}", "mend the recipe's syntax", path) from error
+        return cls.parse(values, where=path)

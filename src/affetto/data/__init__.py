@@ -1,0 +1,1 @@
+"""Utterances, and everything that turns a corpus into batches of them."""

@@ -1,0 +1,98 @@
+"""Sequences of different lengths in one padded tensor: the one shape that features and layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def time_mask(lengths: Tensor, time: int) -> Tensor:
+    """True where a frame is real, False where it is padding.
+
+    Args:
+        lengths: frames of each sequence, (batch,), integers.
+        time: frames of the padded tensor.
+
+    Returns:
+        (batch, time), booleans.
+
+    >>> time_mask(torch.tensor([1, 3]), 3).int().tolist()
+    [[1, 0, 0], [1, 1, 1]]
+    """
+    return torch.arange(time, device=lengths.device)[None, :] < lengths[:, None]
+
+
+class Frames(NamedTuple):
+    """A batch of frame sequences; what lies beyond a sequence's length is zero.
+
+    Attributes:
+        values: (batch, time, width), float32.
+        lengths: (batch,), int64, each at least 1 and at most ``time``.
+    """
+
+    values: Tensor
+    lengths: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """True where a frame is real: (batch, time)."""
+        return time_mask(self.lengths, self.values.shape[1])
+
+    def zero_padding(self) -> Frames:
+        """The same frames with zeros beyond each length."""
+        return Frames(self.values * self.mask[..., None], self.lengths)
+
+    def mean(self) -> Tensor:
+        """The mean over each sequence's own frames: (batch, width).
+
+        >>> Frames(torch.tensor([[[2.0], [4.0], [0.0]]]), torch.tensor([2])).mean().tolist()
+        [[3.0]]
+        """
+        return (self.values * self.mask[..., None]).sum(dim=1) / self.lengths[:, None]
+
+    def unpad(self) -> list[Tensor]:
+        """One (length, width) tensor a sequence."""
+        return [values[:length] for values, length in zip(self.values, self.lengths.tolist(), strict=True)]
+
+    def to(self, device: torch.device | str) -> Frames:
+        """The same frames on another device."""
+        return Frames(self.values.to(device), self.lengths.to(device))
+
+
+def pad(sequences: Sequence[Tensor]) -> Frames:
+    """Joins (length, width) tensors into one padded batch.
+
+    >>> pad([torch.ones(1, 2), torch.ones(3, 2)]).values.shape
+    torch.Size([2, 3, 2])
+    """
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return Frames(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths)
+
+
+class Waves(NamedTuple):
+    """A batch of mono recordings at 16 kHz; what lies beyond a recording's length is zero.
+
+    Attributes:
+        values: (batch, samples), float32, full scale at 1.
+        lengths: (batch,), int64, samples of each recording.
+    """
+
+    values: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device | str) -> Waves:
+        """The same recordings on another device."""
+        return Waves(self.values.to(device), self.lengths.to(device))
+
+
+def pad_waves(waves: Sequence[Tensor]) -> Waves:
+    """Joins (samples,) tensors into one padded batch.
+
+    >>> pad_waves([torch.ones(2), torch.ones(5)]).lengths.tolist()
+    [2, 5]
+    """
+    lengths = torch.tensor([len(wave) for wave in waves])
+    return Waves(torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True), lengths)

@@ -1,0 +1,142 @@
+"""Saved models: ``NAME.safetensors`` holds the numbers, ``NAME.json`` beside it says what they are.
+
+Neither format can carry code, so a checkpoint from a stranger is safe to load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from affetto.config import Config
+from affetto.errors import CheckpointError, ConfigError
+
+FORMAT = "affetto"
+VERSION = 1
+
+
+class Description(Config):
+    """What the JSON of a checkpoint says.
+
+    Attributes:
+        format: always "affetto"; anything else is foreign.
+        version: of the layout of these files.
+        kind: "recogniser" or "emotion head".
+        config: the architecture, enough to build the network.
+        facts: training data, licence, recipe, commit and metrics, for the reader and the model card.
+    """
+
+    format: str = FORMAT
+    version: int = VERSION
+    kind: str
+    config: dict[str, Any]
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+def save(path: Path, weights: Mapping[str, Tensor], description: Description, *, half: bool = False) -> None:
+    """Writes a checkpoint; an interrupted write leaves the old one whole.
+
+    Args:
+        path: the ``.safetensors`` file; the JSON goes beside it.
+        weights: name -> tensor.
+        description: what they are.
+        half: store matrices as float16. Vectors (biases, statistics) weigh little and stay float32.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {
+        name: (tensor.half() if half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
+        for name, tensor in weights.items()
+    }
+    partial = path.with_suffix(".partial")
+    save_file(kept, partial)
+    partial_json = path.with_suffix(".json.partial")
+    partial_json.write_text(json.dumps(description.model_dump(), indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    os.replace(partial_json, path.with_suffix(".json"))
+
+
+def describe(path: Path, kind: str) -> Description:
+    """Reads the JSON of a checkpoint.
+
+    Args:
+        path: the ``.safetensors`` file.
+        kind: what it should be.
+
+    Raises:
+        CheckpointError: it is missing, damaged, foreign, of another version or another kind.
+    """
+    card = path.with_suffix(".json")
+    try:
+        values = json.loads(card.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot be read ({error.strerror})", "name a model that affetto saved, with its .json beside it", card
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"is not JSON ({error})", "copy the model again", card) from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise CheckpointError("was not written by affetto", "name a model that affetto saved", card)
+    if values.get("version") != VERSION:
+        raise CheckpointError(
+            f"is of version {values.get('version')!r}, and this affetto reads version {VERSION}",
+            "install the affetto that wrote it, or train again",
+            card,
+        )
+    try:
+        description = Description.parse(values)
+    except ConfigError as error:
+        raise CheckpointError(f"is damaged ({error.problem})", "copy the model again", card) from error
+    if description.kind != kind:
+        raise CheckpointError(f"holds a {description.kind}, not a {kind}", f"name a {kind}", card)
+    return description
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Reads the numbers of a checkpoint, as float32.
+
+    Raises:
+        CheckpointError: the file is missing or cut short, or is no safetensors file.
+    """
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def restore(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Puts loaded numbers into a network.
+
+    Raises:
+        CheckpointError: names or shapes do not fit.
+    """
+    try:
+        module.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"does not fit its description ({first})", "copy the model again", path) from error
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A short digest of a network's numbers: equal only for equal networks.
+
+    >>> len(fingerprint(nn.Linear(2, 2)))
+    16
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

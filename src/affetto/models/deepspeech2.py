@@ -1,0 +1,215 @@
+"""The speech recogniser: two convolutions, five bidirectional GRU layers, a softmax over characters (paper 3.1.1).
+
+After Amodei et al. 2015, "Deep Speech 2". No number that this network computes depends on padding: convolutions see
+zeros beyond each utterance, as at the edge of a recording, and everything after them runs on packed sequences, which
+hold real frames only (so the statistics of batch normalisation do, too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from affetto.config import Config
+from affetto.features import spectrogram
+from affetto.features.framing import FRAME_RATE_HZ
+from affetto.features.normalisation import normalise
+from affetto.frames import Frames, Waves, time_mask
+from affetto.models.gru import bidirectional_gru
+from affetto.text import SYMBOLS
+
+Normalisation = Literal["batch", "layer"]
+
+
+class ConvolutionConfig(Config):
+    """A two-dimensional convolution; kernel and stride are (bins, frames)."""
+
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+class DeepSpeech2Config(Config):
+    """The shape of a recogniser.
+
+    Attributes:
+        convolutions: over frequency and time, with a clipped ReLU after each.
+        width: units of each GRU direction.
+        depth: bidirectional GRU layers.
+        merge: how a layer's two directions join: added (width) or concatenated (2 x width).
+        normalisation: before each clipped ReLU, from the second GRU layer on its input, and before the softmax:
+            of each feature over the batch, or of each frame over its features.
+        dropout: share of each GRU layer's outputs dropped in training.
+        symbols: the alphabet, see `affetto.text.Alphabet`.
+    """
+
+    convolutions: tuple[ConvolutionConfig, ...] = (
+        ConvolutionConfig(channels=32, kernel=(41, 11), stride=(2, 2)),
+        ConvolutionConfig(channels=32, kernel=(21, 11), stride=(2, 1)),
+    )
+    width: int = 800
+    depth: int = 5
+    merge: Literal["sum", "concat"] = "concat"
+    normalisation: Normalisation = "batch"
+    dropout: float = 0.0
+    symbols: str = SYMBOLS
+
+
+PRESETS = {
+    # The paper does not tell the width; its "neuron 840" of a layer needs more than 420 a direction.
+    "lakomkin2017": DeepSpeech2Config(),
+    # One output frame every 40 ms and 4.6 million parameters: what fits into the package and trains on a CPU.
+    "small": DeepSpeech2Config(
+        convolutions=(
+            ConvolutionConfig(channels=16, kernel=(21, 11), stride=(2, 4)),
+            ConvolutionConfig(channels=32, kernel=(11, 7), stride=(4, 1)),
+        ),
+        width=256,
+        merge="sum",
+    ),
+}
+
+
+class Recognition(NamedTuple):
+    """What the recogniser computes for a batch.
+
+    Attributes:
+        log_probs: log probabilities of the blank and the alphabet's symbols, (batch, time, classes).
+        layers: the hidden layers asked for, by name, each (batch, time, width).
+    """
+
+    log_probs: Frames
+    layers: dict[str, Frames]
+
+
+def _normalisation(kind: Normalisation, width: int, bins: int = 1) -> nn.Module:
+    """Works on (frames, width) or (frames, width, bins), real frames only."""
+    if kind == "batch":
+        return nn.BatchNorm1d(width)
+    return nn.LayerNorm((width, bins) if bins > 1 else width)
+
+
+class Convolution(nn.Module):
+    """Convolution, normalisation and clipped ReLU over (batch, channels, bins, time)."""
+
+    def __init__(self, config: ConvolutionConfig, in_channels: int, in_bins: int, kind: Normalisation) -> None:
+        super().__init__()
+        padding = (config.kernel[0] // 2, config.kernel[1] // 2)
+        self.convolution = nn.Conv2d(in_channels, config.channels, config.kernel, config.stride, padding)
+        self.bins = int(self._positions(torch.tensor(in_bins), axis=0))
+        self.normalisation = _normalisation(kind, config.channels, self.bins)
+
+    def _positions(self, size: Tensor, axis: int) -> Tensor:
+        reach = 2 * int(self.convolution.padding[axis]) - self.convolution.kernel_size[axis]
+        return (size + reach) // self.convolution.stride[axis] + 1
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.convolution(values).permute(0, 3, 1, 2)  # (batch, time, channels, bins)
+        lengths = self._positions(lengths, axis=1)
+        mask = time_mask(lengths, values.shape[1])
+        real = self.normalisation(values[mask])  # (frames, channels, bins)
+        masked = values.new_zeros(values.shape).masked_scatter(mask[..., None, None], real.clamp(0, 20))
+        return masked.permute(0, 2, 3, 1), lengths
+
+
+class RecurrentLayer(nn.Module):
+    """Normalisation, bidirectional GRU and the joining of its directions, over packed sequences."""
+
+    def __init__(self, config: DeepSpeech2Config, in_width: int, normalised: bool) -> None:
+        super().__init__()
+        self.normalisation = _normalisation(config.normalisation, in_width) if normalised else nn.Identity()
+        self.gru = nn.GRU(in_width, config.width, bidirectional=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.summed = config.merge == "sum"
+        self.width = config.width if self.summed else 2 * config.width
+
+    def forward(self, inputs: PackedSequence) -> PackedSequence:
+        outputs = bidirectional_gru(self.gru, inputs._replace(data=self.normalisation(inputs.data)))
+        data = outputs.data
+        if self.summed:
+            forwards, backwards = data.chunk(2, dim=-1)
+            data = forwards + backwards
+        return outputs._replace(data=self.dropout(data))
+
+
+class DeepSpeech2(nn.Module):
+    """A recogniser of characters from recordings.
+
+    >>> model = DeepSpeech2(PRESETS["small"]).eval()
+    >>> result = model(Waves(torch.zeros(1, 16000), torch.tensor([16000])), collect=["gru2"])
+    >>> result.log_probs.values.shape, result.layers["gru2"].values.shape
+    (torch.Size([1, 25, 29]), torch.Size([1, 25, 256]))
+    """
+
+    def __init__(self, config: DeepSpeech2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.convolutions = nn.ModuleList()
+        channels, bins = 1, spectrogram.BINS
+        for convolution in config.convolutions:
+            self.convolutions.append(Convolution(convolution, channels, bins, config.normalisation))
+            channels, bins = convolution.channels, self.convolutions[-1].bins
+        self.recurrent = nn.ModuleList()
+        width = channels * bins
+        for index in range(config.depth):
+            self.recurrent.append(RecurrentLayer(config, width, normalised=index > 0))
+            width = self.recurrent[-1].width
+        self.normalisation = _normalisation(config.normalisation, width)
+        self.output = nn.Linear(width, len(config.symbols) + 1)
+
+    @property
+    def layer_widths(self) -> dict[str, int]:
+        """Name -> width of every hidden layer, from the input up."""
+        convolutions = {
+            f"conv{number}": layer.convolution.out_channels * layer.bins
+            for number, layer in enumerate(self.convolutions, start=1)
+        }
+        return convolutions | {f"gru{number}": layer.width for number, layer in enumerate(self.recurrent, start=1)}
+
+    @property
+    def frame_rates_hz(self) -> dict[str, float]:
+        """Name -> frames a second of every hidden layer."""
+        rate, rates = FRAME_RATE_HZ, {}
+        for number, layer in enumerate(self.convolutions, start=1):
+            rate /= layer.convolution.stride[1]
+            rates[f"conv{number}"] = rate
+        return rates | {f"gru{number}": rate for number in range(1, self.config.depth + 1)}
+
+    def features(self, waves: Waves) -> Frames:
+        """The input of the first layer: normalised log power spectrogram, (batch, time, 161)."""
+        return normalise(spectrogram.log_power(waves))
+
+    def forward(self, waves: Waves, collect: Collection[str] = ()) -> Recognition:
+        """Recognises a batch of recordings.
+
+        Args:
+            waves: the recordings.
+            collect: names of the hidden layers to hand out, see `layer_widths`.
+        """
+        return self.recognise(self.features(waves), collect)
+
+    def recognise(self, inputs: Frames, collect: Collection[str] = ()) -> Recognition:
+        """The same from what `features` gave."""
+        layers: dict[str, Frames] = {}
+        values, lengths = inputs.values.transpose(1, 2)[:, None], inputs.lengths  # (batch, 1, bins, time)
+        for number, convolution in enumerate(self.convolutions, start=1):
+            values, lengths = convolution(values, lengths)
+            if f"conv{number}" in collect:
+                layers[f"conv{number}"] = Frames(values.flatten(1, 2).transpose(1, 2), lengths)
+        flat = values.flatten(1, 2).permute(2, 0, 1)  # (time, batch, width)
+        packed = pack_padded_sequence(flat, lengths.cpu(), enforce_sorted=False)
+        for number, recurrent in enumerate(self.recurrent, start=1):
+            packed = recurrent(packed)
+            if f"gru{number}" in collect:
+                layers[f"gru{number}"] = _unpack(packed, lengths)
+        scores = self.output(self.normalisation(packed.data)).log_softmax(dim=-1)
+        return Recognition(_unpack(packed._replace(data=scores), lengths), layers)
+
+
+def _unpack(packed: PackedSequence, lengths: Tensor) -> Frames:
+    values, _ = pad_packed_sequence(packed, batch_first=True)
+    return Frames(values, lengths)

@@ -1,0 +1,1 @@
+"""Anything whose hidden layers can be reused, behind one contract."""

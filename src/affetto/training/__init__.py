@@ -1,0 +1,1 @@
+"""Fits recognisers and emotion heads."""

@@ -1,0 +1,213 @@
+"""Trains a recogniser with Lightning: progress, devices, logs and resuming come from it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from affetto import metrics, text
+from affetto.data.batching import LengthSortedBatches
+from affetto.data.corpora import open_corpus
+from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_groups
+from affetto.data.transcribed import Transcribed, TranscribedBatch, batch_loader, select
+from affetto.data.utterance import Utterance
+from affetto.errors import TrainingError
+from affetto.models.decoding import greedy
+from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.recogniser_checkpoint import save_recogniser
+from affetto.training.augmentation import mask_spectrogram
+from affetto.training.recogniser_recipe import RecogniserRecipe, RecogniserTraining
+
+logger = logging.getLogger(__name__)
+
+
+class SpeechData(NamedTuple):
+    """What a recogniser is trained on.
+
+    Attributes:
+        training: utterances to learn from.
+        validation: utterances of other speakers.
+        left_out: how many were left out for which reason.
+    """
+
+    training: list[Transcribed]
+    validation: list[Transcribed]
+    left_out: Counter[str]
+
+
+def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
+    """Reads the recipe's corpora and divides their speakers.
+
+    Raises:
+        CorpusError: a corpus is missing or is none.
+        TrainingError: nothing is left to train or validate on.
+    """
+    training: list[Utterance] = []
+    validation: list[Utterance] = []
+    for source in recipe.corpora:
+        utterances = list(open_corpus(data_root / source.path).utterances)
+        if source.validation_partition is not None:
+            validation += [item for item in utterances if item.partition == source.validation_partition]
+            utterances = [item for item in utterances if item.partition != source.validation_partition]
+        if source.validation_speakers > 0:
+            utterances, held_out = held_out_groups(
+                utterances, group=lambda item: item.speaker, share=source.validation_speakers, seed=recipe.seed
+            )
+            validation += held_out
+        training += utterances
+    alphabet = text.Alphabet(recipe.shape.symbols)
+    rate = DeepSpeech2(recipe.shape).frame_rates_hz[f"gru{recipe.shape.depth}"]
+    limits: dict[str, Any] = {"max_duration_s": recipe.training.max_duration_s, "frame_rate_hz": rate}
+    kept, left_out = select(training, alphabet, **limits)
+    held, left_out_too = select(validation, alphabet, **limits)
+    check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
+    if not kept or not held:
+        raise TrainingError(
+            f"{len(kept)} utterances to train on and {len(held)} to validate on",
+            "name corpora with transcripts, and hold some speakers out",
+        )
+    return SpeechData(kept, held, left_out + left_out_too)
+
+
+class RecogniserTask(lightning.LightningModule):
+    """One step of CTC training, and greedy decoding for validation."""
+
+    def __init__(self, model: DeepSpeech2, training: RecogniserTraining) -> None:
+        super().__init__()
+        self.model = model
+        self.training_config = training
+        self.alphabet = text.Alphabet(model.config.symbols)
+        self._references: list[str] = []
+        self._hypotheses: list[str] = []
+
+    def _loss(self, inputs: Any, batch: TranscribedBatch) -> tuple[Tensor, Any]:
+        log_probs = self.model.recognise(inputs).log_probs
+        losses = torch.nn.functional.ctc_loss(
+            log_probs.values.transpose(0, 1).float(),
+            batch.targets,
+            log_probs.lengths,
+            batch.target_lengths,
+            reduction="none",
+            zero_infinity=True,
+        )
+        return (losses / batch.target_lengths).mean(), log_probs
+
+    def training_step(self, batch: TranscribedBatch | None, batch_index: int) -> Tensor | None:
+        if batch is None:
+            return None
+        inputs = mask_spectrogram(self.model.features(batch.waves), self.training_config.augment)
+        loss, _ = self._loss(inputs, batch)
+        if not torch.isfinite(loss):
+            logger.warning("batch %d skipped: its loss is %s", batch_index, loss.item())
+            return None
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch.texts))
+        return loss
+
+    def validation_step(self, batch: TranscribedBatch | None, batch_index: int) -> None:
+        if batch is None:
+            return
+        loss, log_probs = self._loss(self.model.features(batch.waves), batch)
+        self.log("validation_loss", loss, batch_size=len(batch.texts))
+        self._references += batch.texts
+        self._hypotheses += greedy(log_probs, self.alphabet)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("cer", metrics.cer(self._references, self._hypotheses), prog_bar=True)
+        self.log("wer", metrics.wer(self._references, self._hypotheses), prog_bar=True)
+        self._references, self._hypotheses = [], []
+
+    def configure_optimizers(self) -> Any:
+        config = self.training_config
+        optimiser: torch.optim.Optimizer
+        if config.optimiser == "sgd":
+            optimiser = torch.optim.SGD(self.parameters(), config.learning_rate, momentum=0.9, nesterov=True)
+        else:
+            optimiser = torch.optim.AdamW(self.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            lambda step: min(1.0, (step + 1) / (config.warmup_steps + 1)) / config.anneal**self.current_epoch,
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, devices: int | str = "auto") -> Path:
+    """Trains a recogniser, or goes on where the same command was stopped.
+
+    Args:
+        recipe: what and how.
+        data_root: the folder that the recipe's paths are relative to.
+        folder: keeps checkpoints of every epoch, logs and the result.
+        devices: how many, or "auto"; GPUs where there are any.
+
+    Returns:
+        The saved recogniser: the epoch with the lowest CER on the validation speakers.
+    """
+    lightning.seed_everything(recipe.seed, verbose=False)
+    data = gather(recipe, data_root)
+    hours = sum(item.duration_s for item in data.training) / 3600
+    logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
+    task = RecogniserTask(DeepSpeech2(recipe.shape), recipe.training)
+    best = ModelCheckpoint(folder / "checkpoints", "best", monitor="cer", save_last=True, enable_version_counter=False)
+    callbacks: list[Callback] = [
+        best,
+        EarlyStopping("cer", patience=recipe.training.patience),
+        LearningRateMonitor("epoch"),
+        TQDMProgressBar(refresh_rate=10),
+    ]
+    trainer = lightning.Trainer(
+        devices=devices,
+        max_epochs=recipe.training.epochs,
+        gradient_clip_val=recipe.training.clip_norm,
+        callbacks=callbacks,
+        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard")],
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+    )
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.fit(
+        task,
+        _loader(data.training, task.alphabet, recipe, sorted_first=True),
+        _loader(_sample(data.validation, recipe), task.alphabet, recipe, sorted_first=False),
+        ckpt_path=last if last.exists() else None,
+        weights_only=False,  # our own file, with the optimiser's state
+    )
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+    task.load_state_dict(state)
+    result = folder / "recogniser.safetensors"
+    facts = {
+        "licence": recipe.licence,
+        "recipe": recipe.model_dump(mode="json"),
+        "training_hours": round(hours, 2),
+        "validation_cer": float(best.best_model_score or np.nan),
+    }
+    save_recogniser(result, task.model, facts)
+    return result
+
+
+def _sample(items: list[Transcribed], recipe: RecogniserRecipe) -> list[Transcribed]:
+    count = min(len(items), recipe.training.validation_utterances)
+    chosen = np.random.default_rng(recipe.seed).choice(len(items), count, replace=False)
+    return sorted((items[index] for index in chosen), key=lambda item: item.duration_s)
+
+
+def _loader(
+    items: list[Transcribed], alphabet: text.Alphabet, recipe: RecogniserRecipe, *, sorted_first: bool
+) -> DataLoader[Transcribed]:
+    """Batches for training (shuffled after the first epoch) or, always sorted, for validation."""
+    size = recipe.training.batch_size
+    if sorted_first:
+        batches = LengthSortedBatches([item.duration_s for item in items], size, recipe.seed)
+        return DataLoader(items, batch_sampler=batches, collate_fn=batch_loader(alphabet))  # type: ignore[arg-type]
+    return DataLoader(items, batch_size=size, collate_fn=batch_loader(alphabet))  # type: ignore[arg-type]

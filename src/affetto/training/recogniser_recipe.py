@@ -1,0 +1,105 @@
+"""What a recogniser is trained on and how, as a TOML recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from affetto.config import Config
+from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
+
+
+class SpeechSource(Config):
+    """A transcribed corpus and which part of it validates.
+
+    Attributes:
+        path: its folder or manifest, relative to the data folder.
+        validation_speakers: share of the speakers held out.
+        validation_partition: an official part held out instead.
+    """
+
+    path: Path
+    validation_speakers: float = Field(default=0.0, ge=0.0, lt=1.0)
+    validation_partition: str | None = None
+
+
+class SpecAugment(Config):
+    """Masks over the input (Park et al. 2019): how many a stretch of speech, and how wide at most.
+
+    Attributes:
+        frequency_masks: number for each utterance.
+        frequency_width: bins, of 161.
+        time_masks_per_s: number for each second.
+        time_width: frames of 10 ms.
+    """
+
+    frequency_masks: int = 0
+    frequency_width: int = 24
+    time_masks_per_s: float = 0.0
+    time_width: int = 10
+
+
+class RecogniserTraining(Config):
+    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1).
+
+    Attributes:
+        epochs: at most so many.
+        patience: epochs without a lower CER on the validation speakers before training stops.
+        batch_size: utterances a batch.
+        optimiser: stochastic gradient descent with momentum 0.9, or AdamW.
+        learning_rate: of the first epoch.
+        anneal: what the learning rate is divided by after every epoch.
+        warmup_steps: batches over which the learning rate grows to its value.
+        weight_decay: of AdamW.
+        clip_norm: the norm to which gradients are clipped.
+        max_duration_s: longer utterances are left out.
+        validation_utterances: a fixed random choice of so many validates each epoch.
+    """
+
+    epochs: int = Field(default=35, ge=1)
+    patience: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(default=3e-4, gt=0)
+    anneal: float = Field(default=1.1, ge=1)
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=15.0, gt=0)
+    max_duration_s: float = Field(default=15.0, gt=0)
+    validation_utterances: int = Field(default=500, ge=1)
+    augment: SpecAugment = SpecAugment()
+
+
+class RecogniserRecipe(Config):
+    """All that ``affetto asr train`` needs.
+
+    Attributes:
+        seed: of initialisation, batches and masks.
+        preset: a shape by name ...
+        model: ... or a shape in full.
+        corpora: what to train and validate on.
+        training: how.
+        licence: of the trained model, for its card.
+    """
+
+    seed: int = 1
+    preset: str | None = None
+    model: DeepSpeech2Config | None = None
+    corpora: tuple[SpeechSource, ...] = Field(min_length=1)
+    training: RecogniserTraining = RecogniserTraining()
+    licence: str = "unstated"
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        if (self.preset is None) == (self.model is None):
+            raise ValueError("give either a preset or a model")
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"no preset {self.preset!r}; choose one of {', '.join(PRESETS)}")
+        return self
+
+    @property
+    def shape(self) -> DeepSpeech2Config:
+        """The network that the recipe asks for."""
+        return self.model if self.model is not None else PRESETS[self.preset or ""]
