@@ -112,8 +112,8 @@ windows, `F0semitoneFrom27.5Hz_sma3nz`); its frames are aligned with ours by the
 {table}
 
 - *same voicing*: frames that both call voiced or both call unvoiced.
-- *gross error*: frames that both call voiced where we differ by more than 20 %; about half are octaves, and openSMILE is no
-  ground truth: on synthetic voices of known pitch ours errs by less than 5 cents (`tests/features/test_pitch.py`).
+- *gross error*: frames that both call voiced where we differ by more than 20 %; about half are octaves, and openSMILE
+  is no ground truth: on synthetic voices of known pitch ours errs by under 5 cents (`tests/features/test_pitch.py`).
 - *cents*: the median of the absolute difference over the other frames voiced in both; 100 cents are a semitone.
 
 The tracker's few costs were chosen on 120 other files of the corpus, where every setting nearby gave nearly the same.
