@@ -117,7 +117,7 @@ windows, `F0semitoneFrom27.5Hz_sma3nz`); its frames are aligned with ours by the
 - *cents*: the median of the absolute difference over the other frames voiced in both; 100 cents are a semitone.
 
 The tracker's costs were chosen on 120 other files of the corpus. The voicing threshold matters: at 0.5 ours called 47 %
-of the frames voiced, many of them soft background (80 % same voicing), from 0.6 to 0.7 a third or fewer (89 % to 93 %).
+of the frames voiced, many of them soft noise (80 % same voicing), from 0.6 to 0.7 only 37 % to 28 % (89 % to 93 %).
 The other costs halved or doubled, windows of 40 to 60 ms and other fades moved the gross error from 3.8 % to 4.3 %.
 
 Speed: {speed:.0f} times real time on one core (torch {torch.__version__}, batches of {BATCH} files).
