@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,7 @@ def fewest_frames(classes: Sequence[int]) -> int:
     >>> fewest_frames([1, 2, 2, 3])
     5
     """
-    return len(classes) + sum(left == right for left, right in zip(classes, classes[1:], strict=False))
+    return len(classes) + sum(left == right for left, right in pairwise(classes))
 
 
 def _measure(utterance: Utterance) -> float | None:

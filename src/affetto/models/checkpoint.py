@@ -5,8 +5,8 @@ Neither format can carry code, so a checkpoint from a stranger is safe to load.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def save(path: Path, weights: Mapping[str, Tensor], description: Description, *,
     save_file(kept, partial)
     partial_json = path.with_suffix(".json.partial")
     partial_json.write_text(json.dumps(description.model_dump(), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    os.replace(partial_json, path.with_suffix(".json"))
+    partial.replace(path)
+    partial_json.replace(path.with_suffix(".json"))
 
 
 def describe(path: Path, kind: str) -> Description:
@@ -132,8 +132,6 @@ def fingerprint(module: nn.Module) -> str:
     >>> len(fingerprint(nn.Linear(2, 2)))
     16
     """
-    import hashlib
-
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())

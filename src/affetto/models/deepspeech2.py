@@ -108,6 +108,7 @@ class Convolution(nn.Module):
         return (size + reach) // self.convolution.stride[axis] + 1
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What is beyond each length stays zero, as if the recording ended there."""
         values = self.convolution(values).permute(0, 3, 1, 2)  # (batch, time, channels, bins)
         lengths = self._positions(lengths, axis=1)
         mask = time_mask(lengths, values.shape[1])
@@ -128,6 +129,7 @@ class RecurrentLayer(nn.Module):
         self.width = config.width if self.summed else 2 * config.width
 
     def forward(self, inputs: PackedSequence) -> PackedSequence:
+        """Data (frames, in_width) to (frames, width)."""
         outputs = bidirectional_gru(self.gru, inputs._replace(data=self.normalisation(inputs.data)))
         data = outputs.data
         if self.summed:
@@ -149,35 +151,32 @@ class DeepSpeech2(nn.Module):
         super().__init__()
         self.config = config
         self.convolutions = nn.ModuleList()
-        channels, bins = 1, spectrogram.BINS
-        for convolution in config.convolutions:
-            self.convolutions.append(Convolution(convolution, channels, bins, config.normalisation))
-            channels, bins = convolution.channels, self.convolutions[-1].bins
         self.recurrent = nn.ModuleList()
+        self.layer_widths: dict[str, int] = {}
+        """Name -> width of every hidden layer, from the input up."""
+        self.frame_rates_hz: dict[str, float] = {}
+        """Name -> frames a second of every hidden layer."""
+        channels, bins, rate_hz = 1, spectrogram.BINS, FRAME_RATE_HZ
+        for number, shape in enumerate(config.convolutions, start=1):
+            convolution = Convolution(shape, channels, bins, config.normalisation)
+            self.convolutions.append(convolution)
+            channels, bins, rate_hz = shape.channels, convolution.bins, rate_hz / shape.stride[1]
+            self.layer_widths[f"conv{number}"] = channels * bins
+            self.frame_rates_hz[f"conv{number}"] = rate_hz
         width = channels * bins
-        for index in range(config.depth):
-            self.recurrent.append(RecurrentLayer(config, width, normalised=index > 0))
-            width = self.recurrent[-1].width
+        for number in range(1, config.depth + 1):
+            recurrent = RecurrentLayer(config, width, normalised=number > 1)
+            self.recurrent.append(recurrent)
+            width = recurrent.width
+            self.layer_widths[f"gru{number}"] = width
+            self.frame_rates_hz[f"gru{number}"] = rate_hz
         self.normalisation = _normalisation(config.normalisation, width)
         self.output = nn.Linear(width, len(config.symbols) + 1)
 
     @property
-    def layer_widths(self) -> dict[str, int]:
-        """Name -> width of every hidden layer, from the input up."""
-        convolutions = {
-            f"conv{number}": layer.convolution.out_channels * layer.bins
-            for number, layer in enumerate(self.convolutions, start=1)
-        }
-        return convolutions | {f"gru{number}": layer.width for number, layer in enumerate(self.recurrent, start=1)}
-
-    @property
-    def frame_rates_hz(self) -> dict[str, float]:
-        """Name -> frames a second of every hidden layer."""
-        rate, rates = FRAME_RATE_HZ, {}
-        for number, layer in enumerate(self.convolutions, start=1):
-            rate /= layer.convolution.stride[1]
-            rates[f"conv{number}"] = rate
-        return rates | {f"gru{number}": rate for number in range(1, self.config.depth + 1)}
+    def output_rate_hz(self) -> float:
+        """Frames a second that the characters come at."""
+        return self.frame_rates_hz[f"gru{self.config.depth}"]
 
     def features(self, waves: Waves) -> Frames:
         """The input of the first layer: normalised log power spectrogram, (batch, time, 161)."""

@@ -42,7 +42,7 @@ def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
             getattr(gru, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         gates = nn.functional.linear(inputs.data, weight_in, bias_in)
-        directions.append(_Scan.apply(gates, weight, bias, sizes, backwards))
+        directions.append(_Scan.apply(gates, weight, bias, sizes, backwards))  # type: ignore[no-untyped-call]
     return inputs._replace(data=torch.cat(directions, dim=-1))
 
 

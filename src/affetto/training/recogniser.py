@@ -66,8 +66,10 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
             validation += held_out
         training += utterances
     alphabet = text.Alphabet(recipe.shape.symbols)
-    rate = DeepSpeech2(recipe.shape).frame_rates_hz[f"gru{recipe.shape.depth}"]
-    limits: dict[str, Any] = {"max_duration_s": recipe.training.max_duration_s, "frame_rate_hz": rate}
+    limits: dict[str, Any] = {
+        "max_duration_s": recipe.training.max_duration_s,
+        "frame_rate_hz": DeepSpeech2(recipe.shape).output_rate_hz,
+    }
     kept, left_out = select(training, alphabet, **limits)
     held, left_out_too = select(validation, alphabet, **limits)
     check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)

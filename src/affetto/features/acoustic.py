@@ -1,0 +1,73 @@
+"""What the emotion branch hears: MFCC, deltas and pitch (paper 3.3), and, beyond the paper, how loud the voice is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from affetto.config import Config
+from affetto.features.loudness import loudness
+from affetto.features.mfcc import mfcc
+from affetto.features.normalisation import normalise
+from affetto.features.pitch import pitch, smooth
+from affetto.frames import Frames, Waves
+
+_MFCC_WIDTH = 26
+_LOWEST_LOUDNESS = 1e-3
+
+
+class AcousticConfig(Config):
+    """Which features, and what they are relative to.
+
+    Attributes:
+        pitch_window: frames over which the pitch is averaged (15 in the paper).
+        voicing: add the voicing strength.
+        loudness: add the logarithm of loudness.
+        level: "utterance" brings each feature of each utterance to mean 0 and deviation 1, as the paper does, which
+            takes away how loud and how high the voice is; "absolute" leaves that in.
+        stride: average so many frames into one; 1 keeps the paper's 100 frames a second.
+    """
+
+    pitch_window: int = 15
+    voicing: bool = False
+    loudness: bool = False
+    level: Literal["utterance", "absolute"] = "utterance"
+    stride: int = 1
+
+    @property
+    def width(self) -> int:
+        """Features a frame."""
+        return _MFCC_WIDTH + 1 + self.voicing + self.loudness
+
+
+def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
+    """MFCC (13), deltas (13), smoothed pitch (Hz, 0 where unvoiced) and what else the config asks for.
+
+    Returns:
+        (batch, time, config.width).
+
+    >>> acoustic(Waves(torch.zeros(1, 16000), torch.tensor([16000])), AcousticConfig(loudness=True)).values.shape
+    torch.Size([1, 99, 28])
+    """
+    cepstra = mfcc(waves)
+    contour = smooth(pitch(waves), config.pitch_window).values
+    columns = [cepstra.values, contour if config.voicing else contour[..., :1]]
+    if config.loudness:
+        columns.append(loudness(waves).values.clamp(min=_LOWEST_LOUDNESS).log())
+    frames = Frames(torch.cat(columns, dim=-1), cepstra.lengths).zero_padding()
+    if config.level == "utterance":
+        frames = normalise(frames)
+    return _thin(frames, config.stride)
+
+
+def _thin(frames: Frames, stride: int) -> Frames:
+    """Averages each ``stride`` neighbouring frames; the last average is over those that are left."""
+    if stride == 1:
+        return frames
+    lengths = -(-frames.lengths // stride)
+    values = torch.nn.functional.pad(frames.values, (0, 0, 0, -frames.values.shape[1] % stride))
+    sums = values.reshape(len(values), -1, stride, values.shape[2]).sum(dim=2)
+    starts = torch.arange(sums.shape[1], device=sums.device) * stride
+    counts = (frames.lengths[:, None] - starts).clamp(1, stride)
+    return Frames(sums / counts[..., None], lengths)

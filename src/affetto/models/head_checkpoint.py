@@ -1,0 +1,50 @@
+"""An emotion head to and from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from affetto.config import Config
+from affetto.errors import CheckpointError, ConfigError
+from affetto.models import checkpoint
+from affetto.models.heads import EmotionHead, HeadConfig
+
+KIND = "emotion head"
+
+
+class _Shape(Config):
+    head: HeadConfig
+    classes: tuple[str, ...]
+    layer_width: int
+
+
+def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: bool = False) -> None:
+    """Writes a head.
+
+    Args:
+        path: the ``.safetensors`` file.
+        head: what to write.
+        facts: its training data, licence, recipe and metrics, and ``encoder_fingerprint``, the recogniser's.
+        half: see `checkpoint.save`.
+    """
+    shape = _Shape(head=head.config, classes=head.classes, layer_width=head.layer_width)
+    description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
+    checkpoint.save(path, head.state_dict(), description, half=half)
+
+
+def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
+    """Reads a head, ready to use (in evaluation mode).
+
+    Raises:
+        CheckpointError: see `checkpoint.describe`, `checkpoint.load_weights` and `checkpoint.restore`.
+    """
+    description = checkpoint.describe(path, KIND)
+    try:
+        shape = _Shape.parse(description.config)
+    except ConfigError as error:
+        raise CheckpointError(f"describes no emotion head ({error.problem})", "copy the model again", path) from error
+    head = EmotionHead(shape.head, shape.classes, shape.layer_width)
+    checkpoint.restore(head, checkpoint.load_weights(path), path)
+    return head.eval(), description
