@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -102,9 +103,8 @@ def represent(
     for start in range(0, len(utterances), SHARD_UTTERANCES):
         shard = utterances[start : start + SHARD_UTTERANCES]
         path = folder / f"{_digest([_identity(each) for each in shard])}.safetensors"
-        if not path.exists():
-            _write_shard(shard, extractor, path)
-        results += _read_shard(len(shard), path)
+        found = _read_shard(len(shard), path)
+        results += found if found is not None else _make_shard(shard, extractor, path)
         if progress is not None:
             progress(len(results), len(utterances))
     return results
@@ -123,7 +123,7 @@ def _identity(utterance: Utterance) -> list[object]:
     return [str(utterance.audio), status.st_size, status.st_mtime_ns, utterance.start_s, utterance.end_s]
 
 
-def _write_shard(shard: Sequence[Utterance], extractor: Extractor, path: Path) -> None:
+def _make_shard(shard: Sequence[Utterance], extractor: Extractor, path: Path) -> list[Representation | None]:
     tensors: dict[str, Tensor] = {}
     for indices, waves in _batches(shard):
         for name, frames in extractor.extract(waves).items():
@@ -132,6 +132,7 @@ def _write_shard(shard: Sequence[Utterance], extractor: Extractor, path: Path) -
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
     partial.replace(path)
+    return _by_utterance(tensors, len(shard))
 
 
 def _batches(shard: Sequence[Utterance]) -> Iterator[tuple[list[int], Waves]]:
@@ -150,9 +151,17 @@ def _batches(shard: Sequence[Utterance]) -> Iterator[tuple[list[int], Waves]]:
         yield [index for index, _ in batch], pad_waves([wave for _, wave in batch])
 
 
-def _read_shard(count: int, path: Path) -> list[Representation | None]:
+def _read_shard(count: int, path: Path) -> list[Representation | None] | None:
+    """What is stored, or None if nothing is, or something damaged."""
+    try:
+        return _by_utterance(load_file(path), count)
+    except (SafetensorError, OSError):
+        return None
+
+
+def _by_utterance(tensors: dict[str, Tensor], count: int) -> list[Representation | None]:
     found: list[Representation] = [{} for _ in range(count)]
-    for key, tensor in load_file(path).items():
+    for key, tensor in tensors.items():
         index, _, name = key.partition("/")
         found[int(index)][name] = tensor
     return [each or None for each in found]

@@ -1,0 +1,218 @@
+"""From a recipe to a run folder: data, split, representations, a trained head, predictions, figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field
+
+from affetto import pretrained
+from affetto.config import Config
+from affetto.data.corpora import open_corpus
+from affetto.data.manifest import manifest_digest
+from affetto.data.splits import Split, fixed_split
+from affetto.data.utterance import Utterance
+from affetto.errors import TrainingError
+from affetto.evaluate import Scores, predict, score, write_predictions
+from affetto.models import checkpoint
+from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.head_checkpoint import save_head
+from affetto.models.heads import EmotionHead, HeadConfig
+from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.represent import Acoustics, Extractor, PooledLayers, Progress, Representation, represent
+from affetto.training.heads import Epoch, Example, HeadTraining, fit_head
+
+logger = logging.getLogger(__name__)
+
+
+class EmotionRecipe(Config):
+    """All that ``affetto train`` needs.
+
+    Attributes:
+        seed: of initialisation, batches and dropout.
+        recogniser: whose layers are reused: an embedded model's name, or a folder with ``recogniser.safetensors``,
+            relative to where the command runs.
+        corpus: its folder or manifest, relative to the data folder.
+        classes: the emotions to tell apart; other utterances are left out.
+        validation_speakers: they choose the epoch.
+        test_speakers: they choose nothing.
+        head: which head.
+        training: how.
+        licence: of the trained head, for its card.
+    """
+
+    seed: int = 1
+    recogniser: str = "small"
+    corpus: Path
+    classes: tuple[str, ...] = Field(default=("anger", "happiness", "neutral", "sadness"), min_length=2)
+    validation_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+    head: HeadConfig
+    training: HeadTraining = HeadTraining()
+    licence: str = "unstated"
+
+
+class EmotionRun(NamedTuple):
+    """What a training left.
+
+    Attributes:
+        head: the saved head.
+        scores: on the test speakers.
+        counts: utterances to train on, to validate on and to test on.
+    """
+
+    head: Path
+    scores: Scores
+    counts: tuple[int, int, int]
+
+
+def train_emotion(
+    recipe_path: Path,
+    data_root: Path,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> EmotionRun:
+    """Trains and tests one head, and keeps all about it in a run folder.
+
+    Args:
+        recipe_path: a TOML file, see `EmotionRecipe`.
+        data_root: the folder that the recipe's corpus is relative to.
+        folder: where recipe, environment, predictions, figures and the head go.
+        progress: is told how many utterances are represented.
+        on_epoch: is told of each epoch.
+
+    Raises:
+        AffettoError: the recipe, the corpus, the split or the recogniser is at fault; nothing was trained then.
+    """
+    recipe = EmotionRecipe.read(recipe_path)
+    recogniser, _ = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
+    split = _split(recipe, data_root)
+    head = _new_head(recipe, recogniser)
+    folder.mkdir(parents=True, exist_ok=True)
+    utterances = [each for part in split for each in part]
+    gathered = _gather(head, recogniser, utterances, folder / "cache", progress)
+    kept = [[each for each in part if each.id in gathered] for part in split]
+    examples = [[_example(recipe, each, gathered[each.id]) for each in part] for part in kept]
+    curve = fit_head(head, examples[0], examples[1], recipe.training, recipe.seed, progress=on_epoch)
+    predictions = predict(head, kept[2], examples[2])
+    run = EmotionRun(folder / "emotion.safetensors", score(predictions), _counts(kept))
+    write_predictions(folder / "predictions.csv", predictions)
+    _write_curve(folder / "learning_curve.csv", curve)
+    facts = {
+        "licence": recipe.licence,
+        "encoder_fingerprint": checkpoint.fingerprint(recogniser),
+        "recipe": recipe.model_dump(mode="json"),
+        "manifest_sha256": manifest_digest([each for part in kept for each in part]),
+        "utterances": dict(zip(("train", "validation", "test"), run.counts, strict=True)),
+        "test": run.scores._asdict(),
+        "environment": environment(),
+    }
+    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    save_head(run.head, head, facts)
+    return run
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on beside its recipe: versions, commit, machine."""
+    return {
+        "affetto": version("affetto"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # installed from a wheel
+    return done.stdout.strip()
+
+
+def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
+    parsed = open_corpus(data_root / recipe.corpus)
+    labelled = [each for each in parsed.utterances if each.emotion in recipe.classes]
+    missing = set(recipe.classes) - {each.emotion for each in labelled}
+    if missing:
+        raise TrainingError(f"no utterance of {', '.join(sorted(missing))}", "correct the classes", recipe.corpus)
+    return fixed_split(
+        labelled,
+        group=lambda each: each.speaker,
+        validation=recipe.validation_speakers,
+        test=recipe.test_speakers,
+    )
+
+
+def _new_head(recipe: EmotionRecipe, recogniser: DeepSpeech2) -> EmotionHead:
+    torch.manual_seed(recipe.seed)
+    layer = getattr(recipe.head, "layer", None)
+    if layer is not None and layer not in recogniser.layer_widths:
+        raise TrainingError(
+            f"the recogniser has no layer {layer!r}", f"choose one of {', '.join(recogniser.layer_widths)}"
+        )
+    width = 0 if layer is None else recogniser.layer_widths[layer]
+    return EmotionHead(recipe.head, recipe.classes, width)
+
+
+def _gather(
+    head: EmotionHead,
+    recogniser: DeepSpeech2,
+    utterances: Sequence[Utterance],
+    cache: Path,
+    progress: Progress | None,
+) -> dict[str, Representation]:
+    """Utterance id -> what the head reads of it; utterances that cannot be read are missing."""
+    extractors: list[Extractor] = []
+    if head.layer is not None:
+        extractors.append(PooledLayers(DeepSpeech2Encoder(recogniser), (head.layer,)))
+    if head.acoustic is not None:
+        extractors.append(Acoustics(head.acoustic))
+    found: dict[str, Representation] = {each.id: {} for each in utterances}
+    unreadable: set[str] = set()
+    for extractor in extractors:
+        for each, representation in zip(utterances, represent(utterances, extractor, cache, progress), strict=True):
+            if representation is None:
+                unreadable.add(each.id)
+            else:
+                found[each.id].update(representation)
+    if unreadable:
+        logger.warning("%d utterances left out: their sound cannot be read", len(unreadable))
+    return {name: representation for name, representation in found.items() if name not in unreadable}
+
+
+def _example(recipe: EmotionRecipe, utterance: Utterance, representation: Representation) -> Example:
+    layer = getattr(recipe.head, "layer", None)
+    label = recipe.classes.index(utterance.emotion or "")
+    return Example(None if layer is None else representation[layer], representation.get("acoustic"), label)
+
+
+def _counts(parts: Sequence[Sequence[Utterance]]) -> tuple[int, int, int]:
+    training, validation, test = (len(part) for part in parts)
+    return training, validation, test
+
+
+def _write_curve(path: Path, curve: Sequence[Epoch]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Epoch._fields)
+        writer.writerows(curve)
