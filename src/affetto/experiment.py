@@ -101,9 +101,10 @@ def train_emotion(
     split = _split(recipe, data_root)
     head = _new_head(recipe, recogniser)
     folder.mkdir(parents=True, exist_ok=True)
-    utterances = [each for part in split for each in part]
+    parts = (split.train, split.validation, split.test)
+    utterances = [each for part in parts for each in part]
     gathered = _gather(head, recogniser, utterances, folder / "cache", progress)
-    kept = [[each for each in part if each.id in gathered] for part in split]
+    kept = [[each for each in part if each.id in gathered] for part in parts]
     examples = [[_example(recipe, each, gathered[each.id]) for each in part] for part in kept]
     curve = fit_head(head, examples[0], examples[1], recipe.training, recipe.seed, progress=on_epoch)
     predictions = predict(head, kept[2], examples[2])

@@ -75,7 +75,7 @@ class Acoustics(NamedTuple):
         return f"acoustic-{_digest(self.config.model_dump(mode='json'))}"
 
     def extract(self, waves: Waves) -> dict[str, Frames]:
-        """ "acoustic" -> (batch, time, features)."""
+        """Under "acoustic": (batch, time, features)."""
         return {"acoustic": acoustic(waves, self.config)}
 
 
