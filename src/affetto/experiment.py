@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -21,6 +18,7 @@ from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest
 from affetto.data.splits import Split, fixed_split
 from affetto.data.utterance import Utterance
+from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.evaluate import Scores, predict, score, write_predictions
 from affetto.models import checkpoint
@@ -123,31 +121,6 @@ def train_emotion(
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     save_head(run.head, head, facts)
     return run
-
-
-def environment() -> dict[str, Any]:
-    """What a result depends on beside its recipe: versions, commit, machine."""
-    return {
-        "affetto": version("affetto"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "commit": _commit(),
-    }
-
-
-def _commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None  # installed from a wheel
-    return done.stdout.strip()
 
 
 def _split(recipe: EmotionRecipe, data_root: Path) -> Split:

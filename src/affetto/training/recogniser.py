@@ -21,6 +21,7 @@ from affetto.data.corpora import open_corpus
 from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_groups
 from affetto.data.transcribed import Transcribed, TranscribedBatch, batch_loader, select
 from affetto.data.utterance import Utterance
+from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.models.decoding import greedy
 from affetto.models.deepspeech2 import DeepSpeech2
@@ -107,7 +108,9 @@ class RecogniserTask(lightning.LightningModule):
     def training_step(self, batch: TranscribedBatch | None, batch_index: int) -> Tensor | None:
         if batch is None:
             return None
-        inputs = mask_spectrogram(self.model.features(batch.waves), self.training_config.augment)
+        inputs = self.model.features(batch.waves)
+        if self.current_epoch >= self.training_config.augment.from_epoch:
+            inputs = mask_spectrogram(inputs, self.training_config.augment)
         loss, _ = self._loss(inputs, batch)
         if not torch.isfinite(loss):
             logger.warning("batch %d skipped: its loss is %s", batch_index, loss.item())
@@ -192,7 +195,9 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
         "licence": recipe.licence,
         "recipe": recipe.model_dump(mode="json"),
         "training_hours": round(hours, 2),
+        "epochs": trainer.current_epoch,
         "validation_cer": float(best.best_model_score or np.nan),
+        "environment": environment(),
     }
     save_recogniser(result, task.model, facts)
     return result

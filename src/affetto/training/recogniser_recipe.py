@@ -33,12 +33,14 @@ class SpecAugment(Config):
         frequency_width: bins, of 161.
         time_masks_per_s: number for each second.
         time_width: frames of 10 ms.
+        from_epoch: the first epoch with masks; a network that has not learnt to align yet learns faster without.
     """
 
     frequency_masks: int = 0
     frequency_width: int = 24
     time_masks_per_s: float = 0.0
     time_width: int = 10
+    from_epoch: int = 0
 
 
 class RecogniserTraining(Config):

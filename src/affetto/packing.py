@@ -1,0 +1,137 @@
+"""Makes a model folder out of trainings: small weights, and a model card that says what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affetto import pretrained
+from affetto.errors import CheckpointError
+from affetto.models import checkpoint
+from affetto.models.head_checkpoint import load_head, save_head
+from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+
+CARD = "README.md"
+
+
+def pack_recogniser(run: Path, folder: Path) -> None:
+    """Puts a trained recogniser into a model folder, as float16.
+
+    An emotion head must be trained on the packed recogniser, whose numbers are rounded.
+
+    Raises:
+        CheckpointError: the run holds no recogniser.
+    """
+    model, description = load_recogniser(run / pretrained.RECOGNISER)
+    save_recogniser(folder / pretrained.RECOGNISER, model, description.facts, half=True)
+
+
+def pack_head(run: Path, folder: Path) -> None:
+    """Puts a trained emotion head into the folder of the recogniser it was trained on, as float16.
+
+    Raises:
+        CheckpointError: the run holds no head, or one that was trained on another recogniser.
+    """
+    head, description = load_head(run / pretrained.EMOTION)
+    model, _ = load_recogniser(folder / pretrained.RECOGNISER)
+    if description.facts.get("encoder_fingerprint") != checkpoint.fingerprint(model):
+        raise CheckpointError(
+            "was trained on another recogniser", f"train it on the one in {folder}", run / pretrained.EMOTION
+        )
+    save_head(folder / pretrained.EMOTION, head, description.facts, half=True)
+
+
+def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes a model folder's card from what its checkpoints and evaluations say.
+
+    Args:
+        folder: holds a packed recogniser and, perhaps, a packed head.
+        evaluations: what ``affetto asr evaluate --format json`` printed, one a corpus.
+
+    Raises:
+        CheckpointError: the folder holds no recogniser.
+    """
+    speech = checkpoint.describe(folder / pretrained.RECOGNISER, "recogniser")
+    lines = [f"# Model card: {folder.name}", ""]
+    lines += _recogniser_card(speech.facts, evaluations)
+    if (folder / pretrained.EMOTION).exists():
+        head = checkpoint.describe(folder / pretrained.EMOTION, "emotion head")
+        lines += ["", *_emotion_card(head.facts)]
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
+    lines += ["", f"All weights together: {size:.1f} MB, float16 safetensors.", ""]
+    card = folder / CARD
+    card.write_text("\n".join(lines), encoding="utf-8")
+    return card
+
+
+def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+    recipe = facts["recipe"]
+    corpora = ", ".join(f"`{source['path']}`" for source in recipe["corpora"])
+    lines = [
+        "## Speech recogniser",
+        "",
+        f"- **What**: DeepSpeech-2, characters from spectrograms, shape `{recipe['preset'] or 'own'}`.",
+        f"- **Trained on**: {facts['training_hours']} hours of {corpora}, {facts.get('epochs', '?')} epochs.",
+        f"- **Licence**: {recipe['licence']}.",
+        f"- **Code**: {_code(facts)}.",
+        f"- **Chosen by**: the lowest CER on held-out speakers, {facts['validation_cer']:.3f}.",
+    ]
+    if evaluations:
+        lines += ["", "| tested on | CER | WER | utterances | hours |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {each['corpus']} | {each['cer']:.3f} | {each['wer']:.3f} | {each['utterances']} | {each['hours']:.2f} |"
+            for each in evaluations
+        ]
+    return lines
+
+
+def _emotion_card(facts: Mapping[str, Any]) -> list[str]:
+    recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
+    head = recipe["head"]
+    lines = [
+        "## Emotion head",
+        "",
+        f"- **What**: {head['kind'].replace('_', ' ')}, reading recogniser layer `{head.get('layer', 'none')}`.",
+        f"- **Trained on**: `{recipe['corpus']}`: {counts['train']} utterances; {counts['validation']} of other "
+        f"speakers chose the epoch.",
+        f"- **Licence**: {recipe['licence']}.",
+        f"- **Code**: {_code(facts)}.",
+        f"- **Tested on**: {counts['test']} utterances of {len(recipe['test_speakers'])} speakers who chose nothing "
+        f"({', '.join(recipe['test_speakers'])}), seed {recipe['seed']}: UAR {test['uar']:.3f}, "
+        f"accuracy {test['accuracy']:.3f}, macro F1 {test['f1_macro']:.3f}.",
+        "",
+        "| true \\ heard | " + " | ".join(test["classes"]) + " |",
+        "|---" * (len(test["classes"]) + 1) + "|",
+    ]
+    for name, row in zip(test["classes"], test["confusion"], strict=True):
+        lines.append(f"| {name} | " + " | ".join(str(count) for count in row) + " |")
+    lines += [
+        "",
+        "Acted emotion, twelve sentences, one language: on other voices, rooms and languages expect less. Do not use "
+        "it to judge people.",
+    ]
+    return lines
+
+
+def _code(facts: Mapping[str, Any]) -> str:
+    found = facts.get("environment", {})
+    return f"affetto {found.get('affetto', '?')}, commit {found.get('commit') or 'unknown'}"
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Reads what ``affetto asr evaluate --format json`` printed.
+
+    Raises:
+        CheckpointError: it is not that.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"no evaluation ({error})", "give what asr evaluate --format json printed", path
+        ) from error
+    if not isinstance(found, dict) or not {"corpus", "cer", "wer", "utterances", "hours"} <= found.keys():
+        raise CheckpointError("no evaluation", "give what asr evaluate --format json printed", path)
+    return found
