@@ -35,6 +35,11 @@ class LengthSortedBatches:
         """Which epoch the next iteration belongs to; Lightning calls it."""
         self.epoch = epoch
 
+    @property
+    def sampler(self) -> LengthSortedBatches:
+        """Itself: where Lightning looks for a batch sampler's ``set_epoch``."""
+        return self
+
     def __len__(self) -> int:
         return -(-len(self.durations_s) // self.batch_size)
 
