@@ -12,6 +12,12 @@ import soundfile
 import torch
 from hypothesis import settings
 
+from affetto.models import checkpoint
+from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
+from affetto.models.head_checkpoint import save_head
+from affetto.models.heads import BranchConfig, EmotionHead, ProgressiveConfig
+from affetto.models.recogniser_checkpoint import save_recogniser
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 FORMATS = {".opus": ("OGG", "OPUS"), ".sph": ("NIST", "PCM_16")}
 """Suffix -> libsndfile's format and subtype, where it does not guess them from the suffix."""
@@ -68,3 +74,20 @@ def make_sound(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole model, as it lies on disk, with random weights: it hears nonsense, but quickly."""
+    folder = tmp_path_factory.mktemp("tiny")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        shape = ConvolutionConfig(channels=2, kernel=(21, 11), stride=(8, 4))
+        speech = DeepSpeech2(DeepSpeech2Config(convolutions=(shape,), width=8, depth=2, merge="sum")).eval()
+        head_config = ProgressiveConfig(layer="gru2", branch=BranchConfig(units=4, depth=1))
+        head = EmotionHead(head_config, ("anger", "happiness", "neutral", "sadness"), layer_width=8).eval()
+        torch.nn.init.normal_(speech.output.weight, std=5.0)  # so that it spells something
+        torch.nn.init.normal_(head.output.weight)  # and that emotions differ
+    save_recogniser(folder / "recogniser.safetensors", speech, {"licence": "none"})
+    save_head(folder / "emotion.safetensors", head, {"encoder_fingerprint": checkpoint.fingerprint(speech)})
+    return folder

@@ -1,0 +1,64 @@
+"""The shell: each verb parses, calls one function of the library and prints.
+
+Nothing heavy is imported before a verb needs it, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from affetto.cli import asr, corpus, recognise
+from affetto.cli.terminal import complain
+from affetto.errors import AffettoError
+
+app = typer.Typer(
+    name="affetto",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("recognise", no_args_is_help=True)(recognise.recognise)
+app.add_typer(asr.app, name="asr")
+app.add_typer(corpus.app, name="corpus")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from affetto import __version__
+
+        typer.echo(f"affetto {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hear the emotion in speech, and what is said.
+
+    [bold]Try it:[/] [cyan]affetto recognise call.wav[/]
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point of the command ``affetto``; it ends the process.
+
+    Exit codes: 0 all went well; 1 some inputs failed; 2 wrong usage, or nothing could start; 130 interrupted.
+
+    Args:
+        arguments: None takes those of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file's name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(arguments, prog_name="affetto")
+    except AffettoError as error:
+        complain(error)
+        sys.exit(2)

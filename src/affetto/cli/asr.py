@@ -1,0 +1,104 @@
+"""``affetto asr``: the speech recogniser by itself."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affetto.cli.inputs import Device, Inputs, Model, Paths
+from affetto.cli.terminal import ProgressBar, TableOrJson, extra, print_facts, print_json
+
+if TYPE_CHECKING:
+    from affetto.transcribe import TranscriptionScores
+
+app = typer.Typer(help="Train, score and use the speech recogniser by itself.", no_args_is_help=True)
+
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
+Data = Annotated[
+    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
+]
+Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
+
+
+@app.command(no_args_is_help=True)
+def train(
+    recipe: Recipe,
+    data: Data,
+    output: Output = None,
+    devices: Annotated[str, typer.Option(help="How many GPUs (or processes on a CPU), or auto.")] = "auto",
+) -> None:
+    r"""Train a recogniser, or go on where the same command was stopped.
+
+    Needs [cyan]pip install "affetto\[train]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto asr train recipes/asr-small.toml --data ~/corpora[/]
+    """
+    with extra("train", "lightning", "tensorboard"):
+        from affetto.training.recogniser import fit_recogniser
+    from affetto.training.recogniser_recipe import RecogniserRecipe
+
+    logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
+    folder = output or Path("runs") / recipe.stem
+    number = int(devices) if devices.isdecimal() else devices
+    typer.echo(fit_recogniser(RecogniserRecipe.read(recipe), data, folder, devices=number))
+
+
+@app.command(no_args_is_help=True)
+def evaluate(
+    corpus: Annotated[Path, typer.Argument(help="A transcribed corpus's folder, or a manifest.")],
+    model: Model = "small",
+    partition: Annotated[str | None, typer.Option(help="An official part of the corpus, as test.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many utterances, spread evenly.")] = None,
+    device: Device = "auto",
+    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
+) -> None:
+    """Measure character and word error rates on a corpus.
+
+    [bold]Example[/]
+    [cyan]affetto asr evaluate data/LibriSpeech --partition test-clean --limit 200[/]
+    """
+    from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
+
+    transcriber = Transcriber.from_pretrained(model, device)
+    utterances = transcribed_utterances(corpus, partition=partition, limit=limit)
+    with ProgressBar("transcribing") as bar:
+        scores = score_transcriber(transcriber, utterances, bar)
+    if format_ is TableOrJson.JSON:
+        print_json({"version": 1, **asdict(scores), "real_time_factor": scores.real_time_factor})
+    else:
+        print_facts(_facts(scores))
+
+
+@app.command(no_args_is_help=True)
+def transcribe(paths: Paths, model: Model = "small", device: Device = "auto") -> None:
+    """Write down what is said: a line a recording, after its name if there are several.
+
+    [bold]Example[/]
+    [cyan]affetto asr transcribe call.wav[/]
+    """
+    from affetto.transcribe import Transcriber
+
+    transcriber = Transcriber.from_pretrained(model, device)
+    with ProgressBar("transcribing") as bar:
+        inputs = Inputs(paths, bar)
+        results = transcriber.transcribe_many(inputs.sources, inputs.progress)
+        for result in inputs.successes(results):
+            typer.echo(f"{result.source}\t{result.text}" if len(inputs.sources) > 1 else result.text)
+    inputs.end()
+
+
+def _facts(scores: TranscriptionScores) -> dict[str, str]:
+    facts = {
+        "CER": f"{scores.cer:.1%}",
+        "WER": f"{scores.wer:.1%}",
+        "utterances": f"{scores.utterances:,}",
+        "length": f"{scores.hours:.2f} h",
+        "real-time factor": f"{scores.real_time_factor:.4f} ({1 / scores.real_time_factor:,.0f} times real time)",
+        "left out": ", ".join(f"{reason} {count:,}" for reason, count in scores.left_out.items()),
+    }
+    return {name: value for name, value in facts.items() if value}

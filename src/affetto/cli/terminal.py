@@ -1,0 +1,123 @@
+"""What every verb does with the terminal: results to standard output, complaints and progress to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from affetto.errors import AffettoError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+QUIET_S = 2.0
+"""Work that is done sooner shows no progress."""
+
+
+class TableOrJson(StrEnum):
+    """How a summary is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def console() -> Console:
+    """Standard output; colours only where it is a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def complain(error: AffettoError) -> None:
+    """One line on standard error."""
+    typer.echo("affetto: " + " ".join(str(error).split()), err=True)
+
+
+def print_json(value: Any) -> None:
+    """Indented JSON on standard output."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_facts(facts: dict[str, str]) -> None:
+    """Names and values in two columns."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    console().print(table)
+
+
+@contextmanager
+def extra(name: str, *modules: str) -> Iterator[None]:
+    """Says which optional dependency is missing, should an import in this context fail for it.
+
+    Raises:
+        MissingExtraError: one of the modules is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in modules:
+            raise
+        raise MissingExtraError(f"{missing} is not installed", f'pip install "affetto[{name}]"') from error
+
+
+class ProgressBar:
+    """A bar with the time left, on a terminal and after two seconds; call it with what is done and how much there is.
+
+    Args:
+        description: what is going on.
+    """
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.wanted = sys.stderr.isatty()
+        self._since = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __call__(self, done: float, total: float) -> None:
+        """Shows how far it has come."""
+        if not self.wanted or time.monotonic() - self._since < QUIET_S:
+            return
+        if self._bar is None:
+            self._bar = _progress()
+            self._task = self._bar.add_task(self.description, total=total)
+        assert self._task is not None
+        self._bar.start()
+        self._bar.update(self._task, completed=done, total=total)
+
+    def hide(self) -> None:
+        """Clears the line, for results to be printed there; the next call brings it back."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hide()
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=True))
+    errors = Console(stderr=True)
+    # Redirecting would send the results, too, to standard error.
+    return Progress(
+        *columns, TimeRemainingColumn(), console=errors, transient=True, redirect_stdout=False, redirect_stderr=False
+    )

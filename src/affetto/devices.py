@@ -1,0 +1,40 @@
+"""Where to compute: a device chosen by name, and checked before any work is done."""
+
+from __future__ import annotations
+
+import torch
+
+from affetto.errors import ConfigError
+
+_REMEDY = "choose auto, cpu, cuda, cuda:N or mps"
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; ``auto`` takes a CUDA device where there is one, else the CPU.
+
+    Args:
+        name: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        ConfigError: there is no such device, here or anywhere.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    >>> choose_device("abacus")
+    Traceback (most recent call last):
+        ...
+    affetto.errors.ConfigError: abacus: no such device; choose auto, cpu, cuda, cuda:N or mps
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, colon, number = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise ConfigError("no such device", _REMEDY, name)
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available[kind]:
+        raise ConfigError("this device is not available here", "choose another, or auto", name)
+    return torch.device(name)

@@ -1,0 +1,47 @@
+"""The models that come with affetto, one folder each, and where any other is looked for.
+
+A model is a folder with a recogniser (``recogniser.safetensors`` and ``.json``), an emotion head on top of it
+(``emotion.safetensors`` and ``.json``) and a model card (``README.md``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from affetto.errors import CheckpointError
+
+DEFAULT = "small"
+RECOGNISER = "recogniser.safetensors"
+EMOTION = "emotion.safetensors"
+
+_HERE = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The embedded models, sorted."""
+    return sorted(path.parent.name for path in _HERE.glob(f"*/{RECOGNISER}"))
+
+
+def find(model: str | Path) -> Path:
+    """The folder of a model.
+
+    Args:
+        model: the name of an embedded model, or a folder.
+
+    Raises:
+        CheckpointError: it is neither.
+
+    >>> find("enormous")
+    Traceback (most recent call last):
+        ...
+    affetto.errors.CheckpointError: enormous: no such model; ...
+    """
+    if str(model) in names():
+        return _HERE / str(model)
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise CheckpointError("a file, not a model", "name the folder that holds it", folder)
+    known = f"choose {', '.join(names())}, or" if names() else "this affetto comes without one:"
+    raise CheckpointError("no such model", f"{known} name a model's folder", model)

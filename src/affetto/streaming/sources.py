@@ -1,0 +1,133 @@
+"""Where sound may come from: files, open streams, stretches of files and samples in memory."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeAlias
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto import audio
+from affetto.errors import AudioError
+
+
+class Stretch(NamedTuple):
+    """Part of a sound file.
+
+    Attributes:
+        path: the file.
+        start_s: where it begins, seconds.
+        end_s: where it ends, seconds; None is the end of the file.
+    """
+
+    path: Path
+    start_s: float
+    end_s: float | None
+
+
+class Samples(NamedTuple):
+    """Sound in memory.
+
+    Attributes:
+        values: (samples,) or (samples, channels); floats with full scale at 1, or signed integers of any width.
+        sample_rate: Hz.
+    """
+
+    values: NDArray[Any] | Tensor
+    sample_rate: float
+
+
+Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """Every sound file in a folder and the folders in it, sorted; hidden ones are left alone.
+
+    Raises:
+        AudioError: there is none.
+
+    >>> [path.stem for path in sound_files(Path(audio.__file__).parent / "demo")]
+    ['angry', 'happy', 'neutral', 'sad']
+    """
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not found:
+        raise AudioError("no sound file in this folder", f"sought were {' '.join(sorted(audio.SUFFIXES))}", folder)
+    return found
+
+
+def label(source: Source) -> str:
+    """What results and errors call a source.
+
+    >>> label("call.wav"), label(Samples(np.zeros(1), 16_000))
+    ('call.wav', 'samples')
+    """
+    if isinstance(source, Samples):
+        return "samples"
+    if isinstance(source, Stretch):
+        return str(source.path)
+    if isinstance(source, str | Path):
+        return str(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "stream"
+
+
+def blocks(source: Source) -> Iterator[Tensor]:
+    """The sound of a source, block by block.
+
+    Yields:
+        (samples,) float32 at 16 kHz, full scale at 1.
+
+    Raises:
+        AudioError: see `audio.stream`; or samples of an impossible shape, kind or rate.
+    """
+    if isinstance(source, Samples):
+        yield _from_samples(source)
+    elif isinstance(source, Stretch):
+        yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s)
+    elif isinstance(source, str | Path):
+        yield from audio.stream(Path(source))
+    elif source.seekable():
+        yield from audio.stream(source, where=label(source))
+    else:
+        yield from _spooled(source)
+
+
+def _spooled(source: IO[bytes]) -> Iterator[Tensor]:
+    """A pipe goes to a temporary file first: decoding has to jump back and forth."""
+    with tempfile.TemporaryFile() as spool:
+        shutil.copyfileobj(source, spool)
+        if spool.tell() == 0:
+            raise AudioError("nothing came in", "pipe a sound file into it", label(source))
+        spool.seek(0)
+        yield from audio.stream(spool, where=label(source))
+
+
+def _from_samples(source: Samples) -> Tensor:
+    values = source.values
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.dtype.kind not in "fi":
+        raise AudioError(f"samples of the type {array.dtype}", "give floats or signed integers", label(source))
+    if array.ndim not in (1, 2) or array.shape[-1] > array.shape[0] > 0:
+        raise AudioError(f"samples of the shape {array.shape}", "give (samples,) or (samples, channels)", label(source))
+    if not audio.LOWEST_RATE <= source.sample_rate <= audio.HIGHEST_RATE:
+        raise AudioError(f"a sampling rate of {source.sample_rate} Hz", "give it in Hz, as 44100", label(source))
+    if array.size == 0:
+        raise AudioError("no samples", "record it again", label(source))
+    scale = 1.0 if array.dtype.kind == "f" else 1.0 / (np.iinfo(array.dtype).max + 1)
+    mono = array.astype(np.float32).reshape(len(array), -1).mean(axis=1) * np.float32(scale)
+    if not np.isfinite(mono).all():
+        raise AudioError("samples that are not finite numbers", "leave them out, or set them to 0", label(source))
+    if source.sample_rate != audio.SAMPLE_RATE:
+        mono = soxr.resample(mono, source.sample_rate, audio.SAMPLE_RATE)
+    return torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
