@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, recognise
+from affetto.cli import asr, corpus, recognise, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("recognise", no_args_is_help=True)(recognise.recognise)
+app.command("train", no_args_is_help=True)(train.train)
 app.add_typer(asr.app, name="asr")
 app.add_typer(corpus.app, name="corpus")
 
@@ -61,4 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, prog_name="affetto")
     except AffettoError as error:
         complain(error)
+        sys.exit(2)
+    except OSError as error:  # an output folder that cannot be written to, a full disk
+        complain(AffettoError(error.strerror or str(error), "check the path and its permissions", error.filename))
         sys.exit(2)

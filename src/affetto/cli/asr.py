@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.inputs import Device, Inputs, Model, Paths
+from affetto.cli.arguments import Data, Device, Inputs, Model, Output, Paths, Recipe
 from affetto.cli.terminal import ProgressBar, TableOrJson, extra, print_facts, print_json
 
 if TYPE_CHECKING:
@@ -17,19 +17,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train, score and use the speech recogniser by itself.", no_args_is_help=True)
 
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
-Data = Annotated[
-    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
-]
-Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
-
 
 @app.command(no_args_is_help=True)
 def train(
     recipe: Recipe,
     data: Data,
     output: Output = None,
-    devices: Annotated[str, typer.Option(help="How many GPUs (or processes on a CPU), or auto.")] = "auto",
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="How many GPUs, or processes on a CPU.", show_default="all GPUs")
+    ] = None,
 ) -> None:
     r"""Train a recogniser, or go on where the same command was stopped.
 
@@ -44,8 +40,7 @@ def train(
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
     folder = output or Path("runs") / recipe.stem
-    number = int(devices) if devices.isdecimal() else devices
-    typer.echo(fit_recogniser(RecogniserRecipe.read(recipe), data, folder, devices=number))
+    typer.echo(fit_recogniser(RecogniserRecipe.read(recipe), data, folder, devices=devices or "auto"))
 
 
 @app.command(no_args_is_help=True)
@@ -69,7 +64,9 @@ def evaluate(
     with ProgressBar("transcribing") as bar:
         scores = score_transcriber(transcriber, utterances, bar)
     if format_ is TableOrJson.JSON:
-        print_json({"version": 1, **asdict(scores), "real_time_factor": scores.real_time_factor})
+        name = " ".join([corpus.resolve().name, *([partition] if partition else [])])
+        values = {"version": 1, "corpus": name, "model": model, **asdict(scores)}
+        print_json({**values, "real_time_factor": scores.real_time_factor})
     else:
         print_facts(_facts(scores))
 

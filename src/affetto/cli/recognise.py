@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli.inputs import Device, Inputs, Model, Paths
+from affetto.cli.arguments import Device, Inputs, Model, Paths
 from affetto.cli.terminal import ProgressBar
 
 

@@ -95,6 +95,47 @@ class _Waiting(NamedTuple, Generic[T]):
     wave: Tensor
 
 
+class _Pool(Generic[T]):
+    """Segments that wait to be heard together."""
+
+    def __init__(self, hear: Callable[[Waves], Sequence[T]], progress: Callable[[float], None] | None) -> None:
+        self._hear = hear
+        self._progress = progress
+        self._waiting: list[_Waiting[T]] = []
+        self._waiting_samples = 0
+        self._samples_seen = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= _POOL_SEGMENTS or self._waiting_samples >= _POOL_S * SAMPLE_RATE
+
+    def take(self, draft: _Draft[T], segment: Tensor) -> None:
+        """Lets a segment wait, unless it is silent."""
+        start, end = draft.samples, draft.samples + len(segment)
+        draft.samples = end
+        self._samples_seen += len(segment)
+        if float((segment - segment.mean()).abs().max()) >= SILENCE:
+            self._waiting.append(_Waiting(draft, len(draft.times), segment))
+            self._waiting_samples += len(segment)
+            draft.times.append((start / SAMPLE_RATE, end / SAMPLE_RATE))
+
+    def drop(self, draft: _Draft[T]) -> None:
+        """Forgets the segments of a recording that failed."""
+        self._waiting = [waiting for waiting in self._waiting if waiting.draft is not draft]
+        self._waiting_samples = sum(len(waiting.wave) for waiting in self._waiting)
+
+    def work_off(self) -> None:
+        """Hears all that wait."""
+        for batch in _batches(self._waiting):
+            contents = self._hear(pad_waves([waiting.wave for waiting in batch]))
+            for waiting, content in zip(batch, contents, strict=True):
+                waiting.draft.contents[waiting.number] = content
+                self._waiting_samples -= len(waiting.wave)
+            if self._progress is not None:
+                self._progress((self._samples_seen - self._waiting_samples) / SAMPLE_RATE)
+        self._waiting = []
+
+
 def listen(
     sources: Iterable[Source],
     hear: Callable[[Waves], Sequence[T]],
@@ -105,46 +146,33 @@ def listen(
     Args:
         sources: any number of them, taken one by one.
         hear: gives one result for each recording in a batch, whatever else is in it.
-        progress: called now and then with the seconds of sound heard so far.
+        progress: called after each batch with the seconds of sound heard so far.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
     """
     drafts: deque[_Draft[T]] = deque()
-    pool: list[_Waiting[T]] = []
-    past_s = 0.0
+    pool = _Pool(hear, progress)
     for source in sources:
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
             for segment in cut(blocks(source)):
-                pool += _take(draft, segment)
-                past_s += len(segment) / SAMPLE_RATE
-                if _full(pool):
-                    yield from _work_off(pool, drafts, hear)
-                    if progress is not None:
-                        progress(past_s)
+                pool.take(draft, segment)
+                if pool.full:
+                    pool.work_off()
+                    yield from _finished(drafts)
             _end(draft)
         except AffettoError as error:
             draft.error = error
-            pool = [waiting for waiting in pool if waiting.draft is not draft]
+            pool.drop(draft)
         yield from _finished(drafts)
-    yield from _work_off(pool, drafts, hear)
-    if progress is not None:
-        progress(past_s)
-
-
-def _take(draft: _Draft[T], segment: Tensor) -> list[_Waiting[T]]:
-    """Notes a segment; gives what has to be heard of it: nothing, if it is silent."""
-    start, end = draft.samples, draft.samples + len(segment)
-    draft.samples = end
-    if float((segment - segment.mean()).abs().max()) < SILENCE:
-        return []
-    draft.times.append((start / SAMPLE_RATE, end / SAMPLE_RATE))
-    return [_Waiting(draft, len(draft.times) - 1, segment)]
+    pool.work_off()
+    yield from _finished(drafts)
 
 
 def _end(draft: _Draft[T]) -> None:
+    """Checks that there was something to hear."""
     duration_s = draft.samples / SAMPLE_RATE
     if duration_s < SHORTEST_RECORDING_S:
         raise AudioError(
@@ -155,24 +183,8 @@ def _end(draft: _Draft[T]) -> None:
     draft.ended = True
 
 
-def _full(pool: Sequence[_Waiting[T]]) -> bool:
-    seconds = sum(len(waiting.wave) for waiting in pool) / SAMPLE_RATE
-    return len(pool) >= _POOL_SEGMENTS or seconds >= _POOL_S
-
-
-def _work_off(
-    pool: list[_Waiting[T]], drafts: deque[_Draft[T]], hear: Callable[[Waves], Sequence[T]]
-) -> Iterator[Heard[T] | Failure]:
-    """Empties the pool, and gives every recording that is finished with all before it."""
-    for batch in _batches(pool):
-        contents = hear(pad_waves([waiting.wave for waiting in batch]))
-        for waiting, content in zip(batch, contents, strict=True):
-            waiting.draft.contents[waiting.number] = content
-    pool.clear()
-    yield from _finished(drafts)
-
-
 def _finished(drafts: deque[_Draft[T]]) -> Iterator[Heard[T] | Failure]:
+    """The recordings that are finished with all before them."""
     while drafts and drafts[0].finished:
         yield drafts.popleft().result()
 

@@ -1,4 +1,4 @@
-"""The recordings named on the command line: found, counted, and complained about where they fail."""
+"""What several verbs are given: recordings, found and complained about where they fail, models, recipes and data."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ Paths = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="An embedded model's name, or another model's folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
+Data = Annotated[
+    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
+]
+Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
 
 
 class Inputs:

@@ -1,0 +1,165 @@
+"""The other verbs, and what all have in common."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+import typer
+
+import affetto
+from affetto.cli.terminal import ProgressBar, extra
+from affetto.errors import MissingExtraError
+
+DEMO = Path(affetto.__file__).parent / "demo"
+Run = Callable[..., "tuple[int, str, str]"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, make_sound: Callable[..., Path]) -> Path:
+    lines = [
+        {
+            "id": f"u{number}",
+            "audio": make_sound(f"{number}.wav").name,
+            "speaker": "a",
+            "text": "ov ox",
+            "emotion": "joy",
+        }
+        for number in range(3)
+    ]
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manifest
+
+
+def test_alone_it_shows_help(run: Run) -> None:
+    _, out, err = run()
+    assert "Usage" in out + err
+    assert "recognise" in out + err
+
+
+@pytest.mark.parametrize(
+    "verb", ["", "recognise", "train", "corpus check", "asr train", "asr evaluate", "asr transcribe"]
+)
+def test_help_teaches_by_example(run: Run, verb: str) -> None:
+    code, out, _ = run(*verb.split(), "--help")
+    assert code == 0
+    assert f"affetto {verb}" in out.split("Options")[0].partition("Usage")[2].partition("\n")[2]
+
+
+def test_it_tells_its_version(run: Run) -> None:
+    try:
+        expected = version("affetto")
+    except PackageNotFoundError:
+        expected = "unknown (not installed)"
+    assert run("--version") == (0, f"affetto {expected}\n", "")
+
+
+def test_python_runs_it_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "affetto", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes(shell: str) -> None:
+    environment = {"_AFFETTO_COMPLETE": f"complete_{shell}", "COMP_WORDS": "affetto rec", "COMP_CWORD": "1"}
+    environment |= {"_TYPER_COMPLETE_ARGS": "affetto rec", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    program = "import sys; sys.argv = ['affetto']; from affetto.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert "recognise" in done.stdout
+
+
+def test_corpora_are_counted(run: Run, corpus: Path) -> None:
+    code, out, _ = run("corpus", "check", corpus, "--format", "json")
+    values = json.loads(out)
+    assert code == 0
+    assert (values["utterances"], values["speakers"], values["emotions"]) == (3, 1, {"joy": 3})
+
+
+def test_corpora_are_described(run: Run, corpus: Path) -> None:
+    _, out, _ = run("corpus", "check", corpus)
+    assert "3, 3 of them transcribed" in out
+
+
+def test_what_is_no_corpus_is_refused(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("corpus", "check", tmp_path / "nowhere")
+    assert code == 2
+    assert "no such file or folder" in err
+
+
+def test_recognisers_are_scored(run: Run, corpus: Path, tiny_model: Path) -> None:
+    code, out, err = run("asr", "evaluate", corpus, "--limit", 2, "--model", tiny_model, "--format", "json")
+    values = json.loads(out)
+    assert (code, err, values["utterances"]) == (0, "", 2)
+    assert values["hours"] == pytest.approx(1 / 3600)
+    assert values["real_time_factor"] == pytest.approx(values["compute_s"] / 1.0)
+    assert {"corpus", "cer", "wer"} <= set(values)
+
+
+def test_scores_are_shown(run: Run, corpus: Path, tiny_model: Path) -> None:
+    _, out, _ = run("asr", "evaluate", corpus, "--model", tiny_model)
+    assert {"CER", "WER", "utterances"} <= {line.split()[0] for line in out.splitlines()}
+
+
+def test_one_recording_is_its_text(run: Run, tiny_model: Path) -> None:
+    code, out, _ = run("asr", "transcribe", DEMO / "sad.flac", "--model", tiny_model)
+    assert code == 0
+    assert set(out) <= set(" 'abcdefghijklmnopqrstuvwxyz\n")
+
+
+def test_several_recordings_keep_their_names(run: Run, tiny_model: Path) -> None:
+    code, out, err = run("asr", "transcribe", DEMO, "missing.wav", "--model", tiny_model)
+    assert [Path(line.split("\t")[0]).stem for line in out.splitlines()] == ["angry", "happy", "neutral", "sad"]
+    assert (code, err) == (1, "affetto: missing.wav: no such file; check the path\n")
+
+
+@pytest.mark.parametrize("verb", [["train"], ["asr", "train"]])
+def test_recipes_that_cannot_be_read_are_refused(run: Run, tmp_path: Path, verb: list[str]) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("volume = 11\n")
+    code, _, err = run(*verb, recipe, "--data", tmp_path)
+    assert code == 2
+    assert "volume" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_missing_extras_are_named() -> None:
+    with pytest.raises(MissingExtraError, match=r'pip install "affetto\[train\]"'), extra("train", "no_such_module"):
+        import no_such_module.part  # noqa: F401
+
+
+def test_other_missing_modules_are_not_hidden() -> None:
+    with pytest.raises(ModuleNotFoundError), extra("train", "lightning"):
+        import no_such_module  # noqa: F401
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[ProgressBar]:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("affetto.cli.terminal.QUIET_S", 0.0)
+    with ProgressBar("hearing") as bar:
+        yield bar
+
+
+def test_progress_leaves_standard_output_alone(terminal: ProgressBar, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal(1, 3)
+    typer.echo("a result")
+    terminal.hide()
+    terminal(2, 3)
+    terminal.hide()
+    captured = capsys.readouterr()
+    assert captured.out == "a result\n"
+    assert "hearing" in captured.err
+
+
+def test_progress_is_quiet_where_no_one_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar("hearing") as bar:
+        bar(1, 3)
+    assert capsys.readouterr() == ("", "")

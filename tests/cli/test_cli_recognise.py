@@ -1,0 +1,249 @@
+"""``affetto recognise``: its formats, its exit codes, and that no input, however bad, makes it fall over."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import affetto
+
+DEMO = Path(affetto.__file__).parent / "demo"
+EMOTIONS = ["anger", "happiness", "neutral", "sadness"]
+COMMAND = [sys.executable, "-m", "affetto", "recognise"]
+
+Run = Callable[..., "tuple[int, str, str]"]
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def recognise(run: Run, tiny_model: Path) -> Run:
+    return lambda *arguments: run("recognise", *arguments, "--model", tiny_model)
+
+
+def empty(folder: Path, make: Make) -> Path:
+    path = folder / "empty.wav"
+    path.touch()
+    return path
+
+
+def missing(folder: Path, make: Make) -> Path:
+    return folder / "missing.wav"
+
+
+def folder_without_audio(folder: Path, make: Make) -> Path:
+    path = folder / "silent folder"
+    path.mkdir()
+    (path / "notes.txt").write_text("nothing to hear")
+    return path
+
+
+def truncated_flac(folder: Path, make: Make) -> Path:
+    path = make("truncated.flac", duration_s=3.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def headless_opus(folder: Path, make: Make) -> Path:
+    path = make("headless.opus", duration_s=3.0, sample_rate=48_000)
+    path.write_bytes(path.read_bytes()[:60])
+    return path
+
+
+def text_named_wav(folder: Path, make: Make) -> Path:
+    path = folder / "letter.wav"
+    path.write_text("Dear all,\n" * 100)
+    return path
+
+
+def without_samples(folder: Path, make: Make) -> Path:
+    return make("without.wav", duration_s=0.0)
+
+
+def digital_silence(folder: Path, make: Make) -> Path:
+    path = folder / "silence.wav"
+    soundfile.write(path, np.zeros(32_000), 16_000)
+    return path
+
+
+def a_millisecond(folder: Path, make: Make) -> Path:
+    return make("click.wav", duration_s=0.001)
+
+
+def not_a_number(folder: Path, make: Make) -> Path:
+    path = folder / "nan.wav"
+    soundfile.write(path, np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    return path
+
+
+BAD = {
+    empty: "the file is empty",
+    missing: "no such file",
+    folder_without_audio: "no sound file in this folder",
+    truncated_flac: "breaks off",
+    headless_opus: "cannot be read as sound",
+    text_named_wav: "cannot be read as sound",
+    without_samples: "no samples",
+    digital_silence: "only digital silence",
+    a_millisecond: "only 1 ms long",
+    not_a_number: "not finite numbers",
+}
+
+
+def low_rate(folder: Path, make: Make) -> Path:
+    return make("telephone.wav", sample_rate=8_000)
+
+
+def high_rate(folder: Path, make: Make) -> Path:
+    return make("bats.wav", sample_rate=192_000)
+
+
+def many_channels(folder: Path, make: Make) -> Path:
+    return make("array.wav", channels=8)
+
+
+def truncated_opus(folder: Path, make: Make) -> Path:
+    path = make("truncated.opus", duration_s=3.0, sample_rate=48_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # ogg does not tell what is missing
+    return path
+
+
+GOOD = [low_rate, high_rate, many_channels, truncated_opus]
+
+
+@pytest.mark.parametrize(("spoil", "problem"), BAD.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_bad_input_is_one_line(
+    recognise: Run, make_sound: Make, tmp_path: Path, spoil: Callable[[Path, Make], Path], problem: str
+) -> None:
+    path = spoil(tmp_path, make_sound)
+    code, out, err = recognise(path)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"affetto: {path}: ")
+    assert problem in err
+    assert err.count("\n") == 1
+    assert "; " in err
+
+
+@pytest.mark.parametrize("make", GOOD)
+def test_unusual_sound_is_heard(
+    recognise: Run, make_sound: Make, tmp_path: Path, make: Callable[[Path, Make], Path]
+) -> None:
+    code, out, err = recognise(make(tmp_path, make_sound), "--format", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)[0]["emotion"] in EMOTIONS
+
+
+def test_good_and_bad_in_one_batch(recognise: Run, make_sound: Make, tmp_path: Path) -> None:
+    bad = [spoil(tmp_path, make_sound) for spoil in BAD]
+    good = [make(tmp_path, make_sound) for make in GOOD]
+    mixed = [path for pair in zip(bad, [*good, DEMO, *bad[5:]], strict=True) for path in pair]
+    code, out, err = recognise(*mixed, "--format", "jsonl")
+    files = [json.loads(line)["file"] for line in out.splitlines()]
+    assert code == 1
+    assert files == [*map(str, good), *sorted(map(str, DEMO.glob("*.flac")))]
+    assert err.count("\n") == 10 + 5
+
+
+def test_json_is_an_array(recognise: Run) -> None:
+    _, out, _ = recognise(DEMO, "--format", "json")
+    values = json.loads(out)
+    assert [Path(each["file"]).stem for each in values] == ["angry", "happy", "neutral", "sad"]
+    assert {each["version"] for each in values} == {1}
+    assert list(values[0]["probabilities"]) == EMOTIONS
+
+
+def test_json_of_nothing_is_an_empty_array(recognise: Run) -> None:
+    code, out, _ = recognise("missing.wav", "--format", "json")
+    assert (code, json.loads(out)) == (1, [])
+
+
+def test_csv_has_a_row_a_segment(recognise: Run, make_sound: Make) -> None:
+    path = make_sound(duration_s=40)
+    _, out, _ = recognise(path, DEMO / "sad.flac", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == ["file", "start_s", "end_s", "emotion", *EMOTIONS, "transcript"]
+    assert [row["file"] for row in rows] == [str(path)] * (len(rows) - 1) + [str(DEMO / "sad.flac")]
+    assert len(rows) >= 4
+    assert [row["start_s"] for row in rows[1:-1]] == [row["end_s"] for row in rows[:-2]]
+    np.testing.assert_allclose([sum(float(row[emotion]) for emotion in EMOTIONS) for row in rows], 1, atol=3e-4)
+
+
+def test_the_table_is_for_people(recognise: Run) -> None:
+    code, out, err = recognise(DEMO / "sad.flac")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0].split()[-1] == "0:04.0"
+    assert {line.split()[0] for line in lines[1:5]} == set(EMOTIONS)
+    shares = [int(line.split()[1].rstrip("%")) for line in lines[1:5]]
+    assert shares == sorted(shares, reverse=True)
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in out
+
+
+def test_the_table_tells_times_of_segments(recognise: Run, make_sound: Make) -> None:
+    _, out, _ = recognise(make_sound(duration_s=20))
+    assert "0:00.0–0:" in out
+    assert "–0:20.0" in out
+
+
+def test_names_are_not_markup(recognise: Run, make_sound: Make) -> None:
+    path = make_sound("[bold]x[/].wav")
+    _, out, _ = recognise(path)
+    assert "[bold]x[/].wav" in out.replace("\n", "")
+
+
+def test_standard_input_is_heard(tiny_model: Path) -> None:
+    with subprocess.Popen(["cat", DEMO / "sad.flac"], stdout=subprocess.PIPE) as cat:  # a pipe, which cannot seek
+        arguments = [*COMMAND, "-", "--format", "json", "--model", str(tiny_model)]
+        done = subprocess.run(arguments, stdin=cat.stdout, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)[0]["duration_s"] == 3.9875
+
+
+def test_interruption_is_130(tiny_model: Path) -> None:
+    arguments = [*COMMAND, "-", "--model", str(tiny_model)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(bytes(10**6))  # more than a pipe holds: once this is through, it is listening
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+def test_a_closed_pipe_is_quiet(tiny_model: Path, make_sound: Make) -> None:
+    paths = [str(make_sound(f"{number}.wav")) for number in range(3)]
+    arguments = [*COMMAND, *paths * 300, "--format", "jsonl", "--model", str(tiny_model)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--model", "huge"], "huge: no such model"),
+        (["--model", __file__], "a file, not a model"),
+        (["--device", "tpu"], "tpu: no such device"),
+        (["--format", "xml"], "xml"),
+        (["--loud"], "--loud"),
+    ],
+)
+def test_what_cannot_start_is_2(run: Run, arguments: list[str], problem: str) -> None:
+    code, out, err = run("recognise", DEMO / "sad.flac", *arguments)
+    assert (code, out) == (2, "")
+    assert problem in err
+    assert "Traceback" not in err

@@ -1,0 +1,102 @@
+"""Sound comes from files, folders, pipes and memory, and is the same sound from each."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from affetto import audio
+from affetto.errors import AudioError
+from affetto.streaming.sources import Samples, Source, Stretch, blocks, label, sound_files
+
+
+def heard(source: Source) -> torch.Tensor:
+    return torch.cat(list(blocks(source)))
+
+
+@pytest.mark.parametrize(("sample_rate", "channels"), [(16_000, 1), (16_000, 2), (44_100, 1), (8_000, 8)])
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
+def test_samples_sound_like_their_file(
+    make_sound: Callable[..., Path], sample_rate: int, channels: int, dtype: str
+) -> None:
+    path = make_sound(sample_rate=sample_rate, channels=channels)
+    values, _ = soundfile.read(path, dtype=dtype)
+    torch.testing.assert_close(heard(Samples(values, sample_rate)), audio.load(path), atol=2e-5, rtol=0)
+
+
+def test_tensors_are_samples_too(make_sound: Callable[..., Path]) -> None:
+    sound = audio.load(make_sound())
+    assert torch.equal(heard(Samples(sound, 16_000)), sound)
+
+
+@pytest.mark.parametrize(
+    ("values", "rate", "problem"),
+    [
+        (np.zeros(0, np.float32), 16_000, "no samples"),
+        (np.zeros((2, 100), np.float32), 16_000, r"shape \(2, 100\)"),
+        (np.zeros((5, 2, 2), np.float32), 16_000, "shape"),
+        (np.zeros(100, np.uint8), 16_000, "uint8"),
+        (np.zeros(100, np.complex64), 16_000, "complex64"),
+        (np.full(100, np.nan, np.float32), 16_000, "not finite"),
+        (np.zeros(100, np.float32), 16, "sampling rate of 16 Hz"),
+        (np.zeros(100, np.float32), float("nan"), "sampling rate"),
+    ],
+)
+def test_impossible_samples_are_refused(values: NDArray[np.generic], rate: float, problem: str) -> None:
+    with pytest.raises(AudioError, match=problem):
+        heard(Samples(values, rate))
+
+
+def test_a_stretch_is_part_of_its_file(make_sound: Callable[..., Path]) -> None:
+    path = make_sound(duration_s=1.0)
+    assert torch.equal(heard(Stretch(path, 0.25, 0.5)), audio.load(path)[4000:8000])
+
+
+def test_pipes_are_heard(make_sound: Callable[..., Path]) -> None:
+    path = make_sound()
+    reading, writing = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(path.read_bytes())
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    with os.fdopen(reading, "rb") as pipe:
+        assert torch.equal(heard(pipe), audio.load(path))
+    thread.join()
+
+
+def test_an_empty_pipe_says_so() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe, pytest.raises(AudioError, match="nothing came in"):
+        heard(pipe)
+
+
+def test_open_files_go_by_their_names(make_sound: Callable[..., Path]) -> None:
+    path = make_sound()
+    with path.open("rb") as file:
+        assert label(file) == str(path)
+        assert torch.equal(heard(file), audio.load(path))
+
+
+def test_folders_are_searched(make_sound: Callable[..., Path], tmp_path: Path) -> None:
+    wanted = [make_sound("b/c/two.WAV"), make_sound("one.flac")]
+    make_sound("b/.hidden.wav")
+    (tmp_path / "notes.txt").write_text("no sound")
+    (tmp_path / "folder.wav").mkdir()
+    assert sound_files(tmp_path) == wanted
+
+
+def test_folders_without_sound_say_so(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no sound file in this folder"):
+        sound_files(tmp_path)

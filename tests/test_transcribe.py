@@ -1,0 +1,75 @@
+"""Transcripts of recordings and error rates on a corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jiwer
+import pytest
+
+import affetto
+from affetto.errors import CorpusError
+from affetto.recognise import Recogniser, Recording
+from affetto.transcribe import Transcriber, Transcript, score_transcriber, transcribed_utterances
+
+DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
+
+
+@pytest.fixture(scope="module")
+def transcriber(tiny_model: Path) -> Transcriber:
+    return Transcriber.from_pretrained(tiny_model, "cpu")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, make_sound: Callable[..., Path]) -> Path:
+    texts = ["Oh, 2 of them!", "Vox", "ov x", None, "lost"]
+    lines = [
+        {"id": f"u{number}", "audio": make_sound(f"{number}.wav", duration_s=0.4 + number / 10).name, "speaker": "a"}
+        | ({} if text is None else {"text": text})
+        | {"partition": "test" if number < 2 else "train"}
+        for number, text in enumerate(texts)
+    ]
+    (tmp_path / "4.wav").write_text("no sound")
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manifest
+
+
+def test_it_writes_what_the_recogniser_hears(transcriber: Transcriber, tiny_model: Path) -> None:
+    recordings = Recogniser.from_pretrained(tiny_model).recognise_many(DEMO)
+    expected = [recording.transcript for recording in recordings if isinstance(recording, Recording)]
+    transcripts = transcriber.transcribe_many(DEMO)
+    assert [each.text for each in transcripts if isinstance(each, Transcript)] == expected
+    assert len(expected) == len(DEMO)
+
+
+def test_scores_are_those_of_the_transcripts(transcriber: Transcriber, corpus: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    utterances = transcribed_utterances(corpus)
+    scores = score_transcriber(transcriber, utterances, lambda done, total: seen.append((done, total)))
+    results = transcriber.transcribe_many([utterance.audio for utterance in utterances[:3]])
+    hypotheses = [result.text for result in results if isinstance(result, Transcript)]
+    references = ["oh two of them", "vox", "ov x"]
+    assert scores.cer == pytest.approx(jiwer.cer(references, hypotheses))
+    assert scores.wer == pytest.approx(jiwer.wer(references, hypotheses))
+    assert scores.utterances == 3
+    assert scores.hours == pytest.approx((0.4 + 0.5 + 0.6) / 3600)
+    assert sum(scores.left_out.values()) == 1
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_partition_and_a_number(corpus: Path) -> None:
+    assert [each.id for each in transcribed_utterances(corpus, partition="test")] == ["u0", "u1"]
+    assert [each.id for each in transcribed_utterances(corpus, limit=2)] == ["u0", "u2"]
+
+
+def test_an_unknown_partition_names_the_known(corpus: Path) -> None:
+    with pytest.raises(CorpusError, match="choose one of test, train"):
+        transcribed_utterances(corpus, partition="dev")
+
+
+def test_nothing_to_compare_is_an_error(transcriber: Transcriber, corpus: Path) -> None:
+    with pytest.raises(CorpusError, match="no utterance could be transcribed"):
+        score_transcriber(transcriber, transcribed_utterances(corpus)[-1:])
