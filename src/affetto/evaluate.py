@@ -86,7 +86,7 @@ def predict(
 
 
 def score(predictions: Sequence[Prediction]) -> Scores:
-    """The figures of predictions.
+    """The figures of predictions, of which there is at least one.
 
     >>> sure = {"anger": 0.9, "sadness": 0.1}
     >>> score([Prediction(0, 0, "a1", "anna", "anger", "anger", sure)]).uar

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from affetto import pretrained
 from affetto.config import Config
@@ -59,6 +59,13 @@ class EmotionRecipe(Config):
     training: HeadTraining = HeadTraining()
     licence: str = "unstated"
 
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) != len(classes):
+            raise ValueError("name each emotion once")
+        return classes
+
 
 class EmotionRun(NamedTuple):
     """What a training left.
@@ -92,7 +99,8 @@ def train_emotion(
         on_epoch: is told of each epoch.
 
     Raises:
-        AffettoError: the recipe, the corpus, the split or the recogniser is at fault; nothing was trained then.
+        AffettoError: the recipe, the corpus, the split, the sound or the recogniser is at fault; nothing was trained
+            then.
     """
     recipe = EmotionRecipe.read(recipe_path)
     recogniser, _ = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
@@ -103,6 +111,8 @@ def train_emotion(
     utterances = [each for part in parts for each in part]
     gathered = _gather(head, recogniser, utterances, folder / "cache", progress)
     kept = [[each for each in part if each.id in gathered] for part in parts]
+    if not all(kept):
+        raise TrainingError("a part of the split has no sound that can be read", "look at the warnings above")
     examples = [[_example(recipe, each, gathered[each.id]) for each in part] for part in kept]
     curve = fit_head(head, examples[0], examples[1], recipe.training, recipe.seed, progress=on_epoch)
     predictions = predict(head, kept[2], examples[2])
@@ -125,27 +135,30 @@ def train_emotion(
 
 def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
     parsed = open_corpus(data_root / recipe.corpus)
-    labelled = [each for each in parsed.utterances if each.emotion in recipe.classes]
-    missing = set(recipe.classes) - {each.emotion for each in labelled}
-    if missing:
-        raise TrainingError(f"no utterance of {', '.join(sorted(missing))}", "correct the classes", recipe.corpus)
-    return fixed_split(
-        labelled,
+    split = fixed_split(
+        [each for each in parsed.utterances if each.emotion in recipe.classes],
         group=lambda each: each.speaker,
         validation=recipe.validation_speakers,
         test=recipe.test_speakers,
     )
+    missing = set(recipe.classes) - {each.emotion for each in split.train}
+    if missing:
+        raise TrainingError(
+            f"no utterance of {', '.join(sorted(missing))} to train on", "correct the classes", recipe.corpus
+        )
+    return split
 
 
 def _new_head(recipe: EmotionRecipe, recogniser: DeepSpeech2) -> EmotionHead:
-    torch.manual_seed(recipe.seed)
     layer = getattr(recipe.head, "layer", None)
     if layer is not None and layer not in recogniser.layer_widths:
         raise TrainingError(
             f"the recogniser has no layer {layer!r}", f"choose one of {', '.join(recogniser.layer_widths)}"
         )
     width = 0 if layer is None else recogniser.layer_widths[layer]
-    return EmotionHead(recipe.head, recipe.classes, width)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        return EmotionHead(recipe.head, recipe.classes, width)
 
 
 def _gather(

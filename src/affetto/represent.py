@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -129,7 +130,7 @@ def _make_shard(shard: Sequence[Utterance], extractor: Extractor, path: Path) ->
         for name, frames in extractor.extract(waves).items():
             for index, values in zip(indices, frames.unpad(), strict=True):
                 tensors[f"{index}/{name}"] = values.cpu().contiguous()
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # of its own, should two runs fill one cache
     save_file(tensors, partial)
     partial.replace(path)
     return _by_utterance(tensors, len(shard))
@@ -155,7 +156,10 @@ def _read_shard(count: int, path: Path) -> list[Representation | None] | None:
     """What is stored, or None if nothing is, or something damaged."""
     try:
         return _by_utterance(load_file(path), count)
-    except (SafetensorError, OSError):
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError) as error:
+        logger.warning("computed again: %s cannot be read (%s)", path, error)
         return None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cache
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from affetto.errors import TextError
@@ -15,11 +16,33 @@ if TYPE_CHECKING:
 SYMBOLS = " 'abcdefghijklmnopqrstuvwxyz"
 """The paper's characters: letters, apostrophe and space."""
 
-_SPOKEN = {"&": " and ", "%": " percent ", "+": " plus ", "@": " at ", "=": " equals "}
-_CURRENCY = {"$": "dollars", "£": "pounds", "€": "euros"}
-_MONEY = re.compile(r"([$£€])\s?(\d[\d,]*(?:\.\d+)?)")
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:st|nd|rd|th)?(?![a-z])|\d+", re.IGNORECASE)
-_APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u0060\u00b4]")
+Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
+"""What is looked for, and the words that are said for it."""
+
+_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
+_CURRENCIES = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "€": ("euro", "euros", "cent", "cents"),
+}
+_SCALES = {"k": "thousand", "m": "million", "bn": "billion"}
+_SIGNS = {
+    **{sign: names[1] for sign, names in _CURRENCIES.items()},
+    "&": "and",
+    "%": "percent",
+    "+": "plus",
+    "@": "at",
+    "=": "equals",
+    "°": "degrees",
+    "№": "number",
+}
+_FRACTIONS = {
+    "1/2": "one half",
+    "1/3": "one third",
+    "2/3": "two thirds",
+    "1/4": "one quarter",
+    "3/4": "three quarters",
+}
 
 
 @cache
@@ -29,19 +52,106 @@ def _numbers() -> inflect.engine:
     return inflect.engine()
 
 
-def _spell_number(match: re.Match[str]) -> str:
-    digits = match.group().replace(",", "").lower()
-    if not digits.isascii():
-        return " "
-    if len(digits) > 1 and digits.isdecimal() and digits.startswith("0"):  # 007: digit by digit
-        return " " + " ".join(_words(digit) for digit in digits) + " "
-    if digits.isdecimal() and 1100 <= int(digits) < 2000 and "," not in match.group():  # a year: nineteen eighty-four
-        return f" {_words(digits, group=2)} "
-    return f" {_words(digits)} "
+def _cardinal(number: str) -> str:
+    """The words of a number or an ordinal; beyond a billion without commas, one by one, as a telephone number is."""
+    plain = number.replace(",", "")
+    whole = re.match("[0-9]*", plain)
+    assert whole is not None
+    length = len(whole.group())
+    if (length > 1 and plain.startswith("0")) or length > (9 if plain == number else 30):
+        return _digit_by_digit(plain)
+    return str(_numbers().number_to_words(plain, andword="", zero="zero"))
 
 
-def _words(digits: str, group: int = 0) -> str:
-    return str(_numbers().number_to_words(digits, andword="", group=group, zero="zero"))
+def _digit_by_digit(text: str) -> str:
+    return " ".join(str(_numbers().number_to_words(digit, zero="zero")) for digit in re.findall("[0-9]", text))
+
+
+def _year(digits: str) -> str:
+    """Four digits as a year is read."""
+    century, rest = int(digits[:2]), int(digits[2:])
+    if century % 10 == 0 and rest < 10:  # two thousand and one
+        return _cardinal(digits)
+    if rest == 0:
+        return f"{_cardinal(digits[:2])} hundred"
+    return f"{_cardinal(digits[:2])} {'oh ' if rest < 10 else ''}{_cardinal(str(rest))}"
+
+
+def _plural(words: str) -> str:
+    return words[:-1] + "ies" if words.endswith("y") else words + ("es" if words.endswith("x") else "s")
+
+
+def _money(match: re.Match[str]) -> str:
+    unit, units, part, parts = _CURRENCIES[match["sign"]]
+    amount, scale = match["amount"], (match["scale"] or "").lower()
+    whole, _, cents = amount.partition(".")
+    if scale or len(cents) not in {0, 2}:
+        return f"{_cardinal(amount)} {_SCALES.get(scale, scale)} {units}"
+    spoken = []
+    if whole.strip("0,") or not cents.strip("0"):
+        spoken.append(f"{_cardinal(whole)} {unit if whole == '1' else units}")
+    if cents.strip("0"):
+        spoken.append(f"{_cardinal(str(int(cents)))} {part if cents == '01' else parts}")
+    return " and ".join(spoken)
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute = _cardinal(str(int(match["hour"]))), match["minute"]
+    if minute == "00":
+        return hour if match["half"] is not None else f"{hour} o'clock"
+    return f"{hour} {'oh ' if minute < '10' else ''}{_cardinal(str(int(minute)))}"
+
+
+_APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u0060\u00b4]")
+_PICTURES = {"So", "Sk", "Cf", "Co"}
+"""Unicode's categories of emoji and what modifies them."""
+
+# What would be lost, or come out wrong, when accents and foreign scripts are transcribed.
+_BEFORE: tuple[Rule, ...] = (
+    (re.compile(r"(?<=[0-9])(?=[¼½¾⅓⅔])"), "and"),
+    (re.compile(r"(?<=[0-9])\s?–\s?(?=[0-9])"), "to"),
+    (
+        re.compile(
+            rf"(?P<sign>[$£€])\s?(?P<amount>{_NUMBER})(?:\s?(?P<scale>thousand|million|billion|trillion|k|m|bn)\b)?",
+            re.IGNORECASE,
+        ),
+        _money,
+    ),
+    (re.compile(f"[{''.join(_SIGNS)}]"), lambda match: _SIGNS[match.group()]),
+)
+# Lower-case ASCII, each rule over what the ones before it left.
+_AFTER: tuple[Rule, ...] = (
+    (re.compile(r"#(?=[0-9])|\bno\.\s?(?=[0-9])"), "number"),
+    (re.compile(r"(?<!\S)-(?=\.?[0-9])"), "minus"),
+    (  # (555) 123-4567, 555-1234
+        re.compile(r"(?<![0-9-])(?:\(?[0-9]{3}\)?[ .-]\s?[0-9]{3}[ .-]|[0-9]{3}-)[0-9]{4}(?![0-9-])"),
+        lambda match: _digit_by_digit(match.group()),
+    ),
+    (
+        re.compile(r"(?<![0-9:])(?P<hour>[0-9]{1,2}):(?P<minute>[0-5][0-9])(?![0-9:])(?P<half>(?=\s?[ap]\.?m\b))?"),
+        _time,
+    ),
+    (re.compile(r"(?<![0-9/])(?:1/[234]|2/3|3/4)(?![0-9/])"), lambda match: _FRACTIONS[match.group()]),
+    (re.compile(r"(?<![\w.,])((?:1[1-9]|20)[0-9]0)'?s\b"), lambda match: _plural(_year(match[1]))),  # the 1990s
+    (
+        re.compile(r"(?<![\w.,])((?:1[1-9]|20)[0-9]{2})('s)?(?![\w.,']?[0-9]|[a-z])"),
+        lambda match: _year(match[1]) + (match[2] or ""),
+    ),
+    (re.compile(rf"({_NUMBER})'?s\b"), lambda match: _plural(_cardinal(match[1]))),
+    (re.compile(rf"{_NUMBER}(?:st|nd|rd|th)\b"), lambda match: _cardinal(match.group())),
+    (re.compile(r"(?<![0-9a-z])\.[0-9]+"), lambda match: f"point {_digit_by_digit(match.group())}"),
+    (re.compile(_NUMBER), lambda match: _cardinal(match.group())),
+)
+
+
+def _apply(rules: Sequence[Rule], text: str) -> str:
+    for pattern, words in rules:
+        text = pattern.sub(partial(_say, words), text)
+    return text
+
+
+def _say(words: str | Callable[[re.Match[str]], str], match: re.Match[str]) -> str:
+    return f" {words if isinstance(words, str) else words(match)} "
 
 
 def normalise(text: str) -> str:
@@ -54,18 +164,15 @@ def normalise(text: str) -> str:
         Words of a-z and apostrophes with single spaces between; empty if nothing can be spelt.
 
     >>> normalise("Don’t pay $20 to Zoë at No. 7!")
-    "don't pay twenty dollars to zoe at no seven"
+    "don't pay twenty dollars to zoe at number seven"
     >>> normalise("In 1984, the 21st of May")
     'in nineteen eighty four the twenty first of may'
     """
     from anyascii import anyascii
 
-    text = _APOSTROPHES.sub("'", text)
-    text = _MONEY.sub(lambda match: f"{match.group(2)} {_CURRENCY[match.group(1)]}", text)
-    for sign, word in _SPOKEN.items():
-        text = text.replace(sign, word)
-    text = anyascii(text).lower()
-    text = _NUMBER.sub(_spell_number, text)
+    text = _apply(_BEFORE, _APOSTROPHES.sub("'", text))
+    text = "".join(" " if unicodedata.category(each) in _PICTURES and not each.isascii() else each for each in text)
+    text = _apply(_AFTER, anyascii(text).lower())
     text = re.sub(r"[^a-z']+", " ", text)
     text = re.sub(r"(?<![a-z])'+|'+(?![a-z])", " ", text)  # quotation marks, not apostrophes
     return " ".join(text.split())

@@ -32,7 +32,7 @@ class LengthSortedBatches:
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration belongs to; Lightning calls it."""
+        """Which epoch the next iteration belongs to."""
         self.epoch = epoch
 
     @property

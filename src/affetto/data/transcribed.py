@@ -60,12 +60,13 @@ def fewest_frames(classes: Sequence[int]) -> int:
 
 
 def _measure(utterance: Utterance) -> float | None:
+    """Seconds of sound, whatever the corpus says of its end; None if the file cannot be read."""
     try:
-        end_s = audio.info(utterance.audio).duration_s if utterance.end_s is None else utterance.end_s
+        end_s = audio.info(utterance.audio).duration_s
     except AudioError as error:
         logger.warning("left out: %s", error)
         return None
-    return end_s - utterance.start_s
+    return (end_s if utterance.end_s is None else min(end_s, utterance.end_s)) - utterance.start_s
 
 
 def select(
@@ -95,8 +96,12 @@ def select(
         spoken = text.normalise(utterance.text or "")
         if duration_s is None:
             left_out["unreadable audio"] += 1
+        elif duration_s <= 0:
+            left_out["beyond the end of the audio"] += 1
         elif not spoken:
             left_out["no transcript"] += 1
+        elif not set(spoken) <= set(alphabet.symbols):
+            left_out["characters outside the alphabet"] += 1
         elif duration_s > max_duration_s:
             left_out[f"over {max_duration_s:g} s"] += 1
         elif fewest_frames(alphabet.encode(spoken)) > int(duration_s * frame_rate_hz) - 1:

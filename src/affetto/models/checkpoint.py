@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,8 @@ from affetto.errors import CheckpointError, ConfigError
 
 FORMAT = "affetto"
 VERSION = 1
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Description(Config):
@@ -43,7 +45,7 @@ class Description(Config):
 
 
 def save(path: Path, weights: Mapping[str, Tensor], description: Description, *, half: bool = False) -> None:
-    """Writes a checkpoint; an interrupted write leaves the old one whole.
+    """Writes a checkpoint; both files are written whole before they take the place of old ones.
 
     Args:
         path: the ``.safetensors`` file; the JSON goes beside it.
@@ -56,12 +58,16 @@ def save(path: Path, weights: Mapping[str, Tensor], description: Description, *,
         name: (tensor.half() if half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
         for name, tensor in weights.items()
     }
-    partial = path.with_suffix(".partial")
-    save_file(kept, partial)
-    partial_json = path.with_suffix(".json.partial")
-    partial_json.write_text(json.dumps(description.model_dump(), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-    partial_json.replace(path.with_suffix(".json"))
+    card = json.dumps(description.model_dump(), indent=2) + "\n"
+    partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
+    try:
+        save_file(kept, partial)
+        partial_card.write_text(card, encoding="utf-8")
+        partial.replace(path)
+        partial_card.replace(path.with_suffix(".json"))
+    finally:
+        partial.unlink(missing_ok=True)
+        partial_card.unlink(missing_ok=True)
 
 
 def describe(path: Path, kind: str) -> Description:
@@ -81,7 +87,7 @@ def describe(path: Path, kind: str) -> Description:
         raise CheckpointError(
             f"cannot be read ({error.strerror})", "name a model that affetto saved, with its .json beside it", card
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of a number too long, of too deep a nesting
         raise CheckpointError(f"is not JSON ({error})", "copy the model again", card) from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError("was not written by affetto", "name a model that affetto saved", card)
@@ -96,7 +102,7 @@ def describe(path: Path, kind: str) -> Description:
     except ConfigError as error:
         raise CheckpointError(f"is damaged ({error.problem})", "copy the model again", card) from error
     if description.kind != kind:
-        raise CheckpointError(f"holds a {description.kind}, not a {kind}", f"name a {kind}", card)
+        raise CheckpointError(f"is of kind {description.kind!r}", f"name a model of kind {kind!r}", card)
     return description
 
 
@@ -113,17 +119,34 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
-def restore(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Puts loaded numbers into a network.
+def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Path) -> ModuleT:
+    """Builds a network around loaded numbers.
+
+    It is built without numbers of its own: none are drawn in vain, and a description that lies about the size of the
+    network is found out before any memory is taken for it.
+
+    Args:
+        make: builds the network.
+        weights: name -> tensor.
+        path: where they come from.
+
+    Returns:
+        The network, in evaluation mode.
 
     Raises:
         CheckpointError: names or shapes do not fit.
+
+    >>> restore(lambda: nn.Linear(1, 1), {"weight": torch.ones(1, 1), "bias": torch.ones(1)}, Path("a"))(torch.ones(1))
+    tensor([2.], grad_fn=<ViewBackward0>)
     """
     try:
-        module.load_state_dict(dict(weights))
+        with torch.device("meta"):
+            module = make()
+        module.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"does not fit its description ({first})", "copy the model again", path) from error
+    return module.eval()
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -8,9 +8,9 @@ hold real frames only (so the statistics of batch normalisation do, too).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
-import torch
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -23,14 +23,17 @@ from affetto.models.gru import bidirectional_gru
 from affetto.text import SYMBOLS
 
 Normalisation = Literal["batch", "layer"]
+Size = TypeVar("Size", int, Tensor)
+_Width = Annotated[int, Field(ge=1, le=65_536)]
+_Reach = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class ConvolutionConfig(Config):
     """A two-dimensional convolution; kernel and stride are (bins, frames)."""
 
-    channels: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
+    channels: _Width
+    kernel: tuple[_Reach, _Reach]
+    stride: tuple[_Reach, _Reach]
 
 
 class DeepSpeech2Config(Config):
@@ -51,12 +54,19 @@ class DeepSpeech2Config(Config):
         ConvolutionConfig(channels=32, kernel=(41, 11), stride=(2, 2)),
         ConvolutionConfig(channels=32, kernel=(21, 11), stride=(2, 1)),
     )
-    width: int = 800
-    depth: int = 5
+    width: _Width = 800
+    depth: int = Field(default=5, ge=1, le=64)
     merge: Literal["sum", "concat"] = "concat"
     normalisation: Normalisation = "batch"
-    dropout: float = 0.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     symbols: str = SYMBOLS
+
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, symbols: str) -> str:
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ValueError("name each symbol once, and at least one")
+        return symbols
 
 
 PRESETS = {
@@ -100,10 +110,11 @@ class Convolution(nn.Module):
         super().__init__()
         padding = (config.kernel[0] // 2, config.kernel[1] // 2)
         self.convolution = nn.Conv2d(in_channels, config.channels, config.kernel, config.stride, padding)
-        self.bins = int(self._positions(torch.tensor(in_bins), axis=0))
+        self.bins = self._positions(in_bins, axis=0)
         self.normalisation = _normalisation(kind, config.channels, self.bins)
 
-    def _positions(self, size: Tensor, axis: int) -> Tensor:
+    def _positions(self, size: Size, axis: int) -> Size:
+        """How many places the kernel takes along an axis (0 bins, 1 frames) of that size."""
         reach = 2 * int(self.convolution.padding[axis]) - self.convolution.kernel_size[axis]
         return (size + reach) // self.convolution.stride[axis] + 1
 
@@ -141,6 +152,7 @@ class RecurrentLayer(nn.Module):
 class DeepSpeech2(nn.Module):
     """A recogniser of characters from recordings.
 
+    >>> import torch
     >>> model = DeepSpeech2(PRESETS["small"]).eval()
     >>> result = model(Waves(torch.zeros(1, 16000), torch.tensor([16000])), collect=["gru2"])
     >>> result.log_probs.values.shape, result.layers["gru2"].values.shape

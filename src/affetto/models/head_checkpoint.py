@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
 from affetto.models import checkpoint
-from affetto.models.heads import EmotionHead, HeadConfig
+from affetto.models.heads import MAX_WIDTH, EmotionHead, HeadConfig
 
 KIND = "emotion head"
 
 
 class _Shape(Config):
     head: HeadConfig
-    classes: tuple[str, ...]
-    layer_width: int
+    classes: tuple[str, ...] = Field(min_length=1)
+    layer_width: int = Field(ge=0, le=MAX_WIDTH)
 
 
 def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: bool = False) -> None:
@@ -45,6 +47,6 @@ def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
         shape = _Shape.parse(description.config)
     except ConfigError as error:
         raise CheckpointError(f"describes no emotion head ({error.problem})", "copy the model again", path) from error
-    head = EmotionHead(shape.head, shape.classes, shape.layer_width)
-    checkpoint.restore(head, checkpoint.load_weights(path), path)
-    return head.eval(), description
+    weights = checkpoint.load_weights(path)
+    head = checkpoint.restore(lambda: EmotionHead(shape.head, shape.classes, shape.layer_width), weights, path)
+    return head, description

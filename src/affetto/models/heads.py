@@ -18,6 +18,9 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.frames import Frames
 from affetto.models.gru import bidirectional_gru
 
+MAX_WIDTH = 65_536
+"""No layer is wider: a config that says otherwise is damaged."""
+
 
 class BranchConfig(Config):
     """The emotion branch: bidirectional GRU layers over acoustic features, averaged over time.
@@ -28,8 +31,8 @@ class BranchConfig(Config):
         acoustic: what it hears.
     """
 
-    units: int = Field(default=96, ge=1)
-    depth: int = Field(default=2, ge=1)
+    units: int = Field(default=96, ge=1, le=MAX_WIDTH)
+    depth: int = Field(default=2, ge=1, le=64)
     acoustic: AcousticConfig = AcousticConfig()
 
 
@@ -84,7 +87,9 @@ class Standardise(nn.Module):
     def measure(self, rows: Tensor) -> None:
         """Takes mean and deviation from (rows, width)."""
         self.mean = rows.mean(dim=0)
-        self.deviation = rows.std(dim=0, correction=0).clamp(min=1e-5)
+        deviation = rows.std(dim=0, correction=0)
+        # What never varied in training tells nothing; divided by next to nothing, it would drown all else later.
+        self.deviation = torch.where(deviation > 1e-5, deviation, 1.0)
 
     def forward(self, values: Tensor) -> Tensor:
         """Of (..., width)."""

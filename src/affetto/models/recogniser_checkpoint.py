@@ -30,6 +30,4 @@ def load_recogniser(path: Path) -> tuple[DeepSpeech2, checkpoint.Description]:
         config = DeepSpeech2Config.parse(description.config)
     except ConfigError as error:
         raise CheckpointError(f"describes no recogniser ({error.problem})", "copy the model again", path) from error
-    model = DeepSpeech2(config)
-    checkpoint.restore(model, checkpoint.load_weights(path), path)
-    return model.eval(), description
+    return checkpoint.restore(lambda: DeepSpeech2(config), checkpoint.load_weights(path), path), description

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from affetto.features.framing import FRAME_RATE_HZ
 from affetto.frames import Frames
 from affetto.training.recogniser_recipe import SpecAugment
 
@@ -23,7 +24,7 @@ def mask_spectrogram(inputs: Frames, config: SpecAugment, generator: torch.Gener
     True
     """
     batch, time, bins = inputs.values.shape
-    longest_s = time / 100
+    longest_s = time / FRAME_RATE_HZ
     count = round(config.time_masks_per_s * longest_s)
     kept = _bands(batch, bins, config.frequency_masks, config.frequency_width, generator)[:, None, :]
     kept = kept & _bands(batch, time, count, config.time_width, generator)[:, :, None]

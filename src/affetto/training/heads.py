@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from affetto.data.batching import LengthSortedBatches
 from affetto.errors import TrainingError
 from affetto.frames import Frames, pad
 from affetto.models.heads import EmotionHead
+from affetto.training.memory import keep_freed_memory
 
 
 class HeadTraining(Config):
@@ -97,7 +99,7 @@ def fit_head(
         training: what to learn from.
         validation: of other speakers; chooses the learning rate's falls and the epoch.
         config: how.
-        seed: of the batches and of dropout.
+        seed: of the batches and of dropout; torch's own random numbers are left as they were.
         progress: is told of each epoch.
 
     Returns:
@@ -108,11 +110,28 @@ def fit_head(
     """
     if not training or not validation:
         raise TrainingError("no utterances to train or validate on", "check the split and the labels")
+    keep_freed_memory()
     _measure(head, training)
-    torch.manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        curve, best = _descend(head, training, validation, config, seed, progress)
+    head.load_state_dict(best)
+    head.eval()
+    return curve
+
+
+def _descend(
+    head: EmotionHead,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    config: HeadTraining,
+    seed: int,
+    progress: Callable[[Epoch], None] | None,
+) -> tuple[list[Epoch], dict[str, Tensor]]:
+    """The learning curve, and the weights of its lowest validation loss."""
     optimiser = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     annealing = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, factor=1 / config.anneal, patience=config.patience - 1, threshold=0.0
+        optimiser, factor=1 / config.anneal, patience=config.patience - 1, threshold=0.0, eps=0.0
     )
     batches = LengthSortedBatches([example.frames for example in training], config.batch_size, seed)
     weights = _class_weights(training, len(head.classes)) if config.balanced else None
@@ -122,7 +141,7 @@ def fit_head(
         batches.set_epoch(number)
         rate = optimiser.param_groups[0]["lr"]
         training_loss = _train_epoch(head, training, batches, optimiser, weights, config.clip_norm)
-        validation_loss = cross_entropy(head, validation, weights)
+        validation_loss = _finite(cross_entropy(head, validation, weights), "validation")
         curve.append(Epoch(number, rate, training_loss, validation_loss))
         if progress is not None:
             progress(curve[-1])
@@ -131,9 +150,15 @@ def fit_head(
         annealing.step(validation_loss)
         if optimiser.param_groups[0]["lr"] < config.stop_learning_rate:
             break
-    head.load_state_dict(best_state)
-    head.eval()
-    return curve
+    return curve, best_state
+
+
+def _finite(loss: float, part: str) -> float:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the {part} loss became {loss}", "look for values that are not numbers, or lower the learning rate"
+        )
+    return loss
 
 
 def _measure(head: EmotionHead, training: Sequence[Example]) -> None:
@@ -160,13 +185,11 @@ def _train_epoch(
     for indices in batches:
         layer, acoustic, labels = batch_of([examples[index] for index in indices])
         loss = torch.nn.functional.cross_entropy(head(layer, acoustic), labels, weights)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss became {loss.item()}", "lower the learning rate")
+        total += _finite(loss.item(), "training") * len(indices)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(head.parameters(), clip_norm)
         optimiser.step()
-        total += loss.item() * len(indices)
     return total / len(examples)
 
 

@@ -27,7 +27,8 @@ from affetto.models.decoding import greedy
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import save_recogniser
 from affetto.training.augmentation import mask_spectrogram
-from affetto.training.recogniser_recipe import RecogniserRecipe, RecogniserTraining
+from affetto.training.memory import keep_freed_memory
+from affetto.training.recogniser_recipe import RecogniserRecipe, RecogniserTraining, SpeechSource
 
 logger = logging.getLogger(__name__)
 
@@ -51,21 +52,16 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
 
     Raises:
         CorpusError: a corpus is missing or is none.
-        TrainingError: nothing is left to train or validate on.
+        SplitError: a validation speaker is also one to train on.
+        TrainingError: a corpus has no such official part, or nothing is left to train or validate on.
     """
     training: list[Utterance] = []
     validation: list[Utterance] = []
     for source in recipe.corpora:
-        utterances = list(open_corpus(data_root / source.path).utterances)
-        if source.validation_partition is not None:
-            validation += [item for item in utterances if item.partition == source.validation_partition]
-            utterances = [item for item in utterances if item.partition != source.validation_partition]
-        if source.validation_speakers > 0:
-            utterances, held_out = held_out_groups(
-                utterances, group=lambda item: item.speaker, share=source.validation_speakers, seed=recipe.seed
-            )
-            validation += held_out
-        training += utterances
+        learnt, held_out = _divide(source, data_root / source.path, recipe.seed)
+        training += learnt
+        validation += held_out
+    check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
     alphabet = text.Alphabet(recipe.shape.symbols)
     limits: dict[str, Any] = {
         "max_duration_s": recipe.training.max_duration_s,
@@ -73,13 +69,36 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     }
     kept, left_out = select(training, alphabet, **limits)
     held, left_out_too = select(validation, alphabet, **limits)
-    check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
     if not kept or not held:
         raise TrainingError(
             f"{len(kept)} utterances to train on and {len(held)} to validate on",
             "name corpora with transcripts, and hold some speakers out",
         )
     return SpeechData(kept, held, left_out + left_out_too)
+
+
+def _divide(source: SpeechSource, path: Path, seed: int) -> tuple[list[Utterance], list[Utterance]]:
+    """What one corpus gives to train and to validate on."""
+    utterances = open_corpus(path).utterances
+    held, wanted = source.validation_partition, source.training_partitions
+    known = {item.partition for item in utterances if item.partition is not None}
+    unknown = {*wanted, *([] if held is None else [held])} - known
+    if unknown:
+        raise TrainingError(
+            f"the corpus has no part {', '.join(sorted(unknown))}",
+            f"choose among {', '.join(sorted(known))}" if known else "hold out speakers: it has no official parts",
+            path,
+        )
+    held_out = [item for item in utterances if held is not None and item.partition == held]
+    learnt = [
+        item for item in utterances if (item.partition in wanted if wanted else held is None or item.partition != held)
+    ]
+    if source.validation_speakers > 0:
+        learnt, more = held_out_groups(
+            learnt, group=lambda item: item.speaker, share=source.validation_speakers, seed=seed
+        )
+        held_out += more
+    return learnt, held_out
 
 
 class RecogniserTask(lightning.LightningModule):
@@ -127,6 +146,8 @@ class RecogniserTask(lightning.LightningModule):
         self._hypotheses += greedy(log_probs, self.alphabet)
 
     def on_validation_epoch_end(self) -> None:
+        if not self._references:
+            raise TrainingError("no validation utterance could be read", "look at the warnings above")
         self.log("cer", metrics.cer(self._references, self._hypotheses), prog_bar=True)
         self.log("wer", metrics.wer(self._references, self._hypotheses), prog_bar=True)
         self._references, self._hypotheses = [], []
@@ -138,11 +159,35 @@ class RecogniserTask(lightning.LightningModule):
             optimiser = torch.optim.SGD(self.parameters(), config.learning_rate, momentum=0.9, nesterov=True)
         else:
             optimiser = torch.optim.AdamW(self.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        epoch_steps = int(self.trainer.estimated_stepping_batches) // config.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser,
-            lambda step: min(1.0, (step + 1) / (config.warmup_steps + 1)) / config.anneal**self.current_epoch,
+            optimiser, lambda step: learning_rate_factor(config, step, epoch_steps)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def learning_rate_factor(config: RecogniserTraining, step: int, epoch_steps: int) -> float:
+    """What the learning rate is multiplied by: warm-up, annealing after every epoch, and a linear end.
+
+    >>> config = RecogniserTraining(epochs=4, anneal=2.0, warmup_steps=1, cooldown_epochs=1)
+    >>> [learning_rate_factor(config, step, epoch_steps=2) for step in range(8)]
+    [0.5, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.0625]
+    """
+    warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    epochs_left = config.epochs - step / epoch_steps
+    cooldown = min(1.0, epochs_left / config.cooldown_epochs) if config.cooldown_epochs else 1.0
+    return float(warmup * cooldown / config.anneal ** (step // epoch_steps))
+
+
+class _StayStopped(Callback):
+    """A training that is resumed after early stopping ended it trains no further."""
+
+    def __init__(self, stopping: EarlyStopping) -> None:
+        self.stopping = stopping
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.stopping.wait_count >= self.stopping.patience:
+            trainer.should_stop = True
 
 
 def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, devices: int | str = "auto") -> Path:
@@ -151,21 +196,28 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
     Args:
         recipe: what and how.
         data_root: the folder that the recipe's paths are relative to.
-        folder: keeps checkpoints of every epoch, logs and the result.
+        folder: keeps the checkpoints of the best and of the last epoch, logs and the result.
         devices: how many, or "auto"; GPUs where there are any.
 
     Returns:
-        The saved recogniser: the epoch with the lowest CER on the validation speakers.
+        The saved recogniser: the epoch with the lowest CER on the validation speakers. The same command over a
+        finished training only saves it again.
+
+    Raises:
+        AffettoError: the recipe's data cannot be used, see `gather`.
     """
+    keep_freed_memory()
     lightning.seed_everything(recipe.seed, verbose=False)
     data = gather(recipe, data_root)
     hours = sum(item.duration_s for item in data.training) / 3600
     logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
     task = RecogniserTask(DeepSpeech2(recipe.shape), recipe.training)
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor="cer", save_last=True, enable_version_counter=False)
+    stopping = EarlyStopping("cer", patience=recipe.training.patience)
     callbacks: list[Callback] = [
         best,
-        EarlyStopping("cer", patience=recipe.training.patience),
+        stopping,
+        _StayStopped(stopping),
         LearningRateMonitor("epoch"),
         TQDMProgressBar(refresh_rate=10),
     ]
@@ -188,7 +240,7 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
         ckpt_path=last if last.exists() else None,
         weights_only=False,  # our own file, with the optimiser's state
     )
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+    state = torch.load(folder / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     task.load_state_dict(state)
     result = folder / "recogniser.safetensors"
     facts = {
@@ -196,7 +248,7 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
         "recipe": recipe.model_dump(mode="json"),
         "training_hours": round(hours, 2),
         "epochs": trainer.current_epoch,
-        "validation_cer": float(best.best_model_score or np.nan),
+        "validation_cer": None if best.best_model_score is None else float(best.best_model_score),
         "environment": environment(),
     }
     save_recogniser(result, task.model, facts)

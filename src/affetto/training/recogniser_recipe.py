@@ -17,12 +17,14 @@ class SpeechSource(Config):
     Attributes:
         path: its folder or manifest, relative to the data folder.
         validation_speakers: share of the speakers held out.
-        validation_partition: an official part held out instead.
+        validation_partition: an official part held out, too.
+        training_partitions: the official parts to train on; all but the one that validates where there are none.
     """
 
     path: Path
     validation_speakers: float = Field(default=0.0, ge=0.0, lt=1.0)
     validation_partition: str | None = None
+    training_partitions: tuple[str, ...] = ()
 
 
 class SpecAugment(Config):
@@ -36,10 +38,10 @@ class SpecAugment(Config):
         from_epoch: the first epoch with masks; a network that has not learnt to align yet learns faster without.
     """
 
-    frequency_masks: int = 0
-    frequency_width: int = 24
-    time_masks_per_s: float = 0.0
-    time_width: int = 10
+    frequency_masks: int = Field(default=0, ge=0)
+    frequency_width: int = Field(default=24, ge=0)
+    time_masks_per_s: float = Field(default=0.0, ge=0)
+    time_width: int = Field(default=10, ge=0)
     from_epoch: int = 0
 
 
@@ -54,6 +56,7 @@ class RecogniserTraining(Config):
         learning_rate: of the first epoch.
         anneal: what the learning rate is divided by after every epoch.
         warmup_steps: batches over which the learning rate grows to its value.
+        cooldown_epochs: the last epochs, over which it falls to nothing in a line.
         weight_decay: of AdamW.
         clip_norm: the norm to which gradients are clipped.
         max_duration_s: longer utterances are left out.
@@ -67,6 +70,7 @@ class RecogniserTraining(Config):
     learning_rate: float = Field(default=3e-4, gt=0)
     anneal: float = Field(default=1.1, ge=1)
     warmup_steps: int = Field(default=0, ge=0)
+    cooldown_epochs: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float = Field(default=15.0, gt=0)
     max_duration_s: float = Field(default=15.0, gt=0)

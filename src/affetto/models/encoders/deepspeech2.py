@@ -9,7 +9,7 @@ import torch
 
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.deepspeech2 import DeepSpeech2, Recognition
 from affetto.models.encoders.encoder import LayerInfo
 
 
@@ -42,4 +42,5 @@ class DeepSpeech2Encoder:
     @torch.inference_mode()
     def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
         """The named layers' frames."""
-        return self.model(waves, collect=layers).layers
+        recognition: Recognition = self.model(waves, collect=layers)
+        return recognition.layers
