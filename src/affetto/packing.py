@@ -43,6 +43,20 @@ def pack_head(run: Path, folder: Path) -> None:
     save_head(folder / pretrained.EMOTION, head, description.facts, half=True)
 
 
+def pack_run(run: Path, folder: Path) -> None:
+    """Packs what a training left: a recogniser or an emotion head.
+
+    Raises:
+        CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
+    """
+    if (run / pretrained.RECOGNISER).exists():
+        pack_recogniser(run, folder)
+    elif (run / pretrained.EMOTION).exists():
+        pack_head(run, folder)
+    else:
+        raise CheckpointError("holds no trained model", "name the output folder of a training that ended", run)
+
+
 def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     """Writes a model folder's card from what its checkpoints and evaluations say.
 

@@ -1,0 +1,92 @@
+"""Packed models: small, loadable, honest about what they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from affetto import pretrained
+from affetto.errors import CheckpointError
+from affetto.models import checkpoint
+from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
+from affetto.models.head_checkpoint import load_head, save_head
+from affetto.models.heads import EmotionHead, MeanPoolingConfig
+from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+from affetto.packing import pack_head, pack_recogniser, read_evaluation, write_card
+
+SHAPE = DeepSpeech2Config(
+    convolutions=(ConvolutionConfig(channels=2, kernel=(5, 5), stride=(8, 4)),), width=4, depth=2, merge="sum"
+)
+RECOGNISER_FACTS = {
+    "recipe": {"corpora": [{"path": "speech/mine"}], "preset": "small", "licence": "CC0"},
+    "training_hours": 1.5,
+    "validation_cer": 0.25,
+    "epochs": 3,
+    "environment": {"affetto": "0.1.0", "commit": "abc"},
+}
+HEAD_FACTS = {
+    "recipe": {
+        "head": {"kind": "mean_pooling", "layer": "gru2"},
+        "corpus": "acted",
+        "licence": "CC0",
+        "seed": 7,
+        "test_speakers": ["9"],
+    },
+    "utterances": {"train": 5, "validation": 3, "test": 2},
+    "test": {"uar": 0.5, "accuracy": 0.5, "f1_macro": 0.5, "classes": ["a", "b"], "confusion": [[11, 12], [13, 14]]},
+}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """A trained recogniser's folder and that of a head on the packed recogniser."""
+    torch.manual_seed(1)
+    speech, emotion = tmp_path / "speech", tmp_path / "emotion"
+    save_recogniser(speech / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS)
+    pack_recogniser(speech, tmp_path / "packed")
+    packed, _ = load_recogniser(tmp_path / "packed" / pretrained.RECOGNISER)
+    head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("a", "b"), layer_width=4)
+    facts = HEAD_FACTS | {"encoder_fingerprint": checkpoint.fingerprint(packed)}
+    save_head(emotion / pretrained.EMOTION, head, facts)
+    return speech, emotion
+
+
+def test_a_packed_model_is_half_as_large_and_nearly_the_same(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    speech, emotion = runs
+    pack_head(emotion, tmp_path / "packed")
+    exact, _ = load_recogniser(speech / pretrained.RECOGNISER)
+    packed, _ = load_recogniser(tmp_path / "packed" / pretrained.RECOGNISER)
+    for name, tensor in exact.state_dict().items():
+        torch.testing.assert_close(packed.state_dict()[name], tensor, rtol=1e-3, atol=1e-3)
+    sizes = [(folder / pretrained.RECOGNISER).stat().st_size for folder in (speech, tmp_path / "packed")]
+    assert sizes[1] < 0.8 * sizes[0]
+    assert load_head(tmp_path / "packed" / pretrained.EMOTION)[0].classes == ("a", "b")
+
+
+def test_a_head_of_another_recogniser_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    _, emotion = runs
+    save_recogniser(tmp_path / "other" / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS)
+    with pytest.raises(CheckpointError, match="another recogniser"):
+        pack_head(emotion, tmp_path / "other")
+
+
+def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    pack_head(runs[1], tmp_path / "packed")
+    found = {"corpus": "LibriSpeech", "cer": 0.4321, "wer": 0.8765, "utterances": 638, "hours": 1.35}
+    text = write_card(tmp_path / "packed", [found]).read_text(encoding="utf-8")
+    assert "| LibriSpeech | 0.432 | 0.876 | 638 | 1.35 |" in text
+    assert "CER on held-out speakers, 0.250" in text
+    assert "UAR 0.500" in text
+    assert "| a | 11 | 12 |" in text
+    assert "CC0" in text
+
+
+@pytest.mark.parametrize("content", ["", "[]", json.dumps({"cer": 1}), "\xff"])
+def test_what_is_no_evaluation_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(CheckpointError, match="no evaluation"):
+        read_evaluation(path)
