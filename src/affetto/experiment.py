@@ -94,7 +94,8 @@ def train_emotion(
     Args:
         recipe_path: a TOML file, see `EmotionRecipe`.
         data_root: the folder that the recipe's corpus is relative to.
-        folder: where recipe, environment, predictions, figures and the head go.
+        folder: where recipe, environment, predictions, figures and the head go; representations go into ``cache``
+            beside it, where other runs find them.
         progress: is told how many utterances are represented.
         on_epoch: is told of each epoch.
 
@@ -108,8 +109,9 @@ def train_emotion(
     head = _new_head(recipe, recogniser)
     folder.mkdir(parents=True, exist_ok=True)
     parts = (split.train, split.validation, split.test)
-    utterances = [each for part in parts for each in part]
-    gathered = _gather(head, recogniser, utterances, folder / "cache", progress)
+    # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
+    utterances = sorted((each for part in parts for each in part), key=lambda each: each.id)
+    gathered = _gather(head, recogniser, utterances, folder.parent / "cache", progress)
     kept = [[each for each in part if each.id in gathered] for part in parts]
     if not all(kept):
         raise TrainingError("a part of the split has no sound that can be read", "look at the warnings above")
