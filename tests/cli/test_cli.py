@@ -142,7 +142,7 @@ def test_other_missing_modules_are_not_hidden() -> None:
 @pytest.fixture
 def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[ProgressBar]:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # as rich asks for it
     monkeypatch.setattr("affetto.cli.terminal.QUIET_S", 0.0)
     with ProgressBar("hearing") as bar:
         yield bar
