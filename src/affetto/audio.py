@@ -7,6 +7,7 @@ block, so that a recording of any length passes through in little memory.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ def _open(source: Path | IO[bytes], where: object) -> Iterator[soundfile.SoundFi
     if isinstance(source, Path):
         _check_file(source, where)
     try:
-        sound = soundfile.SoundFile(source)
+        # As bytes, for soundfile would refuse a name that is not valid UTF-8.
+        sound = soundfile.SoundFile(os.fsencode(source) if isinstance(source, Path) else source)
     # soundfile takes a name that ends in .raw for a promise of headerless samples, and asks for their format.
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"cannot be read as sound ({_reason(error)})", _REMEDY, where) from error

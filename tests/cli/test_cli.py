@@ -163,3 +163,15 @@ def test_progress_is_quiet_where_no_one_looks(capsys: pytest.CaptureFixture[str]
     with ProgressBar("hearing") as bar:
         bar(1, 3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_training_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    program = f"""
+import sys
+sys.modules["lightning"] = None  # as if it were not installed
+from affetto.cli import main
+main(["asr", "train", "recipe.toml", "--data", {str(tmp_path)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'affetto: lightning is not installed; pip install "affetto[train]"\n'

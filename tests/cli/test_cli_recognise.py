@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -199,6 +200,15 @@ def test_names_are_not_markup(recognise: Run, make_sound: Make) -> None:
     path = make_sound("[bold]x[/].wav")
     _, out, _ = recognise(path)
     assert "[bold]x[/].wav" in out.replace("\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+@pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv"])
+def test_names_need_not_be_utf8(recognise: Run, make_sound: Make, tmp_path: Path, format_: str) -> None:
+    path = make_sound().rename(os.fsdecode(os.fsencode(tmp_path) + b"/na\xefve.wav"))
+    code, out, _ = recognise(path, "--format", format_)
+    assert code == 0
+    assert "ve.wav" in out.replace("\n", "")
 
 
 def test_standard_input_is_heard(tiny_model: Path) -> None:

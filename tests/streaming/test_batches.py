@@ -88,6 +88,7 @@ def test_a_failing_recording_takes_only_its_own_segments_along(make_sound: Calla
         (noise(1.0, level=1e-5), "only digital silence"),
         (Samples(np.full(16_000, 0.25, np.float32), SAMPLE_RATE), "only digital silence"),  # a constant offset
         (noise(60.0, level=0.0), "only digital silence"),
+        (noise(1.0, level=1e30), "times full scale"),
     ],
 )
 def test_where_there_is_nothing_to_hear_it_says_so(source: Samples, problem: str) -> None:

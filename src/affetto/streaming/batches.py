@@ -25,6 +25,9 @@ SHORTEST_RECORDING_S = 0.1
 SILENCE = 1e-4
 """-80 dB of full scale: a segment that never leaves this range is digital silence, if need be dithered."""
 
+LOUDEST = 1e6
+"""Times full scale: integers taken for floats stay below this; beyond it the spectrum would overflow."""
+
 _BATCH_SEGMENTS = 16
 _BATCH_S = 120.0  # of sound, its padding counted
 _POOL_SEGMENTS = 64
@@ -110,11 +113,14 @@ class _Pool(Generic[T]):
         return len(self._waiting) >= _POOL_SEGMENTS or self._waiting_samples >= _POOL_S * SAMPLE_RATE
 
     def take(self, draft: _Draft[T], segment: Tensor) -> None:
-        """Lets a segment wait, unless it is silent."""
+        """Lets a segment wait, unless it is silent; raises AudioError if no one could bear it."""
         start, end = draft.samples, draft.samples + len(segment)
         draft.samples = end
         self._samples_seen += len(segment)
-        if float((segment - segment.mean()).abs().max()) >= SILENCE:
+        peak = float((segment - segment.mean()).abs().max())
+        if not peak <= LOUDEST:
+            raise AudioError(f"samples of {peak:.0e} times full scale", "scale them to between -1 and 1", draft.source)
+        if peak >= SILENCE:
             self._waiting.append(_Waiting(draft, len(draft.times), segment))
             self._waiting_samples += len(segment)
             draft.times.append((start / SAMPLE_RATE, end / SAMPLE_RATE))
