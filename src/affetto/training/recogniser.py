@@ -212,10 +212,14 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
     hours = sum(item.duration_s for item in data.training) / 3600
     logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
     task = RecogniserTask(DeepSpeech2(recipe.shape), recipe.training)
-    best = ModelCheckpoint(folder / "checkpoints", "best", monitor="cer", save_last=True, enable_version_counter=False)
-    stopping = EarlyStopping("cer", patience=recipe.training.patience)
+    # At the end of the training epoch: after validation the epoch would not count as done, and be validated again.
+    kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(folder / "checkpoints", "best", monitor="cer", **kept)
+    newest = ModelCheckpoint(folder / "checkpoints", "last", **kept)  # save_last would keep improvements only
+    stopping = EarlyStopping("cer", patience=recipe.training.patience, check_on_train_epoch_end=True)
     callbacks: list[Callback] = [
         best,
+        newest,  # after the best, which is part of its state
         stopping,
         _StayStopped(stopping),
         LearningRateMonitor("epoch"),
