@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from affetto import pretrained
+from affetto.cli import main
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.heads import EmotionHead, MeanPoolingConfig
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
-from affetto.packing import pack_head, pack_recogniser, read_evaluation, write_card
+from affetto.packing import pack_head, pack_recogniser, pack_run, read_evaluation, write_card
 
 SHAPE = DeepSpeech2Config(
     convolutions=(ConvolutionConfig(channels=2, kernel=(5, 5), stride=(8, 4)),), width=4, depth=2, merge="sum"
@@ -82,6 +83,32 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
     assert "UAR 0.500" in text
     assert "| a | 11 | 12 |" in text
     assert "CC0" in text
+
+
+def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    packed = tmp_path / "by-shell"
+    found = tmp_path / "evaluation.json"
+    found.write_text(json.dumps({"corpus": "mine", "cer": 0.5, "wer": 0.9, "utterances": 2, "hours": 0.1}))
+    for arguments in (
+        ["model", "pack", *map(str, runs), "--into", str(packed)],
+        ["model", "card", str(packed), "--evaluation", str(found)],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+    assert sorted(path.name for path in packed.iterdir()) == [
+        "README.md",
+        "emotion.json",
+        "emotion.safetensors",
+        "recogniser.json",
+        "recogniser.safetensors",
+    ]
+    assert "| mine | 0.500 | 0.900 | 2 | 0.10 |" in (packed / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no trained model"):
+        pack_run(tmp_path, tmp_path / "packed")
 
 
 @pytest.mark.parametrize("content", ["", "[]", json.dumps({"cer": 1}), "\xff"])

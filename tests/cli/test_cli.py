@@ -44,7 +44,18 @@ def test_alone_it_shows_help(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "recognise", "train", "corpus check", "asr train", "asr evaluate", "asr transcribe"]
+    "verb",
+    [
+        "",
+        "recognise",
+        "train",
+        "corpus check",
+        "asr train",
+        "asr evaluate",
+        "asr transcribe",
+        "model pack",
+        "model card",
+    ],
 )
 def test_help_teaches_by_example(run: Run, verb: str) -> None:
     code, out, _ = run(*verb.split(), "--help")
