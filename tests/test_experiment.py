@@ -1,0 +1,163 @@
+"""An emotion head from a recipe to a run folder, on a made-up CREMA-D whose emotions differ in pitch and loudness."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from affetto import represent
+from affetto.errors import AffettoError, ConfigError, SplitError, TrainingError
+from affetto.evaluate import read_predictions, score
+from affetto.experiment import EmotionRecipe, train_emotion
+from affetto.models import checkpoint
+from affetto.models.head_checkpoint import load_head
+from affetto.models.recogniser_checkpoint import load_recogniser
+
+SPEAKERS = ("1001", "1002", "1003", "1004")
+EMOTIONS = {"ANG": (260, 0.5), "SAD": (110, 0.05), "DIS": (180, 0.2)}
+RECIPE = """
+recogniser = "{model}"
+corpus = "crema-d"
+classes = ["sadness", "anger"]
+validation_speakers = ["1003"]
+test_speakers = ["1004"]
+licence = "CC0"
+
+[head]
+kind = "progressive"
+layer = "gru2"
+standardise = true
+branch = {{ units = 4, depth = 1, acoustic = {{ level = "absolute", loudness = true }} }}
+
+[training]
+epochs = 12
+learning_rate = 0.02
+"""
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    (root / "crema-d" / "AudioWAV").mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    time_s = np.arange(6400) / 16_000
+    for place, speaker in enumerate(SPEAKERS):
+        for sentence in ("IEO", "TIE", "DFA"):
+            for emotion, (pitch, loudness) in EMOTIONS.items():
+                phase = 2 * np.pi * (pitch + 8 * place + rng.normal()) * time_s
+                voice = sum(np.sin(k * phase) / k for k in range(1, 5)) + 0.05 * rng.standard_normal(len(time_s))
+                name = f"{speaker}_{sentence}_{emotion}_XX.wav"
+                soundfile.write(root / "crema-d" / "AudioWAV" / name, 0.4 * loudness * voice, 16_000)
+    return root
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path, tiny_model: Path) -> Callable[..., Path]:
+    def write(old: str = "", new: str = "") -> Path:
+        text = RECIPE.format(model=tiny_model)
+        assert old in text
+        path = tmp_path / "recipe.toml"
+        path.write_text(text.replace(old, new) if old else text)
+        return path
+
+    return write
+
+
+def test_from_a_recipe_to_a_run_folder(
+    data_root: Path, tmp_path: Path, tiny_model: Path, write_recipe: Callable[..., Path]
+) -> None:
+    told: list[int] = []
+    run = train_emotion(write_recipe(), data_root, tmp_path / "run", on_epoch=lambda epoch: told.append(epoch.epoch))
+    assert run.counts == (12, 6, 6)
+    predictions = read_predictions(tmp_path / "run" / "predictions.csv")
+    assert {each.speaker for each in predictions} == {"1004"}
+    assert len({each.utterance for each in predictions}) == 6
+    assert score(predictions) == run.scores
+    assert run.scores.uar == 1
+
+    head, description = load_head(run.head)
+    assert (head.classes, head.layer, head.layer_width) == (("sadness", "anger"), "gru2", 8)
+    recogniser, _ = load_recogniser(tiny_model / "recogniser.safetensors")
+    facts = description.facts
+    assert facts["encoder_fingerprint"] == checkpoint.fingerprint(recogniser)
+    assert facts["utterances"] == {"train": 12, "validation": 6, "test": 6}
+    assert facts["test"]["uar"] == run.scores.uar
+    assert facts["licence"] == "CC0"
+    assert EmotionRecipe.parse(facts["recipe"]) == EmotionRecipe.read(write_recipe())
+    assert len(facts["manifest_sha256"]) == 64
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == facts
+
+    curve = list(csv.DictReader((tmp_path / "run" / "learning_curve.csv").open()))
+    assert [int(row["epoch"]) for row in curve] == told == list(range(len(told)))
+
+
+def test_a_second_run_reads_the_cache_and_finds_the_same(
+    data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train_emotion(write_recipe(), data_root, tmp_path / "run")
+    before = (tmp_path / "run" / "predictions.csv").read_bytes()
+
+    def hear(path: Path, **times: float) -> None:
+        raise AssertionError(f"{path} was heard again")
+
+    monkeypatch.setattr(represent.audio, "load", hear)
+    again = train_emotion(write_recipe(), data_root, tmp_path / "run")
+    assert again == first
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (('["1004"]', '["1999"]'), SplitError, "no such group: 1999; choose among 1001, 1002"),
+        (('["1004"]', '["1003"]'), SplitError, "1003 named for both validation and test"),
+        (('"gru2"', '"gru9"'), TrainingError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
+        (('["sadness", "anger"]', '["sadness", "joy"]'), TrainingError, "no utterance of joy to train on"),
+        (('["sadness", "anger"]', '["sadness", "sadness"]'), ConfigError, "classes: .*name each emotion once"),
+        (('["sadness", "anger"]', '["sadness"]'), ConfigError, "classes: "),
+        (("licence", "license"), ConfigError, "license: Extra inputs"),
+        (("units = 4", "unit = 4"), ConfigError, "head.progressive.branch.unit: Extra inputs"),
+        (('"progressive"', '"regressive"'), ConfigError, "head: "),
+        (("epochs = 12", 'epochs = "many"'), ConfigError, "training.epochs: "),
+        (('"crema-d"', '"crema"'), AffettoError, "no such file or folder"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_computed(
+    data_root: Path,
+    tmp_path: Path,
+    write_recipe: Callable[..., Path],
+    change: tuple[str, str],
+    error: type[AffettoError],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        train_emotion(write_recipe(*change), data_root, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_none(
+    data_root: Path, tmp_path: Path, tiny_model: Path, write_recipe: Callable[..., Path]
+) -> None:
+    with pytest.raises(AffettoError, match="nowhere: no such model"):
+        train_emotion(write_recipe(str(tiny_model), "nowhere"), data_root, tmp_path / "run")
+
+
+def test_unreadable_sound_is_left_out_and_a_part_without_sound_refused(
+    data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "data" / "crema-d" / "AudioWAV"
+    folder.mkdir(parents=True)
+    for path in (data_root / "crema-d" / "AudioWAV").iterdir():
+        (folder / path.name).write_bytes(b"no sound" if path.name.startswith("1004_IEO") else path.read_bytes())
+    run = train_emotion(write_recipe("epochs = 12", "epochs = 1"), tmp_path / "data", tmp_path / "run")
+    assert run.counts == (12, 6, 4)
+    for path in folder.glob("1004_*"):
+        path.write_bytes(b"no sound")
+    with pytest.raises(TrainingError, match="a part of the split has no sound that can be read"):
+        train_emotion(write_recipe(), tmp_path / "data", tmp_path / "other")
