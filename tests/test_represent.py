@@ -76,7 +76,7 @@ def test_a_stopped_run_goes_on(utterances: list[Utterance], tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         represent(utterances, Stopped(), tmp_path)
-    (tmp_path / "counting" / "half.1.partial").write_bytes(b"cut sho")
+    (tmp_path / f"counting-v{module.CACHE_VERSION}" / "half.1.partial").write_bytes(b"cut sho")
     extractor = Counting()
     assert _lengths(represent(utterances, extractor, tmp_path)) == [4800, 1600, 3200, 4000, 2400, 5600, 1920]
     assert extractor.heard == 4  # the first three were kept
@@ -90,7 +90,7 @@ def test_a_damaged_shard_is_computed_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = represent(utterances, Counting(), tmp_path)
-    shard = sorted((tmp_path / "counting").iterdir())[0]
+    shard = sorted((tmp_path / f"counting-v{module.CACHE_VERSION}").iterdir())[0]
     shard.write_bytes(spoil(shard.read_bytes()))
     extractor = Counting()
     with caplog.at_level(logging.WARNING, logger="affetto"):
@@ -99,6 +99,16 @@ def test_a_damaged_shard_is_computed_again(
     assert shard.name in caplog.text
     represent(utterances, extractor, tmp_path)
     assert extractor.heard in {1, 3}
+
+
+def test_what_older_code_kept_is_not_read(
+    utterances: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    represent(utterances, Counting(), tmp_path)
+    monkeypatch.setattr(module, "CACHE_VERSION", module.CACHE_VERSION + 1)
+    extractor = Counting()
+    represent(utterances, extractor, tmp_path)
+    assert extractor.heard == 7
 
 
 def test_a_changed_file_is_heard_again(

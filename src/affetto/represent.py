@@ -28,6 +28,9 @@ from affetto.models.encoders.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
+CACHE_VERSION = 1
+"""Raise it with every change to what features or layers are computed to be: what older code kept is not read then."""
+
 SHARD_UTTERANCES = 256
 BATCH_UTTERANCES = 16
 
@@ -98,7 +101,7 @@ def represent(
     Returns:
         One for each utterance, in order; None where the sound cannot be read (a warning names the file).
     """
-    folder = cache / extractor.key
+    folder = cache / f"{extractor.key}-v{CACHE_VERSION}"
     folder.mkdir(parents=True, exist_ok=True)
     results: list[Representation | None] = []
     for start in range(0, len(utterances), SHARD_UTTERANCES):
