@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -47,9 +48,11 @@ def _edit(path: Path, **changes: Any) -> None:
 
 
 def _retensor(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Changes the tensors and has the card describe the changed file."""
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path)
+    _edit(path, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_to_disk_and_back_exactly(saved: Path) -> None:
@@ -203,6 +206,20 @@ def test_a_write_that_breaks_off_between_its_files_leaves_the_old_one_whole(save
     assert checkpoint.fingerprint(loaded) == checkpoint.fingerprint(_model())
 
 
+def test_weights_beside_the_card_of_others_are_refused(saved: Path, tmp_path: Path) -> None:
+    other = _model()
+    torch.nn.init.zeros_(other.output.weight)
+    save_recogniser(tmp_path / "other.safetensors", other, {})
+    (tmp_path / "other.safetensors").replace(saved)  # all that a crash between the two files leaves done
+    with pytest.raises(CheckpointError, match="holds other weights than the"):
+        load_recogniser(saved)
+
+
+def test_a_card_without_a_digest_is_believed(saved: Path) -> None:
+    _edit(saved, weights_sha256=None)
+    assert checkpoint.fingerprint(load_recogniser(saved)[0]) == checkpoint.fingerprint(_model())
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -223,7 +240,7 @@ def _loads_or_says_why(path: Path, load: Callable[[Path], object]) -> None:
         load(path)
 
 
-@given(key=st.sampled_from(["version", "kind", "config", "facts", "format"]), value=JSON)
+@given(key=st.sampled_from(["version", "kind", "config", "facts", "format", "weights_sha256"]), value=JSON)
 @with_settings(max_examples=60)
 def test_any_value_in_the_card_loads_or_is_refused(original: Path, key: str, value: Any) -> None:
     card = json.loads(original.with_suffix(".card").read_text())

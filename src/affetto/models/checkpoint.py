@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from affetto.config import Config
@@ -35,6 +36,7 @@ class Description(Config):
         kind: "recogniser" or "emotion head".
         config: the architecture, enough to build the network.
         facts: training data, licence, recipe, commit and metrics, for the reader and the model card.
+        weights_sha256: of the ``.safetensors`` file it describes; None where that was not kept, which is not checked.
     """
 
     format: str = FORMAT
@@ -42,15 +44,19 @@ class Description(Config):
     kind: str
     config: dict[str, Any]
     facts: dict[str, Any] = Field(default_factory=dict)
+    weights_sha256: str | None = None
 
 
 def save(path: Path, weights: Mapping[str, Tensor], description: Description, *, half: bool = False) -> None:
     """Writes a checkpoint; both files are written whole before they take the place of old ones.
 
+    Two files cannot be replaced at once: the description names the weights it belongs to, and `load_weights` refuses
+    others.
+
     Args:
         path: the ``.safetensors`` file; the JSON goes beside it.
         weights: name -> tensor.
-        description: what they are.
+        description: what they are; their digest is added to it.
         half: store matrices as float16. Vectors (biases, statistics) weigh little and stay float32.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,10 +64,11 @@ def save(path: Path, weights: Mapping[str, Tensor], description: Description, *,
         name: (tensor.half() if half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
         for name, tensor in weights.items()
     }
-    card = json.dumps(description.model_dump(), indent=2) + "\n"
+    content = to_bytes(kept)
+    card = json.dumps({**description.model_dump(), "weights_sha256": _digest(content)}, indent=2) + "\n"
     partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
     try:
-        save_file(kept, partial)
+        partial.write_bytes(content)
         partial_card.write_text(card, encoding="utf-8")
         partial.replace(path)
         partial_card.replace(path.with_suffix(".json"))
@@ -106,17 +113,30 @@ def describe(path: Path, kind: str) -> Description:
     return description
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
+def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
     """Reads the numbers of a checkpoint, as float32.
 
+    Args:
+        path: the ``.safetensors`` file.
+        description: what `describe` read beside it.
+
     Raises:
-        CheckpointError: the file is missing or cut short, or is no safetensors file.
+        CheckpointError: the file is missing or cut short, is no safetensors file, or not the one described.
     """
     try:
-        weights = load_file(path)
+        content = path.read_bytes()
+        weights = from_bytes(content)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
+    if description.weights_sha256 not in {None, _digest(content)}:
+        raise CheckpointError(
+            "holds other weights than the .json beside it describes", "copy both files of the model again", path
+        )
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Path) -> ModuleT:

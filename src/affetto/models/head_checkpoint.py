@@ -47,6 +47,6 @@ def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
         shape = _Shape.parse(description.config)
     except ConfigError as error:
         raise CheckpointError(f"describes no emotion head ({error.problem})", "copy the model again", path) from error
-    weights = checkpoint.load_weights(path)
+    weights = checkpoint.load_weights(path, description)
     head = checkpoint.restore(lambda: EmotionHead(shape.head, shape.classes, shape.layer_width), weights, path)
     return head, description

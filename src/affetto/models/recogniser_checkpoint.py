@@ -30,4 +30,5 @@ def load_recogniser(path: Path) -> tuple[DeepSpeech2, checkpoint.Description]:
         config = DeepSpeech2Config.parse(description.config)
     except ConfigError as error:
         raise CheckpointError(f"describes no recogniser ({error.problem})", "copy the model again", path) from error
-    return checkpoint.restore(lambda: DeepSpeech2(config), checkpoint.load_weights(path), path), description
+    weights = checkpoint.load_weights(path, description)
+    return checkpoint.restore(lambda: DeepSpeech2(config), weights, path), description
