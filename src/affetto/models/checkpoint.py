@@ -24,6 +24,7 @@ from affetto.errors import CheckpointError, ConfigError
 FORMAT = "affetto"
 VERSION = 1
 
+ConfigT = TypeVar("ConfigT", bound=Config)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -167,6 +168,31 @@ def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Pa
         first = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"does not fit its description ({first})", "copy the model again", path) from error
     return module.eval()
+
+
+def load(
+    path: Path, kind: str, shape: type[ConfigT], make: Callable[[ConfigT], ModuleT]
+) -> tuple[ModuleT, Description]:
+    """Reads a whole checkpoint.
+
+    Args:
+        path: the ``.safetensors`` file.
+        kind: what it should be.
+        shape: what the description's config is an instance of.
+        make: builds the network from that.
+
+    Returns:
+        The network, in evaluation mode, and what is said of it.
+
+    Raises:
+        CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
+    """
+    description = describe(path, kind)
+    try:
+        config = shape.parse(description.config)
+    except ConfigError as error:
+        raise CheckpointError(f"describes no {kind} ({error.problem})", "copy the model again", path) from error
+    return restore(lambda: make(config), load_weights(path, description), path), description
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import Field
 
 from affetto.config import Config
-from affetto.errors import CheckpointError, ConfigError
 from affetto.models import checkpoint
 from affetto.models.heads import MAX_WIDTH, EmotionHead, HeadConfig
 
@@ -40,13 +39,6 @@ def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
     """Reads a head, ready to use (in evaluation mode).
 
     Raises:
-        CheckpointError: see `checkpoint.describe`, `checkpoint.load_weights` and `checkpoint.restore`.
+        CheckpointError: see `checkpoint.load`.
     """
-    description = checkpoint.describe(path, KIND)
-    try:
-        shape = _Shape.parse(description.config)
-    except ConfigError as error:
-        raise CheckpointError(f"describes no emotion head ({error.problem})", "copy the model again", path) from error
-    weights = checkpoint.load_weights(path, description)
-    head = checkpoint.restore(lambda: EmotionHead(shape.head, shape.classes, shape.layer_width), weights, path)
-    return head, description
+    return checkpoint.load(path, KIND, _Shape, lambda shape: EmotionHead(shape.head, shape.classes, shape.layer_width))

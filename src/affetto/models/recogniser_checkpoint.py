@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affetto.errors import CheckpointError, ConfigError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import DeepSpeech2, DeepSpeech2Config
 
@@ -23,12 +22,6 @@ def load_recogniser(path: Path) -> tuple[DeepSpeech2, checkpoint.Description]:
     """Reads a recogniser, ready to use (in evaluation mode).
 
     Raises:
-        CheckpointError: see `checkpoint.describe`, `checkpoint.load_weights` and `checkpoint.restore`.
+        CheckpointError: see `checkpoint.load`.
     """
-    description = checkpoint.describe(path, KIND)
-    try:
-        config = DeepSpeech2Config.parse(description.config)
-    except ConfigError as error:
-        raise CheckpointError(f"describes no recogniser ({error.problem})", "copy the model again", path) from error
-    weights = checkpoint.load_weights(path, description)
-    return checkpoint.restore(lambda: DeepSpeech2(config), weights, path), description
+    return checkpoint.load(path, KIND, DeepSpeech2Config, DeepSpeech2)
