@@ -31,14 +31,17 @@ def _version() -> str | None:
         return None  # run from a checkout that is not installed
 
 
-def _commit() -> str | None:
+def _commit(file: Path = Path(__file__)) -> str | None:
+    """The commit of the repository that keeps a file; None where affetto is only installed below some repository."""
+    if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
+        return None
+    return _git(file.parent, "rev-parse", "--short=12", "HEAD")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers, None where it refuses or is not there."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
