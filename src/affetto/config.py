@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from affetto.errors import ConfigError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What every generator of random numbers takes, torch's, numpy's and Lightning's."""
 
 
 class Config(BaseModel):

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, field_validator
 
 from affetto import pretrained
-from affetto.config import Config
+from affetto.config import Config, Seed
 from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest
 from affetto.data.splits import Split, fixed_split
@@ -49,7 +49,7 @@ class EmotionRecipe(Config):
         licence: of the trained head, for its card.
     """
 
-    seed: int = 1
+    seed: Seed = 1
     recogniser: str = "small"
     corpus: Path
     classes: tuple[str, ...] = Field(default=("anger", "happiness", "neutral", "sadness"), min_length=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field, field_validator
 
 from affetto.config import Config
 from affetto.features.loudness import loudness
@@ -21,7 +22,7 @@ class AcousticConfig(Config):
     """Which features, and what they are relative to.
 
     Attributes:
-        pitch_window: frames over which the pitch is averaged (15 in the paper).
+        pitch_window: frames over which the pitch is averaged, an odd number (15 in the paper).
         voicing: add the voicing strength.
         loudness: add the logarithm of loudness.
         level: "utterance" brings each feature of each utterance to mean 0 and deviation 1, as the paper does, which
@@ -29,11 +30,18 @@ class AcousticConfig(Config):
         stride: average so many frames into one; 1 keeps the paper's 100 frames a second.
     """
 
-    pitch_window: int = 15
+    pitch_window: int = Field(default=15, ge=1, le=999)
     voicing: bool = False
     loudness: bool = False
     level: Literal["utterance", "absolute"] = "utterance"
-    stride: int = 1
+    stride: int = Field(default=1, ge=1, le=1_000)
+
+    @field_validator("pitch_window")
+    @classmethod
+    def _with_a_middle(cls, frames: int) -> int:
+        if frames % 2 == 0:
+            raise ValueError("smooth over an odd number of frames")
+        return frames
 
     @property
     def width(self) -> int:

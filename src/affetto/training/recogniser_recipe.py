@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from affetto.config import Config
+from affetto.config import Config, Seed
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
 
 
@@ -42,7 +42,7 @@ class SpecAugment(Config):
     frequency_width: int = Field(default=24, ge=0)
     time_masks_per_s: float = Field(default=0.0, ge=0)
     time_width: int = Field(default=10, ge=0)
-    from_epoch: int = 0
+    from_epoch: int = Field(default=0, ge=0)
 
 
 class RecogniserTraining(Config):
@@ -90,7 +90,7 @@ class RecogniserRecipe(Config):
         licence: of the trained model, for its card.
     """
 
-    seed: int = 1
+    seed: Seed = 1
     preset: str | None = None
     model: DeepSpeech2Config | None = None
     corpora: tuple[SpeechSource, ...] = Field(min_length=1)
