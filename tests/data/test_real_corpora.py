@@ -11,6 +11,12 @@ from affetto.data.check import check_corpus
 from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest, read_manifest, write_manifest
 from affetto.data.splits import by_speaker, check_disjoint, fixed_split, held_out_groups
+from affetto.data.utterance import Utterance
+
+
+@pytest.fixture(scope="module")
+def crema_d(data_root: Path) -> tuple[Utterance, ...]:
+    return open_corpus(data_root / "crema-d").utterances
 
 
 @pytest.mark.parametrize(
@@ -42,24 +48,23 @@ def test_hours(folder: str, hours: float, data_root: Path) -> None:
     assert summary.skipped == {}
 
 
-def test_crema_d_emotions(data_root: Path) -> None:
-    utterances = open_corpus(data_root / "crema-d").utterances
-    counts = Counter(each.emotion for each in utterances)
+def test_crema_d_emotions(crema_d: tuple[Utterance, ...]) -> None:
+    counts = Counter(each.emotion for each in crema_d)
     assert sum(counts[name] for name in ("anger", "happiness", "neutral", "sadness")) == 4900
-    assert len({each.text for each in utterances}) == 12
+    assert len({each.text for each in crema_d}) == 12
 
 
-def test_every_crema_d_clip_was_heard_by_several(data_root: Path) -> None:
-    votes = [each.votes or {} for each in open_corpus(data_root / "crema-d").utterances]
+def test_every_crema_d_clip_was_heard_by_several(crema_d: tuple[Utterance, ...]) -> None:
+    votes = [each.votes or {} for each in crema_d]
     assert min(sum(each.values()) for each in votes) >= 1
 
 
-def test_the_crowd_agrees_with_its_published_majority(data_root: Path) -> None:
+def test_the_crowd_agrees_with_its_published_majority(data_root: Path, crema_d: tuple[Utterance, ...]) -> None:
     """The corpus's own column emoVote, where it names one emotion, is the most voted one of what was read."""
     table = (data_root / "crema-d" / "processedResults" / "tabulatedVotes.csv").read_text().splitlines()[1:]
     rows = [[cell.strip('"') for cell in line.split(",")] for line in table if line.startswith('"1')]
     published = {row[7]: row[10] for row in rows if len(row[10]) == 1}
-    read = {each.id: each.votes or {} for each in open_corpus(data_root / "crema-d").utterances}
+    read = {each.id: each.votes or {} for each in crema_d}
     wrong = [
         clip
         for clip, letter in published.items()
@@ -88,9 +93,8 @@ def test_speechocean_parts_share_no_speaker(data_root: Path) -> None:
     assert len(split.validation) == pytest.approx(250, abs=20)
 
 
-def test_a_corpus_survives_being_written_as_a_manifest(data_root: Path, tmp_path: Path) -> None:
-    utterances = list(open_corpus(data_root / "crema-d").utterances)
-    write_manifest(tmp_path / "crema.jsonl", utterances)
+def test_a_corpus_survives_being_written_as_a_manifest(crema_d: tuple[Utterance, ...], tmp_path: Path) -> None:
+    write_manifest(tmp_path / "crema.jsonl", crema_d)
     read = read_manifest(tmp_path / "crema.jsonl")
-    assert read == utterances
-    assert manifest_digest(read) == manifest_digest(utterances)
+    assert tuple(read) == crema_d
+    assert manifest_digest(read) == manifest_digest(crema_d)
