@@ -93,12 +93,16 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         f"- **Chosen by**: the lowest CER on held-out speakers, {facts['validation_cer']:.3f}.",
     ]
     if evaluations:
-        lines += ["", "| tested on | CER | WER | utterances | hours |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {each['corpus']} | {each['cer']:.3f} | {each['wer']:.3f} | {each['utterances']} | {each['hours']:.2f} |"
-            for each in evaluations
-        ]
+        known = {Path(source["path"]).name for source in recipe["corpora"]}
+        lines += ["", "| greedy decoding | CER | WER | utterances | hours | part in training |", "|---" * 6 + "|"]
+        lines += [_evaluation_row(each, known) for each in evaluations]
     return lines
+
+
+def _evaluation_row(found: Mapping[str, Any], training_corpora: set[str]) -> str:
+    part = "held out, validates" if str(found["corpus"]).split()[0] in training_corpora else "none"
+    rates = f"{found['cer']:.3f} | {found['wer']:.3f}"
+    return f"| {found['corpus']} | {rates} | {found['utterances']} | {found['hours']:.2f} | {part} |"
 
 
 def _emotion_card(facts: Mapping[str, Any]) -> list[str]:
