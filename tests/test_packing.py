@@ -41,6 +41,9 @@ HEAD_FACTS = {
 }
 
 
+KEYS = ("corpus", "cer", "wer", "utterances", "hours")
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
     """A trained recogniser's folder and that of a head on the packed recogniser."""
@@ -103,7 +106,9 @@ def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_p
         "recogniser.json",
         "recogniser.safetensors",
     ]
-    assert "| mine | 0.500 | 0.900 | 2 | 0.10 | held out, validates |" in (packed / "README.md").read_text(encoding="utf-8")
+    assert "| mine | 0.500 | 0.900 | 2 | 0.10 | held out, validates |" in (packed / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
@@ -111,7 +116,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         pack_run(tmp_path, tmp_path / "packed")
 
 
-@pytest.mark.parametrize("content", ["", "[]", json.dumps({"cer": 1}), "\xff"])
+@pytest.mark.parametrize("change", [{"recipe": {}}, {"recipe": None}, {"validation_cer": None}])
+def test_a_model_of_unknown_training_gets_no_card(change: dict[str, object], tmp_path: Path) -> None:
+    save_recogniser(tmp_path / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS | change)
+    with pytest.raises(CheckpointError, match="too little of its training"):
+        write_card(tmp_path, [])
+
+
+@pytest.mark.parametrize("content", ["", "[]", json.dumps({"cer": 1}), json.dumps(dict.fromkeys(KEYS, "x")), "\xff"])
 def test_what_is_no_evaluation_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(content, encoding="latin-1")

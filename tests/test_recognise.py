@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
@@ -132,6 +133,13 @@ def test_segments_without_words_leave_no_gap() -> None:
 def test_devices_are_checked(tiny_model: Path, device: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         Recogniser.from_pretrained(tiny_model, device)
+
+
+def test_a_recogniser_alone_hears_no_emotion(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_model / "recogniser.safetensors", tmp_path)
+    shutil.copy(tiny_model / "recogniser.json", tmp_path)
+    with pytest.raises(CheckpointError, match="no emotion head"):
+        Recogniser.from_pretrained(tmp_path)
 
 
 def test_unknown_models_are_refused() -> None:

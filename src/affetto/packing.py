@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +65,27 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
         evaluations: what ``affetto asr evaluate --format json`` printed, one a corpus.
 
     Raises:
-        CheckpointError: the folder holds no recogniser.
+        CheckpointError: the folder holds no recogniser, or a model about which too little is known for a card.
     """
-    speech = checkpoint.describe(folder / pretrained.RECOGNISER, "recogniser")
     lines = [f"# Model card: {folder.name}", ""]
-    lines += _recogniser_card(speech.facts, evaluations)
+    lines += _card_of(folder / pretrained.RECOGNISER, "recogniser", lambda facts: _recogniser_card(facts, evaluations))
     if (folder / pretrained.EMOTION).exists():
-        head = checkpoint.describe(folder / pretrained.EMOTION, "emotion head")
-        lines += ["", *_emotion_card(head.facts)]
+        lines += ["", *_card_of(folder / pretrained.EMOTION, "emotion head", _emotion_card)]
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     lines += ["", f"All weights together: {size:.1f} MB, float16 safetensors.", ""]
     card = folder / CARD
     card.write_text("\n".join(lines), encoding="utf-8")
     return card
+
+
+def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], list[str]]) -> list[str]:
+    facts = checkpoint.describe(path, kind).facts
+    try:
+        return write(facts)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # facts are free: others may save models
+        raise CheckpointError(
+            f"says too little of its training for a card ({error!r})", "pack what affetto trained", path
+        ) from error
 
 
 def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -150,6 +158,11 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"no evaluation ({error})", "give what asr evaluate --format json printed", path
         ) from error
-    if not isinstance(found, dict) or not {"corpus", "cer", "wer", "utterances", "hours"} <= found.keys():
+    numbers = ("cer", "wer", "utterances", "hours")
+    if not (
+        isinstance(found, dict)
+        and "corpus" in found
+        and all(isinstance(found.get(key), int | float) for key in numbers)
+    ):
         raise CheckpointError("no evaluation", "give what asr evaluate --format json printed", path)
     return found

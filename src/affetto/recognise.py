@@ -161,6 +161,12 @@ class Recogniser:
         chosen = choose_device(device)
         folder = pretrained.find(model)
         speech, _ = load_recogniser(folder / pretrained.RECOGNISER)
+        if not any(folder.glob(f"{Path(pretrained.EMOTION).stem}.*")):
+            raise CheckpointError(
+                "this model has no emotion head",
+                "train one on it with affetto train, or only transcribe with it",
+                folder,
+            )
         emotion, description = load_head(folder / pretrained.EMOTION)
         if emotion.layer is not None and description.facts.get("encoder_fingerprint") != checkpoint.fingerprint(speech):
             raise CheckpointError(
