@@ -23,13 +23,13 @@ soundfile.write(sys.argv[2], soxr.resample(values, rate, 16_000).clip(-1, 1), 16
 PYTHON
 }
 
-# Loud and fast, the second sentence an outburst.
-speak angry en-us 190 60 80 '
-    <prosody range="x-high" pitch="+20%">How could you do this to me?</prosody>
-    <prosody range="x-high" pitch="+90%" volume="x-loud">I told you
-        <prosody pitch="+150%">never</prosody> to touch it!</prosody>'
+# Voices, speeds, pitches and loudnesses were chosen among some dozens so that the embedded model hears what is meant.
+# Loud, high and fast, the second sentence an outburst.
+speak angry en-us+f3 180 90 150 '
+    <prosody range="x-high">How could you do this to me?</prosody>
+    <prosody range="x-high" pitch="+40%" volume="x-loud">I told you never to touch it!</prosody>'
 # High and lively.
-speak happy en-us+f2 190 85 120 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
+speak happy en-us+f2 200 95 60 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
 speak neutral en-us+m7 155 45 80 'The train to the city leaves at ten past eight.'
-# Slow, low for the voice, flat and quiet.
-speak sad en-us+f4 125 25 30 '<prosody range="x-low">I miss her. Nothing is the same any more.</prosody>'
+# Slow, flat and quiet.
+speak sad en-us+f5 105 40 6 '<prosody range="x-low">I miss her. Nothing is the same any more.</prosody>'

@@ -49,8 +49,8 @@ def test_batches_are_bounded() -> None:
         return [None] * len(waves.lengths)
 
     list(listen([*(noise(0.2 + 0.01 * number) for number in range(40)), noise(300)], hear))
-    assert max(count for count, _ in sizes) == 16
-    assert max(seconds for _, seconds in sizes) <= 120
+    assert max(count for count, _ in sizes) == 32
+    assert max(seconds for _, seconds in sizes) <= 240
 
 
 def test_little_waits_at_a_time() -> None:

@@ -37,7 +37,7 @@ class Description(Config):
         kind: "recogniser" or "emotion head".
         config: the architecture, enough to build the network.
         facts: training data, licence, recipe, commit and metrics, for the reader and the model card.
-        weights_sha256: of the ``.safetensors`` file it describes; None where that was not kept, which is not checked.
+        weights_sha256: of the ``.safetensors`` file it describes; `save` fills it in.
     """
 
     format: str = FORMAT
@@ -129,7 +129,7 @@ def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
         weights = from_bytes(content)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
-    if description.weights_sha256 not in {None, _digest(content)}:
+    if description.weights_sha256 != _digest(content):
         raise CheckpointError(
             "holds other weights than the .json beside it describes", "copy both files of the model again", path
         )

@@ -28,10 +28,10 @@ SILENCE = 1e-4
 LOUDEST = 1e6
 """Times full scale: integers taken for floats stay below this; beyond it the spectrum would overflow."""
 
-_BATCH_SEGMENTS = 16
-_BATCH_S = 120.0  # of sound, its padding counted
+_BATCH_SEGMENTS = 32  # a GRU step costs little more for 32 than for 16: a quarter faster on two cores
+_BATCH_S = 240.0  # of sound, its padding counted
 _POOL_SEGMENTS = 64
-_POOL_S = 240.0
+_POOL_S = 480.0
 
 T = TypeVar("T")
 
