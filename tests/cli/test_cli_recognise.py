@@ -220,7 +220,9 @@ def test_standard_input_is_heard(tiny_model: Path) -> None:
 
 
 def test_interruption_is_130(tiny_model: Path) -> None:
-    arguments = [*COMMAND, "-", "--model", str(tiny_model)]
+    interruptible = "import os, signal, sys; signal.signal(2, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
+    arguments = [sys.executable, "-c", interruptible, *COMMAND, "-", "--model", str(tiny_model)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(bytes(10**6))  # more than a pipe holds: once this is through, it is listening
