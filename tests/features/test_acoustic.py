@@ -34,7 +34,7 @@ def test_a_stride_averages_neighbours_and_what_is_left_over(stride: int) -> None
 
 
 @pytest.mark.parametrize("stride", [1, 4])
-@pytest.mark.parametrize("level", ["utterance", "absolute"])
+@pytest.mark.parametrize("level", ["utterance", "relative", "absolute"])
 def test_company_changes_nothing(stride: int, level: Any) -> None:
     config = AcousticConfig(stride=stride, level=level, voicing=True, loudness=True)
     short, long = _voice(4321), _voice(9000)
@@ -50,6 +50,15 @@ def test_only_the_absolute_level_tells_how_loud_a_voice_is() -> None:
     )
     lost = acoustic(waves, AcousticConfig(loudness=True)).values[..., -1]
     torch.testing.assert_close(lost[1], lost[0], atol=1e-3, rtol=0)
+
+
+def test_the_relative_level_hears_the_voice_but_not_the_gain() -> None:
+    voice = _voice(8000, 0.1)
+    waves = Waves(torch.stack([voice, 4 * voice]), torch.tensor([8000, 8000]))
+    relative = acoustic(waves, AcousticConfig(level="relative", voicing=True, loudness=True)).values
+    torch.testing.assert_close(relative[1], relative[0], atol=0.05, rtol=0.01)
+    absolute = acoustic(waves, AcousticConfig(level="absolute", voicing=True, loudness=True)).values
+    torch.testing.assert_close(relative[..., 1:-1], absolute[..., 1:-1], atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,15 @@ class AcousticConfig(Config):
         voicing: add the voicing strength.
         loudness: add the logarithm of loudness.
         level: "utterance" brings each feature of each utterance to mean 0 and deviation 1, as the paper does, which
-            takes away how loud and how high the voice is; "absolute" leaves that in.
+            takes away how loud and how high the voice is; "absolute" leaves that in; "relative" takes away only how
+            loud the recording is as a whole, which its gain decides more than the voice.
         stride: average so many frames into one; 1 keeps the paper's 100 frames a second.
     """
 
     pitch_window: int = Field(default=15, ge=1, le=999)
     voicing: bool = False
     loudness: bool = False
-    level: Literal["utterance", "absolute"] = "utterance"
+    level: Literal["utterance", "relative", "absolute"] = "utterance"
     stride: int = Field(default=1, ge=1, le=1_000)
 
     @field_validator("pitch_window")
@@ -66,7 +67,17 @@ def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
     frames = Frames(torch.cat(columns, dim=-1), cepstra.lengths).zero_padding()
     if config.level == "utterance":
         frames = normalise(frames)
+    if config.level == "relative":
+        frames = _without_gain(frames, config)
     return _thin(frames, config.stride)
+
+
+def _without_gain(frames: Frames, config: AcousticConfig) -> Frames:
+    """Takes the utterance's mean from what a gain adds to: the first coefficient and the logarithm of loudness."""
+    shifts = torch.zeros_like(frames.values[:, :1])  # (batch, 1, width)
+    columns = [0, -1] if config.loudness else [0]
+    shifts[..., columns] = frames.mean()[:, None, columns]
+    return Frames(frames.values - shifts, frames.lengths).zero_padding()
 
 
 def _thin(frames: Frames, stride: int) -> Frames:
