@@ -8,28 +8,32 @@ demo=src/affetto/demo
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# speak NAME VOICE WORDS_PER_MINUTE PITCH_0_TO_99 LOUDNESS_0_TO_200 SSML
+# A synthesiser's voice is as bright whispering as shouting; a low-pass filter gives the calmer ones a calmer timbre.
+# speak NAME VOICE WORDS_PER_MINUTE PITCH_0_TO_99 LOUDNESS_0_TO_200 SOFTNESS_0_TO_1 SSML
 speak() {
-    local name=$1 voice=$2 speed=$3 pitch=$4 loudness=$5 ssml=$6
+    local name=$1 voice=$2 speed=$3 pitch=$4 loudness=$5 softness=$6 ssml=$7
     espeak-ng -m -v "$voice" -s "$speed" -p "$pitch" -a "$loudness" -w "$work/$name.wav" "<speak>$ssml</speak>"
-    .venv/bin/python - "$work/$name.wav" "$demo/$name.flac" <<'PYTHON'
+    .venv/bin/python - "$work/$name.wav" "$demo/$name.flac" "$softness" <<'PYTHON'
 import sys
 
 import soundfile
 import soxr
+from scipy.signal import lfilter
 
 values, rate = soundfile.read(sys.argv[1], dtype="float32")
-soundfile.write(sys.argv[2], soxr.resample(values, rate, 16_000).clip(-1, 1), 16_000, subtype="PCM_16")
+softness = float(sys.argv[3])
+soft = lfilter([1 - softness], [1, -softness], soxr.resample(values, rate, 16_000))
+soundfile.write(sys.argv[2], soft.clip(-1, 1), 16_000, subtype="PCM_16")
 PYTHON
 }
 
-# Voices, speeds, pitches and loudnesses were chosen among some dozens so that the embedded model hears what is meant.
+# Voices, speeds, pitches and timbres were chosen among some dozens so that the embedded model hears what is meant.
 # Loud, high and fast, the second sentence an outburst.
-speak angry en-us+f3 180 90 150 '
+speak angry en-us+f3 180 90 150 0 '
     <prosody range="x-high">How could you do this to me?</prosody>
     <prosody range="x-high" pitch="+40%" volume="x-loud">I told you never to touch it!</prosody>'
 # High and lively.
-speak happy en-us+f2 200 95 60 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
-speak neutral en-us+m7 155 45 80 'The train to the city leaves at ten past eight.'
-# Slow, flat and quiet.
-speak sad en-us+f5 105 40 6 '<prosody range="x-low">I miss her. Nothing is the same any more.</prosody>'
+speak happy en-us+f2 200 95 60 0.9 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
+speak neutral en-us+m7 155 45 60 0.8 'The train to the city leaves at ten past eight.'
+# Slow, low, flat and dull.
+speak sad en-us+m7 105 15 60 0.95 '<prosody range="x-low">I miss her. Nothing is the same any more.</prosody>'
