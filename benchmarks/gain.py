@@ -1,6 +1,7 @@
 """How the embedded model bears recordings that are softer or louder than those it was trained on.
 
-Run: python benchmarks/gain.py --data DIR (the folder that holds crema-d). Only the head's test speakers are heard.
+Run: python benchmarks/gain.py --data DIR (the folder that holds crema-d). Only speakers that the head was not trained
+on are heard: those who chose its epoch, or those who chose nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default=pretrained.DEFAULT)
+    parser.add_argument("--part", choices=["validation", "test"], default="validation")
     arguments = parser.parse_args()
     recogniser = Recogniser.from_pretrained(arguments.model, "cpu")
     recipe = checkpoint.describe(pretrained.find(arguments.model) / pretrained.EMOTION, "emotion head").facts["recipe"]
     chosen = [
         each
         for each in open_corpus(arguments.data / recipe["corpus"]).utterances
-        if each.speaker in recipe["test_speakers"] and each.emotion in recogniser.emotions
+        if each.speaker in recipe[f"{arguments.part}_speakers"] and each.emotion in recogniser.emotions
     ]
     waves = [audio.load(each.audio) for each in chosen]
     references = [str(each.emotion) for each in chosen]
