@@ -97,6 +97,7 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         f"- **What**: DeepSpeech-2, characters from spectrograms, shape `{recipe['preset'] or 'own'}`.",
         f"- **Trained on**: {facts['training_hours']} hours of {corpora}, {facts.get('epochs', '?')} epochs.",
         f"- **Licence**: {recipe['licence']}.",
+        f"- **Recipe**: in full in `{Path(pretrained.RECOGNISER).with_suffix('.json')}`.",
         f"- **Code**: {_code(facts)}.",
         f"- **Chosen by**: the lowest CER on held-out speakers, {facts['validation_cer']:.3f}.",
     ]
@@ -123,6 +124,7 @@ def _emotion_card(facts: Mapping[str, Any]) -> list[str]:
         f"- **Trained on**: `{recipe['corpus']}`: {counts['train']} utterances; {counts['validation']} of other "
         f"speakers chose the epoch.",
         f"- **Licence**: {recipe['licence']}.",
+        f"- **Recipe**: in full in `{Path(pretrained.EMOTION).with_suffix('.json')}`.",
         f"- **Code**: {_code(facts)}.",
         f"- **Tested on**: {counts['test']} utterances of {len(recipe['test_speakers'])} speakers who chose nothing "
         f"({', '.join(recipe['test_speakers'])}), seed {recipe['seed']}: UAR {test['uar']:.3f}, "

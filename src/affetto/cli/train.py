@@ -48,10 +48,15 @@ def train(
 
 def _facts(run: EmotionRun) -> dict[str, str]:
     train_count, validation_count, test_count = run.counts
+    confusion = {
+        f"{name} heard as": ", ".join(f"{other} {count}" for other, count in zip(run.scores.classes, row, strict=True))
+        for name, row in zip(run.scores.classes, run.scores.confusion, strict=True)
+    }
     return {
         "UAR": f"{run.scores.uar:.1%}",
         "accuracy": f"{run.scores.accuracy:.1%}",
         "macro F1": f"{run.scores.f1_macro:.1%}",
         "utterances": f"{train_count:,} to train on, {validation_count:,} to validate on, {test_count:,} to test on",
+        **confusion,
         "head": str(run.head),
     }
