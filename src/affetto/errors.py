@@ -61,6 +61,14 @@ class TrainingError(AffettoError):
     """A training that cannot start or go on."""
 
 
+class RunError(AffettoError):
+    """A run folder that is none, is damaged, or belongs to another recipe."""
+
+
+class LabelError(AffettoError):
+    """Labels that fit no class, or counts that are not those a published set has."""
+
+
 class RegistryError(AffettoError):
     """A name that nothing is registered under, or one that is taken already."""
 
