@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affetto.data.manifest import manifest_digest, read_manifest, write_manifest
-from affetto.data.utterance import Utterance
+from affetto.data.utterance import Rating, Utterance
 from affetto.errors import ManifestError
 
 FULL = {
@@ -26,10 +26,12 @@ FULL = {
     "text": 'Grüße, \u2028 "you"',
     "emotion": "anger",
     "votes": {"anger": 2, "fear": 0},
+    "ratings": [{"rater": "C-E2", "labels": ["neutral", "anger"]}, {"rater": "C-F1", "labels": ["anger"]}],
     "group": "Session1",
     "partition": "train",
 }
 NAMES = st.text(min_size=1, max_size=8).filter(str.strip)
+RATINGS = st.builds(Rating, NAMES, st.lists(NAMES, min_size=1, max_size=3).map(tuple))
 STEMS = st.text("abcXYZ019-_ é", min_size=1, max_size=8).filter(str.strip)
 
 
@@ -46,6 +48,7 @@ def utterances(draw: st.DrawFn) -> Utterance:
         text=draw(st.none() | st.text(max_size=20)),
         emotion=draw(st.none() | NAMES),
         votes=draw(st.none() | st.dictionaries(NAMES, st.integers(0, 99), max_size=3)),
+        ratings=tuple(draw(st.lists(RATINGS, max_size=3))),
         group=draw(st.none() | NAMES),
         partition=draw(st.none() | NAMES),
     )
@@ -75,6 +78,7 @@ def test_reads_every_key(tmp_path: Path) -> None:
             text='Grüße, \u2028 "you"',
             emotion="anger",
             votes={"anger": 2, "fear": 0},
+            ratings=(Rating("C-E2", ("neutral", "anger")), Rating("C-F1", ("anger",))),
             group="Session1",
             partition="train",
         )
@@ -123,6 +127,12 @@ def test_passes_over_blank_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
         (
             '{"audio": "a.wav", "speaker": "ann", "votes": {"anger": 1.5}}',
             "votes.anger: Input should be a valid integer",
+        ),
+        ('{"audio": "a.wav", "speaker": "ann", "ratings": ["anger"]}', "ratings.0: Input should be an object"),
+        ('{"audio": "a.wav", "speaker": "ann", "ratings": [{"rater": "C-E1"}]}', "ratings.0.labels: Field required"),
+        (
+            '{"audio": "a.wav", "speaker": "ann", "ratings": [{"rater": "C-E1", "labels": []}]}',
+            "ratings.0.labels: Tuple should have at least 1 item",
         ),
         ('{"audio": "first.wav", "speaker": "ann"}', "the id 'first' is that of line 1"),
     ],
@@ -187,7 +197,14 @@ def test_digest_knows_neither_order_nor_place(data: list[Utterance], seed: Rando
 
 @pytest.mark.parametrize(
     "change",
-    [{"text": "other"}, {"speaker": "bob"}, {"votes": {"anger": 1}}, {"start_s": 1.1}, {"audio": Path("/w/other.wav")}],
+    [
+        {"text": "other"},
+        {"speaker": "bob"},
+        {"votes": {"anger": 1}},
+        {"ratings": ()},
+        {"start_s": 1.1},
+        {"audio": Path("/w/other.wav")},
+    ],
 )
 def test_digest_knows_what_is_said(change: dict[str, object], tmp_path: Path) -> None:
     (utterance,) = read_manifest(_manifest(tmp_path, FULL))

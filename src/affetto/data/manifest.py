@@ -1,6 +1,7 @@
 """Manifests: a JSON object a line, each an `Utterance`; the format that every corpus can be written in.
 
 ``audio`` (relative to the manifest, or absolute) and ``speaker`` are required; the other keys are those of Utterance.
+``ratings`` is a list of objects: ``[{"rater": "C-E2", "labels": ["neutral", "frustration"]}]``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from affetto.data.utterance import Utterance
+from affetto.data.utterance import Rating, Utterance
 from affetto.errors import ManifestError
 
 _Name = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -24,10 +25,22 @@ _Votes = Annotated[int, Field(ge=0)]
 _REMEDY = "write a JSON object with audio and speaker, and of the other keys only those of an utterance"
 
 
+_CHECKED = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class _Rating(BaseModel):
+    """What one rater chose, as checked."""
+
+    model_config = _CHECKED
+
+    rater: _Name
+    labels: Annotated[tuple[_Name, ...], Field(min_length=1)]
+
+
 class _Line(BaseModel):
     """A line of a manifest, as checked."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = _CHECKED
 
     audio: _Name
     speaker: _Name
@@ -38,6 +51,7 @@ class _Line(BaseModel):
     text: str | None = None
     emotion: _Name | None = None
     votes: dict[_Name, _Votes] | None = None
+    ratings: tuple[_Rating, ...] | None = None
     group: _Name | None = None
     partition: _Name | None = None
 
@@ -94,6 +108,7 @@ def _read_line(line: bytes, path: Path, where: str) -> Utterance:
         text=values.text,
         emotion=values.emotion,
         votes=values.votes,
+        ratings=tuple(Rating(each.rater, each.labels) for each in values.ratings or ()),
         group=values.group,
         partition=values.partition,
     )
@@ -157,6 +172,7 @@ def _record(utterance: Utterance, audio: str) -> dict[str, Any]:
         "text": utterance.text,
         "emotion": utterance.emotion,
         "votes": None if utterance.votes is None else dict(utterance.votes),
+        "ratings": [{"rater": rater, "labels": list(labels)} for rater, labels in utterance.ratings] or None,
         "group": utterance.group,
         "partition": utterance.partition,
     }

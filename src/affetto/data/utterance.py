@@ -5,6 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Rating(NamedTuple):
+    """What one rater chose for an utterance.
+
+    Attributes:
+        rater: who rated, by the corpus's own name ("C-E2").
+        labels: what was chosen, by full English names, in the rater's order; one or several.
+
+    >>> Rating("C-E2", ("neutral", "frustration")).labels[0]
+    'neutral'
+    """
+
+    rater: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +36,8 @@ class Utterance:
         end_s: where it ends, seconds; None is the end of the file.
         text: what is said, as transcribed by the corpus.
         emotion: the label, by its full English name ("anger").
-        votes: how many raters chose each label.
+        votes: how many raters chose each label, where only the counts are known.
+        ratings: what each rater chose, in the corpus's order; empty where the corpus does not tell.
         group: the session or other group that must not be divided; None where there is none.
         partition: the corpus's official part ("train", "test"); None where there is none.
 
@@ -37,5 +54,6 @@ class Utterance:
     text: str | None = None
     emotion: str | None = None
     votes: Mapping[str, int] | None = None
+    ratings: tuple[Rating, ...] = ()
     group: str | None = None
     partition: str | None = None
