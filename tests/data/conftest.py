@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.data.iemocap_tree import Turn, make_iemocap
 
 Sound = Callable[[str], Path]
 
@@ -100,9 +101,46 @@ def build_crema_d(root: Path, sound: Sound) -> None:
     )
 
 
+def build_iemocap(root: Path, sound: Sound) -> None:
+    """Two of the five sessions, with everything the real files are known for; what each means stands in the tests."""
+    release = make_iemocap(
+        root,
+        [
+            Turn("Ses01F_impro01_F000", "neu", (("C-E2", "Neutral"), ("C-E3", "Neutral; Frustration"))),
+            Turn("Ses01F_impro01_M000", "xxx", (("C-E2", "Anger"), ("C-E3", "Sadness"), ("C-M1", "Other"))),
+            Turn("Ses03M_impro05a_F010", "exc", (("C-E1", "Excited"),), text=None),
+            Turn("Ses03M_script01_1b_M001", "fru", (("C-E1", "Neutral state"), ("C-E4", "Frustration; Anger"))),
+            Turn("Ses03M_script01_1b_M002", "ang"),
+        ],
+    )
+    third = release / "Session3"
+    evaluations = third / "dialog" / "EmoEvaluation"
+    (evaluations / "._Ses03M_impro05a.txt").write_bytes(b"\x00\x05\x16\x07debris")
+    for folder in ("Categorical", "Attribute", "Self-evaluation"):
+        _write(evaluations / folder / "Ses03M_impro05a_e1_cat.txt", ["Ses03M_impro05a_F010 :Anger; ()"])
+    with (evaluations / "Ses03M_script01_1b.txt").open("ab") as file:
+        file.write(
+            b"[1.0 - 2.0]\tSes03M_script01_1b_F000\tsad\t[2.0000, 2.5000, 3.0000]\r\n"
+            b"C-E1:\tSadness;\t(d\xe9j\xe0 vu; (Anger; or not\r\n"
+            b"C-E2:\tAnnoyed; Sadness; Sadness;\t()\r\n"
+            b"C-E3:\t;\t()\r\n"
+            b"A-E3:\tval ; act 2; dom  ;\t()\r\n"
+        )
+    (third / "dialog" / "transcriptions" / "Ses03M_script01_1b.txt").write_bytes(
+        b"Ses03M_script01_1b_F000 [001.0000-002.0000]: A caf\xe9 I\x92d like.\r\nM: mm-hm\r\n"
+        b"Ses03M_script01_1b_M001 [003.0000-004.0000]: No.\r\n"
+    )
+    sounds = third / "sentences" / "wav" / "Ses03M_script01_1b"
+    (sounds / "Ses03M_script01_1b_M002.wav").unlink()
+    sound(str((sounds / "Ses03M_script01_1b_F000.flac").relative_to(root)))
+    sound(str((sounds / "Ses03M_script01_1b_F001.wav").relative_to(root)))
+    (sounds / "._Ses03M_script01_1b_F001.wav").write_bytes(b"debris")
+
+
 BUILDERS = {
     "common_voice": build_common_voice,
     "crema_d": build_crema_d,
+    "iemocap": build_iemocap,
     "jsonl": build_jsonl,
     "kaldi": build_kaldi,
     "librispeech": build_librispeech,

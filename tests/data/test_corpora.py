@@ -17,6 +17,8 @@ from affetto.errors import AffettoError, CorpusError, RegistryError
 
 Build = Callable[[str], Path]
 READERS = CORPORA.names()
+INSIDE = {"common_voice": "en", "iemocap": "IEMOCAP_full_release"}
+"""Where, in the folder that is built, the corpus itself lies."""
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_declares_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", READERS)
 def test_tells_its_layout_from_all_others(name: str, build: Build) -> None:
-    root = build(name) / {"common_voice": "en"}.get(name, "")
+    root = build(name) / INSIDE.get(name, "")
     assert [each for each in READERS if CORPORA.load(each).detect(root)] == [name]
 
 

@@ -18,6 +18,7 @@ CORPORA = Registry(
     {
         "common_voice": "affetto.data.corpora.common_voice:CORPUS",
         "crema_d": "affetto.data.corpora.crema_d:CORPUS",
+        "iemocap": "affetto.data.corpora.iemocap:CORPUS",
         "jsonl": "affetto.data.corpora.jsonl:CORPUS",
         "kaldi": "affetto.data.corpora.kaldi:CORPUS",
         "librispeech": "affetto.data.corpora.librispeech:CORPUS",

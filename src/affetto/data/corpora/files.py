@@ -30,6 +30,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise CorpusError(f"not UTF-8 text ({error.reason})", "convert the file to UTF-8", path) from error
 
 
+def read_lines_of_any_encoding(path: Path) -> list[tuple[int, str]]:
+    r"""Like `read_lines`, for files from before UTF-8: what is not that is read as Windows-1252, as Latin-1 is then.
+
+    Raises:
+        CorpusError: the file is missing or cannot be opened.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(error.strerror or str(error), "download or copy the corpus again", path) from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    return [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
 def folders(path: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones; none where the path is no folder."""
     try:
@@ -70,6 +87,10 @@ class AudioFolders:
     def stems(self, folder: Path) -> list[str]:
         """The stems of the sound files in a folder, sorted."""
         return sorted(self._list(folder).sounds)
+
+    def names(self, folder: Path) -> list[str]:
+        """The names of all files in a folder, sorted."""
+        return sorted(self._list(folder).names)
 
     def _list(self, folder: Path) -> Listing:
         if folder not in self._listed:

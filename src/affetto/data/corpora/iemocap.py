@@ -1,0 +1,204 @@
+"""IEMOCAP: acted dialogues of ten speakers, labelled by several raters a turn.
+
+https://sail.usc.edu/iemocap. ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`` labels the turns of a dialogue,
+``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` is a turn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.files import AudioFolders, folders, read_lines_of_any_encoding
+from affetto.data.utterance import Rating, Utterance
+
+EMOTIONS = {
+    "ang": "anger",
+    "dis": "disgust",
+    "exc": "excited",
+    "fea": "fear",
+    "fru": "frustration",
+    "hap": "happiness",
+    "neu": "neutral",
+    "oth": "other",
+    "sad": "sadness",
+    "sur": "surprise",
+}
+NO_MAJORITY = "xxx"
+RATED = {emotion: emotion for emotion in EMOTIONS.values()} | {
+    "neutral state": "neutral",
+    "surprised": "surprise",
+    "disgusted": "disgust",
+}
+"""What raters chose from, in lower case -> the label."""
+
+SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
+SOUNDS = Path("sentences", "wav")
+EVALUATIONS = Path("dialog", "EmoEvaluation")
+TRANSCRIPTS = Path("dialog", "transcriptions")
+
+# "Ses05M_script01_1b_M001": session, whose motion was captured, dialogue, and the letter of who speaks. The part after
+# the last "_" is the turn's; only its letter tells the speaker.
+_TURN = re.compile(r"(?P<dialogue>(?P<session>Ses[0-9]{2})[FM]_\w+)_(?P<letter>[FM])[0-9A-Za-z]+", re.ASCII)
+_SUMMARY = re.compile(r"\[[^\]]*\]\s+(?P<turn>\S+)\s+(?P<code>\S+)(?:\s+\[.*)?")
+_RATING = re.compile(r"(?P<rater>C-[EFM][0-9]+):(?P<labels>[^(]*)(?:\(.*)?")
+_TRANSCRIPT = re.compile(r"(?P<turn>\S+)\s*\[[^\]]*\]:?\s*(?P<text>.*)")
+
+
+class Turn(NamedTuple):
+    """What an evaluation file says of a turn; no emotion where the raters agreed on none."""
+
+    name: str
+    emotion: str | None
+    ratings: tuple[Rating, ...]
+
+
+def detect(path: Path) -> bool:
+    """Whether a path is the release or one of its sessions."""
+    return bool(_sessions(path))
+
+
+def parse(path: Path) -> Parsed:
+    """Reads all the sessions there are, or one alone; those of the five that are not there are among the skipped.
+
+    The emotion is that of the summary line, ``ratings`` are all categorical lines. The speaker is the session and the
+    letter of the turn ("Ses01_M"), the group the session. Turns without a transcript are kept, and counted.
+
+    Raises:
+        CorpusError: a file cannot be opened.
+    """
+    sessions = _sessions(path)
+    skipped: list[Skipped] = []
+    if path not in sessions:
+        there = {folder.name for folder in sessions}
+        skipped = [Skipped(name, "session missing") for name in SESSIONS if name not in there]
+    audio = AudioFolders()
+    utterances = [utterance for folder in sessions for utterance in _read_session(folder, audio, skipped)]
+    return collect(CORPUS.name, path, utterances, skipped)
+
+
+def _sessions(path: Path) -> list[Path]:
+    return [folder for folder in (path, *(path / name for name in SESSIONS)) if (folder / EVALUATIONS).is_dir()]
+
+
+def _read_session(session: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+    labelled: set[str] = set()
+    for evaluation in sorted((session / EVALUATIONS).glob("[!.]*.txt")):
+        turns = read_turns(read_lines_of_any_encoding(evaluation), evaluation.name, skipped)
+        texts = _read_transcript(session / TRANSCRIPTS / evaluation.name, skipped)
+        for turn in turns:
+            labelled.add(turn.name)
+            outcome = _utterance(turn, session, texts, audio)
+            if isinstance(outcome, str):
+                skipped.append(Skipped(turn.name, outcome))
+                continue
+            if texts is not None and outcome.text is None:
+                skipped.append(Skipped(turn.name, "no transcript (kept without)"))
+            yield outcome
+    for dialogue in folders(session / SOUNDS):
+        skipped += (Skipped(stem, "label missing") for stem in audio.stems(dialogue) if stem not in labelled)
+
+
+def _utterance(turn: Turn, session: Path, texts: dict[str, str] | None, audio: AudioFolders) -> Utterance | str:
+    """The utterance of a turn, or the reason there is none."""
+    name = _TURN.fullmatch(turn.name)
+    if name is None:
+        return "name is not dialogue_turn"
+    found = audio.find(session / SOUNDS / name["dialogue"] / f"{turn.name}.wav")
+    if found is None:
+        return "audio missing"
+    return Utterance(
+        id=turn.name,
+        audio=found,
+        speaker=f"{name['session']}_{name['letter']}",
+        corpus=CORPUS.name,
+        text=(texts or {}).get(turn.name) or None,
+        emotion=turn.emotion,
+        ratings=turn.ratings,
+        group=name["session"],
+    )
+
+
+def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipped]) -> list[Turn]:
+    r"""The turns of an evaluation file, in its order.
+
+    A rating belongs to the last summary line above it; after a line that cannot be understood it belongs to none.
+    Lines of attributes (``A-E2: val 3; ...``) and of comment (``%``) are passed over.
+
+    Args:
+        lines: numbers and contents of the lines.
+        where: the file's name, for what is skipped.
+        skipped: where faults are added: lines and summary codes that are not understood, ratings of no turn or
+            without a label, and labels that are not among those raters chose from.
+
+    >>> said = ["[6.2 - 8.2]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]", "C-E3:\tNeutral; Frustration;\t(resigned)"]
+    >>> read_turns(enumerate(said), "Ses01F_impro01.txt", [])[0].ratings
+    (Rating(rater='C-E3', labels=('neutral', 'frustration')),)
+    """
+    turns: list[Turn] = []
+    open_turn = False
+    for number, line in lines:
+        place = f"{where}:{number}"
+        if line.startswith(("%", "A-")):
+            continue
+        if summary := _SUMMARY.fullmatch(line.rstrip()):
+            turns.append(Turn(summary["turn"], _emotion(summary["code"], summary["turn"], skipped), ()))
+            open_turn = True
+        elif rating := _RATING.fullmatch(line.rstrip()):
+            labels = _labels(rating["labels"], place, skipped)
+            if not open_turn:
+                skipped.append(Skipped(place, "rating of no turn"))
+            elif not labels:
+                skipped.append(Skipped(place, "rating without a label"))
+            else:
+                turns[-1] = turns[-1]._replace(ratings=(*turns[-1].ratings, Rating(rating["rater"], labels)))
+        else:
+            skipped.append(Skipped(place, "malformed line"))
+            open_turn = False
+    return turns
+
+
+def _emotion(code: str, turn: str, skipped: list[Skipped]) -> str | None:
+    if code not in EMOTIONS and code != NO_MAJORITY:
+        skipped.append(Skipped(turn, f"unknown emotion code {code[:8]!r} (kept without)"))
+    return EMOTIONS.get(code)
+
+
+def _labels(labels: str, place: str, skipped: list[Skipped]) -> tuple[str, ...]:
+    """The labels of one line, each once.
+
+    One that raters could not choose is "other" (and is counted): the rater disagreed with those who named an emotion,
+    and an agreement reckoned without that vote would be too high.
+    """
+    chosen: dict[str, None] = {}
+    for word in labels.split(";"):
+        label = " ".join(word.split()).lower()
+        if not label:
+            continue
+        if label not in RATED:
+            skipped.append(Skipped(f"{place} {label}", "unknown label (taken as other)"))
+        chosen[RATED.get(label, "other")] = None
+    return tuple(chosen)
+
+
+def _read_transcript(path: Path, skipped: list[Skipped]) -> dict[str, str] | None:
+    """Turn -> text, without what carries no turn's name ("M: mm-hm"); None where the file is missing."""
+    if not path.is_file():
+        skipped.append(Skipped(path.name, "transcript missing (kept without)"))
+        return None
+    matches = (_TRANSCRIPT.fullmatch(line.rstrip()) for _, line in read_lines_of_any_encoding(path))
+    return {match["turn"]: match["text"] for match in matches if match is not None}
+
+
+CORPUS = Corpus(
+    name="iemocap",
+    title="IEMOCAP",
+    licence="IEMOCAP data release agreement (University of Southern California): research, on request",
+    citation="Busso et al. (2008), IEMOCAP: Interactive Emotional Dyadic Motion Capture Database, "
+    "Language Resources and Evaluation 42(4)",
+    detect=detect,
+    parse=parse,
+)
