@@ -1,0 +1,298 @@
+"""Which emotion an utterance counts as: the corpus's label, the crowd's votes, or what each rater chose.
+
+Published results differ as much by this policy as by their models, so every step of it is a setting, and the sets that
+people compare on have names (`PRESETS`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from affetto.config import Config
+from affetto.data.utterance import Rating, Utterance
+from affetto.errors import LabelError
+
+logger = logging.getLogger(__name__)
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+EVALUATORS = "C-E"
+"""How the names of IEMOCAP's outside evaluators begin; the actors who rate themselves are C-F and C-M."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        # The set that most papers on IEMOCAP report: the release's own majority, excited counted as happiness after it.
+        "iemocap-5531": {
+            "source": "given",
+            "merge": {"excited": "happiness"},
+            "expected": {"anger": 1103, "happiness": 1636, "neutral": 1708, "sadness": 1084},
+            "check_counts": "error",
+        },
+        # Lakomkin et al. (2017), section 3.2.1. Nearly 2,500 utterances are happy only if excited counts as happiness
+        # before the vote. Which raters count, and how several labels of one rater do, the paper does not say.
+        "lakomkin2017": {
+            "source": "ratings",
+            "raters": "evaluators",
+            "multi_label": "each",
+            "merge": {"excited": "happiness"},
+            "merge_when": "before",
+            "min_agree": 2,
+            "max_distinct": 2,
+            "expected": {"anger": 1104, "happiness": 2496, "neutral": 1752, "sadness": 1064},
+            "check_counts": "warn",
+        },
+    }
+)
+"""Name -> settings of a published set; a recipe may name one and change some of its settings."""
+
+_OF_VOTING = ("merge_when", "among", "ties", "min_share", "min_agree", "max_distinct", "soft")
+_OF_RATINGS = ("raters", "multi_label")
+_IDLE = {"given": (*_OF_VOTING, *_OF_RATINGS), "votes": _OF_RATINGS, "ratings": ()}
+"""Source -> settings that mean nothing to it."""
+
+
+class Labelling(Config):
+    """Which emotion an utterance counts as.
+
+    Attributes:
+        preset: a published set, whose settings hold where no other is given; see `PRESETS`.
+        source: "given", the label that the corpus gives; "votes", the emotion that most of the crowd chose; "ratings",
+            the one that most of the raters chose, whose lines are known one by one.
+        merge: emotion -> the one it counts as ({excited = "happiness"}).
+        merge_when: whether votes for merged emotions count as one "before" the winner is found, or only the winner is
+            renamed "after".
+        among: "all", every emotion competes, and an utterance that another one wins is left out; "classes", votes for
+            emotions outside the classes do not count.
+        ties: "leave_out"; "first", the tied emotion that stands first among the classes wins; "given", the corpus's
+            label wins if it is one of them, and the utterance is left out if not.
+        min_share: the least share of the votes that count which the winner needs.
+        min_agree: the least number of votes that the winner needs.
+        max_distinct: an utterance is left out for which more emotions than this were chosen, within the classes or not;
+            0 is no limit.
+        soft: whether targets are the shares of votes for the classes, rather than the winner alone.
+        raters: "all" of them, or the outside "evaluators" only (IEMOCAP's ``C-E*``).
+        multi_label: how several emotions that one rater chose count: "each" as a vote, "share" as parts of one vote,
+            the "first" only, or not at all ("leave_out").
+        expected: class -> how many utterances a published set has.
+        check_counts: whether other numbers than the expected ones are an "error", a warning ("warn") or neither
+            ("off"), as for another release or a part of it.
+
+    >>> Labelling(preset="lakomkin2017", raters="all").min_agree
+    2
+    """
+
+    preset: Literal["iemocap-5531", "lakomkin2017"] | None = None
+    source: Literal["given", "votes", "ratings"] = "given"
+    merge: dict[str, str] = Field(default_factory=dict)
+    merge_when: Literal["before", "after"] = "before"
+    among: Literal["all", "classes"] = "all"
+    ties: Literal["leave_out", "first", "given"] = "leave_out"
+    min_share: Share = 0.0
+    min_agree: Count = 1
+    max_distinct: Count = 0
+    soft: bool = False
+    raters: Literal["all", "evaluators"] = "all"
+    multi_label: Literal["each", "share", "first", "leave_out"] = "each"
+    expected: dict[str, Count] = Field(default_factory=dict)
+    check_counts: Literal["error", "warn", "off"] = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:
+        name = values.get("preset") if isinstance(values, dict) else None
+        return {**PRESETS[name], **values} if isinstance(name, str) and name in PRESETS else values
+
+    @model_validator(mode="after")
+    def _check(self) -> Labelling:
+        fields = type(self).model_fields
+        idle = [name for name in _IDLE[self.source] if getattr(self, name) != fields[name].default]
+        if idle:
+            raise ValueError(f"{', '.join(idle)} mean nothing where the source is {self.source!r}")
+        chained = sorted(set(self.merge) & set(self.merge.values()))
+        if chained:
+            raise ValueError(f"{', '.join(chained)} merged and merged into; merge into the last straight away")
+        return self
+
+
+class Labelled(NamedTuple):
+    """An utterance and what it counts as.
+
+    Attributes:
+        utterance: its emotion is the class that it is scored as.
+        shares: how much of the target each class has, (classes,), together 1; one class has all unless labels are soft.
+    """
+
+    utterance: Utterance
+    shares: tuple[float, ...]
+
+
+def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequence[str]) -> list[Labelled]:
+    """Decides which class each utterance counts as; those that count as none are left out.
+
+    Args:
+        utterances: as the corpus's reader gives them.
+        labelling: how.
+        classes: the emotions to tell apart.
+
+    Returns:
+        In the order of the utterances.
+
+    Raises:
+        LabelError: a class is named twice, no utterance counts as one of them, an emotion to merge is unknown, or there
+            are not as many utterances as there should be.
+
+    >>> from pathlib import Path
+    >>> heard = {"anger": 3, "sadness": 1}
+    >>> clips = [Utterance(id=name, audio=Path(name), speaker="a", corpus="c", votes=heard) for name in ("x", "y")]
+    >>> clips[1] = replace(clips[1], votes={"sadness": 2})
+    >>> [each.shares for each in label(clips, Labelling(source="votes", soft=True), ("anger", "sadness"))]
+    [(0.75, 0.25), (0.0, 1.0)]
+    """
+    if len(set(classes)) != len(classes):
+        raise LabelError(f"a class is named twice: {', '.join(classes)}", "name each once")
+    _check_known(utterances, labelling)
+    merge = labelling.merge if labelling.merge_when == "before" else {}
+    ballots = [_votes(utterance, labelling, merge) for utterance in utterances]
+    labelled = []
+    for utterance, votes in zip(utterances, ballots, strict=True):
+        emotion = _winner(votes, utterance.emotion, labelling, classes)
+        if emotion is not None and emotion in classes:
+            shares = _shares(votes if labelling.soft else {emotion: Fraction(1)}, labelling.merge, classes)
+            labelled.append(Labelled(replace(utterance, emotion=emotion), shares))
+    found = counts(labelled)
+    missing = [emotion for emotion in classes if emotion not in found]
+    if missing:
+        raise LabelError(
+            f"no utterance counts as {', '.join(missing)}",
+            f"choose among what there is, {_known(ballots, labelling.merge)}, or label less strictly",
+        )
+    _check_expected(found, labelling)
+    return labelled
+
+
+def counts(labelled: Sequence[Labelled]) -> dict[str, int]:
+    """How many utterances count as each class, by name."""
+    return dict(sorted(Counter(each.utterance.emotion or "" for each in labelled).items()))
+
+
+def counts_beside(found: Mapping[str, int], expected: Mapping[str, int]) -> str:
+    """Counts in one line, with those that were expected where others were found.
+
+    >>> counts_beside({"anger": 1103, "sadness": 1080}, {"anger": 1103, "sadness": 1084})
+    'anger 1,103, sadness 1,080 (expected 1,084), together 2,183 (expected 2,187)'
+    """
+    known = {emotion: count for emotion, count in expected.items() if emotion in found}
+    rows = [(emotion, count, known.get(emotion, count)) for emotion, count in found.items()]
+    rows.append(("together", sum(found.values()), sum(wanted for *_, wanted in rows)))
+    return ", ".join(
+        f"{name} {count:,}" + ("" if count == wanted else f" (expected {wanted:,})") for name, count, wanted in rows
+    )
+
+
+def _votes(utterance: Utterance, labelling: Labelling, merge: Mapping[str, str]) -> dict[str, Fraction]:
+    """Emotion -> votes that count, only where there are some."""
+    if labelling.source == "given":
+        single = [] if utterance.emotion is None else [utterance.emotion]
+        return {merge.get(emotion, emotion): Fraction(1) for emotion in single}
+    if labelling.source == "votes":
+        counted = [(merge.get(emotion, emotion), Fraction(count)) for emotion, count in (utterance.votes or {}).items()]
+    else:
+        counted = [vote for rating in utterance.ratings for vote in _cast(rating, labelling, merge)]
+    return _summed(counted)
+
+
+def _cast(rating: Rating, labelling: Labelling, merge: Mapping[str, str]) -> list[tuple[str, Fraction]]:
+    """A rater's votes; two emotions that count as one are one vote."""
+    if labelling.raters == "evaluators" and not rating.rater.startswith(EVALUATORS):
+        return []
+    chosen = list(dict.fromkeys(merge.get(emotion, emotion) for emotion in rating.labels))
+    if labelling.multi_label == "first":
+        chosen = chosen[:1]
+    elif labelling.multi_label == "leave_out" and len(chosen) > 1:
+        chosen = []
+    weight = Fraction(1, len(chosen)) if labelling.multi_label == "share" and chosen else Fraction(1)
+    return [(emotion, weight) for emotion in chosen]
+
+
+def _summed(votes: Iterable[tuple[str, Fraction]]) -> dict[str, Fraction]:
+    totals: dict[str, Fraction] = {}
+    for emotion, count in votes:
+        if count:
+            totals[emotion] = totals.get(emotion, Fraction(0)) + count
+    return totals
+
+
+def _winner(
+    votes: Mapping[str, Fraction], given: str | None, labelling: Labelling, classes: Sequence[str]
+) -> str | None:
+    """The emotion that an utterance counts as, in the names that merging gives; None where there is none."""
+    merge = labelling.merge
+    if labelling.max_distinct and len(votes) > labelling.max_distinct:
+        return None
+    everyone = labelling.among == "all"
+    running = {name: count for name, count in votes.items() if everyone or merge.get(name, name) in classes}
+    if not running:
+        return None
+    most = max(running.values())
+    # Votes count exactly, as fractions; the share is rounded as the setting that it is compared with was.
+    if most < labelling.min_agree or float(most / sum(running.values())) < labelling.min_share:
+        return None
+    tied = {merge.get(name, name) for name, count in running.items() if count == most}
+    if len(tied) == 1:
+        return tied.pop()
+    if labelling.ties == "first":
+        return next((emotion for emotion in classes if emotion in tied), None)
+    own = merge.get(given or "", given)
+    return own if labelling.ties == "given" and own in tied else None
+
+
+def _shares(votes: Mapping[str, Fraction], merge: Mapping[str, str], classes: Sequence[str]) -> tuple[float, ...]:
+    """The share of each class in the votes for all of them."""
+    merged = _summed((merge.get(name, name), count) for name, count in votes.items())
+    counted = [merged.get(emotion, Fraction(0)) for emotion in classes]
+    return tuple(float(count / sum(counted)) for count in counted)
+
+
+def _check_known(utterances: Sequence[Utterance], labelling: Labelling) -> None:
+    """There is something to label by, and what is to be merged is there; not all of a preset's needs to be."""
+    ballots = [_votes(utterance, labelling, {}) for utterance in utterances]
+    if not any(ballots):
+        what = {"given": "a label", "votes": "votes", "ratings": "ratings"}[labelling.source]
+        by = " by evaluators" if labelling.raters == "evaluators" else ""
+        raise LabelError(f"no utterance has {what}{by}", "label by another source, or give a corpus that has them")
+    known = {name for votes in ballots for name in votes}
+    preset = PRESETS[labelling.preset]["merge"] if labelling.preset else {}
+    unknown = sorted(set(labelling.merge) - known - set(preset))
+    if unknown:
+        raise LabelError(f"nothing to merge: no {', '.join(unknown)}", f"there are {_known(ballots, {})}")
+
+
+def _check_expected(found: Mapping[str, int], labelling: Labelling) -> None:
+    """A class that is not expected in any number is not compared."""
+    if labelling.check_counts == "off" or not labelling.expected:
+        return
+    differs = any(labelling.expected.get(emotion, count) != count for emotion, count in found.items())
+    shown = counts_beside(found, labelling.expected)
+    where = labelling.preset
+    if differs and labelling.check_counts == "error":
+        raise LabelError(
+            f"other counts than published: {shown}",
+            'look for what is missing; check_counts = "warn" goes on with another release or a part of it',
+            where,
+        )
+    logger.log(logging.WARNING if differs else logging.INFO, "%s: %s", where or "labels", shown)
+
+
+def _known(ballots: Sequence[Mapping[str, Fraction]], merge: Mapping[str, str]) -> str:
+    """Every emotion that was chosen, as it counts, and for how many utterances."""
+    chosen = Counter(name for votes in ballots for name in {merge.get(emotion, emotion) for emotion in votes})
+    return ", ".join(f"{name} ({count:,})" for name, count in sorted(chosen.items()))
