@@ -1,23 +1,37 @@
-"""Predictions to disk and back, and the figures derived from them."""
+"""Predictions and run folders to disk and back, what is damaged in them, and the figures derived from them."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, predict, read_predictions, score, write_predictions
-from affetto.models.heads import EmotionHead, MeanPoolingConfig
-from affetto.training.heads import Example
+from affetto.errors import RunError
+from affetto.evaluate import Prediction, Row, RunFolder, read_predictions, score, write_predictions
+from affetto.evaluate.run_folder import FoldLine, RowCard
+from affetto.training.tasks import Epoch
 
 CLASSES = ("sadness", "anger")
+CONFIG = {"seed": 1, "rows": [{"name": "MP-2"}, {"name": "Random guess"}, {"name": "never begun"}]}
+FACTS = {"classes": list(CLASSES), "manifest_sha256": "0" * 64}
+ENVIRONMENT = {"affetto": "0.1", "commit": None}
+UTTERANCES = [Utterance(id="a", audio=Path("/c/a.wav"), speaker="ann", corpus="c", emotion="anger")]
+CARD = RowCard(name="MP-2", model={"kind": "mean_pooling", "layer": "gru2"}, training={"epochs": 3}, parameters=18)
+CURVE = [Epoch(0, 0.1, 1.5, 1 / 3), Epoch(1, 0.05, 1.25, 0.1 + 0.2)]
+FILES = ["config.toml", "environment.json", "folds.csv", "manifest.jsonl", "rows", "run.json"]
 
 
-def _prediction(name: str, reference: str, anger: float) -> Prediction:
+def _prediction(name: str, reference: str, anger: float, repeat: int = 0, fold: int = 1) -> Prediction:
     predicted = "anger" if anger > 0.5 else "sadness"
-    return Prediction(0, 1, name, f"speaker, {name}", reference, predicted, {"sadness": 1 - anger, "anger": anger})
+    shares = {"sadness": 1 - anger, "anger": anger}
+    return Prediction(repeat, fold, name, f"speaker, {name}", reference, predicted, shares)
 
 
 PREDICTIONS = [_prediction("a", "anger", 0.75), _prediction("b", "sadness", 0.625), _prediction('"c"', "sadness", 0.25)]
@@ -45,22 +59,170 @@ def test_the_columns(tmp_path: Path) -> None:
     ]
 
 
-def test_predicts_by_the_heads_own_order_of_classes() -> None:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1"), CLASSES, layer_width=1).eval()
-    head.load_state_dict({**head.state_dict(), "output.weight": torch.tensor([[1.0], [-1.0]])})
-    head.output.bias.data.zero_()
-    said = [Utterance(id=each, audio=Path("a.wav"), speaker="ann", corpus="mine") for each in "xy"]
-    examples = [Example(torch.tensor([[2.0]]), None, 1), Example(torch.tensor([[-2.0]]), None, 1)]
-    found = predict(head, said, examples, repeat=2, fold=3)
-    assert [(each.utterance, each.reference, each.predicted) for each in found] == [
-        ("x", "anger", "sadness"),
-        ("y", "anger", "anger"),
+LINE = "0,1,a,ann,anger,anger,0.25,0.75"
+HEADER = "repeat,fold,utterance,speaker,reference,predicted,p_sadness,p_anger"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "ends in the middle of a line"),
+        (f"{HEADER}\n".encode(), "no predictions in it"),
+        (b"repeat,fold\n0,1\n", "not a file of predictions"),
+        (f"{HEADER},p_anger\n{LINE},0\n".encode(), "not a file of predictions"),
+        (f"{HEADER}\n{LINE}\n{LINE[:-5]}\n".encode(), ":3: damaged"),
+        (f"{HEADER}\n{LINE},0.1\n".encode(), ":2: damaged"),
+        (b"\n", "not a file of predictions"),
+        (f"{HEADER}\n{LINE.replace('0.75', 'nan')}\n".encode(), ":2: damaged .a probability is not between 0 and 1"),
+        (f"{HEADER}\n{LINE.replace('0.75', '1.5')}\n".encode(), ":2: damaged .a probability is not between 0 and 1"),
+        (f"{HEADER}\n{LINE.replace('anger', 'joy')}\n".encode(), ":2: damaged .a class has no column"),
+        (f"{HEADER}\nfirst{LINE}\n".encode(), ":2: damaged"),
+        (f'{HEADER}\n"{LINE}\n'.encode(), "cannot be read"),
+        (f"{HEADER}\n{LINE}".encode(), "ends in the middle of a line"),
+        (b"\xff\xfe\n", "cannot be read"),
+    ],
+)
+def test_damaged_predictions_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "predictions.csv").write_bytes(content)
+    with pytest.raises(RunError, match=message) as caught:
+        read_predictions(tmp_path / "predictions.csv")
+    assert "predictions.csv" in str(caught.value.where)
+    assert "run the same command again" in caught.value.remedy
+
+
+@given(content=st.binary(max_size=200) | st.text(max_size=50).map(lambda text: f"{HEADER}\n{LINE}\n{text}".encode()))
+def test_no_file_of_predictions_is_more_than_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
+    path.write_bytes(content)
+    with contextlib.suppress(RunError):
+        assert read_predictions(path)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Two cells of one row, one of another."""
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(CONFIG, FACTS, ENVIRONMENT, UTTERANCES, [FoldLine(0, "test", "ann")])
+    for repeat, fold in ((1, 0), (0, 12)):
+        folder.write_cell(CARD, _cell(repeat, fold), _cell(repeat, fold)[:1], CURVE)
+    folder.write_cell(RowCard(name="Random guess", model={"kind": "random"}, training={}), PREDICTIONS, PREDICTIONS, [])
+    return folder
+
+
+def _cell(repeat: int, fold: int) -> list[Prediction]:
+    return [each._replace(repeat=repeat, fold=fold) for each in PREDICTIONS]
+
+
+def test_a_run_folder_to_disk_and_back(run: RunFolder) -> None:
+    assert run.config() == CONFIG
+    assert run.facts() == {"version": 1, **FACTS}
+    assert run.environment() == ENVIRONMENT
+    assert run.utterances() == UTTERANCES
+    assert (run.root / "folds.csv").read_text().splitlines() == ["fold,part,speaker", "0,test,ann"]
+    assert run.rows() == [
+        Row("MP-2", {"kind": "mean_pooling", "layer": "gru2"}, 18),
+        Row("Random guess", {"kind": "random"}, None),
     ]
-    assert {(each.repeat, each.fold, each.speaker) for each in found} == {(2, 3, "ann")}
-    assert found[0].probabilities["sadness"] == pytest.approx(0.982014, abs=1e-6)  # 1 / (1 + exp(-4))
+    assert run.finished("MP-2") == {(1, 0), (0, 12)}
+    assert run.finished("never begun") == set()
+    assert run.predictions("MP-2") == [*_cell(0, 12), *_cell(1, 0)]
+    assert run.validation("MP-2") == [_cell(0, 12)[0], _cell(1, 0)[0]]
+    assert run.curves("MP-2") == {(0, 12): CURVE, (1, 0): CURVE}
+    assert run.curves("Random guess") == {(0, 1): []}
 
 
-def test_refuses_utterances_that_do_not_pair_up() -> None:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1"), CLASSES, layer_width=1)
-    with pytest.raises(ValueError, match="zip"):
-        predict(head, [], [Example(torch.ones(1, 1), None, 0)])
+def test_a_finished_cell_stays(run: RunFolder) -> None:
+    run.write_cell(CARD, [_prediction("z", "anger", 1.0, 1, 0)], PREDICTIONS, [])
+    assert run.predictions("MP-2") == [*_cell(0, 12), *_cell(1, 0)]
+    assert sorted(path.name for path in run.root.iterdir()) == FILES
+    assert sorted(path.name for path in (run.root / "rows" / "mp-2").iterdir()) == [
+        "repeat-00-fold-12",
+        "repeat-01-fold-00",
+        "row.json",
+    ]
+
+
+def test_half_a_cell_is_none_and_is_swept(run: RunFolder) -> None:
+    draft = run.root / "rows" / "mp-2" / ".repeat-05-fold-00.x"
+    draft.mkdir()
+    (draft / "predictions.csv").write_text("half")
+    (draft.parent / ".row.json.x").write_text("half")
+    assert run.finished("MP-2") == {(1, 0), (0, 12)}
+    run.sweep()
+    assert sorted(path.name for path in draft.parent.glob(".*")) == []
+    assert run.finished("MP-2") == {(1, 0), (0, 12)}
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot be written .*what is finished stays"):
+        RunFolder(tmp_path / "file").begin(CONFIG, FACTS, ENVIRONMENT, UTTERANCES, [])
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+READERS: dict[str, Callable[[RunFolder], object]] = {
+    "run.json": RunFolder.facts,
+    "config.toml": RunFolder.rows,
+    "environment.json": RunFolder.environment,
+    "manifest.jsonl": RunFolder.utterances,
+    "rows/mp-2/row.json": RunFolder.rows,
+    "rows/mp-2/repeat-01-fold-00/predictions.csv": lambda run: run.predictions("MP-2"),
+    "rows/mp-2/repeat-01-fold-00/validation.csv": lambda run: run.validation("MP-2"),
+    "rows/mp-2/repeat-01-fold-00/curve.csv": lambda run: run.curves("MP-2"),
+}
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut short": _truncate,
+    "missing": Path.unlink,
+    "no text": lambda path: path.write_bytes(b"\xff\x00"),
+    "another kind": lambda path: path.write_text("[1]\n"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("file", READERS)
+def test_damaged_files_are_named(run: RunFolder, file: str, damage: Callable[[Path], object]) -> None:
+    damage(run.root / file)
+    with pytest.raises(RunError) as caught:
+        READERS[file](run)
+    assert str(run.root if file == "run.json" else run.root / file) in str(caught.value.where)
+
+
+def test_a_version_of_tomorrow(run: RunFolder) -> None:
+    (run.root / "run.json").write_text(json.dumps({"version": 2}))
+    with pytest.raises(RunError, match="version 2 of the layout"):
+        run.rows()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("p_anger", "p_joy", "a class has no column"),
+        ("p_sadness", "p_fear", "classes|column"),
+        ("1,0,", "1,5,", "fold"),
+    ],
+)
+def test_a_cell_of_another_run(run: RunFolder, old: str, new: str, message: str) -> None:
+    path = run.root / "rows" / "mp-2" / "repeat-01-fold-00" / "predictions.csv"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RunError, match=message):
+        run.predictions("MP-2")
+
+
+def test_a_row_that_is_not_there(run: RunFolder) -> None:
+    with pytest.raises(RunError, match="nothing finished of a row 'MP-9'; choose among MP-2, Random guess"):
+        run.predictions("MP-9")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, Path.absolute], ids=["empty", "a file", "nothing"])
+def test_no_run_folder(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "run")
+    with pytest.raises(RunError, match="no run folder; name the output folder"):
+        RunFolder(tmp_path / "run").rows()
+
+
+def test_a_run_without_any_cell_has_no_rows(run: RunFolder) -> None:
+    shutil.rmtree(run.root / "rows")
+    assert run.rows() == []

@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from affetto import represent
+from affetto.data.utterance import Utterance
 from affetto.errors import AffettoError, ConfigError, SplitError, TrainingError
 from affetto.evaluate import read_predictions, score
 from affetto.experiment import EmotionRecipe, train_emotion
+from affetto.experiment.single import predict
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import load_head
+from affetto.models.heads import EmotionHead, MeanPoolingConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.training.heads import Example
 
 SPEAKERS = ("1001", "1002", "1003", "1004")
 EMOTIONS = {"ANG": (260, 0.5), "SAD": (110, 0.05), "DIS": (180, 0.2)}
@@ -161,3 +166,24 @@ def test_unreadable_sound_is_left_out_and_a_part_without_sound_refused(
         path.write_bytes(b"no sound")
     with pytest.raises(TrainingError, match="a part of the split has no sound that can be read"):
         train_emotion(write_recipe(), tmp_path / "data", tmp_path / "other")
+
+
+def test_predicts_by_the_heads_own_order_of_classes() -> None:
+    head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), layer_width=1).eval()
+    head.load_state_dict({**head.state_dict(), "output.weight": torch.tensor([[1.0], [-1.0]])})
+    head.output.bias.data.zero_()
+    said = [Utterance(id=each, audio=Path("a.wav"), speaker="ann", corpus="mine") for each in "xy"]
+    examples = [Example(torch.tensor([[2.0]]), None, 1), Example(torch.tensor([[-2.0]]), None, 1)]
+    found = predict(head, said, examples)
+    assert [(each.utterance, each.reference, each.predicted) for each in found] == [
+        ("x", "anger", "sadness"),
+        ("y", "anger", "anger"),
+    ]
+    assert {each.speaker for each in found} == {"ann"}
+    assert found[0].probabilities["sadness"] == pytest.approx(0.982014, abs=1e-6)  # 1 / (1 + exp(-4))
+
+
+def test_refuses_utterances_that_do_not_pair_up() -> None:
+    head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), layer_width=1)
+    with pytest.raises(ValueError, match="zip"):
+        predict(head, [], [Example(torch.ones(1, 1), None, 0)])

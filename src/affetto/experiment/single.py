@@ -1,4 +1,4 @@
-"""From a recipe to a run folder: data, split, representations, a trained head, predictions, figures."""
+"""One head from a recipe to a run folder: data, split, representations, training, predictions, figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from affetto.data.splits import Split, fixed_split
 from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.errors import TrainingError
-from affetto.evaluate import Scores, predict, score, write_predictions
+from affetto.evaluate import Prediction, Scores, score, write_predictions
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
@@ -28,7 +28,7 @@ from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import Acoustics, Extractor, PooledLayers, Progress, Representation, represent
-from affetto.training.heads import Epoch, Example, HeadTraining, fit_head
+from affetto.training.heads import Epoch, Example, HeadTraining, fit_head, probabilities
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +133,24 @@ def train_emotion(
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     save_head(run.head, head, facts)
     return run
+
+
+def predict(head: EmotionHead, utterances: Sequence[Utterance], examples: Sequence[Example]) -> list[Prediction]:
+    """What a head says of test utterances.
+
+    Args:
+        head: trained.
+        utterances: who and what.
+        examples: their representations, in the same order.
+    """
+    predictions = []
+    rows = probabilities(head, examples).tolist()
+    for utterance, example, row in zip(utterances, examples, rows, strict=True):
+        shares = dict(zip(head.classes, row, strict=True))
+        likeliest = max(shares, key=shares.__getitem__)
+        reference = head.classes[example.label]
+        predictions.append(Prediction(0, 0, utterance.id, utterance.speaker, reference, likeliest, shares))
+    return predictions
 
 
 def _split(recipe: EmotionRecipe, data_root: Path) -> Split:

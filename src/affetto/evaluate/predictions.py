@@ -1,0 +1,97 @@
+"""What models said of utterances, on disk: a line an utterance."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from affetto.errors import RunError
+
+_FIXED = ("repeat", "fold", "utterance", "speaker", "reference", "predicted")
+_REMEDY = "remove the folder that it lies in and run the same command again: only what is missing is computed"
+
+
+class Prediction(NamedTuple):
+    """What a model said of one utterance.
+
+    Attributes:
+        repeat: which initialisation.
+        fold: which test speakers.
+        utterance: its id.
+        speaker: who speaks.
+        reference: the emotion it counts as.
+        predicted: the likeliest class.
+        probabilities: class -> probability.
+    """
+
+    repeat: int
+    fold: int
+    utterance: str
+    speaker: str
+    reference: str
+    predicted: str
+    probabilities: dict[str, float]
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Writes a CSV with a line for each prediction and a column for each class's probability, whole or not at all.
+
+    Args:
+        path: the CSV.
+        predictions: at least one, all over the same classes.
+    """
+    classes = list(predictions[0].probabilities)
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*_FIXED, *(f"p_{name}" for name in classes)])
+        for each in predictions:
+            writer.writerow([*each[:-1], *(f"{each.probabilities[name]:.6f}" for name in classes)])
+    partial.replace(path)
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Reads what `write_predictions` wrote.
+
+    Raises:
+        RunError: the file is missing or damaged; it names the line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            content = file.read()
+        if not content.endswith("\n"):
+            raise RunError("ends in the middle of a line", _REMEDY, path)
+        return _parse(csv.reader(io.StringIO(content, newline=""), strict=True), path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
+
+
+def _parse(lines: Iterator[list[str]], path: Path) -> list[Prediction]:
+    header = next(lines, [])
+    fixed, columns = header[: len(_FIXED)], header[len(_FIXED) :]
+    classes = [column.removeprefix("p_") for column in columns]
+    named = all(column.startswith("p_") for column in columns) and len(set(classes)) == len(classes)
+    if tuple(fixed) != _FIXED or not classes or not named:
+        raise RunError("not a file of predictions", _REMEDY, path)
+    predictions = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            predictions.append(_prediction(line, classes))
+        except ValueError as error:
+            raise RunError(f"damaged ({error})", _REMEDY, f"{path}:{number}") from error
+    if not predictions:
+        raise RunError("no predictions in it", _REMEDY, path)
+    return predictions
+
+
+def _prediction(line: Sequence[str], classes: Sequence[str]) -> Prediction:
+    repeat, fold, utterance, speaker, reference, predicted = line[: len(_FIXED)]
+    shares = {name: float(value) for name, value in zip(classes, line[len(_FIXED) :], strict=True)}
+    if not all(0 <= share <= 1 for share in shares.values()):
+        raise ValueError("a probability is not between 0 and 1")
+    if reference not in shares or predicted not in shares:
+        raise ValueError("a class has no column")
+    return Prediction(int(repeat), int(fold), utterance, speaker, reference, predicted, shares)

@@ -1,0 +1,349 @@
+"""The folder that an experiment leaves: enough to recompute every figure, and for a stopped run to go on.
+
+::
+
+    config.toml        the recipe with every default filled in
+    run.json           version, digest of the manifest, classes, fingerprint of the recogniser, counts
+    environment.json   versions, commit, machine
+    manifest.jsonl     the utterances, each with the emotion that it counts as
+    folds.csv          which speakers are in which part of which fold
+    rows/ROW/row.json  the row of the table: name, model, training, number of parameters
+    rows/ROW/repeat-00-fold-03/{predictions,validation,curve}.csv
+
+A cell, one fold of one repeat of a row, is written as a hidden folder and then renamed: it is finished exactly when
+its folder exists.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import tomllib
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli_w
+from pydantic import Field
+
+from affetto.config import Config
+from affetto.data.manifest import read_manifest, write_manifest
+from affetto.data.utterance import Utterance
+from affetto.errors import ConfigError, ManifestError, RunError
+from affetto.evaluate.predictions import Prediction, read_predictions, write_predictions
+from affetto.training.tasks import Epoch
+
+VERSION = 1
+CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
+MANIFEST, FOLDS, ROWS = "manifest.jsonl", "folds.csv", "rows"
+_CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
+_REMEDY = "restore the file, or run the experiment into another folder"
+_COMPUTE_AGAIN = "remove the folder that it lies in and run the same command again: only what is missing is computed"
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        name: as the recipe calls it.
+        model: its config.
+        parameters: how many numbers are trained; None where that is not known.
+        published: figure -> value, as a paper reports it.
+    """
+
+    name: str
+    model: dict[str, Any]
+    parameters: int | None
+    published: dict[str, float] = {}  # noqa: RUF012  a NamedTuple's default is never changed
+
+
+class RowCard(Config):
+    """``row.json``: a `Row`, and how it is trained."""
+
+    name: str
+    model: dict[str, Any]
+    training: dict[str, Any]
+    parameters: int | None = None
+    published: dict[str, float] = Field(default_factory=dict)
+
+
+class FoldLine(NamedTuple):
+    """One line of ``folds.csv``: a speaker (or other group) in a part of a fold."""
+
+    fold: int
+    part: str
+    speaker: str
+
+
+def slug(name: str) -> str:
+    """A row's name as the name of its folder.
+
+    >>> slug("Progressive net-2 (GRU 96)")
+    'progressive-net-2-gru-96'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+class RunFolder:
+    """Reads and writes a run folder.
+
+    Args:
+        root: the folder; nothing is looked at before it is asked for.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def facts(self) -> dict[str, Any]:
+        """``run.json``.
+
+        Raises:
+            RunError: the folder is no run folder, is damaged, or is of another version of affetto.
+        """
+        if not (self.root / FACTS).is_file():
+            raise RunError("no run folder", "name the output folder of affetto experiment run", self.root)
+        facts = _read_json(self.root / FACTS)
+        if facts.get("version") != VERSION:
+            raise RunError(
+                f"version {facts.get('version')!r} of the layout; this affetto knows {VERSION}",
+                "use the affetto that wrote it",
+                self.root / FACTS,
+            )
+        return facts
+
+    def config(self) -> dict[str, Any]:
+        """``config.toml``: the recipe with every default filled in.
+
+        Raises:
+            RunError: it is missing or damaged, or see `facts`.
+        """
+        self.facts()
+        path = self.root / CONFIG
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
+
+    def environment(self) -> dict[str, Any]:
+        """``environment.json``.
+
+        Raises:
+            RunError: it is missing or damaged, or see `facts`.
+        """
+        self.facts()
+        return _read_json(self.root / ENVIRONMENT)
+
+    def utterances(self) -> list[Utterance]:
+        """``manifest.jsonl``: each utterance's ``emotion`` is the class that it counts as.
+
+        Raises:
+            RunError: it is missing or damaged, or see `facts`.
+        """
+        self.facts()
+        try:
+            return read_manifest(self.root / MANIFEST)
+        except ManifestError as error:
+            raise RunError(f"cannot be read ({error.problem})", _REMEDY, error.where) from error
+
+    def rows(self) -> list[Row]:
+        """The rows with at least one finished cell, in the recipe's order.
+
+        Raises:
+            RunError: a row's card is missing or damaged, or see `config`.
+        """
+        names = self._names()
+        cards = (_read_card(self._row(name) / "row.json") for name in names if self._cells(name))
+        return [Row(card.name, card.model, card.parameters, card.published) for card in cards]
+
+    def finished(self, row_name: str) -> set[tuple[int, int]]:
+        """The (repeat, fold) of a row that are finished; none for a row that was never begun."""
+        return set(self._cells(row_name))
+
+    def predictions(self, row_name: str) -> list[Prediction]:
+        """What was said of the test utterances of every finished cell, by repeat and fold.
+
+        Raises:
+            RunError: the row is not there, or a file is damaged.
+        """
+        return self._gather(row_name, "predictions.csv")
+
+    def validation(self, row_name: str) -> list[Prediction]:
+        """What was said of the validation utterances of every finished cell, by repeat and fold.
+
+        Raises:
+            RunError: the row is not there, or a file is damaged.
+        """
+        return self._gather(row_name, "validation.csv")
+
+    def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
+        """(repeat, fold) -> learning curve, empty where nothing is learnt in epochs.
+
+        Raises:
+            RunError: the row is not there, or a file is damaged.
+        """
+        return {cell: _read_curve(folder / "curve.csv") for cell, folder in self._known_cells(row_name).items()}
+
+    def begin(
+        self,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        utterances: Iterable[Utterance],
+        folds: Iterable[FoldLine],
+    ) -> None:
+        """Writes all but the rows; ``run.json`` comes last, so that a folder that has it is complete.
+
+        Args:
+            config: what TOML can hold.
+            facts: for ``run.json``; the version is added.
+            environment: see `affetto.environment.environment`.
+            utterances: with the emotion that each counts as.
+            folds: who is in which part.
+
+        Raises:
+            RunError: the folder cannot be written to.
+            ManifestError: the manifest cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_manifest(self.root / MANIFEST, utterances)
+            with (self.root / FOLDS).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([FoldLine._fields, *folds])
+            _write_text(self.root / CONFIG, tomli_w.dumps(dict(config), multiline_strings=True))
+            _write_text(self.root / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+            _write_text(self.root / FACTS, json.dumps({"version": VERSION, **facts}, indent=2) + "\n")
+        except OSError as error:
+            raise _unwritable(self.root, error) from error
+
+    def write_cell(
+        self,
+        card: RowCard,
+        predictions: Sequence[Prediction],
+        validation: Sequence[Prediction],
+        curve: Sequence[Epoch],
+    ) -> None:
+        """Adds a finished cell, whole or not at all; one that is finished already stays as it is.
+
+        Args:
+            card: of the row.
+            predictions: on the test utterances; the first one's repeat and fold are the cell's.
+            validation: on the validation utterances.
+            curve: the learning curve; may be empty.
+
+        Raises:
+            RunError: the folder cannot be written to.
+        """
+        name = f"repeat-{predictions[0].repeat:02d}-fold-{predictions[0].fold:02d}"
+        row = self._row(card.name)
+        draft = row / f".{name}.{uuid.uuid4().hex}"
+        try:
+            draft.mkdir(parents=True, exist_ok=True)
+            _write_text(row / "row.json", json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
+            write_predictions(draft / "predictions.csv", predictions)
+            write_predictions(draft / "validation.csv", validation)
+            with (draft / "curve.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([Epoch._fields, *curve])
+            if not (row / name).exists():
+                draft.rename(row / name)
+        except OSError as error:
+            raise _unwritable(row / name, error) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Removes what a run that was killed left half written; only while no other run writes here."""
+        for draft in self.root.glob(f"{ROWS}/*/.*"):
+            if draft.is_dir():
+                shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        config = self.config()
+        try:
+            return [str(row["name"]) for row in config["rows"]]
+        except (KeyError, TypeError) as error:
+            raise RunError("lists no rows", _REMEDY, self.root / CONFIG) from error
+
+    def _row(self, name: str) -> Path:
+        return self.root / ROWS / slug(name)
+
+    def _cells(self, row_name: str) -> dict[tuple[int, int], Path]:
+        """(repeat, fold) -> folder of the finished cells, in order."""
+        row = self._row(row_name)
+        matches = ((_CELL.fullmatch(path.name), path) for path in (row.iterdir() if row.is_dir() else ()))
+        return dict(sorted(((int(match[1]), int(match[2])), path) for match, path in matches if match))
+
+    def _known_cells(self, row_name: str) -> dict[tuple[int, int], Path]:
+        cells = self._cells(row_name)
+        if not cells:
+            known = ", ".join(name for name in self._names() if self._cells(name)) or "none yet"
+            raise RunError(f"nothing finished of a row {row_name!r}", f"choose among {known}", self.root)
+        return cells
+
+    def _gather(self, row_name: str, file: str) -> list[Prediction]:
+        classes = self.facts().get("classes")
+        return [
+            each
+            for cell, folder in self._known_cells(row_name).items()
+            for each in _checked(folder / file, cell, classes)
+        ]
+
+
+def _checked(path: Path, cell: tuple[int, int], classes: object) -> Iterator[Prediction]:
+    predictions = read_predictions(path)
+    if list(predictions[0].probabilities) != classes:
+        raise RunError("holds other classes than the run", _COMPUTE_AGAIN, path)
+    if any((each.repeat, each.fold) != cell for each in predictions):
+        raise RunError("holds another fold or repeat than its folder says", _COMPUTE_AGAIN, path)
+    yield from predictions
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
+    if not isinstance(found, dict):
+        raise RunError("holds no JSON object", _REMEDY, path)
+    return found
+
+
+def _read_card(path: Path) -> RowCard:
+    try:
+        return RowCard.parse(_read_json(path))
+    except ConfigError as error:
+        raise RunError(f"damaged ({error.problem})", _REMEDY, path) from error
+
+
+def _read_curve(path: Path) -> list[Epoch]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *lines = list(csv.reader(file, strict=True)) or [[]]
+        if tuple(header) != Epoch._fields:
+            raise ValueError("the header is another")
+        return [_epoch(*line) for line in lines]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise RunError(f"cannot be read ({error})", _COMPUTE_AGAIN, path) from error
+
+
+def _epoch(epoch: str, learning_rate: str, training_loss: str, validation_loss: str) -> Epoch:
+    return Epoch(int(epoch), float(learning_rate), float(training_loss), float(validation_loss))
+
+
+def _write_text(path: Path, content: str) -> None:
+    """Whole or not at all."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    draft.write_text(content, encoding="utf-8", newline="\n")
+    draft.replace(path)
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot be written ({error.strerror or error})",
+        "make room or give another place; what is finished stays, and the same command goes on from there",
+        path,
+    )
