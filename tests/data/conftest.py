@@ -84,6 +84,21 @@ def build_jsonl(root: Path, sound: Sound) -> None:
     _write(root / "manifest.jsonl", [json.dumps(line) for line in lines])
 
 
+def build_csv(root: Path, sound: Sound) -> None:
+    """A list as a spreadsheet writes it: byte order mark, CRLF, quoted commas and lines, empty cells."""
+    for name in ("audio/b.wav", "audio/a.opus", "long.wav"):
+        sound(name)
+    rows = [
+        "\ufeffaudio, speaker,emotion,text,start_s,end_s,votes_anger,votes_fear,rating_E1,rating_E 2",
+        'audio/b.wav,ann,anger,"Well, ""no"".\r\nNever.",,,2,0,anger; fear,anger',
+        "audio/a.wav,bob,,,,,,,,",
+        ",,,,,,,,,",
+        "long.wav,bob,fear,,0.01,.05,,3,,fear;",
+        "audio/lost.wav,bob,,,,,,,,",
+    ]
+    (root / "manifest.csv").write_bytes("\r\n".join(rows).encode())
+
+
 def build_crema_d(root: Path, sound: Sound) -> None:
     for stem in ("1001_DFA_ANG_XX", "1040_ITH_SAD_X", "1002_IEO_HAP_HI", "1002_XYZ_HAP_HI", "notes"):
         sound(f"AudioWAV/{stem}.wav")
@@ -140,6 +155,7 @@ def build_iemocap(root: Path, sound: Sound) -> None:
 BUILDERS = {
     "common_voice": build_common_voice,
     "crema_d": build_crema_d,
+    "csv": build_csv,
     "iemocap": build_iemocap,
     "jsonl": build_jsonl,
     "kaldi": build_kaldi,

@@ -37,8 +37,8 @@ class _Rating(BaseModel):
     labels: Annotated[tuple[_Name, ...], Field(min_length=1)]
 
 
-class _Line(BaseModel):
-    """A line of a manifest, as checked."""
+class _Record(BaseModel):
+    """What a manifest says of one utterance, as checked."""
 
     model_config = _CHECKED
 
@@ -66,33 +66,53 @@ def read_manifest(path: Path) -> list[Utterance]:
         ManifestError: the file cannot be read, or a line is not JSON, lacks a key, has one that is unknown or of the
             wrong kind, or repeats an id.
     """
-    utterances: list[Utterance] = []
-    seen: dict[tuple[str, str], int] = {}
+    lines = enumerate(manifest_content(path).split(b"\n"), start=1)
+    return read_records(((number, line) for number, line in lines if line.strip()), path)
+
+
+def manifest_content(path: Path) -> bytes:
+    """The bytes of a manifest, without a byte order mark.
+
+    Raises:
+        ManifestError: the file cannot be read.
+    """
     try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        return path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise ManifestError(error.strerror or str(error), "check the manifest's path", path) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        utterance = _read_line(line, path, f"{path}:{number}")
+
+
+def read_records(records: Iterable[tuple[int, bytes | str]], path: Path, remedy: str = _REMEDY) -> list[Utterance]:
+    """The utterances that records describe, checked alike whatever kind of manifest they stand in.
+
+    Args:
+        records: the number of each one's line, and a JSON object; see `read_manifest` for its keys.
+        path: the manifest.
+        remedy: what to do about a faulty record.
+
+    Raises:
+        ManifestError: a record is faulty, or repeats an id.
+    """
+    utterances: list[Utterance] = []
+    seen: dict[tuple[str, str], int] = {}
+    for number, record in records:
+        where = f"{path}:{number}"
+        utterance = _read_record(record, path, where, remedy)
         first = seen.setdefault((utterance.corpus, utterance.id), number)
         if first != number:
             raise ManifestError(
-                f"the id {utterance.id!r} is that of line {first}",
-                "give every line an id of its own",
-                f"{path}:{number}",
+                f"the id {utterance.id!r} is that of line {first}", "give every line an id of its own", where
             )
         utterances.append(utterance)
     return utterances
 
 
-def _read_line(line: bytes, path: Path, where: str) -> Utterance:
+def _read_record(record: bytes | str, path: Path, where: str, remedy: str) -> Utterance:
     try:
-        values = _Line.model_validate_json(line)
+        values = _Record.model_validate_json(record)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'the line'}: {fault['msg']}" for fault in error.errors()]
-        raise ManifestError("; ".join(faults), _REMEDY, where) from error
+        raise ManifestError("; ".join(faults), remedy, where) from error
     start_s = values.start_s or 0.0
     if values.end_s is not None and values.end_s <= start_s:
         raise ManifestError(f"end_s {values.end_s} is not after start_s {start_s}", "mend the times (seconds)", where)

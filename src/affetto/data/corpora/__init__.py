@@ -18,6 +18,7 @@ CORPORA = Registry(
     {
         "common_voice": "affetto.data.corpora.common_voice:CORPUS",
         "crema_d": "affetto.data.corpora.crema_d:CORPUS",
+        "csv": "affetto.data.corpora.csv_manifest:CORPUS",
         "iemocap": "affetto.data.corpora.iemocap:CORPUS",
         "jsonl": "affetto.data.corpora.jsonl:CORPUS",
         "kaldi": "affetto.data.corpora.kaldi:CORPUS",
@@ -31,7 +32,7 @@ def open_corpus(path: Path, name: str | None = None) -> Parsed:
     """Reads the corpus at a path, in whichever known layout it lies there.
 
     Args:
-        path: the corpus's folder, the folder around it, or a ``.jsonl`` manifest.
+        path: the corpus's folder, the folder around it, or a ``.jsonl`` or ``.csv`` manifest.
         name: the layout's registered name; None looks at the folder.
 
     Raises:
@@ -86,4 +87,4 @@ def _check_not_empty(path: Path) -> None:
 
 def _known_layouts() -> str:
     titles = ", ".join(f"{name} ({CORPORA.load(name).title})" for name in CORPORA.names())
-    return f"known layouts are {titles}; a manifest.jsonl with audio and speaker describes any other"
+    return f"known layouts are {titles}; a manifest.csv or manifest.jsonl with audio and speaker describes any other"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from affetto.data.corpora.files import AudioFolders
 from affetto.data.utterance import Utterance
 
 
@@ -77,3 +78,15 @@ def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: I
             unique[utterance.corpus, utterance.id] = utterance
     ordered = sorted(left_out, key=lambda item: (item.reason, item.what))
     return Parsed(corpus, root, tuple(unique[key] for key in sorted(unique)), tuple(ordered))
+
+
+def collect_with_sound(corpus: str, root: Path, utterances: Iterable[Utterance]) -> Parsed:
+    """Looks for the sound files that a list names, in any container, and sets aside what has none."""
+    audio, found, skipped = AudioFolders(), list[Utterance](), list[Skipped]()
+    for utterance in utterances:
+        path = audio.find(utterance.audio)
+        if path is None:
+            skipped.append(Skipped(utterance.id, "audio missing"))
+        else:
+            found.append(replace(utterance, audio=path))
+    return collect(corpus, root, found, skipped)

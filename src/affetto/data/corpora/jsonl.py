@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders
+from affetto.data.corpora.corpus import Corpus, Parsed, collect_with_sound
 from affetto.data.manifest import read_manifest
 
 
@@ -21,14 +19,7 @@ def parse(path: Path) -> Parsed:
     Raises:
         ManifestError: a line is faulty.
     """
-    audio, utterances, skipped = AudioFolders(), [], []
-    for utterance in read_manifest(_manifest(path)):
-        found = audio.find(utterance.audio)
-        if found is None:
-            skipped.append(Skipped(utterance.id, "audio missing"))
-        else:
-            utterances.append(replace(utterance, audio=found))
-    return collect(CORPUS.name, path, utterances, skipped)
+    return collect_with_sound(CORPUS.name, path, read_manifest(_manifest(path)))
 
 
 def _manifest(path: Path) -> Path:
