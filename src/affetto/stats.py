@@ -1,0 +1,338 @@
+"""What a figure is worth: spread over runs and folds, intervals over speakers, paired tests, correction for many tests.
+
+Everything is derived from one small thing, the confusions of each speaker in each cell (a repeat and a fold), since
+recall, accuracy and F1 follow from a confusion, and a confusion of several cells is the sum of theirs. Why these
+intervals and these tests: ``docs/statistics.md``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as distributions
+
+METRICS = ("uar", "accuracy", "f1_macro")
+"""The order of the last axis of everything called scores."""
+
+LEVEL = 0.95
+"""How often an interval should hold the true value."""
+
+ALPHA = 0.05
+"""How often, at most, a whole table should show a difference where there is none."""
+
+RESAMPLES = 5_000
+"""An interval's ends then vary by about a hundredth of its width from one seed to another."""
+
+_NOTHING = 1e-12
+"""Differences below this are the last digits of a sum."""
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Tally(NamedTuple):
+    """The confusions of one model; an entry is what one speaker said in one cell.
+
+    Attributes:
+        repeats: (entries,) which initialisation.
+        folds: (entries,) which division of the speakers.
+        speakers: (entries,) names.
+        confusions: (entries, classes, classes) utterances; a row a true class, a column a predicted one.
+    """
+
+    repeats: Integers
+    folds: Integers
+    speakers: NDArray[np.str_]
+    confusions: Integers
+
+    def where(self, kept: NDArray[np.bool_]) -> Tally:
+        """The entries for which ``kept``, (entries,), is true."""
+        return Tally(self.repeats[kept], self.folds[kept], self.speakers[kept], self.confusions[kept])
+
+    def cells(self) -> set[tuple[int, int]]:
+        """Each (repeat, fold) there is."""
+        return set(zip(self.repeats.tolist(), self.folds.tolist(), strict=True))
+
+
+def tally(
+    cells: Sequence[tuple[int, int]],
+    speakers: Sequence[str],
+    references: Sequence[str],
+    predicted: Sequence[str],
+    classes: Sequence[str],
+) -> Tally:
+    """Counts predictions, of which each argument but the last holds one entry for each.
+
+    Args:
+        cells: (repeat, fold).
+        speakers: who speaks.
+        references: the true class.
+        predicted: the class that was said.
+        classes: all of them, in the order that rows and columns shall have.
+
+    Raises:
+        ValueError: a label is none of the classes, or the arguments differ in length.
+
+    >>> tally([(0, 0), (0, 0)], ["ann", "ann"], ["a", "b"], ["a", "a"], ["a", "b"]).confusions.tolist()
+    [[[1, 0], [1, 0]]]
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    unknown = (set(references) | set(predicted)) - set(places)
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: none of the classes {', '.join(classes)}")
+    counted = Counter(zip(cells, speakers, references, predicted, strict=True))
+    entries = {entry: number for number, entry in enumerate(sorted({key[:2] for key in counted}))}
+    confusions = np.zeros((len(entries), len(classes), len(classes)), dtype=np.int64)
+    for (cell, speaker, reference, label), count in counted.items():
+        confusions[entries[cell, speaker], places[reference], places[label]] = count
+    return Tally(
+        np.array([cell[0] for cell, _ in entries], dtype=np.int64),
+        np.array([cell[1] for cell, _ in entries], dtype=np.int64),
+        np.array([speaker for _, speaker in entries], dtype=np.str_),
+        confusions,
+    )
+
+
+def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
+    """Unweighted average recall, accuracy and macro F1 of confusions, each over the classes that its references hold.
+
+    A class without an utterance has no recall; counting it as 0 would punish a model for what it was not asked.
+
+    Args:
+        confusions: (..., classes, classes); a row a true class, a column a predicted one.
+
+    Returns:
+        (..., 3) in the order of `METRICS`; not a number where a confusion is empty.
+
+    >>> scores(np.array([[3, 1, 0], [1, 1, 0], [0, 0, 0]])).round(3).tolist()
+    [0.625, 0.667, 0.625]
+    """
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1).astype(np.float64)
+    true = confusions.sum(axis=-1, dtype=np.float64)
+    said = confusions.sum(axis=-2, dtype=np.float64)
+    present = true > 0
+    recall = np.divide(hits, true, out=np.zeros_like(hits), where=present)
+    f1 = np.divide(2 * hits, true + said, out=np.zeros_like(hits), where=present)
+    classes, utterances = present.sum(axis=-1), true.sum(axis=-1)
+    sums = np.stack([recall.sum(axis=-1), hits.sum(axis=-1), f1.sum(axis=-1)], axis=-1)
+    counts = np.stack([classes, utterances, classes], axis=-1)
+    found: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return found
+
+
+def run_scores(counted: Tally) -> Floats:
+    """The scores of each run: of one repeat's predictions over all its folds together, (runs, 3)."""
+    return scores(_pooled(counted.repeats[:, None], counted.confusions)[1])
+
+
+def fold_scores(counted: Tally) -> tuple[Integers, Floats]:
+    """The folds, (folds,), and the scores in each, averaged over its repeats, (folds, 3)."""
+    cells, confusions = _pooled(np.stack([counted.repeats, counted.folds], axis=1), counted.confusions)
+    each = scores(confusions)
+    folds, place = np.unique(cells[:, 1], return_inverse=True)
+    sums = np.zeros((len(folds), len(METRICS)))
+    np.add.at(sums, place, each)
+    return folds, sums / np.bincount(place, minlength=len(folds))[:, None]
+
+
+def missing_classes(counted: Tally) -> dict[int, list[int]]:
+    """Fold -> the classes, by their place, that no reference in it has; folds with all classes are left out."""
+    folds, confusions = _pooled(counted.folds[:, None], counted.confusions)
+    absent = confusions.sum(axis=2) == 0
+    return {int(fold): np.flatnonzero(row).tolist() for fold, row in zip(folds[:, 0], absent, strict=True) if row.any()}
+
+
+def whole_runs(counted: Tally, folds: set[int]) -> Tally:
+    """What belongs to repeats in which every one of ``folds`` is finished; perhaps nothing."""
+    cells = counted.cells()
+    whole = [repeat for repeat in {cell[0] for cell in cells} if all((repeat, fold) in cells for fold in folds)]
+    return counted.where(np.isin(counted.repeats, whole))
+
+
+def mean_and_deviation(values: Floats) -> tuple[Floats, Floats]:
+    """Over the first axis; the deviation is that of a sample (divided by n - 1), and not a number for a single value.
+
+    >>> mean_and_deviation(np.array([[1.0], [2.0], [3.0]]))
+    (array([2.]), array([1.]))
+    """
+    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+    return values.mean(axis=0), deviation
+
+
+class Interval(NamedTuple):
+    """Where the true values lie, (3,) each; not a number where there are fewer than two speakers."""
+
+    low: Floats
+    high: Floats
+
+
+def speaker_interval(
+    counted: Tally,
+    rng: np.random.Generator,
+    *,
+    against: Tally | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Where the scores, or their differences to another model's, would lie with other speakers from the same crowd.
+
+    A bootstrap in clusters (Field & Welsh 2007): speakers are drawn with replacement, each with all utterances in all
+    repeats, since utterances of one speaker stand and fall together. The scores of a drawn crowd are those of each run,
+    averaged over runs. The interval is the expanded percentile one (Hesterberg 2015): percentiles as far out as makes
+    the interval of a mean that of Student's t, without which ten speakers hold the true value 87 times in a hundred
+    rather than 95. What training on other speakers would change, it does not tell.
+
+    Args:
+        counted: of the model.
+        rng: draws the speakers; the same state for two models of the same speakers draws the same crowds.
+        against: the model to subtract, in the same crowds; only speakers whom both heard are drawn then.
+        resamples: how many crowds.
+        level: how often the interval should hold the true value.
+    """
+    names = np.unique(counted.speakers)
+    if against is not None:
+        names = np.intersect1d(names, against.speakers)
+    count = len(names)
+    if count < 2:
+        nowhere = np.full(len(METRICS), np.nan)
+        return Interval(nowhere, nowhere)
+    crowds = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float32)
+    values = _crowd_scores(crowds, counted, names)
+    if against is not None:
+        values = values - _crowd_scores(crowds, against, names)
+    widened = np.sqrt(count / (count - 1)) * distributions.t.isf((1 - level) / 2, count - 1)
+    tail = float(distributions.norm.sf(widened))
+    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+    return Interval(low, high)
+
+
+def _crowd_scores(crowds: NDArray[np.float32], counted: Tally, names: NDArray[np.str_]) -> Floats:
+    """The scores of each crowd, averaged over the runs: (resamples, 3).
+
+    Args:
+        crowds: (resamples, speakers) how often each was drawn.
+        counted: of the model.
+        names: (speakers,) sorted; each has an utterance in at least one run.
+    """
+    counted = counted.where(np.isin(counted.speakers, names))
+    runs, run = np.unique(counted.repeats, return_inverse=True)
+    classes = counted.confusions.shape[-1]
+    # (speakers, runs, classes, classes); counts stay far below 2 ** 24, where float32 would round them
+    spoken = np.zeros((len(names), len(runs), classes, classes), dtype=np.float32)
+    np.add.at(spoken, (np.searchsorted(names, counted.speakers), run), counted.confusions)
+    pooled = (crowds @ spoken.reshape(len(names), -1)).reshape(len(crowds), len(runs), classes, classes)
+    each = scores(pooled)
+    heard = ~np.isnan(each)  # an unfinished run may have none of a crowd's speakers
+    means: Floats = np.where(heard, each, 0).sum(axis=1) / heard.sum(axis=1)
+    return means
+
+
+class PairedTest(NamedTuple):
+    """A test of whether the mean of paired differences is 0.
+
+    Attributes:
+        difference: the mean.
+        p: two-sided; not a number with fewer than two pairs.
+    """
+
+    difference: float
+    p: float
+
+
+def corrected_t_test(differences: Floats, ratio: float) -> PairedTest:
+    """Nadeau and Bengio's corrected resampled t-test, for differences over the folds of a cross-validation.
+
+    Two folds train on mostly the same speakers, so their differences are correlated, and the usual paired t-test takes
+    chance for an effect too often (Dietterich 1998). Nadeau & Bengio (2003, *Inference for the generalization error*,
+    Machine Learning 52) estimate that correlation as ``test / (test + training)``, which widens the variance of the
+    mean from ``s2 / folds`` to ``s2 * (1 / folds + test / training)``. Average over repeats first: they share test
+    speakers as well, so more of them make each fold's value more exact but do not make more folds of it.
+
+    Args:
+        differences: (folds,) of a score, each averaged over repeats.
+        ratio: test utterances / training utterances; 0 makes it the usual paired t-test.
+
+    >>> corrected_t_test(np.array([0.02, 0.04, 0.03, 0.05]), ratio=1 / 3).p < 0.05
+    True
+    """
+    count = len(differences)
+    mean = float(np.mean(differences)) if count else float("nan")
+    if count < 2:
+        return PairedTest(mean, float("nan"))
+    deviation = float(np.std(differences, ddof=1))
+    if deviation < _NOTHING:
+        return PairedTest(mean, 1.0 if abs(mean) < _NOTHING else 0.0)
+    statistic = mean / (deviation * np.sqrt(1 / count + ratio))
+    return PairedTest(mean, float(2 * distributions.t.sf(abs(statistic), count - 1)))
+
+
+def signed_rank_test(differences: Floats) -> PairedTest:
+    """Wilcoxon's signed-rank test over folds (Wilcoxon 1945; for classifiers: Demsar 2006).
+
+    It supposes no normal distribution, but independent folds, which those of a cross-validation are not: a second
+    opinion beside `corrected_t_test`. With five folds it cannot fall below .0625.
+
+    Args:
+        differences: (folds,) of a score, each averaged over repeats; folds without a difference are left out.
+
+    >>> signed_rank_test(np.array([0.01, 0.02, 0.03, 0.04, 0.05])).p
+    0.0625
+    """
+    count = len(differences)
+    mean = float(np.mean(differences)) if count else float("nan")
+    if count < 2:
+        return PairedTest(mean, float("nan"))
+    rounded = np.round(differences, 12)  # so that equal differences tie, and no difference is exactly none
+    rounded = rounded[rounded != 0]
+    # Twice the ranks, which are whole even where ties share one. The exact distribution of their sum under random
+    # signs is a product of polynomials; scipy's wilcoxon has it without ties only, and with them takes half a second.
+    ranks = np.round(2 * distributions.rankdata(np.abs(rounded))).astype(np.int64)
+    chances = np.ones(1)
+    for rank in ranks.tolist():
+        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
+    positive = int(ranks[rounded > 0].sum())
+    tail = min(chances[: positive + 1].sum(), chances[positive:].sum())
+    return PairedTest(mean, min(1.0, float(2 * tail)))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): p-values that hold for all tests together, in the given order.
+
+    Whatever depends on whatever, at most `ALPHA` of such tables show a difference where there is none, if those below
+    `ALPHA` count as shown. What is not a number was not tested, and stays so.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    tested = sorted((p, place) for place, p in enumerate(ps) if not np.isnan(p))
+    corrected = [float("nan")] * len(ps)
+    highest = 0.0
+    for rank, (p, place) in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * p))
+        corrected[place] = highest
+    return corrected
+
+
+def rank_agreement(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Kendall's tau-b: 1 where two lists put the same things in the same order, -1 where in the opposite one.
+
+    Not a number where either list has fewer than two different values.
+
+    >>> round(rank_agreement([0.5, 0.6, 0.7], [0.51, 0.54, 0.58]), 3)
+    1.0
+    """
+    if len(set(ours)) < 2 or len(set(theirs)) < 2:
+        return float("nan")
+    return float(distributions.kendalltau(ours, theirs).statistic)
+
+
+def _pooled(keys: Integers, confusions: Integers) -> tuple[Integers, Integers]:
+    """The sum of the confusions of each key: keys (groups, parts of a key), sums (groups, classes, classes)."""
+    groups, place = np.unique(keys, axis=0, return_inverse=True)
+    sums = np.zeros((len(groups), *confusions.shape[1:]), dtype=np.int64)
+    np.add.at(sums, place.reshape(-1), confusions)
+    return groups, sums
