@@ -116,6 +116,38 @@ def build_crema_d(root: Path, sound: Sound) -> None:
     )
 
 
+def build_class_folders(root: Path, sound: Sound) -> None:
+    names = ("Angry/anna/1.wav", "Angry/ben/1.flac", "happiness/anna/1.wav", "laughter/cleo/1.wav")
+    flaws = ("happiness/loose.wav", "happiness/ben/takes/2.wav", "loose.wav")
+    for name in (*names, *flaws):
+        sound(name)
+    (root / "laughter" / "._debris.wav").write_bytes(b"debris")
+    (root / ".hidden" / "sad").mkdir(parents=True)
+
+
+def build_emodb(root: Path, sound: Sound) -> None:
+    for stem in ("03a01Fa", "16b10Lb", "08a05N", "03a03Fa", "03a01Xa", "notes"):
+        sound(f"wav/{stem}.wav")
+    sound("wav/10b03Ta.flac")
+    (root / "wav" / "._03a01Fa.wav").write_bytes(b"debris")
+
+
+def build_ravdess(root: Path, sound: Sound) -> None:
+    """As unpacked from the archives of speech and of song, with films of the same takes."""
+    speech, song = "Audio_Speech_Actors_01-24", "audio_song_actors_01-24"
+    for name in (
+        f"{speech}/Actor_01/03-01-01-01-02-02-01.wav",
+        f"{speech}/Actor_24/03-01-08-02-01-01-24.flac",
+        f"{speech}/Actor_24/01-01-08-02-01-01-24.wav",
+        f"{speech}/Actor_24/01-01-05-02-01-01-24.wav",
+        f"{speech}/Actor_24/03-01-09-02-01-01-24.wav",
+        f"{song}/Actor_01/03-02-03-01-01-01-01.wav",
+    ):
+        sound(name)
+    for name in ("01-01-06-01-01-01-24.mp4", "02-01-06-01-01-01-24.mp4", "cover.jpg"):
+        (root / speech / "Actor_24" / name).touch()
+
+
 def build_iemocap(root: Path, sound: Sound) -> None:
     """Two of the five sessions, with everything the real files are known for; what each means stands in the tests."""
     release = make_iemocap(
@@ -153,14 +185,17 @@ def build_iemocap(root: Path, sound: Sound) -> None:
 
 
 BUILDERS = {
+    "class_folders": build_class_folders,
     "common_voice": build_common_voice,
     "crema_d": build_crema_d,
     "csv": build_csv,
+    "emodb": build_emodb,
     "iemocap": build_iemocap,
     "jsonl": build_jsonl,
     "kaldi": build_kaldi,
     "librispeech": build_librispeech,
     "lj_speech": build_lj_speech,
+    "ravdess": build_ravdess,
 }
 
 

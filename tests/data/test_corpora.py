@@ -267,7 +267,7 @@ def test_says_that_the_named_layout_does_not_fit(build: Build) -> None:
 
 
 def test_says_which_layouts_there_are(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="choose one of common_voice, crema_d"):
+    with pytest.raises(RegistryError, match="choose one of class_folders, common_voice"):
         open_corpus(tmp_path, "timit")
 
 
@@ -309,6 +309,7 @@ HEADER = b"client_id\tpath\tsentence\n"
         ("crema_d", "processedResults/tabulatedVotes.csv", b""),
         ("crema_d", "processedResults/tabulatedVotes.csv", b'"","A","D","F","H","N","S","fileName"\n'),
         ("jsonl", "manifest.jsonl", b""),
+        ("csv", "manifest.csv", b"audio,speaker\naudio/b.wav,"),
     ],
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,14 +16,17 @@ __all__ = ["CORPORA", "Corpus", "Parsed", "Skipped", "nothing_usable", "open_cor
 CORPORA = Registry(
     "corpora",
     {
+        "class_folders": "affetto.data.corpora.class_folders:CORPUS",
         "common_voice": "affetto.data.corpora.common_voice:CORPUS",
         "crema_d": "affetto.data.corpora.crema_d:CORPUS",
         "csv": "affetto.data.corpora.csv_manifest:CORPUS",
+        "emodb": "affetto.data.corpora.emodb:CORPUS",
         "iemocap": "affetto.data.corpora.iemocap:CORPUS",
         "jsonl": "affetto.data.corpora.jsonl:CORPUS",
         "kaldi": "affetto.data.corpora.kaldi:CORPUS",
         "librispeech": "affetto.data.corpora.librispeech:CORPUS",
         "lj_speech": "affetto.data.corpora.lj_speech:CORPUS",
+        "ravdess": "affetto.data.corpora.ravdess:CORPUS",
     },
 )
 

@@ -1,0 +1,99 @@
+"""RAVDESS: two sentences spoken and sung by 24 actors; ``Actor_12/03-01-05-01-02-01-12.wav``.
+
+https://zenodo.org/records/1188976. A name is modality, channel, emotion, intensity, statement, repetition and actor;
+actors with odd numbers are male.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.files import AudioFolders, folders
+from affetto.data.utterance import Utterance
+
+EMOTIONS = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happiness",
+    "04": "sadness",
+    "05": "anger",
+    "06": "fear",
+    "07": "disgust",
+    "08": "surprise",
+}
+STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
+SILENT, SUNG = "02", "02"
+"""The modality of films without sound, and the channel of song."""
+
+_ACTOR = re.compile(r"Actor_[0-9]{2}")
+_PACKAGE = re.compile(r"(audio|video)_(speech|song)_actors?_[0-9-]+", re.IGNORECASE)
+"""What the official archives unpack to, if a folder is made for each."""
+_NAME = re.compile(
+    r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]"
+    r"-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
+)
+
+
+def detect(path: Path) -> bool:
+    """Whether a path is the corpus, in folders of actors or flat."""
+    audio = AudioFolders()
+    return any(_NAME.fullmatch(Path(name).stem) for folder in _recordings(path) for name in audio.names(folder))
+
+
+def parse(path: Path) -> Parsed:
+    """Reads what is spoken; song and films are counted among the skipped."""
+    audio, utterances, skipped = AudioFolders(), list[Utterance](), list[Skipped]()
+    for folder in _recordings(path):
+        stems = set(audio.stems(folder))
+        for stem in sorted(stems | {Path(name).stem for name in audio.names(folder)}):
+            found = audio.find(folder / f"{stem}.wav") if stem in stems else None
+            outcome = _utterance(stem, found, stems)
+            if isinstance(outcome, Utterance):
+                utterances.append(outcome)
+            elif found is not None or _NAME.fullmatch(stem):
+                skipped.append(Skipped(stem, outcome))
+    return collect(CORPUS.name, path, utterances, skipped)
+
+
+def _utterance(stem: str, found: Path | None, stems: set[str]) -> Utterance | str:
+    """The utterance of a file, or the reason there is none."""
+    name = _NAME.fullmatch(stem)
+    if name is None:
+        return "name is not seven numbers of two digits"
+    if name["channel"] == SUNG:
+        return "song"
+    if name["modality"] == SILENT:
+        return "film without sound"
+    if found is None:
+        return "film, not a sound file"
+    if name["modality"] == "01" and f"03{stem[2:]}" in stems:
+        return "sound of a film, there as a sound file as well"
+    return Utterance(
+        id=stem,
+        audio=found,
+        speaker=name["actor"],
+        corpus=CORPUS.name,
+        text=STATEMENTS[name["statement"]],
+        emotion=EMOTIONS[name["emotion"]],
+    )
+
+
+def _recordings(path: Path) -> list[Path]:
+    """The folder itself and those of the actors in it or in the archives' folders in it."""
+    children = folders(path)
+    packages = [path, *(folder for folder in children if _PACKAGE.fullmatch(folder.name))]
+    actors = [folder for package in packages for folder in folders(package) if _ACTOR.fullmatch(folder.name)]
+    return [*packages, *actors]
+
+
+CORPUS = Corpus(
+    name="ravdess",
+    title="RAVDESS",
+    licence="CC-BY-NC-SA-4.0",
+    citation="Livingstone and Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), "
+    "PLoS ONE 13(5)",
+    detect=detect,
+    parse=parse,
+)

@@ -1,0 +1,176 @@
+"""EmoDB, RAVDESS and folders of emotions: everything is told by names, and no name is guessed at."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from affetto.data.corpora import CORPORA, Parsed, emodb, open_corpus, ravdess
+from affetto.errors import CorpusError
+
+Build = Callable[[str], Path]
+MakeSound = Callable[..., Path]
+
+
+def _reasons(parsed: Parsed) -> dict[str, int]:
+    return dict(Counter(item.reason for item in parsed.skipped))
+
+
+def test_emodb(build: Build) -> None:
+    root = build("emodb")
+    parsed = open_corpus(root)
+    facts = [(each.id, each.speaker, each.emotion, (each.text or "")[:9]) for each in parsed.utterances]
+    assert facts == [
+        ("03a01Fa", "03", "happiness", "Der Lappe"),
+        ("08a05N", "08", "neutral", "Das schwa"),
+        ("10b03Ta", "10", "sadness", "An den Wo"),
+        ("16b10Lb", "16", "boredom", "Die wird "),
+    ]
+    assert _reasons(parsed) == {"name is not speaker, sentence, emotion, version": 3}
+    assert open_corpus(root / "wav").utterances == parsed.utterances
+
+
+def test_emodb_has_seven_emotions_and_ten_sentences() -> None:
+    assert len(set(emodb.EMOTIONS.values())) == 7
+    assert len(set(emodb.SENTENCES.values())) == 10
+
+
+def test_ravdess(build: Build) -> None:
+    parsed = open_corpus(build("ravdess"))
+    facts = [(each.id, each.speaker, each.emotion, each.text) for each in parsed.utterances]
+    assert facts == [
+        ("01-01-05-02-01-01-24", "24", "anger", "Kids are talking by the door."),
+        ("03-01-01-01-02-02-01", "01", "neutral", "Dogs are sitting by the door."),
+        ("03-01-08-02-01-01-24", "24", "surprise", "Kids are talking by the door."),
+    ]
+    assert _reasons(parsed) == {
+        "film without sound": 1,
+        "film, not a sound file": 1,
+        "name is not seven numbers of two digits": 1,
+        "song": 1,
+        "sound of a film, there as a sound file as well": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "place", ["Audio_Speech_Actors_01-24", "Audio_Speech_Actors_01-24/Actor_01"], ids=["actors", "flat"]
+)
+def test_ravdess_reads_actors_alone_or_flat(place: str, build: Build) -> None:
+    assert "03-01-01-01-02-02-01" in [each.id for each in open_corpus(build("ravdess") / place).utterances]
+
+
+def test_ravdess_counts_what_was_unpacked_twice(build: Build) -> None:
+    root = build("ravdess")
+    before = open_corpus(root).utterances
+    shutil.copytree(root / "Audio_Speech_Actors_01-24" / "Actor_01", root / "Actor_01")
+    parsed = open_corpus(root)
+    assert [each.id for each in parsed.utterances] == [each.id for each in before]
+    assert _reasons(parsed)["id used twice"] == 1
+
+
+def test_ravdess_says_that_there_is_only_song(build: Build) -> None:
+    with pytest.raises(CorpusError, match=r"nothing usable in it \(song: 1\)"):
+        open_corpus(build("ravdess") / "audio_song_actors_01-24")
+
+
+def test_ravdess_has_eight_emotions() -> None:
+    assert len(set(ravdess.EMOTIONS.values())) == 8
+
+
+def test_class_folders(build: Build) -> None:
+    parsed = open_corpus(build("class_folders"))
+    facts = [(each.id, each.speaker, each.emotion, each.corpus, each.audio.name) for each in parsed.utterances]
+    assert facts == [
+        ("Angry/anna/1", "anna", "anger", "class_folders", "1.wav"),
+        ("Angry/ben/1", "ben", "anger", "class_folders", "1.flac"),
+        ("happiness/anna/1", "anna", "happiness", "class_folders", "1.wav"),
+        ("laughter/cleo/1", "cleo", "laughter", "class_folders", "1.wav"),
+    ]
+    assert _reasons(parsed) == {
+        "folder within a speaker's": 1,
+        "folder without recordings": 1,
+        "not in a folder of a speaker": 1,
+        "not in a folder of an emotion": 1,
+    }
+
+
+@pytest.mark.parametrize("stem", ["anna_1", "anna-1", "1_anna", "1"])
+def test_class_folders_never_guess_a_speaker(stem: str, tmp_path: Path, make_sound: MakeSound) -> None:
+    for name in ("anger", "sadness"):
+        make_sound(f"own/{name}/{stem}.wav")
+    with pytest.raises(CorpusError, match=r"own: recordings of speakers unknown.*anger/anna/x\.wav.*manifest\.csv"):
+        open_corpus(tmp_path / "own")
+
+
+def test_class_folders_take_no_part_for_a_speaker(tmp_path: Path, make_sound: MakeSound) -> None:
+    for name in ("anger/train", "anger/Test", "sad/train"):
+        make_sound(f"own/{name}/1.wav")
+    with pytest.raises(CorpusError, match="anger: Test, train where folders of speakers should be"):
+        open_corpus(tmp_path / "own")
+
+
+@pytest.mark.parametrize("folders", [["anger"], ["anger", "laughter"], ["anger", "angry"], ["84", "85"]], ids=" ".join)
+def test_class_folders_need_two_emotions_to_be_known(folders: list[str], tmp_path: Path, make_sound: MakeSound) -> None:
+    for name in folders:
+        make_sound(f"own/{name}/anna/1.wav")
+    assert not CORPORA.load("class_folders").detect(tmp_path / "own")
+
+
+def test_class_folders_without_anything_are_none(tmp_path: Path) -> None:
+    for name in ("anger", "sadness"):
+        (tmp_path / name).mkdir()
+    assert not CORPORA.load("class_folders").detect(tmp_path)
+
+
+# What stands in place of a piece of an official name; some are digits, letters or capitals to others.
+STRANGE = st.sampled_from(["", "00", "99", "3", "٣٣", "W", "w", "ſ", "Z", "-", "_", " ", "\n", "\x7f", ".", "é"])
+OFFICIAL = {
+    "emodb": ("wav", ["0", "3", "a", "0", "1", "W", "a"]),
+    "ravdess": ("Actor_12", ["03", "-", "01", "-", "05", "-", "01", "-", "02", "-", "01", "-", "1", "2"]),
+}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 13), strange=STRANGE)
+def test_a_name_is_known_or_counted(name: str, place: int, strange: str, tmp_path: Path) -> None:
+    folder, pieces = OFFICIAL[name]
+    official = "".join(pieces)
+    near = "".join(strange if number == place % len(pieces) else piece for number, piece in enumerate(pieces))
+    shutil.rmtree(tmp_path / name, ignore_errors=True)
+    (tmp_path / name / folder).mkdir(parents=True)
+    for stem in {official, near}:
+        (tmp_path / name / folder / f"{stem}.wav").touch()
+    parsed = open_corpus(tmp_path / name, name)
+    hidden = near.startswith(".")
+    assert len(parsed.utterances) + len(parsed.skipped) == len({official, near}) - hidden
+    assert all(each.speaker.isascii() and each.speaker.isdigit() for each in parsed.utterances)
+
+
+def test_ravdess_whole(tmp_path: Path) -> None:
+    """1,440 recordings of speech: 60 an actor, 192 an emotion, 96 neutral ones, which have no strong intensity."""
+    numbers = [
+        f"03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}"
+        for emotion in range(1, 9)
+        for intensity in (1, 2)[: 1 if emotion == 1 else 2]
+        for statement in (1, 2)
+        for repetition in (1, 2)
+    ]
+    for actor in range(1, 25):
+        folder = tmp_path / f"Actor_{actor:02d}"
+        folder.mkdir()
+        for each in numbers:
+            (folder / f"{each}-{actor:02d}.wav").touch()
+    parsed = open_corpus(tmp_path)
+    assert len(parsed.utterances) == 1440
+    assert set(Counter(each.speaker for each in parsed.utterances).values()) == {60}
+    emotions = Counter(each.emotion for each in parsed.utterances)
+    assert emotions.pop("neutral") == 96
+    assert set(emotions.values()) == {192}
+    assert not parsed.skipped
