@@ -1,4 +1,7 @@
-"""Training, validation and test parts that never share a speaker; nothing else in affetto divides data."""
+"""Training, validation and test parts that never share a speaker.
+
+Nothing in affetto divides data but this file and `affetto.data.protocols`, which makes folds with it.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def fixed_split(
     )
     for part in ("train", "validation", "test"):
         if not getattr(split, part):
-            raise SplitError(f"the {part} part is empty", f"leave it a group of {_listed(set(names))}")
+            raise SplitError(f"the {part} part is empty", f"leave it a group of {listed(set(names))}")
     return split
 
 
@@ -108,7 +111,7 @@ def check_disjoint(split: Split, group: Callable[[Utterance], str]) -> None:
         leaking = parts[first] & parts[second]
         if leaking:
             raise SplitError(
-                f"{_listed(leaking)} in both {first} and {second}", "keep every speaker or group in one part"
+                f"{listed(leaking)} in both {first} and {second}", "keep every speaker or group in one part"
             )
 
 
@@ -135,13 +138,18 @@ def _name(utterance: Utterance, group: Callable[[Utterance], str]) -> str:
 def _check_names(known: set[str], validation: Collection[str], test: Collection[str]) -> None:
     unknown = (set(validation) | set(test)) - known
     if unknown:
-        raise SplitError(f"no such group: {_listed(unknown)}", f"choose among {_listed(known)}")
+        raise SplitError(f"no such group: {listed(unknown)}", f"choose among {listed(known)}")
     both = set(validation) & set(test)
     if both:
-        raise SplitError(f"{_listed(both)} named for both validation and test", "name every group once")
+        raise SplitError(f"{listed(both)} named for both validation and test", "name every group once")
 
 
-def _listed(names: Collection[str], at_most: int = 10) -> str:
+def listed(names: Collection[str], at_most: int = 10) -> str:
+    """Names for a message, in order, and how many more there are.
+
+    >>> listed({"b", "c", "a"}, at_most=2)
+    'a, b and 1 more'
+    """
     shown = sorted(names)[:at_most]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

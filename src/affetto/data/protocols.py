@@ -1,0 +1,326 @@
+"""Which groups train, validate and test in each fold, as published protocols have it, and the folds that follow.
+
+A group is what must stay whole: a speaker, mostly. What tests never validates, what validates never trains.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from affetto.config import Config
+from affetto.data.splits import Split, by_speaker, check_disjoint, fixed_split, held_out_groups, listed
+from affetto.data.utterance import Utterance
+from affetto.errors import SplitError
+
+Group = Callable[[Utterance], str]
+Share = Annotated[float, Field(gt=0, lt=1)]
+PARTS = ("train", "validation", "test")
+
+
+class LeaveOneSpeakerOut(Config):
+    """Each group is tested once, alone (Lakomkin et al., 2017, section 3.2.1).
+
+    Attributes:
+        kind: names the protocol.
+        validation: "partner", the one other speaker of the tested speaker's session, as in the paper; those who have
+            none or several are validated as by "next", those who follow by name, after the last the first.
+        validation_speakers: how many follow.
+    """
+
+    kind: Literal["leave_one_speaker_out"] = "leave_one_speaker_out"
+    validation: Literal["partner", "next"] = "partner"
+    validation_speakers: Annotated[int, Field(ge=1)] = 1
+
+
+class LeaveOneSessionOut(Config):
+    """Each session is tested once, with all its speakers.
+
+    Attributes:
+        kind: names the protocol.
+        validation: "next", the session that follows by name, after the last the first; "share", some groups of all the
+            other sessions.
+        validation_share: about how much of the other sessions' utterances those groups have.
+    """
+
+    kind: Literal["leave_one_session_out"] = "leave_one_session_out"
+    validation: Literal["next", "share"] = "next"
+    validation_share: Share = 0.2
+
+
+class GroupedKFold(Config):
+    """Groups in folds of about the same size and the same shares of classes; the fold after the tested one validates.
+
+    Attributes:
+        kind: names the protocol.
+        folds: how many; ten leave 80 % to train on.
+    """
+
+    kind: Literal["grouped_k_fold"] = "grouped_k_fold"
+    folds: Annotated[int, Field(ge=3)] = 10
+
+
+class FixedSplit(Config):
+    """One fold, whose parts have names.
+
+    Attributes:
+        kind: names the protocol.
+        by: what the names are of: speakers, sessions, or the corpus's official parts ("partition"). A speaker or
+            session is written corpus/name where two corpora have one of that name.
+        validation: who validates; none where a share does.
+        test: who is tested.
+        validation_share: about how much of what is not tested is held out, in whole groups, to validate on, where a
+            corpus has no part for that.
+    """
+
+    kind: Literal["fixed"] = "fixed"
+    by: Literal["speaker", "session", "partition"] = "speaker"
+    validation: tuple[str, ...] = ()
+    test: Annotated[tuple[str, ...], Field(min_length=1)]
+    validation_share: Share | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_validate(self) -> FixedSplit:
+        if bool(self.validation) == (self.validation_share is not None):
+            raise ValueError("give either validation or validation_share")
+        return self
+
+
+Protocol = Annotated[
+    LeaveOneSpeakerOut | LeaveOneSessionOut | GroupedKFold | FixedSplit,
+    Field(discriminator="kind"),
+]
+"""What a recipe chooses from, by ``kind``."""
+
+
+class Missing(NamedTuple):
+    """Emotions that a part of a fold has no utterance of.
+
+    Attributes:
+        fold: its number, from 0.
+        part: train, validation or test.
+        emotions: by name.
+    """
+
+    fold: int
+    part: str
+    emotions: tuple[str, ...]
+
+
+class _Plan(NamedTuple):
+    """Which units (groups, sessions or official parts) validate, or how much does, and which are tested."""
+
+    unit: Group
+    validation: set[str] | float
+    test: set[str]
+
+
+def by_session(utterance: Utterance) -> str:
+    """The group of those who keep whole sessions apart: "corpus/session"; "" where there is none.
+
+    >>> from pathlib import Path
+    >>> by_session(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine", group="Ses01"))
+    'mine/Ses01'
+    """
+    return f"{utterance.corpus}/{utterance.group}" if utterance.group else ""
+
+
+def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Group, seed: int) -> list[Split]:
+    """Divides the data into folds, and makes sure that they are what they should be.
+
+    The order of the utterances makes no difference to which part they are in.
+
+    Args:
+        utterances: the data, each with the emotion that it counts as.
+        protocol: how to divide.
+        group: what must stay whole, see `by_speaker` and `by_session`.
+        seed: another seed finds other folds, where there is a choice.
+
+    Returns:
+        One split a fold. Every utterance is tested in exactly one, unless the protocol is a fixed split.
+
+    Raises:
+        SplitError: there are too few groups, an utterance has no group, id or session of its own, a speaker would be in
+            two parts, a part would be empty, or there would be a single emotion to train on.
+
+    >>> from pathlib import Path
+    >>> said = [("ann", "anger"), ("ann", "joy"), ("bob", "anger"), ("bob", "joy"), ("cai", "anger"), ("cai", "joy")]
+    >>> data = [
+    ...     Utterance(id=str(place), audio=Path("a.wav"), speaker=speaker, corpus="mine", emotion=emotion)
+    ...     for place, (speaker, emotion) in enumerate(said)
+    ... ]
+    >>> folds = make_folds(data, LeaveOneSpeakerOut(), group=by_speaker, seed=0)
+    >>> [(fold.train[0].speaker, fold.validation[0].speaker, fold.test[0].speaker) for fold in folds]
+    [('cai', 'bob', 'ann'), ('ann', 'cai', 'bob'), ('bob', 'ann', 'cai')]
+    """
+    _check_utterances(utterances, group)
+    folds = []
+    for number, plan in enumerate(_plans(utterances, protocol, group, seed)):
+        try:
+            split = _split(utterances, plan, group, seed)
+            check_disjoint(split, group)
+            check_disjoint(split, by_speaker)
+            _check_training(split)
+        except SplitError as error:
+            raise SplitError(error.problem, error.remedy, f"fold {number}") from error
+        folds.append(split)
+    if not isinstance(protocol, FixedSplit):
+        _check_each_tested_once(utterances, folds)
+    return folds
+
+
+def missing_emotions(folds: Sequence[Split]) -> list[Missing]:
+    """Which emotions some part has no utterance of: their recall is not known there, or they are not learnt."""
+    parts = [(number, part, getattr(split, part)) for number, split in enumerate(folds) for part in PARTS]
+    every = {each.emotion or "" for *_, utterances in parts for each in utterances}
+    found = [
+        Missing(number, part, tuple(sorted(every - {each.emotion for each in utterances})))
+        for number, part, utterances in parts
+    ]
+    return [each for each in found if each.emotions]
+
+
+def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, seed: int) -> list[_Plan]:
+    """Who validates and who is tested in each fold."""
+    match protocol:
+        case LeaveOneSpeakerOut():
+            return _speakers_out(utterances, protocol, group)
+        case LeaveOneSessionOut():
+            return _sessions_out(utterances, protocol)
+        case GroupedKFold():
+            tests = _balanced(utterances, protocol.folds, group, seed)
+            return [_Plan(group, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
+        case FixedSplit():
+            return [_named(utterances, protocol)]
+
+
+def _speakers_out(utterances: Sequence[Utterance], protocol: LeaveOneSpeakerOut, group: Group) -> list[_Plan]:
+    names = sorted({group(each) for each in utterances})
+    sessions: dict[str, set[str]] = {}
+    for each in utterances:
+        sessions.setdefault(by_session(each), set()).add(group(each))
+    sessions.pop("", None)
+    plans = []
+    for place, name in enumerate(names):
+        partners = {other for members in sessions.values() if name in members for other in members} - {name}
+        followers = [*names[place + 1 :], *names[:place]][: protocol.validation_speakers]
+        paired = protocol.validation == "partner" and len(partners) == 1
+        plans.append(_Plan(group, partners if paired else set(followers), {name}))
+    return plans
+
+
+def _sessions_out(utterances: Sequence[Utterance], protocol: LeaveOneSessionOut) -> list[_Plan]:
+    without = next((each.id for each in utterances if not by_session(each)), None)
+    if without is not None:
+        raise SplitError("belongs to no session", "leave out speakers, or give a corpus that has sessions", without)
+    tests = [{name} for name in sorted({by_session(each) for each in utterances})]
+    if protocol.validation == "share":
+        return [_Plan(by_session, protocol.validation_share, test) for test in tests]
+    return [_Plan(by_session, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
+
+
+def _rotated(tests: list[set[str]]) -> list[set[str]]:
+    """What follows each, and the first after the last."""
+    return [*tests[1:], *tests[:1]]
+
+
+def _balanced(utterances: Sequence[Utterance], folds: int, group: Group, seed: int) -> list[set[str]]:
+    """The groups of each fold, by scikit-learn's StratifiedGroupKFold."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    # Numbers instead of names, since numpy takes two that differ in zero bytes at the end for one.
+    names, groups = _numbered([group(each) for each in utterances])
+    _, emotions = _numbered([each.emotion or "" for each in utterances])
+    if folds > len(names):
+        raise SplitError(f"{folds} folds of {len(names)} group(s)", "ask for at most as many folds as there are groups")
+    divider = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of rare classes; `missing_emotions` says where they are missing
+        try:
+            tests = [test.tolist() for _, test in divider.split(emotions, emotions, groups)]
+        except ValueError as error:  # every emotion has fewer utterances than there are folds
+            raise SplitError(str(error), "ask for fewer folds") from error
+    return [{names[groups[place]] for place in test} for test in tests]
+
+
+def _numbered(values: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The different values in order, and the place of each value among them."""
+    names = sorted(set(values))
+    places = {name: place for place, name in enumerate(names)}
+    return names, [places[value] for value in values]
+
+
+def _named(utterances: Sequence[Utterance], protocol: FixedSplit) -> _Plan:
+    """The parts by what their names stand for: with the corpus before them, or without."""
+    attribute = {"speaker": "speaker", "session": "group", "partition": "partition"}[protocol.by]
+
+    def unit(utterance: Utterance) -> str:
+        name = getattr(utterance, attribute)
+        return f"{utterance.corpus}/{name}" if name else ""
+
+    meant: dict[str, set[str]] = {}
+    for each in utterances:
+        if not unit(each):
+            raise SplitError(f"has no {protocol.by}", "divide by something that every utterance has", each.id)
+        for name in (unit(each), getattr(each, attribute)):
+            meant.setdefault(name, set()).add(unit(each))
+    validation, test = (_meant(names, meant, protocol.by) for names in (protocol.validation, protocol.test))
+    return _Plan(unit, validation if protocol.validation_share is None else protocol.validation_share, test)
+
+
+def _meant(names: Sequence[str], meant: Mapping[str, set[str]], by: str) -> set[str]:
+    """All that these names stand for."""
+    unknown = set(names) - set(meant)
+    if unknown:
+        raise SplitError(f"no such {by}: {listed(unknown)}", f"choose among {listed(set().union(*meant.values()))}")
+    for name in names:
+        # "test" is the test part of every corpus, but speaker "1" of one is not speaker "1" of another.
+        if by != "partition" and len(meant[name]) > 1:
+            raise SplitError(f"the {by} {name} is in several corpora", f"write {' or '.join(sorted(meant[name]))}")
+    return {unit for name in names for unit in meant[name]}
+
+
+def _split(utterances: Sequence[Utterance], plan: _Plan, group: Group, seed: int) -> Split:
+    if isinstance(plan.validation, set):
+        return fixed_split(utterances, group=plan.unit, validation=plan.validation, test=plan.test)
+    rest = [each for each in utterances if plan.unit(each) not in plan.test]
+    train, validation = held_out_groups(rest, group=group, share=plan.validation, seed=seed)
+    return Split(tuple(train), tuple(validation), tuple(each for each in utterances if plan.unit(each) in plan.test))
+
+
+def _check_utterances(utterances: Sequence[Utterance], group: Group) -> None:
+    """Every utterance is another one and has an emotion, and no group mixes people of two corpora."""
+    corpora: dict[str, str] = {}
+    for each in utterances:
+        name = group(each)
+        if not name:
+            raise SplitError("belongs to no group", "group by something that every utterance has", each.id)
+        if each.emotion is None:
+            raise SplitError("has no emotion", "label the utterances first, and leave out those without", each.id)
+        if corpora.setdefault(name, each.corpus) != each.corpus:
+            raise SplitError(
+                f"the group {name!r} is of {each.corpus} and of {corpora[name]}",
+                "group by corpus and speaker, so that people of one name stay two",
+                each.id,
+            )
+    (used, times), *_ = Counter((each.corpus, each.id) for each in utterances).most_common(1) or [(("", ""), 0)]
+    if times != 1:
+        problem = f"there {times} times" if times else "no utterances"
+        raise SplitError(problem, "give every utterance once, with an id of its own", "/".join(used) or None)
+
+
+def _check_training(split: Split) -> None:
+    emotions = {each.emotion for each in split.train}
+    if len(emotions) < 2:
+        raise SplitError(f"only {emotions.pop()} to train on", "divide otherwise, or label more utterances")
+
+
+def _check_each_tested_once(utterances: Sequence[Utterance], folds: Sequence[Split]) -> None:
+    tested = Counter((each.corpus, each.id) for fold in folds for each in fold.test)
+    wrong = [each.id for each in utterances if tested[each.corpus, each.id] != 1]
+    if wrong:
+        raise SplitError(f"{len(wrong)} utterance(s) not tested once", "report this: no protocol does that", wrong[0])
