@@ -54,7 +54,7 @@ def even_turns(
     """As many turns of each emotion from both speakers of each session; three evaluators agree on every one."""
     return [
         Turn(
-            f"Ses{session:02d}{'FM'[number % 2]}_impro{1 + number % 2:02d}_{speaker}{10 * place + number:03d}",
+            f"Ses{session:02d}{'FM'[number % 2]}_impro{1 + number % 2:02d}_{speaker}{each * place + number:03d}",
             code,
             tuple((f"C-E{rater}", WORDS[code]) for rater in (1, 2, 3)),
         )

@@ -157,6 +157,7 @@ def test_even_turns_are_even(tmp_path: Path) -> None:
     assert len(counts) == 3 * 2 * 4
     assert set(counts.values()) == {3}
     assert _reasons(parsed) == {"session missing": 2}
+    assert len({turn.name for turn in even_turns(each=90)}) == 2 * 2 * 4 * 90
 
 
 LABELS = st.lists(st.sampled_from(sorted(RATED)), min_size=1, max_size=4, unique_by=lambda word: RATED[word])
