@@ -200,6 +200,7 @@ def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, se
 
 def _speakers_out(utterances: Sequence[Utterance], protocol: LeaveOneSpeakerOut, group: Group) -> list[_Plan]:
     names = sorted({group(each) for each in utterances})
+    _check_enough(names, "group")
     sessions: dict[str, set[str]] = {}
     for each in utterances:
         sessions.setdefault(by_session(each), set()).add(group(each))
@@ -220,6 +221,7 @@ def _sessions_out(utterances: Sequence[Utterance], protocol: LeaveOneSessionOut)
     tests = [{name} for name in sorted({by_session(each) for each in utterances})]
     if protocol.validation == "share":
         return [_Plan(by_session, protocol.validation_share, test) for test in tests]
+    _check_enough(tests, "session")
     return [_Plan(by_session, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
 
 
@@ -311,6 +313,12 @@ def _check_utterances(utterances: Sequence[Utterance], group: Group) -> None:
     if times != 1:
         problem = f"there {times} times" if times else "no utterances"
         raise SplitError(problem, "give every utterance once, with an id of its own", "/".join(used) or None)
+
+
+def _check_enough(units: Sequence[object], what: str) -> None:
+    if len(units) < len(PARTS):
+        problem = f"{len(units)} {what}(s) cannot train, validate and test"
+        raise SplitError(problem, f"give utterances of at least {len(PARTS)}, or divide otherwise")
 
 
 def _check_training(split: Split) -> None:
