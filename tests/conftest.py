@@ -1,4 +1,4 @@
-"""What the tests share: where real speech lies, seeded randomness, short recordings, few threads."""
+"""What the tests share: where real speech lies, seeded randomness, short recordings, one thread."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ settings.load_profile("affetto")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_threads() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Tests are small: more threads cost more than they bring."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 

@@ -220,6 +220,30 @@ class DeepSpeech2(nn.Module):
         scores = self.output(self.normalisation(packed.data)).log_softmax(dim=-1)
         return Recognition(_unpack(packed._replace(data=scores), lengths), layers)
 
+    def climb(self, frames: Frames, first: str, last: str) -> Frames:
+        """What some layers make of the frames of the layer below them.
+
+        Args:
+            frames: of the layer below ``first``, or, below "conv1", what `features` gave.
+            first: the lowest layer to run.
+            last: the highest.
+        """
+        names = list(self.layer_widths)
+        for name in names[names.index(first) : names.index(last) + 1]:
+            frames = self._step(name, frames)
+        return frames
+
+    def _step(self, name: str, frames: Frames) -> Frames:
+        place = int(name[-1]) - 1
+        if name.startswith("conv"):
+            convolution = self.convolutions[place]
+            assert isinstance(convolution, Convolution)
+            values = frames.values.unflatten(2, (convolution.convolution.in_channels, -1)).permute(0, 2, 3, 1)
+            values, lengths = convolution(values, frames.lengths)
+            return Frames(values.flatten(1, 2).transpose(1, 2), lengths)
+        packed = pack_padded_sequence(frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return _unpack(self.recurrent[place](packed), frames.lengths)
+
 
 def _unpack(packed: PackedSequence, lengths: Tensor) -> Frames:
     values, _ = pad_packed_sequence(packed, batch_first=True)

@@ -1,7 +1,8 @@
 """Emotion heads: what is trained on top of a frozen recogniser (paper 3.1.2 to 3.1.4).
 
 One family, one contract: a head is given the frames of one recogniser layer, the frames of acoustic features, or both,
-and answers with a score for each class. A layer may come averaged over time already, as frames of length one.
+and answers with a score for each class. A head that only averages a layer may be given it averaged over time already,
+as frames of length one.
 """
 
 from __future__ import annotations
@@ -36,41 +37,67 @@ class BranchConfig(Config):
     acoustic: AcousticConfig = AcousticConfig()
 
 
-class BaselineConfig(Config):
+class _HeadConfig(Config):
+    """What all heads share.
+
+    Attributes:
+        dropout: on the utterance's representation, before the softmax.
+        standardise: scale each input by its mean and deviation over the training utterances; not in the paper.
+    """
+
+    dropout: float = Field(default=0.25, ge=0, lt=1)
+    standardise: bool = False
+
+
+class _LayerConfig(_HeadConfig):
+    """What heads on a recogniser share.
+
+    Attributes:
+        layer: x, as a layer's name ("gru3").
+        trained_from: the lowest recogniser layer that is trained along with the head, up to x; None keeps the
+            recogniser frozen, as the paper does.
+    """
+
+    layer: str
+    trained_from: str | None = None
+
+
+class BaselineConfig(_HeadConfig):
     """The branch alone, without a recogniser (paper 3.1.2, figure 3a)."""
 
     kind: Literal["baseline"] = "baseline"
     branch: BranchConfig = BranchConfig()
-    dropout: float = Field(default=0.25, ge=0, lt=1)
-    standardise: bool = False
 
 
-class MeanPoolingConfig(Config):
-    """Fine-tuning MP-x: the average of one layer into a softmax (paper 3.1.3, figure 3b).
-
-    Attributes:
-        layer: x, as a layer's name ("gru3").
-        dropout: on the averaged representation.
-        standardise: scale each input by its mean and deviation over the training utterances; not in the paper.
-    """
+class MeanPoolingConfig(_LayerConfig):
+    """Fine-tuning MP-x: the average of one layer into a softmax (paper 3.1.3, figure 3b)."""
 
     kind: Literal["mean_pooling"] = "mean_pooling"
-    layer: str
-    dropout: float = Field(default=0.25, ge=0, lt=1)
-    standardise: bool = False
 
 
-class ProgressiveConfig(Config):
+class RecurrentConfig(_LayerConfig):
+    """Fine-tuning RNN-x: a new bidirectional GRU over one layer, averaged, into a softmax (paper 3.1.3, figure 3c).
+
+    Attributes:
+        units: of each direction; the paper does not tell.
+        depth: GRU layers.
+    """
+
+    kind: Literal["recurrent"] = "recurrent"
+    units: int = Field(default=96, ge=1, le=MAX_WIDTH)
+    depth: int = Field(default=1, ge=1, le=64)
+
+
+class ProgressiveConfig(_LayerConfig):
     """Progressive-x: the averaged layer and the branch, joined before the softmax (paper 3.1.4, figure 3d)."""
 
     kind: Literal["progressive"] = "progressive"
-    layer: str
     branch: BranchConfig = BranchConfig()
-    dropout: float = Field(default=0.25, ge=0, lt=1)
-    standardise: bool = False
 
 
-HeadConfig = Annotated[BaselineConfig | MeanPoolingConfig | ProgressiveConfig, Field(discriminator="kind")]
+HeadConfig = Annotated[
+    BaselineConfig | MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, Field(discriminator="kind")
+]
 
 
 class Standardise(nn.Module):
@@ -84,12 +111,11 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
 
-    def measure(self, rows: Tensor) -> None:
-        """Takes mean and deviation from (rows, width)."""
-        self.mean = rows.mean(dim=0)
-        deviation = rows.std(dim=0, correction=0)
+    def measure(self, mean: Tensor, deviation: Tensor) -> None:
+        """Takes the mean and the standard deviation of each column over training data, (width,)."""
+        self.mean = mean.float()
         # What never varied in training tells nothing; divided by next to nothing, it would drown all else later.
-        self.deviation = torch.where(deviation > 1e-5, deviation, 1.0)
+        self.deviation = torch.where(deviation > 1e-5, deviation, 1.0).float()
 
     def forward(self, values: Tensor) -> Tensor:
         """Of (..., width)."""
@@ -97,14 +123,14 @@ class Standardise(nn.Module):
 
 
 class Branch(nn.Module):
-    """The emotion branch: (batch, time, features) to (batch, 2 x units)."""
+    """Bidirectional GRU layers, averaged over time: (batch, time, in_width) to (batch, 2 x units)."""
 
-    def __init__(self, config: BranchConfig) -> None:
+    def __init__(self, in_width: int, units: int, depth: int) -> None:
         super().__init__()
-        self.standardise = Standardise(config.acoustic.width)
-        widths = [config.acoustic.width] + [2 * config.units] * (config.depth - 1)
-        self.layers = nn.ModuleList(nn.GRU(width, config.units, bidirectional=True) for width in widths)
-        self.width = 2 * config.units
+        self.standardise = Standardise(in_width)
+        widths = [in_width] + [2 * units] * (depth - 1)
+        self.layers = nn.ModuleList(nn.GRU(width, units, bidirectional=True) for width in widths)
+        self.width = 2 * units
 
     def forward(self, frames: Frames) -> Tensor:
         """The last layer's outputs, averaged over each utterance's frames."""
@@ -135,11 +161,16 @@ class EmotionHead(nn.Module):
         self.config = config
         self.classes = classes
         self.layer_width = layer_width
-        branch = None if isinstance(config, MeanPoolingConfig) else config.branch
-        self.branch = None if branch is None else Branch(branch)
-        self.standardise = Standardise(layer_width)
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(layer_width + (0 if self.branch is None else self.branch.width), len(classes))
+        self.branch: Branch | None = None
+        if isinstance(config, BaselineConfig | ProgressiveConfig):
+            self.branch = Branch(config.branch.acoustic.width, config.branch.units, config.branch.depth)
+        elif isinstance(config, RecurrentConfig):
+            self.branch = Branch(layer_width, config.units, config.depth)
+        pooled_width = layer_width if self.pools else 0
+        self.standardise = Standardise(pooled_width)
+        self.width = pooled_width + (0 if self.branch is None else self.branch.width)
+        self.dropout = config.dropout
+        self.output = nn.Linear(self.width, len(classes))
 
     @property
     def layer(self) -> str | None:
@@ -147,30 +178,22 @@ class EmotionHead(nn.Module):
         return None if isinstance(self.config, BaselineConfig) else self.config.layer
 
     @property
+    def pools(self) -> bool:
+        """Whether it averages that layer, so that the average is all it needs."""
+        return isinstance(self.config, MeanPoolingConfig | ProgressiveConfig)
+
+    @property
     def acoustic(self) -> AcousticConfig | None:
         """The acoustic features it reads."""
-        return None if isinstance(self.config, MeanPoolingConfig) else self.config.branch.acoustic
+        return self.config.branch.acoustic if isinstance(self.config, BaselineConfig | ProgressiveConfig) else None
 
-    def measure(self, layers: Tensor, acoustic_rows: Tensor | None) -> None:
-        """Takes what the inputs are scaled by from training data, where the config asks for it.
-
-        Args:
-            layers: averaged layers, (utterances, layer_width).
-            acoustic_rows: frames of acoustic features, (frames, features); None if the head hears none.
-        """
-        if not self.config.standardise:
-            return
-        if self.layer is not None:
-            self.standardise.measure(layers)
-        if self.branch is not None and acoustic_rows is not None:
-            self.branch.standardise.measure(acoustic_rows)
-
-    def forward(self, layer: Frames | None, acoustic: Frames | None) -> Tensor:
+    def forward(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
         """Scores (before the softmax) of each class.
 
         Args:
             layer: frames of the recogniser layer, (batch, time, layer_width); None if the head reads none.
             acoustic: frames of acoustic features, (batch, time, features); None if the head hears none.
+            keep: what dropout leaves of the utterance's representation, as factors, (batch, width); None leaves all.
 
         Returns:
             (batch, classes).
@@ -178,9 +201,15 @@ class EmotionHead(nn.Module):
         parts = []
         if self.layer is not None:
             assert layer is not None, f"the head reads {self.layer}"
-            parts.append(self.standardise(layer.mean()))
-        if self.branch is not None:
+            parts.append(self.standardise(layer.mean()) if self.pools else self._branch(layer))
+        if self.acoustic is not None:
             assert acoustic is not None, "the head hears acoustic features"
-            parts.append(self.branch(acoustic))
-        scores: Tensor = self.output(self.dropout(torch.cat(parts, dim=-1)))
+            parts.append(self._branch(acoustic))
+        joined = torch.cat(parts, dim=-1)
+        scores: Tensor = self.output(joined if keep is None else joined * keep)
         return scores
+
+    def _branch(self, frames: Frames) -> Tensor:
+        assert self.branch is not None
+        joined: Tensor = self.branch(frames)
+        return joined

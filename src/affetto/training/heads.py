@@ -1,23 +1,31 @@
-"""Trains emotion heads on cached representations (paper 3.3.1)."""
+"""Trains a head, whatever stands under it, one batch after the other (paper 3.3.1).
+
+`affetto.training.stack` does the same to several heads at once; this is for networks that cannot be stacked, and what
+the stack is held against.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from affetto.config import Config
-from affetto.data.batching import LengthSortedBatches
 from affetto.errors import TrainingError
-from affetto.frames import Frames, pad
-from affetto.models.heads import EmotionHead
+from affetto.frames import Frames
+from affetto.training.material import Material, class_weights, cross_entropies
 from affetto.training.memory import keep_freed_memory
+from affetto.training.plan import EpochPlan, plan_epoch
+from affetto.training.tasks import Epoch, Task
+
+EVALUATION_BATCH = 64
 
 
 class HeadTraining(Config):
@@ -25,7 +33,7 @@ class HeadTraining(Config):
 
     Attributes:
         epochs: at most so many.
-        batch_size: utterances a batch.
+        batch_size: utterances a batch, on average: batches are cut out of one order for all folds.
         learning_rate: Adam's, at first.
         weight_decay: decoupled; the paper has none.
         clip_norm: the norm to which gradients are clipped.
@@ -46,60 +54,58 @@ class HeadTraining(Config):
     balanced: bool = False
 
 
-class Example(NamedTuple):
-    """What a head learns from.
+class Network(Protocol):
+    """A module that scores emotions: an `EmotionHead`, or one with recogniser layers under it."""
 
-    Attributes:
-        layer: frames of the recogniser layer, (time, width), or None.
-        acoustic: acoustic features, (time, features), or None.
-        label: the class's place among the head's classes.
+    width: int
+    """Of the representation that dropout works on."""
+    dropout: float
+    """The share of it that is dropped."""
+
+    def __call__(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
+        """See `EmotionHead.forward`."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """See `torch.nn.Module`."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `torch.nn.Module`."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> object:
+        """See `torch.nn.Module`."""
+        ...
+
+
+def check_task(task: Task) -> None:
+    """Makes sure that there is something to train on.
+
+    Raises:
+        TrainingError: the training or the validation part is empty.
     """
-
-    layer: Tensor | None
-    acoustic: Tensor | None
-    label: int
-
-    @property
-    def frames(self) -> int:
-        """Its length: of the acoustic features if there are any."""
-        longest = self.acoustic if self.acoustic is not None else self.layer
-        return 0 if longest is None else len(longest)
-
-
-class Epoch(NamedTuple):
-    """One line of a learning curve: mean cross-entropies, and the learning rate that led there."""
-
-    epoch: int
-    learning_rate: float
-    training_loss: float
-    validation_loss: float
-
-
-def batch_of(examples: Sequence[Example]) -> tuple[Frames | None, Frames | None, Tensor]:
-    """Pads examples to what a head takes, and their labels (batch,)."""
-    layers = [example.layer for example in examples if example.layer is not None]
-    acoustics = [example.acoustic for example in examples if example.acoustic is not None]
-    labels = torch.tensor([example.label for example in examples])
-    return pad(layers) if layers else None, pad(acoustics) if acoustics else None, labels
+    if not len(task.training) or not len(task.validation):
+        raise TrainingError("no utterances to train or validate on", "check the split and the labels")
 
 
 def fit_head(
-    head: EmotionHead,
-    training: Sequence[Example],
-    validation: Sequence[Example],
+    network: Network,
+    material: Material,
+    task: Task,
     config: HeadTraining,
     seed: int,
     *,
     progress: Callable[[Epoch], None] | None = None,
-) -> list[Epoch]:
-    """Trains a head in place and leaves it as it was when the validation cross-entropy was lowest.
+) -> tuple[Epoch, ...]:
+    """Trains a network in place and leaves it as it was when the validation cross-entropy was lowest.
 
     Args:
-        head: freshly made.
-        training: what to learn from.
-        validation: of other speakers; chooses the learning rate's falls and the epoch.
+        network: freshly made and measured.
+        material: what to learn from.
+        task: the fold, whose validation speakers choose the learning rate's falls and the epoch.
         config: how.
-        seed: of the batches and of dropout; torch's own random numbers are left as they were.
+        seed: of the order of utterances and of dropout.
         progress: is told of each epoch.
 
     Returns:
@@ -108,52 +114,39 @@ def fit_head(
     Raises:
         TrainingError: there is nothing to train or validate on, or the loss is not a number.
     """
-    if not training or not validation:
-        raise TrainingError("no utterances to train or validate on", "check the split and the labels")
+    check_task(task)
     keep_freed_memory()
-    _measure(head, training)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        curve, best = _descend(head, training, validation, config, seed, progress)
-    head.load_state_dict(best)
-    head.eval()
-    return curve
-
-
-def _descend(
-    head: EmotionHead,
-    training: Sequence[Example],
-    validation: Sequence[Example],
-    config: HeadTraining,
-    seed: int,
-    progress: Callable[[Epoch], None] | None,
-) -> tuple[list[Epoch], dict[str, Tensor]]:
-    """The learning curve, and the weights of its lowest validation loss."""
-    optimiser = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    trained = [each for each in network.parameters() if each.requires_grad]
+    optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
     annealing = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, factor=1 / config.anneal, patience=config.patience - 1, threshold=0.0, eps=0.0
     )
-    batches = LengthSortedBatches([example.frames for example in training], config.batch_size, seed)
-    weights = _class_weights(training, len(head.classes)) if config.balanced else None
+    weights = class_weights(material.targets, task.training) if config.balanced else None
     curve: list[Epoch] = []
-    best_loss, best_state = float("inf"), copy.deepcopy(head.state_dict())
+    best_loss, best_state = float("inf"), copy.deepcopy(network.state_dict())
     for number in range(config.epochs):
-        batches.set_epoch(number)
+        plan = plan_epoch(material.durations, material.chunk(config.batch_size), seed, task.repeat, number)
         rate = optimiser.param_groups[0]["lr"]
-        training_loss = _train_epoch(head, training, batches, optimiser, weights, config.clip_norm)
-        validation_loss = _finite(cross_entropy(head, validation, weights), "validation")
+        training_loss = _train_epoch(network, material, task, plan, optimiser, weights, config.clip_norm)
+        validation_loss = finite(cross_entropy(network, material, task.validation, weights), "validation")
         curve.append(Epoch(number, rate, training_loss, validation_loss))
         if progress is not None:
             progress(curve[-1])
         if validation_loss < best_loss:
-            best_loss, best_state = validation_loss, copy.deepcopy(head.state_dict())
+            best_loss, best_state = validation_loss, copy.deepcopy(network.state_dict())
         annealing.step(validation_loss)
         if optimiser.param_groups[0]["lr"] < config.stop_learning_rate:
             break
-    return curve, best_state
+    network.load_state_dict(best_state)
+    return tuple(curve)
 
 
-def _finite(loss: float, part: str) -> float:
+def finite(loss: float, part: str) -> float:
+    """The loss of a part of the data, if it is a number.
+
+    Raises:
+        TrainingError: it is none.
+    """
     if not math.isfinite(loss):
         raise TrainingError(
             f"the {part} loss became {loss}", "look for values that are not numbers, or lower the learning rate"
@@ -161,53 +154,57 @@ def _finite(loss: float, part: str) -> float:
     return loss
 
 
-def _measure(head: EmotionHead, training: Sequence[Example]) -> None:
-    layers = [example.layer.mean(dim=0) for example in training if example.layer is not None]
-    acoustics = [example.acoustic for example in training if example.acoustic is not None]
-    head.measure(torch.stack(layers) if layers else torch.empty(0), torch.cat(acoustics) if acoustics else None)
-
-
-def _class_weights(examples: Sequence[Example], classes: int) -> Tensor:
-    counts = np.bincount([example.label for example in examples], minlength=classes)
-    return torch.tensor(len(examples) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def _train_epoch(
-    head: EmotionHead,
-    examples: Sequence[Example],
-    batches: LengthSortedBatches,
+def _train_epoch(  # noqa: PLR0913
+    network: Network,
+    material: Material,
+    task: Task,
+    plan: EpochPlan,
     optimiser: torch.optim.Optimizer,
     weights: Tensor | None,
     clip_norm: float,
 ) -> float:
-    head.train()
+    member = np.zeros(len(material.targets), dtype=bool)
+    member[task.training] = True
     total = 0.0
-    for indices in batches:
-        layer, acoustic, labels = batch_of([examples[index] for index in indices])
-        loss = torch.nn.functional.cross_entropy(head(layer, acoustic), labels, weights)
-        total += _finite(loss.item(), "training") * len(indices)
+    for chunk in plan.chunks:
+        keep = plan.keep(len(chunk), network.width, network.dropout)
+        mine = member[chunk]
+        if not mine.any():
+            continue
+        batch = chunk[mine]
+        scores = network(*material.read(batch, plan.variants[batch]), keep[torch.from_numpy(mine)])
+        loss = _mean_loss(scores, material.targets[torch.from_numpy(batch)], weights)
+        total += finite(loss.item(), "training") * len(batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(head.parameters(), clip_norm)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimiser.step()
-    return total / len(examples)
+    return total / len(task.training)
 
 
-def cross_entropy(head: EmotionHead, examples: Sequence[Example], weights: Tensor | None = None) -> float:
-    """The mean cross-entropy over examples, without dropout."""
-    scores = torch.cat(list(_scores(head, examples)))
-    labels = torch.tensor([example.label for example in examples])
-    return torch.nn.functional.cross_entropy(scores, labels, weights).item()
+def _mean_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean cross-entropy, each utterance weighted by its classes."""
+    losses = cross_entropies(scores, targets)
+    if weights is None:
+        return losses.mean()
+    each = targets @ weights
+    return (losses * each).sum() / each.sum()
 
 
-def probabilities(head: EmotionHead, examples: Sequence[Example]) -> Tensor:
-    """Each class's probability for each example: (examples, classes)."""
-    return torch.cat(list(_scores(head, examples))).softmax(dim=-1)
+def cross_entropy(
+    network: Network, material: Material, places: NDArray[np.int64], weights: Tensor | None = None
+) -> float:
+    """The mean cross-entropy over some utterances, without dropout."""
+    scores = torch.cat(list(_scores(network, material, places)))
+    return _mean_loss(scores, material.targets[torch.from_numpy(places)], weights).item()
 
 
-def _scores(head: EmotionHead, examples: Sequence[Example], batch_size: int = 128) -> Iterator[Tensor]:
-    head.eval()
-    for start in range(0, len(examples), batch_size):
-        layer, acoustic, _ = batch_of(examples[start : start + batch_size])
+def probabilities(network: Network, material: Material, places: NDArray[np.int64]) -> Tensor:
+    """Each class's probability for some utterances: (utterances, classes)."""
+    return torch.cat(list(_scores(network, material, places))).softmax(dim=-1)
+
+
+def _scores(network: Network, material: Material, places: NDArray[np.int64]) -> Iterator[Tensor]:
+    for start in range(0, len(places), EVALUATION_BATCH):
         with torch.inference_mode():
-            yield head(layer, acoustic)
+            yield network(*material.read(places[start : start + EVALUATION_BATCH]))

@@ -1,0 +1,123 @@
+"""Several emotion heads of one shape, computed together: those of all folds of a cross-validation, say.
+
+What each says is what `EmotionHead` says; only the order of sums differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from affetto.frames import Frames, time_mask
+from affetto.models.gru_stack import gru_stack
+from affetto.models.heads import EmotionHead
+
+_LAYERS = "branch.layers"
+
+
+class HeadStack:
+    """Heads of one shape; every parameter and buffer of theirs becomes one tensor (heads, ...).
+
+    Args:
+        heads: at least one, all of one config.
+    """
+
+    def __init__(self, heads: Sequence[EmotionHead]) -> None:
+        self.head = heads[0]
+        states = [head.state_dict() for head in heads]
+        self.values = {name: torch.stack([state[name] for state in states]) for name in states[0]}
+        self.trained = tuple(name for name, _ in self.head.named_parameters())
+        for name in self.trained:
+            self.values[name].requires_grad_()
+
+    def __len__(self) -> int:
+        return len(self.values["output.bias"])
+
+    def state(self, place: int) -> dict[str, Tensor]:
+        """A copy of the parameters and buffers of one head, as its ``state_dict`` has them."""
+        return {name: values[place].detach().clone() for name, values in self.values.items()}
+
+    def select(self, places: Sequence[int]) -> None:
+        """Drops all heads but some."""
+        self.values = {
+            name: values.detach()[list(places)].requires_grad_(values.requires_grad)
+            for name, values in self.values.items()
+        }
+
+    def scores(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
+        """Scores (before the softmax), each head's of its own batch.
+
+        Args:
+            layer: frames of the recogniser layer, values (heads, batch, time, layer_width) and lengths (heads, batch).
+            acoustic: the same of acoustic features.
+            keep: what dropout leaves, as factors, (heads or 1, batch, width).
+
+        Returns:
+            (heads, batch, classes).
+        """
+        parts = []
+        if self.head.pools:
+            assert layer is not None, f"the head reads {self.head.layer}"
+            parts.append(self._standardise("standardise", _mean(layer)))
+        frames = layer if self.head.acoustic is None else acoustic
+        if self.head.branch is not None:
+            assert frames is not None, "the branch hears something"
+            parts.append(self._branch(frames))
+        joined = torch.cat(parts, dim=-1)
+        return self._output(joined if keep is None else joined * keep)
+
+    def shared_scores(self, pooled: Tensor, keep: Tensor, heads: slice) -> Tensor:
+        """The same for heads that average a layer and do nothing else, of one batch that all of them share.
+
+        Scaling and dropout are moved into the product's factors, so that the batch is not copied for each head:
+        ((x - mean) / deviation * keep) W = (x keep) (W / deviation) - keep (mean / deviation * W).
+
+        Args:
+            pooled: averages, (batch, layer_width).
+            keep: what dropout leaves, as factors, (batch, layer_width).
+            heads: which.
+
+        Returns:
+            (heads, batch, classes).
+        """
+        mean, deviation = (self.values[f"standardise.{name}"][heads, None] for name in ("mean", "deviation"))
+        scaled = self.values["output.weight"][heads] / deviation  # (heads, classes, layer_width)
+        count, classes, width = scaled.shape
+        flat = torch.cat([scaled, -scaled * mean], dim=-1).view(count * classes, 2 * width)
+        sums = torch.cat([pooled * keep, keep], dim=-1) @ flat.t()
+        scores = sums.view(-1, count, classes).transpose(0, 1)
+        return scores + self.values["output.bias"][heads, None]
+
+    def _standardise(self, name: str, values: Tensor) -> Tensor:
+        """Of (heads, ..., width)."""
+        shape = (len(self), *(1,) * (values.dim() - 2), -1)
+        mean, deviation = (self.values[f"{name}.{part}"].view(shape) for part in ("mean", "deviation"))
+        return (values - mean) / deviation
+
+    def _branch(self, frames: Frames) -> Tensor:
+        values = self._standardise("branch.standardise", frames.values).permute(2, 0, 1, 3)
+        mask = _mask(frames).permute(2, 0, 1)  # (time, heads, batch)
+        assert self.head.branch is not None
+        for number in range(len(self.head.branch.layers)):
+            prefix = f"{_LAYERS}.{number}."
+            parameters = {
+                name.removeprefix(prefix): tensor for name, tensor in self.values.items() if name.startswith(prefix)
+            }
+            values = gru_stack(parameters, values, mask)
+        return (values * mask[..., None]).sum(dim=0) / frames.lengths[..., None]
+
+    def _output(self, joined: Tensor) -> Tensor:
+        return torch.baddbmm(self.values["output.bias"][:, None], joined, self.values["output.weight"].transpose(1, 2))
+
+
+def _mask(frames: Frames) -> Tensor:
+    """True where a frame is real: (heads, batch, time)."""
+    flat = time_mask(frames.lengths.flatten(), frames.values.shape[2])
+    return flat.view(*frames.lengths.shape, -1)
+
+
+def _mean(frames: Frames) -> Tensor:
+    """Over each sequence's own frames: (heads, batch, width)."""
+    return (frames.values * _mask(frames)[..., None]).sum(dim=2) / frames.lengths[..., None]

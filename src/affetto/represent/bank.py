@@ -1,0 +1,139 @@
+"""One representation of every utterance of a data set, read from disk as it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from affetto.frames import Frames, time_mask
+
+VALUES, LENGTHS, DURATIONS = "values", "lengths", "durations"
+"""A shard's tensors: (frames, width) of all its utterances, one after the other; each one's frames; its samples."""
+
+
+class Moments(NamedTuple):
+    """What means and deviations follow from, for each utterance as it was recorded.
+
+    Attributes:
+        counts: frames, (utterances,).
+        sums: (utterances, width).
+        squares: sums of squares, (utterances, width).
+    """
+
+    counts: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    def of(self, members: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each column over the frames of some utterances, (width,)."""
+        count = self.counts[members].sum()
+        mean = self.sums[members].sum(axis=0) / count
+        variance = self.squares[members].sum(axis=0) / count - mean**2
+        return torch.from_numpy(mean), torch.from_numpy(np.sqrt(np.maximum(variance, 0)))
+
+
+class Bank:
+    """One representation, memory-mapped: what is not asked for is not read, and processes share what is.
+
+    It holds paths, so that it is cheap to hand to another process.
+
+    Args:
+        shards: files with ``shard_utterances`` utterances each; one row a variant of the sound, the first is the
+            sound as it was recorded.
+        lengths: frames of each utterance, 0 where its sound cannot be read, (variants, utterances).
+        durations: samples of each utterance, (variants, utterances).
+        width: of a frame.
+        shard_utterances: utterances a file.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Sequence[Path]],
+        lengths: NDArray[np.int64],
+        durations: NDArray[np.int64],
+        width: int,
+        shard_utterances: int,
+    ) -> None:
+        self.shards = shards
+        self.lengths = lengths
+        self.durations = durations
+        self.width = width
+        self.shard_utterances = shard_utterances
+        self._open: dict[tuple[int, int], Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name not in {"dense", "moments"}}
+        return kept | {"_open": {}}
+
+    def __len__(self) -> int:
+        return self.lengths.shape[1]
+
+    @property
+    def variants(self) -> int:
+        """Variants beside the sound as it was recorded."""
+        return len(self.lengths) - 1
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """Whether an utterance's sound can be read, (utterances,)."""
+        return (self.lengths > 0).all(axis=0)
+
+    def batch(self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None) -> Frames:
+        """The frames of some utterances, padded.
+
+        Args:
+            places: which utterances, (batch,).
+            variants: which variant of each; None takes them as they were recorded.
+        """
+        chosen = np.zeros_like(places) if variants is None else variants
+        lengths = torch.from_numpy(self.lengths[chosen, places])
+        values = torch.zeros(len(places), int(lengths.max()), self.width)
+        for row, (place, variant) in enumerate(zip(places.tolist(), chosen.tolist(), strict=True)):
+            start, end = self._starts[variant, place], self._starts[variant, place] + self.lengths[variant, place]
+            values[row, : end - start] = self._values(variant, place // self.shard_utterances)[start:end]
+        return Frames(values, lengths)
+
+    @cached_property
+    def dense(self) -> Tensor:
+        """The whole bank in memory, where each utterance has one frame: (variants, utterances, width).
+
+        Unreadable utterances are zero.
+        """
+        everyone = np.flatnonzero(self.readable)
+        values = torch.zeros(len(self.lengths), len(self), self.width)
+        for variant in range(len(self.lengths)):
+            values[variant, everyone] = self.batch(everyone, np.full_like(everyone, variant)).values[:, 0]
+        return values
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Counts, sums and sums of squares of each utterance's frames."""
+        sums, squares = np.zeros((2, len(self), self.width))
+        for start in range(0, len(self), self.shard_utterances):
+            frames = self.batch(np.arange(start, min(start + self.shard_utterances, len(self))))
+            values = frames.values.double() * time_mask(frames.lengths, frames.values.shape[1])[..., None]
+            sums[start : start + self.shard_utterances] = values.sum(dim=1).numpy()
+            squares[start : start + self.shard_utterances] = values.square().sum(dim=1).numpy()
+        return Moments(self.lengths[0].astype(np.float64), sums, squares)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """Where each utterance begins in its shard."""
+        starts = np.zeros_like(self.lengths)
+        for first in range(0, len(self), self.shard_utterances):
+            shard = slice(first, first + self.shard_utterances)
+            starts[:, shard] = np.cumsum(self.lengths[:, shard], axis=1) - self.lengths[:, shard]
+        return starts
+
+    def _values(self, variant: int, shard: int) -> Tensor:
+        if (variant, shard) not in self._open:
+            self._open[variant, shard] = load_file(self.shards[variant][shard])[VALUES]
+        return self._open[variant, shard]

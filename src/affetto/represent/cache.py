@@ -1,0 +1,194 @@
+"""Computes representations, and keeps them.
+
+Work is stored in shards of some hundred utterances, each written whole or not at all: a run that was stopped goes on
+where it was, and another run over the same utterances reads instead of computing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from affetto import audio
+from affetto.config import Config, stable_seed
+from affetto.data.utterance import Utterance
+from affetto.errors import AudioError
+from affetto.features.perturbation import Perturbation, perturb
+from affetto.frames import Waves, pad_waves
+from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
+from affetto.represent.extractors import Extractor, digest
+
+logger = logging.getLogger(__name__)
+
+CACHE_VERSION = 2
+"""Raise it with every change to what features or layers are computed to be: what older code kept is not read then."""
+
+SHARD_UTTERANCES = 256
+BATCH_UTTERANCES = 16
+
+Progress = Callable[[int, int], None]
+"""Is told the utterances done and the utterances in all."""
+
+
+class Variants(Config):
+    """How many times each recording is heard anew, each time at another tempo and gain (paper 3.3.1).
+
+    Attributes:
+        count: variants of each recording; 0 trains on the recordings as they are.
+        perturbation: what is changed.
+        seed: another seed gives other variants.
+    """
+
+    count: int = 0
+    perturbation: Perturbation = Perturbation()
+    seed: int = 0
+
+
+class _Hearing(NamedTuple):
+    """One variant of the sound of a data set, number 0 being the sound itself."""
+
+    variants: Variants
+    number: int
+
+    @property
+    def suffix(self) -> str:
+        if self.number == 0:
+            return ""
+        facts = [self.variants.perturbation.model_dump(mode="json"), self.variants.seed, self.number]
+        return f"-perturbed-{digest(facts)}"
+
+    def load(self, utterance: Utterance) -> Tensor:
+        wave = audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
+        if self.number == 0:
+            return wave
+        seed = stable_seed(self.variants.seed, self.number, utterance.corpus, utterance.id)
+        return perturb(wave, self.variants.perturbation, np.random.default_rng(seed))
+
+
+def represent(
+    utterances: Sequence[Utterance],
+    extractor: Extractor,
+    cache: Path,
+    *,
+    variants: Variants | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Bank]:
+    """Extracts, or finds in the cache, what an extractor says of each utterance.
+
+    Args:
+        utterances: any number, in any order.
+        extractor: what to compute.
+        cache: the folder to keep results in.
+        variants: how each recording is heard anew beside being heard as it is; None does not.
+        progress: is told how far it is after every shard.
+
+    Returns:
+        A bank for each of the extractor's names. An utterance whose sound cannot be read (a warning names the file)
+        has no frames.
+    """
+    variants = variants or Variants()
+    hearings = [_Hearing(variants, number) for number in range(variants.count + 1)]
+    shards = [utterances[start : start + SHARD_UTTERANCES] for start in range(0, len(utterances), SHARD_UTTERANCES)]
+    keys = [digest([_identity(each) for each in shard]) for shard in shards]
+    paths: dict[str, list[list[Path]]] = {name: [] for name in extractor.names}
+    counts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in extractor.names}
+    done, total = 0, len(utterances) * len(hearings)
+    for hearing in hearings:
+        for name in extractor.names:
+            folder = cache / f"{extractor.key(name)}{hearing.suffix}-v{CACHE_VERSION}"
+            folder.mkdir(parents=True, exist_ok=True)
+            paths[name].append([folder / f"{key}.safetensors" for key in keys])
+        found: dict[str, list[Tensor]] = {name: [] for name in extractor.names}
+        for number, shard in enumerate(shards):
+            files = {name: paths[name][-1][number] for name in extractor.names}
+            for name, counted in _fill(shard, extractor, hearing, files).items():
+                found[name].append(counted)
+            done += len(shard)
+            if progress is not None:
+                progress(done, total)
+        for name in extractor.names:
+            counts[name].append(torch.cat(found[name], dim=1).numpy())
+    return {
+        name: Bank(paths[name], *np.stack(counts[name], axis=1), _width(paths[name]), SHARD_UTTERANCES)
+        for name in extractor.names
+    }
+
+
+def _identity(utterance: Utterance) -> list[object]:
+    """What tells the sound of an utterance from any other, a changed file from the old one."""
+    try:
+        status = utterance.audio.stat()
+    except OSError:
+        return [str(utterance.audio), "missing"]
+    return [str(utterance.audio), status.st_size, status.st_mtime_ns, utterance.start_s, utterance.end_s]
+
+
+def _fill(
+    shard: Sequence[Utterance], extractor: Extractor, hearing: _Hearing, files: dict[str, Path]
+) -> dict[str, Tensor]:
+    """Makes what is missing of a shard; name -> frames and samples of each utterance, (2, utterances)."""
+    counts = {name: _read_counts(path, len(shard)) for name, path in files.items()}
+    missing = [name for name, counted in counts.items() if counted is None]
+    if missing:
+        sequences: dict[str, dict[int, Tensor]] = {name: {} for name in missing}
+        durations = torch.zeros(len(shard), dtype=torch.int64)
+        for indices, waves in _batches(shard, hearing):
+            durations[indices] = waves.lengths
+            for name, frames in extractor.extract(waves, missing).items():
+                kept = (values.to(extractor.dtype(name)).cpu() for values in frames.unpad())
+                sequences[name].update(zip(indices, kept, strict=True))
+        for name in missing:
+            counts[name] = _write(files[name], sequences[name], durations)
+    return {name: counted for name, counted in counts.items() if counted is not None}
+
+
+def _write(path: Path, sequences: dict[int, Tensor], durations: Tensor) -> Tensor:
+    lengths = [len(sequences[index]) if index in sequences else 0 for index in range(len(durations))]
+    values = torch.cat([sequences[index] for index in sorted(sequences)]) if sequences else torch.zeros(0, 0)
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # of its own, should two runs fill one cache
+    save_file({VALUES: values, LENGTHS: torch.tensor(lengths), DURATIONS: durations}, partial)
+    partial.replace(path)
+    return torch.stack([torch.tensor(lengths), durations])
+
+
+def _read_counts(path: Path, utterances: int) -> Tensor | None:
+    """What is stored, or None if nothing is, or something damaged."""
+    try:
+        stored = load_file(path)
+        counts = torch.stack([stored[LENGTHS], stored[DURATIONS]])
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        logger.warning("computed again: %s cannot be read (%s)", path, error)
+        return None
+    return counts if counts.shape[1] == utterances and int(counts[0].sum()) == len(stored[VALUES]) else None
+
+
+def _width(paths: Sequence[Sequence[Path]]) -> int:
+    """Of the first shard that holds a frame: a shard without readable sound knows none."""
+    widths = (int(load_file(path)[VALUES].shape[1]) for hearing in paths for path in hearing)
+    return next((width for width in widths if width), 0)
+
+
+def _batches(shard: Sequence[Utterance], hearing: _Hearing) -> Iterator[tuple[list[int], Waves]]:
+    """Reads the sound of a shard and joins recordings of like length."""
+    sounds: list[tuple[int, Tensor]] = []
+    for index, utterance in enumerate(shard):
+        try:
+            sounds.append((index, hearing.load(utterance)))
+        except AudioError as error:
+            logger.warning("left out: %s", error)
+    sounds.sort(key=lambda sound: len(sound[1]))
+    for start in range(0, len(sounds), BATCH_UTTERANCES):
+        batch = sounds[start : start + BATCH_UTTERANCES]
+        yield [index for index, _ in batch], pad_waves([wave for _, wave in batch])

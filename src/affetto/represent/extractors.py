@@ -1,0 +1,157 @@
+"""What can be said of a recording: an encoder's layers, acoustic features, functionals of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.features.functionals import FeatureSet, functionals
+from affetto.frames import Frames, Waves
+from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.encoder import Encoder
+from affetto.models.tuned import INPUT
+
+_POOLED = "/mean"
+
+
+class Extractor(Protocol):
+    """Something that turns recordings into named frames."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it computes, by names that no other extractor of a data set uses."""
+        ...
+
+    def key(self, name: str) -> str:
+        """Where to keep it: equal only where the numbers are."""
+        ...
+
+    def dtype(self, name: str) -> torch.dtype:
+        """How exactly to keep it."""
+        ...
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """Name -> frames of a batch, for the names asked for."""
+        ...
+
+
+def digest(content: object) -> str:
+    """A short digest of JSON values.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def pooled(layer: str) -> str:
+    """The name of a layer averaged over time (paper 3.1.3).
+
+    >>> pooled("gru3")
+    'gru3/mean'
+    """
+    return layer + _POOLED
+
+
+class Layers(NamedTuple):
+    """An encoder's layers, frame by frame ("gru3") or averaged over time to a single frame ("gru3/mean")."""
+
+    encoder: Encoder
+    names: tuple[str, ...]
+
+    def key(self, name: str) -> str:
+        """The encoder's fingerprint and the layer."""
+        return f"{self.encoder.fingerprint}-{name.replace('/', '-')}"
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Averages as they are; frames, of which there are many, with ten bits."""
+        return torch.float32 if name.endswith(_POOLED) else torch.float16
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """Frames (batch, time, width), averages (batch, 1, width)."""
+        layers = {name.removesuffix(_POOLED) for name in names}
+        found = self.encoder.represent(waves.to(self.encoder.device), layers)
+        return {
+            name: one_frame(found[name.removesuffix(_POOLED)].mean()) if name.endswith(_POOLED) else found[name]
+            for name in names
+        }
+
+
+class Inputs(NamedTuple):
+    """What a recogniser's first layer reads, for training all its layers along."""
+
+    recogniser: DeepSpeech2
+    names: tuple[str, ...] = (INPUT,)
+
+    def key(self, name: str) -> str:
+        """The same for every recogniser."""
+        return f"spectrogram-{name}"
+
+    def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
+        """Frames with ten bits."""
+        return torch.float16
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """Under "input": (batch, time, bins)."""
+        return {name: self.recogniser.features(waves) for name in names}
+
+
+class Acoustics(NamedTuple):
+    """The emotion branch's features."""
+
+    config: AcousticConfig
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name, which tells this config from others."""
+        return (f"acoustic-{digest(self.config.model_dump(mode='json'))}",)
+
+    def key(self, name: str) -> str:
+        """The name tells all."""
+        return name
+
+    def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
+        """With ten bits: a pitch to a quarter of a hertz, all else to a thousandth of itself."""
+        return torch.float16
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """(batch, time, features)."""
+        return {name: acoustic(waves, self.config) for name in names}
+
+
+class Functionals(NamedTuple):
+    """openSMILE's functionals of a whole utterance."""
+
+    feature_set: FeatureSet
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The feature set's name."""
+        return (f"functionals-{self.feature_set}",)
+
+    def key(self, name: str) -> str:
+        """The name tells all."""
+        return name
+
+    def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
+        """As they are: some are larger than ten bits allow."""
+        return torch.float32
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """(batch, 1, features)."""
+        return {name: functionals(waves, self.feature_set) for name in names}
+
+
+def one_frame(values: Tensor) -> Frames:
+    """(batch, width) as frames of length one.
+
+    >>> one_frame(torch.ones(5, 3)).values.shape
+    torch.Size([5, 1, 3])
+    """
+    return Frames(values[:, None], torch.ones(len(values), dtype=torch.int64))

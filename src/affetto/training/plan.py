@@ -1,0 +1,68 @@
+"""What chance decides in the training of a head: the same for every fold of a repeat.
+
+All folds of a repeat see their utterances in one order and under one dropout, so that they can be trained together;
+repeats, and nothing else, differ in it. Each depends on the seed, the repeat and the epoch alone: a training that was
+stopped goes on with the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.config import stable_seed
+
+JITTER = 0.1
+"""The share of its length by which an utterance may be misplaced in the order of lengths."""
+
+
+class EpochPlan(NamedTuple):
+    """One epoch of one repeat.
+
+    Attributes:
+        chunks: places of utterances, of like length; what a fold trains on of a chunk is its batch.
+        variants: which variant of each utterance is heard, (utterances,).
+        generator: of dropout.
+    """
+
+    chunks: list[NDArray[np.int64]]
+    variants: NDArray[np.int64]
+    generator: torch.Generator
+
+    def keep(self, batch: int, width: int, dropout: float) -> Tensor:
+        """Factors of dropout, (batch, width); to be asked once for each chunk, in order."""
+        return (torch.rand(batch, width, generator=self.generator) >= dropout).float() / (1 - dropout)
+
+
+def plan_epoch(lengths: NDArray[np.int64], chunk: int, seed: int, repeat: int, epoch: int) -> EpochPlan:
+    """Plans an epoch.
+
+    The first runs from the shortest utterances to the longest (SortaGrad, paper 3.3.1). Later ones misplace lengths
+    a little before sorting, so that batches differ, and shuffle the order of the chunks.
+
+    Args:
+        lengths: frames of each utterance, a row a variant, (variants, utterances).
+        chunk: utterances a chunk.
+        seed: of the training.
+        repeat: which initialisation.
+        epoch: from 0.
+
+    >>> plan_epoch(np.array([[30, 10, 20, 40]]), chunk=2, seed=0, repeat=0, epoch=0).chunks
+    [array([1, 2]), array([0, 3])]
+    """
+    generator = np.random.default_rng(stable_seed(seed, repeat, epoch))
+    count = lengths.shape[1]
+    variants = generator.integers(0, len(lengths), count)
+    keys = lengths[variants, np.arange(count)].astype(np.float64)
+    if epoch > 0:
+        keys *= generator.uniform(1 - JITTER, 1 + JITTER, count)
+    order = np.argsort(keys, kind="stable")
+    chunks = [order[start : start + chunk] for start in range(0, count, chunk)]
+    if epoch > 0:
+        chunks = [chunks[place] for place in generator.permutation(len(chunks))]
+    torch_generator = torch.Generator().manual_seed(stable_seed(seed, repeat, epoch, "dropout"))
+    return EpochPlan(chunks, variants, torch_generator)
