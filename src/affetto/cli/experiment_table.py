@@ -1,0 +1,83 @@
+"""``affetto experiment table``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affetto.cli.terminal import ProgressBar, console, print_json
+
+if TYPE_CHECKING:
+    from affetto.report import Table
+
+WIDE = 130
+"""Columns of a terminal on which the spread of every score fits."""
+
+
+class TableFormat(StrEnum):
+    """How a table of results is printed."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+def table(
+    run: Annotated[Path, typer.Argument(help="The run folder; the run need not be finished.")],
+    format_: Annotated[TableFormat, typer.Option("--format", help="How to print the table.")] = TableFormat.TABLE,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="The row that the others are tested against; without it, the baseline that is best on validation "
+            "speakers."
+        ),
+    ] = None,
+    sort: Annotated[bool, typer.Option("--sort", help="Highest UAR first, not the recipe's order.")] = False,
+) -> None:
+    """Show what a run found: scores with spread and intervals, and which differences are more than chance.
+
+    [bold]Example[/]
+    [cyan]affetto experiment table runs/table1[/]
+    [cyan]affetto experiment table runs/table1 --format latex > table1.tex[/]
+    """
+    from affetto.evaluate import RunFolder
+    from affetto.report import build_table, to_csv, to_latex, to_markdown, to_values
+
+    with ProgressBar("reading predictions") as bar:
+        found = build_table(RunFolder(run), baseline, progress=bar)
+    if sort:
+        found = found.best_first()
+    match format_:
+        case TableFormat.TABLE:
+            _show(found)
+        case TableFormat.JSON:
+            print_json(to_values(found))
+        case _:
+            write = {TableFormat.MARKDOWN: to_markdown, TableFormat.LATEX: to_latex, TableFormat.CSV: to_csv}[format_]
+            typer.echo(write(found), nl=False)
+
+
+def _show(found: Table) -> None:
+    from rich.table import Table as Grid
+
+    from affetto.report import sheets
+
+    screen = console()
+    for sheet in sheets(found, wide=screen.width >= WIDE):
+        screen.print(f"{sheet.title}", style="bold")
+        grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for place, heading in enumerate(sheet.header):
+            grid.add_column(heading, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
+        for row in sheet.rows:
+            grid.add_row(*row)
+        screen.print(grid)
+        screen.print()
+    notes = Grid.grid(padding=(0, 1, 0, 0))
+    for note in found.notes:
+        notes.add_row("-", note)
+    screen.print(notes)

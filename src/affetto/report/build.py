@@ -1,0 +1,232 @@
+"""From the predictions of a run folder to its table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from affetto import stats
+from affetto.errors import RunError
+from affetto.evaluate import Prediction, Row, RunFolder
+from affetto.report.notes import RunFacts, write_notes
+from affetto.report.published import published
+from affetto.report.table import Comparison, Figure, Table, TableRow, Verdict
+
+SEED = 20170912
+"""Of the speakers drawn for intervals: a run folder always gives the same table."""
+
+UAR = stats.METRICS.index("uar")
+"""What rows are compared by, decided before anyone looks: testing three scores would show three times the chance."""
+
+Progress = Callable[[float, float], None]
+
+
+class _Heard(NamedTuple):
+    """A row and its test predictions, counted."""
+
+    row: Row
+    counted: stats.Tally
+
+
+class _Chosen(NamedTuple):
+    """The baseline, and in words how it was chosen."""
+
+    name: str | None
+    reason: str
+
+
+def build_table(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Table:
+    """Derives the table from the predictions in a run folder, finished or not.
+
+    Args:
+        run: the folder.
+        baseline: the row to test the others against. Without it, the row of kind ``baseline`` that has the highest UAR
+            on its validation speakers; the test speakers do not choose it, since the others are tested against it.
+        progress: is told how many rows are read.
+
+    Raises:
+        RunError: the folder is none or damaged, nothing is finished in it, or no row is called like that.
+    """
+    rows = run.rows()
+    if not rows:
+        raise RunError("no cell is finished yet", "wait for the first one, or go on with the experiment", run.root)
+    facts = run.facts()
+    classes = tuple(str(name) for name in facts.get("classes", ()))
+    chosen = _choose(run, rows, classes, baseline)
+    heard = []
+    for number, row in enumerate(rows):
+        if progress:
+            progress(number, len(rows))
+        heard.append(_Heard(row, _count(run.predictions(row.name), classes)))
+    repeats, folds = _design(run, (each.counted for each in heard))
+    entries = [_entry(each, repeats.get(each.row.name, max(repeats.values())), folds) for each in heard]
+    utterances = run.utterances()
+    if chosen.name is not None:
+        against = next(each for each in heard if each.row.name == chosen.name)
+        ratio = _test_to_training(run, against, len(utterances))
+        entries = [replace(entry, comparison=found) for entry, found in _compare(entries, heard, against, ratio)]
+    table = Table(tuple(entries), chosen.name)
+    told = RunFacts(
+        run.config(), facts, run.environment(), classes, chosen.reason, utterances, [each.counted for each in heard]
+    )
+    return replace(table, notes=tuple(write_notes(table, told)))
+
+
+def _count(predictions: Sequence[Prediction], classes: Sequence[str]) -> stats.Tally:
+    return stats.tally(
+        [(each.repeat, each.fold) for each in predictions],
+        [each.speaker for each in predictions],
+        [each.reference for each in predictions],
+        [each.predicted for each in predictions],
+        classes,
+    )
+
+
+def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted: str | None) -> _Chosen:
+    """The row that was asked for, or the best baseline on validation speakers, over the cells all baselines have."""
+    names = [row.name for row in rows]
+    if wanted is not None:
+        if wanted not in names:
+            raise RunError(f"no row with a finished cell is called {wanted!r}", f"choose among {names}", run.root)
+        return _Chosen(wanted, "as asked for")
+    candidates = [row.name for row in rows if row.model.get("kind") == "baseline"]
+    if not candidates:
+        return _Chosen(None, "no row is of kind baseline; name one with --baseline to test the others against it")
+    if len(candidates) == 1:
+        return _Chosen(candidates[0], "the only row of kind baseline")
+    counted = {name: _count(run.validation(name), classes) for name in candidates}
+    shared = set.intersection(*(each.cells() for each in counted.values()))
+    if not shared:
+        return _Chosen(candidates[0], "the first of its kind, since no cell of all of them is finished")
+    uars = {name: _mean(_only(each, shared))[UAR] for name, each in counted.items()}
+    told = ", ".join(f"{name} {uar:.3f}".replace(" 0.", " .") for name, uar in uars.items())
+    return _Chosen(
+        max(uars, key=uars.__getitem__),
+        f"the best of its kind on the validation speakers, not on the tested ones: {told}",
+    )
+
+
+def _only(counted: stats.Tally, cells: set[tuple[int, int]]) -> stats.Tally:
+    pairs = zip(counted.repeats.tolist(), counted.folds.tolist(), strict=True)
+    return counted.where(np.array([pair in cells for pair in pairs]))
+
+
+def _mean(counted: stats.Tally) -> stats.Floats:
+    return stats.mean_and_deviation(stats.run_scores(counted))[0]
+
+
+def _design(run: RunFolder, counted: Iterable[stats.Tally]) -> tuple[dict[str, int], set[int]]:
+    """How many repeats each row will have, and the folds: as the recipe has it, and what is there already."""
+    cells = {cell for each in counted for cell in each.cells()}
+    config, facts = run.config(), run.facts()
+    seen = 1 + max(repeat for repeat, _ in cells)
+    planned = _number(config.get("repeats")) or _number(facts.get("repeats")) or seen
+    folds = {fold for _, fold in cells} | set(range(_number(facts.get("folds")) or 0))
+    return {str(row["name"]): _number(row.get("repeats")) or planned for row in config["rows"]}, folds
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _whole(counted: stats.Tally, folds: set[int]) -> stats.Tally:
+    """Its whole runs; without any, what is there."""
+    whole = stats.whole_runs(counted, folds)
+    return whole if len(whole.folds) else counted
+
+
+def _entry(heard: _Heard, repeats: int, folds: set[int]) -> TableRow:
+    counted = _whole(heard.counted, folds)
+    figures = _figures(counted)
+    cells = counted.cells()
+    return TableRow(
+        name=heard.row.name,
+        kind=str(heard.row.model.get("kind", "")),
+        parameters=heard.row.parameters,
+        runs=len({repeat for repeat, _ in cells}),
+        folds=len({fold for _, fold in cells}),
+        cells=len(heard.counted.cells()),
+        planned=repeats * len(folds),
+        uar=figures[0],
+        accuracy=figures[1],
+        f1_macro=figures[2],
+        comparison=None,
+        published=published(heard.row.model),
+    )
+
+
+def _figures(counted: stats.Tally) -> list[Figure]:
+    """In the order of `stats.METRICS`."""
+    mean, over_runs = stats.mean_and_deviation(stats.run_scores(counted))
+    fold_mean, over_folds = stats.mean_and_deviation(stats.fold_scores(counted)[1])
+    low, high = stats.speaker_interval(counted, np.random.default_rng(SEED))
+    columns = np.stack([mean, over_runs, over_folds, fold_mean, low, high], axis=1).tolist()
+    return [Figure(*column) for column in columns]
+
+
+def _compare(
+    entries: Sequence[TableRow], heard: Sequence[_Heard], against: _Heard, ratio: float
+) -> Iterable[tuple[TableRow, Comparison | None]]:
+    """Each row's difference to the baseline, and which of them survive testing so many."""
+    found = [None if each is against else _difference(each.counted, against.counted, ratio) for each in heard]
+    corrected = stats.holm([float("nan") if each is None else each.p for each in found])
+    judged = [
+        None if each is None else replace(each, p_holm=p, verdict=_verdict(each, p))
+        for each, p in zip(found, corrected, strict=True)
+    ]
+    return zip(entries, judged, strict=True)
+
+
+def _difference(counted: stats.Tally, against: stats.Tally, ratio: float) -> Comparison:
+    """Over the folds both have; each averages over its own repeats, which have nothing to do with the other's."""
+    shared = set(counted.folds.tolist()) & set(against.folds.tolist())
+    one, other = (each.where(np.isin(each.folds, list(shared))) for each in (counted, against))
+    nothing = float("nan")
+    if not shared:
+        return Comparison(nothing, nothing, nothing, nothing, 0, nothing, nothing, nothing, Verdict.UNTESTED)
+    by_fold = stats.fold_scores(one)[1][:, UAR] - stats.fold_scores(other)[1][:, UAR]
+    tested = stats.corrected_t_test(by_fold, ratio)
+    one, other = _whole(one, shared), _whole(other, shared)
+    low, high = stats.speaker_interval(one, np.random.default_rng(SEED), against=other)
+    return Comparison(
+        difference=float((_mean(one) - _mean(other))[UAR]),
+        low=float(low[UAR]),
+        high=float(high[UAR]),
+        fold_difference=tested.difference,
+        folds=len(by_fold),
+        p=tested.p,
+        p_signed_rank=stats.signed_rank_test(by_fold).p,
+        p_holm=nothing,
+        verdict=Verdict.UNTESTED,
+    )
+
+
+def _verdict(found: Comparison, p: float) -> Verdict:
+    if np.isnan(p):
+        return Verdict.UNTESTED
+    # Pooled over folds and averaged over them, a difference has the same sign, or it is too small to speak of.
+    if p >= stats.ALPHA or found.difference * found.fold_difference <= 0:
+        return Verdict.NOT_SHOWN
+    return Verdict.BETTER if found.difference > 0 else Verdict.WORSE
+
+
+def _test_to_training(run: RunFolder, against: _Heard, utterances: int) -> float:
+    """Utterances tested for each that is trained on, averaged over the baseline's folds."""
+    tested = _by_cell(zip(against.counted.repeats, against.counted.folds, strict=True), against.counted.confusions)
+    validation = Counter((each.repeat, each.fold) for each in run.validation(against.row.name))
+    trained = {cell: utterances - count - validation[cell] for cell, count in tested.items()}
+    ratios = [tested[cell] / count for cell, count in trained.items() if count > 0]
+    if not ratios:
+        raise RunError("the manifest has fewer utterances than are tested", "restore the folder", run.root)
+    return float(np.mean(ratios))
+
+
+def _by_cell(cells: Iterable[Any], confusions: stats.Integers) -> Mapping[tuple[int, int], int]:
+    found: Counter[tuple[int, int]] = Counter()
+    for cell, count in zip(cells, confusions.sum(axis=(1, 2)).tolist(), strict=True):
+        found[int(cell[0]), int(cell[1])] += count
+    return found

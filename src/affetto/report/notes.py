@@ -1,0 +1,193 @@
+"""What one has to know to read a table, in sentences: what is averaged, over what, against what, from what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from affetto import stats
+from affetto.data.utterance import Utterance
+from affetto.report.published import CORPUS, TRAINED
+from affetto.report.table import Table
+
+FEW_SPEAKERS = 20
+"""Below, intervals rest on their widening more than on the data."""
+
+
+class RunFacts(NamedTuple):
+    """What notes are made of beside the table itself.
+
+    Attributes:
+        config: the recipe.
+        facts: of the run.
+        environment: it ran in.
+        classes: the emotions.
+        baseline: how the baseline was chosen.
+        utterances: all that are used.
+        counted: of each row.
+    """
+
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    classes: Sequence[str]
+    baseline: str
+    utterances: Sequence[Utterance]
+    counted: Sequence[stats.Tally]
+
+
+def write_notes(table: Table, told: RunFacts) -> Iterator[str]:
+    """The notes of a table, most needed first."""
+    yield from _unfinished(table)
+    yield from _averages(table, told)
+    yield from _tests(table, told)
+    yield from _missing(told)
+    yield from _paper(table)
+    yield from _data(told)
+    yield from _origin(told)
+
+
+def _unfinished(table: Table) -> Iterator[str]:
+    late = [row for row in table.rows if row.unfinished]
+    if late:
+        counts = ", ".join(f"{row.name} {row.cells} of {row.planned} cells" for row in late)
+        yield f"* The run is not finished: {counts}. Such a row shows its whole runs, or without any the folds it has."
+
+
+def _averages(table: Table, told: RunFacts) -> Iterator[str]:
+    runs, folds = _most(row.runs for row in table.rows), _most(row.folds for row in table.rows)
+    speakers = len({name for counted in told.counted for name in counted.speakers.tolist()})
+    yield (
+        f"Scores are means over {_several(runs, 'run')}; a run is one repeat's predictions over all its "
+        f"{_several(folds, 'fold')}, pooled. UAR is the unweighted average recall (many papers: UA), accuracy the "
+        "share of utterances that are right (many papers: WA; some use the two names the other way round), F1 the mean "
+        "over the classes."
+    )
+    odd = [f"{row.name} {row.runs}" for row in table.rows if row.runs != runs and not row.unfinished]
+    if odd:
+        yield f"Other numbers of runs: {', '.join(odd)}."
+    yield (
+        "± runs: standard deviation over the runs, what another initialisation changes. ± folds: over the folds, each "
+        "averaged over repeats, what other test speakers change."
+    )
+    few = f" With {speakers} speakers it is rough." if speakers < FEW_SPEAKERS else ""
+    yield (
+        f"{stats.LEVEL * 100:.0f} %: interval by bootstrap over the {_several(speakers, 'test speaker')}, each with "
+        f"all utterances and runs.{few}"
+    )
+
+
+def _tests(table: Table, told: RunFacts) -> Iterator[str]:
+    if table.baseline is None:
+        yield f"No baseline: {told.baseline}."
+        return
+    yield f"Baseline: {table.baseline} ({told.baseline})."
+    compared = [row.comparison for row in table.rows if row.comparison is not None]
+    tested = [each for each in compared if not np.isnan(each.p)]
+    if tested:
+        yield (
+            "p: Nadeau and Bengio's corrected t-test of the UAR over the folds that both rows have, repeats averaged; "
+            f"p (Holm): corrected for {_several(len(tested), 'row')} tested. A difference counts as shown where that "
+            f"is below {_plain(stats.ALPHA)}."
+        )
+    if len(tested) < len(compared):
+        yield "Untested: fewer than two folds in common; the interval of the difference speaks alone."
+    most = max((each.folds for each in compared), default=0)
+    fewer = [(row.name, row.comparison.folds) for row in table.rows if row.comparison and row.comparison.folds < most]
+    if fewer:
+        counts = ", ".join(f"{name} over {folds}" for name, folds in fewer)
+        yield f"Compared with the baseline over fewer folds than the {most} of the others: {counts}."
+
+
+def _missing(told: RunFacts) -> Iterator[str]:
+    """Every row is asked the same, so the row with the most folds tells for all."""
+    fullest = max(told.counted, key=lambda counted: len(set(counted.folds.tolist())))
+    missing = stats.missing_classes(fullest)
+    if missing:
+        absent = Counter(told.classes[place] for places in missing.values() for place in places)
+        names = ", ".join(f"{name} in {count}" for name, count in absent.items())
+        yield (
+            f"{_several(len(missing), 'fold')} without an utterance of some class ({names}): UAR and F1 of a fold are "
+            "over the classes that occur in it."
+        )
+
+
+def _paper(table: Table) -> Iterator[str]:
+    matched = [row for row in table.rows if row.published is not None]
+    if not matched:
+        return
+    yield (
+        f"Paper: table 1 of Lakomkin et al. (2017), on {CORPUS}; for the order of the rows, not for their level. Its "
+        "U-Acc is read as UAR and its W-Acc as accuracy, as fits the trained rows."
+    )
+    if any(row.published is not None and not row.published.readable for row in matched):
+        yield (
+            "The paper's row of the most frequent class fits neither reading, so it is given under both: on its counts "
+            "such an answer has a UAR of .25 and an accuracy of .389."
+        )
+    pairs = [(row.uar.mean, row.published.u_acc[0]) for row in matched if row.kind in TRAINED and row.published]
+    tau = stats.rank_agreement([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    if len(pairs) > 2 and not np.isnan(tau):
+        yield f"Order of the {len(pairs)} trained rows by UAR, here and in the paper: Kendall's tau-b {tau:.2f}."
+
+
+def _data(told: RunFacts) -> Iterator[str]:
+    counts = Counter(utterance.emotion for utterance in told.utterances)
+    corpora = ", ".join(sorted({utterance.corpus for utterance in told.utterances}))
+    classes = ", ".join(f"{name} {counts[name]:,}" for name in told.classes)
+    speakers = len({(utterance.corpus, utterance.speaker) for utterance in told.utterances})
+    yield f"Data: {corpora}, {len(told.utterances):,} utterances by {_several(speakers, 'speaker')}: {classes}."
+    settings = {"labels": ("labels", "labelling"), "protocol": ("protocol", "folds")}
+    for title, keys in settings.items():
+        value = next((told.config[key] for key in keys if key in told.config), None)
+        if value is not None:
+            yield f"{title.capitalize()}: {_setting(value)}."
+
+
+def _origin(told: RunFacts) -> Iterator[str]:
+    commit = told.environment.get("commit")
+    origin = {
+        "recipe": told.config.get("name"),
+        "seed": told.config.get("seed"),
+        "affetto": told.environment.get("affetto"),
+        "commit": str(commit) if commit else None,
+        "manifest (SHA-256)": told.facts.get("manifest_sha256"),
+    }
+    known = "; ".join(f"{name} {value}" for name, value in origin.items() if value is not None)
+    if known:
+        yield f"From: {known}."
+
+
+def _setting(value: object) -> str:
+    """A config as words: its kind, and then its other values.
+
+    >>> _setting({"kind": "grouped_k_fold", "folds": 10})
+    'grouped k fold, folds 10'
+    """
+    if not isinstance(value, Mapping):
+        return str(value).replace("_", " ")
+    rest = [f"{key} {_value(each)}".replace("_", " ") for key, each in value.items() if key != "kind"]
+    return ", ".join([str(value["kind"]).replace("_", " "), *rest] if "kind" in value else rest)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} {_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "/".join(map(_value, value)) if len(value) <= 8 else f"{len(value)} names"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _most(values: Iterable[int]) -> int:
+    return Counter(values).most_common(1)[0][0]
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}".removeprefix("0")

@@ -1,0 +1,86 @@
+"""What Lakomkin et al. (2017) report in their table 1, found by what a model is, never by what it is called.
+
+They name their columns U-Acc and W-Acc without saying what these are. For the trained rows they read best as
+unweighted average recall and accuracy. The row of the most frequent class fits neither reading: whoever always says
+one of four classes has a UAR of .25, and on their counts (2,496 happy utterances of 6,416) an accuracy of .389. So .39
+would be the accuracy, under the other column's name, and .33 is nothing at all. It is shown under both readings.
+
+Their ± is not explained either; scores "were averaged over ten runs of a ten-fold leave-one-speaker-out
+cross-validation" (section 4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+CORPUS = "IEMOCAP, 6,416 utterances, 10 speakers"
+
+
+class Published(NamedTuple):
+    """A row of the paper's table 1, as printed.
+
+    Attributes:
+        name: the paper's.
+        u_acc: mean and ± of "U-Acc".
+        w_acc: mean and ± of "W-acc".
+        f1: mean and ± of "F1-score"; None where it says NaN.
+        readable: U-Acc can be read as unweighted average recall and W-Acc as accuracy.
+    """
+
+    name: str
+    u_acc: tuple[float, float]
+    w_acc: tuple[float, float]
+    f1: tuple[float, float] | None
+    readable: bool = True
+
+
+PAPER: dict[tuple[str, int | None], Published] = {
+    ("most_frequent", None): Published("Most frequent class", (0.39, 0.04), (0.33, 0.2), None, readable=False),
+    ("random", None): Published("Random prediction", (0.25, 0.02), (0.25, 0.02), (0.24, 0.02)),
+    ("baseline", 64): Published("Baseline 64 units", (0.52, 0.04), (0.54, 0.06), (0.48, 0.05)),
+    ("baseline", 96): Published("Baseline 96 units", (0.53, 0.01), (0.55, 0.03), (0.51, 0.02)),
+    ("baseline", 128): Published("Baseline 128 units", (0.50, 0.04), (0.51, 0.06), (0.47, 0.05)),
+    ("mean_pooling", 1): Published("Fine-tuning MP-1", (0.46, 0.05), (0.52, 0.07), (0.31, 0.11)),
+    ("mean_pooling", 2): Published("Fine-tuning MP-2", (0.54, 0.04), (0.54, 0.06), (0.52, 0.04)),
+    ("mean_pooling", 3): Published("Fine-tuning MP-3", (0.55, 0.02), (0.56, 0.03), (0.53, 0.03)),
+    ("recurrent", 1): Published("Fine-tuning RNN-1", (0.53, 0.04), (0.57, 0.04), (0.48, 0.08)),
+    ("recurrent", 2): Published("Fine-tuning RNN-2", (0.57, 0.03), (0.59, 0.05), (0.56, 0.03)),
+    ("recurrent", 3): Published("Fine-tuning RNN-3", (0.56, 0.02), (0.57, 0.04), (0.55, 0.03)),
+    ("progressive", 1): Published("Progressive net-1", (0.56, 0.02), (0.57, 0.04), (0.55, 0.03)),
+    ("progressive", 2): Published("Progressive net-2", (0.58, 0.03), (0.61, 0.04), (0.57, 0.03)),
+    ("progressive", 3): Published("Progressive net-3", (0.57, 0.03), (0.59, 0.03), (0.56, 0.04)),
+}
+"""(kind, units of a baseline or else the recogniser's layer) -> the paper's row."""
+
+TRAINED = ("baseline", "mean_pooling", "recurrent", "progressive")
+"""Kinds that learn something; the order of the others is known beforehand."""
+
+
+def published(model: Mapping[str, Any]) -> Published | None:
+    """The paper's row for a model, or None where the paper has none.
+
+    The units of RNN-x and of the progressive branch are not given, so any match. The paper's baselines have two layers,
+    and it never trains the recogniser's layers along.
+
+    Args:
+        model: the config of a row.
+
+    >>> published({"kind": "progressive", "layer": "gru2"}).w_acc
+    (0.61, 0.04)
+    >>> published({"kind": "progressive", "layer": "gru2", "trained_from": "gru2"}) is None
+    True
+    """
+    kind = str(model.get("kind"))
+    if model.get("trained_from") is not None:
+        return None
+    if kind == "baseline":
+        branch = model.get("branch")
+        known = isinstance(branch, Mapping) and branch.get("depth", 2) == 2
+        units = branch.get("units") if known and isinstance(branch, Mapping) else None
+        return PAPER.get((kind, units)) if isinstance(units, int) else None
+    if "layer" not in model:
+        return PAPER.get((kind, None))
+    layer = re.fullmatch(r"gru([1-9])", str(model["layer"]))
+    return PAPER.get((kind, int(layer[1]))) if layer else None

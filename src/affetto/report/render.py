@@ -1,0 +1,283 @@
+"""A table as text: sheets of plain cells, and these as Markdown or LaTeX; every number as CSV or JSON values."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from affetto.report.published import Published
+from affetto.report.table import Figure, Table, TableRow, Verdict
+
+VERSION = 1
+"""Of the JSON values."""
+
+Cells = list[tuple[str, str]]
+"""What a row shows: heading and text of each cell."""
+
+
+class Sheet(NamedTuple):
+    """Cells to be set out in columns; the first column holds names, the others numbers.
+
+    Attributes:
+        title: what it shows.
+        header: a heading a column.
+        rows: as many cells each.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def sheets(table: Table, *, wide: bool) -> list[Sheet]:
+    """A table in parts that fit a page or a terminal.
+
+    Args:
+        table: to show.
+        wide: with the spread of every score (about 130 characters); otherwise with UAR's only (80).
+    """
+    found = [_sheet("Scores", table.rows, lambda row: _scores(row, wide))]
+    compared = [row for row in table.rows if row.comparison is not None]
+    if compared:
+        found.append(_sheet(f"UAR less that of {table.baseline}", compared, lambda row: _difference(row, wide)))
+    matched = [row for row in table.rows if row.published is not None]
+    if matched:
+        found.append(_sheet("Here and in the paper (another corpus: compare the order)", matched, _beside_paper))
+    return found
+
+
+def to_markdown(table: Table) -> str:
+    """Tables for a Markdown page, with the notes as a list below."""
+    lines: list[str] = []
+    for sheet in sheets(table, wide=True):
+        rows = [[_markdown(cell) for cell in cells] for cells in (sheet.header, *sheet.rows)]
+        rule = ["---", *["---:"] * (len(sheet.header) - 1)]
+        lines += [f"**{_markdown(sheet.title)}**", "", *map(_piped, [rows[0], rule, *rows[1:]]), ""]
+    return "\n".join([*lines, *(f"- {_markdown(note)}" for note in table.notes), ""])
+
+
+def to_latex(table: Table) -> str:
+    r"""A ``table`` of booktabs (``\usepackage{booktabs}``) for each sheet; the notes stand below the last."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    found = sheets(table, wide=False)
+    for sheet in found:
+        rows = [" & ".join(map(_latex, row)) + r" \\" for row in (sheet.header, *sheet.rows)]
+        notes = [r"  \par\medskip\raggedright\footnotesize", *(f"  {_latex(note)}\\par" for note in table.notes)]
+        parts += [
+            r"\begin{table}",
+            r"  \centering",
+            f"  \\caption{{{_latex(sheet.title)}}}",
+            f"  \\begin{{tabular}}{{l{'r' * (len(sheet.header) - 1)}}}",
+            r"    \toprule",
+            f"    {rows[0]}",
+            r"    \midrule",
+            *(f"    {row}" for row in rows[1:]),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            *(notes if sheet is found[-1] else ()),
+            r"\end{table}",
+        ]
+    return "\n".join([*parts, ""])
+
+
+def to_csv(table: Table) -> str:
+    """A line a row and a column a number, unrounded; empty where there is none."""
+    records = [_flat(value) for value in to_values(table)["rows"]]
+    header = list(dict.fromkeys(name for record in records for name in record))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value is None else value for name, value in each.items()} for each in records)
+    return file.getvalue()
+
+
+def to_values(table: Table) -> dict[str, Any]:
+    """All that is in a table, as JSON has it: unrounded, and null where something cannot be told."""
+    values = asdict(table)
+    for row, original in zip(values["rows"], table.rows, strict=True):
+        row["unfinished"] = original.unfinished
+        row["published"] = _paper_values(original.published)
+    return {"version": VERSION, "unfinished": table.unfinished, **{key: _told(value) for key, value in values.items()}}
+
+
+def _sheet(title: str, rows: Iterable[TableRow], shown: Callable[[TableRow], Cells]) -> Sheet:
+    cells = [shown(row) for row in rows]
+    header = tuple(heading for heading, _ in cells[0])
+    return Sheet(title, header, tuple(tuple(text for _, text in row) for row in cells))
+
+
+def _name(row: TableRow) -> tuple[str, str]:
+    return "row", row.name + ("*" if row.unfinished else "")
+
+
+def _scores(row: TableRow, wide: bool) -> Cells:
+    found = [_name(row), ("parameters" if wide else "params", _count(row.parameters, exact=wide))]
+    if wide:
+        found.append(("runs × folds", f"{row.runs} × {row.folds}"))
+    found += [("UAR", _share(row.uar.mean)), *_spread(row.uar), ("95 %", _range(row.uar.low, row.uar.high))]
+    for heading, figure in (("accuracy", row.accuracy), ("F1", row.f1_macro)):
+        found += [(heading, _share(figure.mean)), *(_spread(figure) if wide else ())]
+    return found
+
+
+def _spread(figure: Figure) -> Cells:
+    return [("± runs", _share(figure.over_runs)), ("± folds", _share(figure.over_folds))]
+
+
+def _difference(row: TableRow, wide: bool) -> Cells:
+    found = row.comparison
+    assert found is not None
+    cells = [_name(row), ("difference", _signed(found.difference)), ("95 %", _range(found.low, found.high, _signed))]
+    if wide:
+        cells += [("over folds", _signed(found.fold_difference)), ("folds", str(found.folds))]
+    cells += [("p", _chance(found.p)), ("p (Holm)", _chance(found.p_holm))]
+    if wide:
+        cells.append(("p (Wilcoxon)", _chance(found.p_signed_rank)))
+    return [*cells, ("shown", "no" if found.verdict is Verdict.NOT_SHOWN else found.verdict.value)]
+
+
+def _beside_paper(row: TableRow) -> Cells:
+    theirs = row.published
+    assert theirs is not None
+    u_acc, w_acc = theirs.u_acc[0], theirs.w_acc[0]
+    readings = [(u_acc, w_acc)] if theirs.readable else [(u_acc, w_acc), (w_acc, u_acc)]
+    return [
+        _name(row),
+        ("UAR", _share(row.uar.mean)),
+        ("paper", " or ".join(_share(uar, 2) for uar, _ in readings)),
+        ("accuracy", _share(row.accuracy.mean)),
+        ("paper", " or ".join(_share(accuracy, 2) for _, accuracy in readings)),
+        ("F1", _share(row.f1_macro.mean)),
+        ("paper", "" if theirs.f1 is None else _share(theirs.f1[0], 2)),
+    ]
+
+
+def _share(value: float, digits: int = 3) -> str:
+    """A number between 0 and 1 without its zero; nothing for what is not a number.
+
+    >>> _share(0.5614), _share(1.0), _share(-0.02)
+    ('.561', '1.000', '-.020')
+    """
+    if math.isnan(value):
+        return ""
+    text = f"{value + 0.0:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def _signed(value: float) -> str:
+    """With its sign, and none for what rounds to zero.
+
+    >>> _signed(0.0314), _signed(-0.02), _signed(-0.0001)
+    ('+.031', '-.020', '.000')
+    """
+    text = _share(value)
+    if not text.strip("-.0"):
+        return text.lstrip("-")
+    return text if value < 0 else f"+{text}"
+
+
+def _range(low: float, high: float, text: Callable[[float], str] = _share) -> str:
+    return "" if math.isnan(low) else f"{text(low)} to {text(high)}"
+
+
+def _chance(p: float) -> str:
+    """A p-value; .0496 is not .050, which would read as not shown.
+
+    >>> _chance(0.0496), _chance(0.0012), _chance(0.2), _chance(0.00001)
+    ('.0496', '.001', '.200', '<.001')
+    """
+    if math.isnan(p):
+        return ""
+    if p < 0.001:
+        return "<.001"
+    return _share(p, 4) if 0.0495 <= p < 0.0505 else _share(p)
+
+
+def _count(count: int | None, *, exact: bool) -> str:
+    """A count, in full or to three digits.
+
+    >>> _count(1_234_567, exact=False), _count(98_308, exact=False), _count(516, exact=False)
+    ('1.23 M', '98.3 k', '516')
+    """
+    if count is None:
+        return ""
+    if exact or count < 1_000:
+        return f"{count:,}"
+    for unit, letter in ((1_000, "k"), (1_000_000, "M"), (1_000_000_000, "G")):
+        if count < 999.5 * unit:
+            value = count / unit
+            return f"{value:.{max(0, 2 - int(math.log10(value)))}f} {letter}"
+    return f"{count:.2e}"
+
+
+def _paper_values(theirs: Published | None) -> dict[str, Any] | None:
+    if theirs is None:
+        return None
+    pairs = {"u_acc": theirs.u_acc, "w_acc": theirs.w_acc, "f1": theirs.f1 or (math.nan, math.nan)}
+    values = {name: {"mean": mean, "plus_minus": spread} for name, (mean, spread) in pairs.items()}
+    return {"name": theirs.name, **values, "readable": theirs.readable}
+
+
+def _told(value: Any) -> Any:
+    """JSON knows no number that is none."""
+    if isinstance(value, dict):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values side by side: ``{"uar": {"mean": 1}}`` -> ``{"uar_mean": 1}``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found.update(_flat(value, f"{prefix}{key}_"))
+        elif not (value is None and key in ("comparison", "published")):
+            found[prefix + key] = value
+    return found
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown(text: str) -> str:
+    r"""Escaped, so that a name with a star or a bar stays a name.
+
+    >>> print(_markdown("a|b*"))
+    a\|b\*
+    """
+    escaped = "".join("\\" + letter if letter in "\\`*_{}[]<>#|" else letter for letter in text)
+    return " ".join(escaped.split())
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    **{letter: "\\" + letter for letter in "&%$#_"},
+}
+
+
+def _latex(text: str) -> str:
+    r"""Escaped, and with minus signs where numbers are negative.
+
+    >>> print(_latex("GRU_96 & more: -.020"))
+    GRU\_96 \& more: $-$.020
+    """
+    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    return re.sub(r"(?<![\w.])-(?=\.?\d)", "$-$", escaped)
