@@ -9,23 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from numpy.typing import NDArray
 
-from affetto import represent
 from affetto.data.utterance import Utterance
 from affetto.errors import AffettoError, ConfigError, SplitError, TrainingError
 from affetto.evaluate import read_predictions, score
 from affetto.experiment import EmotionRecipe, train_emotion
 from affetto.experiment.single import predict
+from affetto.frames import Frames
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead, MeanPoolingConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.training.heads import Example
+from affetto.represent import cache
+from affetto.represent.extractors import one_frame
+from affetto.training.material import Material
 
-SPEAKERS = ("1001", "1002", "1003", "1004")
-EMOTIONS = {"ANG": (260, 0.5), "SAD": (110, 0.05), "DIS": (180, 0.2)}
 RECIPE = """
 recogniser = "{model}"
 corpus = "crema-d"
@@ -44,22 +44,6 @@ branch = {{ units = 4, depth = 1, acoustic = {{ level = "absolute", loudness = t
 epochs = 12
 learning_rate = 0.02
 """
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    (root / "crema-d" / "AudioWAV").mkdir(parents=True)
-    rng = np.random.default_rng(1)
-    time_s = np.arange(6400) / 16_000
-    for place, speaker in enumerate(SPEAKERS):
-        for sentence in ("IEO", "TIE", "DFA"):
-            for emotion, (pitch, loudness) in EMOTIONS.items():
-                phase = 2 * np.pi * (pitch + 8 * place + rng.normal()) * time_s
-                voice = sum(np.sin(k * phase) / k for k in range(1, 5)) + 0.05 * rng.standard_normal(len(time_s))
-                name = f"{speaker}_{sentence}_{emotion}_XX.wav"
-                soundfile.write(root / "crema-d" / "AudioWAV" / name, 0.4 * loudness * voice, 16_000)
-    return root
 
 
 @pytest.fixture
@@ -111,7 +95,7 @@ def test_a_second_run_reads_the_cache_and_finds_the_same(
     def hear(path: Path, **times: float) -> None:
         raise AssertionError(f"{path} was heard again")
 
-    monkeypatch.setattr(represent.audio, "load", hear)
+    monkeypatch.setattr(cache.audio, "load", hear)
     again = train_emotion(write_recipe(), data_root, tmp_path / "run")
     assert again == first
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == before
@@ -122,6 +106,7 @@ def test_a_second_run_reads_the_cache_and_finds_the_same(
     [
         (('["1004"]', '["1999"]'), SplitError, "no such group: 1999; choose among 1001, 1002"),
         (('["1004"]', '["1003"]'), SplitError, "1003 named for both validation and test"),
+        (('layer = "gru2"', 'layer = "gru2"\ntrained_from = "gru1"'), ConfigError, "leave trained_from to experiments"),
         (('"gru2"', '"gru9"'), TrainingError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
         (('["sadness", "anger"]', '["sadness", "joy"]'), TrainingError, "no utterance of joy to train on"),
         (('["sadness", "anger"]', '["sadness", "sadness"]'), ConfigError, "classes: .*name each emotion once"),
@@ -168,22 +153,21 @@ def test_unreadable_sound_is_left_out_and_a_part_without_sound_refused(
         train_emotion(write_recipe(), tmp_path / "data", tmp_path / "other")
 
 
+class _Bank:
+    """One frame of one number for each utterance."""
+
+    def batch(self, places: NDArray[np.int64], variants: None = None) -> Frames:  # noqa: ARG002
+        return one_frame(torch.tensor([[2.0], [-2.0]])[torch.from_numpy(places)])
+
+
 def test_predicts_by_the_heads_own_order_of_classes() -> None:
     head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), layer_width=1).eval()
     head.load_state_dict({**head.state_dict(), "output.weight": torch.tensor([[1.0], [-1.0]])})
     head.output.bias.data.zero_()
-    said = [Utterance(id=each, audio=Path("a.wav"), speaker="ann", corpus="mine") for each in "xy"]
-    examples = [Example(torch.tensor([[2.0]]), None, 1), Example(torch.tensor([[-2.0]]), None, 1)]
-    found = predict(head, said, examples)
-    assert [(each.utterance, each.reference, each.predicted) for each in found] == [
-        ("x", "anger", "sadness"),
-        ("y", "anger", "anger"),
+    said = [Utterance(id=name, audio=Path("a.wav"), speaker="ann", corpus="mine", emotion="anger") for name in "xy"]
+    found = predict(head, Material(_Bank(), None, torch.empty(2, 2), 1.0), said, np.array([1, 0]))
+    assert [(each.utterance, each.speaker, each.reference, each.predicted) for each in found] == [
+        ("y", "ann", "anger", "anger"),
+        ("x", "ann", "anger", "sadness"),
     ]
-    assert {each.speaker for each in found} == {"ann"}
-    assert found[0].probabilities["sadness"] == pytest.approx(0.982014, abs=1e-6)  # 1 / (1 + exp(-4))
-
-
-def test_refuses_utterances_that_do_not_pair_up() -> None:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), layer_width=1)
-    with pytest.raises(ValueError, match="zip"):
-        predict(head, [], [Example(torch.ones(1, 1), None, 0)])
+    assert found[1].probabilities["sadness"] == pytest.approx(0.982014, abs=1e-6)  # 1 / (1 + exp(-4))

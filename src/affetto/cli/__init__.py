@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, model, recognise, train
+from affetto.cli import asr, corpus, experiment, model, recognise, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -25,6 +25,7 @@ app.command("recognise", no_args_is_help=True)(recognise.recognise)
 app.command("train", no_args_is_help=True)(train.train)
 app.add_typer(asr.app, name="asr")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(experiment.app, name="experiment", no_args_is_help=True)
 app.add_typer(model.app, name="model")
 
 

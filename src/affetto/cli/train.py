@@ -12,7 +12,7 @@ from affetto.cli.terminal import ProgressBar, TableOrJson, print_facts, print_js
 
 if TYPE_CHECKING:
     from affetto.experiment import EmotionRun
-    from affetto.training.heads import Epoch
+    from affetto.training.tasks import Epoch
 
 
 def train(

@@ -97,13 +97,18 @@ class RunFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun here: all but the rows is written."""
+        return (self.root / FACTS).is_file()
+
     def facts(self) -> dict[str, Any]:
         """``run.json``.
 
         Raises:
             RunError: the folder is no run folder, is damaged, or is of another version of affetto.
         """
-        if not (self.root / FACTS).is_file():
+        if not self.begun:
             raise RunError("no run folder", "name the output folder of affetto experiment run", self.root)
         facts = _read_json(self.root / FACTS)
         if facts.get("version") != VERSION:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
+from torch import Tensor
 
 from affetto import pretrained
 from affetto.config import Config, Seed
@@ -22,13 +25,14 @@ from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.evaluate import Prediction, Scores, score, write_predictions
 from affetto.models import checkpoint
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.represent import Acoustics, Extractor, PooledLayers, Progress, Representation, represent
-from affetto.training.heads import Epoch, Example, HeadTraining, fit_head, probabilities
+from affetto.represent import Bank, Extractor, Progress, represent
+from affetto.training.fit import Study, material_of, needs, new_head
+from affetto.training.heads import HeadTraining, fit_head, probabilities
+from affetto.training.material import Material, measure
+from affetto.training.tasks import Epoch, Task
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +69,13 @@ class EmotionRecipe(Config):
         if len(set(classes)) != len(classes):
             raise ValueError("name each emotion once")
         return classes
+
+    @field_validator("head")
+    @classmethod
+    def _keeps_the_recogniser(cls, head: HeadConfig) -> HeadConfig:
+        if getattr(head, "trained_from", None) is not None:
+            raise ValueError("a head is trained on the recogniser as it is; leave trained_from to experiments")
+        return head
 
 
 class EmotionRun(NamedTuple):
@@ -106,26 +117,28 @@ def train_emotion(
     recipe = EmotionRecipe.read(recipe_path)
     recogniser, _ = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
     split = _split(recipe, data_root)
-    head = _new_head(recipe, recogniser)
+    extractors = needs(recipe.head, recogniser)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = (split.train, split.validation, split.test)
     # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
-    utterances = sorted((each for part in parts for each in part), key=lambda each: each.id)
-    gathered = _gather(head, recogniser, utterances, folder.parent / "cache", progress)
-    kept = [[each for each in part if each.id in gathered] for part in parts]
-    if not all(kept):
-        raise TrainingError("a part of the split has no sound that can be read", "look at the warnings above")
-    examples = [[_example(recipe, each, gathered[each.id]) for each in part] for part in kept]
-    curve = fit_head(head, examples[0], examples[1], recipe.training, recipe.seed, progress=on_epoch)
-    predictions = predict(head, kept[2], examples[2])
-    run = EmotionRun(folder / "emotion.safetensors", score(predictions), _counts(kept))
+    utterances = sorted((*split.train, *split.validation, *split.test), key=lambda each: each.id)
+    banks = _represent(utterances, extractors, folder.parent / "cache", progress)
+    task = _task(split, utterances, banks)
+    study = Study(recipe.classes, _targets(recipe, utterances), len(task.training) / len(utterances), banks, None, 0)
+    material = material_of(recipe.head, study)
+    head = new_head(recipe.head, recipe.classes, 0 if material.layer is None else material.layer.width, recipe.seed)
+    measure(head, material, task.training)
+    curve = fit_head(head, material, task, recipe.training, recipe.seed, progress=on_epoch)
+    predictions = predict(head, material, utterances, task.test)
+    counts = (len(task.training), len(task.validation), len(task.test))
+    run = EmotionRun(folder / "emotion.safetensors", score(predictions), counts)
     write_predictions(folder / "predictions.csv", predictions)
     _write_curve(folder / "learning_curve.csv", curve)
+    used = np.concatenate([task.training, task.validation, task.test])
     facts = {
         "licence": recipe.licence,
         "encoder_fingerprint": checkpoint.fingerprint(recogniser),
         "recipe": recipe.model_dump(mode="json"),
-        "manifest_sha256": manifest_digest([each for part in kept for each in part]),
+        "manifest_sha256": manifest_digest([utterances[place] for place in used]),
         "utterances": dict(zip(("train", "validation", "test"), run.counts, strict=True)),
         "test": run.scores._asdict(),
         "environment": environment(),
@@ -135,21 +148,22 @@ def train_emotion(
     return run
 
 
-def predict(head: EmotionHead, utterances: Sequence[Utterance], examples: Sequence[Example]) -> list[Prediction]:
-    """What a head says of test utterances.
+def predict(
+    head: EmotionHead, material: Material, utterances: Sequence[Utterance], places: NDArray[np.int64]
+) -> list[Prediction]:
+    """What a head says of some utterances.
 
     Args:
         head: trained.
-        utterances: who and what.
-        examples: their representations, in the same order.
+        material: what it reads.
+        utterances: all of them; each has an emotion.
+        places: whose.
     """
     predictions = []
-    rows = probabilities(head, examples).tolist()
-    for utterance, example, row in zip(utterances, examples, rows, strict=True):
-        shares = dict(zip(head.classes, row, strict=True))
+    for place, row in zip(places.tolist(), probabilities(head, material, places).tolist(), strict=True):
+        said, shares = utterances[place], dict(zip(head.classes, row, strict=True))
         likeliest = max(shares, key=shares.__getitem__)
-        reference = head.classes[example.label]
-        predictions.append(Prediction(0, 0, utterance.id, utterance.speaker, reference, likeliest, shares))
+        predictions.append(Prediction(0, 0, said.id, said.speaker, said.emotion or "", likeliest, shares))
     return predictions
 
 
@@ -169,53 +183,34 @@ def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
     return split
 
 
-def _new_head(recipe: EmotionRecipe, recogniser: DeepSpeech2) -> EmotionHead:
-    layer = getattr(recipe.head, "layer", None)
-    if layer is not None and layer not in recogniser.layer_widths:
-        raise TrainingError(
-            f"the recogniser has no layer {layer!r}", f"choose one of {', '.join(recogniser.layer_widths)}"
-        )
-    width = 0 if layer is None else recogniser.layer_widths[layer]
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        return EmotionHead(recipe.head, recipe.classes, width)
-
-
-def _gather(
-    head: EmotionHead,
-    recogniser: DeepSpeech2,
-    utterances: Sequence[Utterance],
-    cache: Path,
-    progress: Progress | None,
-) -> dict[str, Representation]:
-    """Utterance id -> what the head reads of it; utterances that cannot be read are missing."""
-    extractors: list[Extractor] = []
-    if head.layer is not None:
-        extractors.append(PooledLayers(DeepSpeech2Encoder(recogniser), (head.layer,)))
-    if head.acoustic is not None:
-        extractors.append(Acoustics(head.acoustic))
-    found: dict[str, Representation] = {each.id: {} for each in utterances}
-    unreadable: set[str] = set()
+def _represent(
+    utterances: Sequence[Utterance], extractors: Sequence[Extractor], cache: Path, progress: Progress | None
+) -> dict[str, Bank]:
+    banks: dict[str, Bank] = {}
     for extractor in extractors:
-        for each, representation in zip(utterances, represent(utterances, extractor, cache, progress), strict=True):
-            if representation is None:
-                unreadable.add(each.id)
-            else:
-                found[each.id].update(representation)
-    if unreadable:
-        logger.warning("%d utterances left out: their sound cannot be read", len(unreadable))
-    return {name: representation for name, representation in found.items() if name not in unreadable}
+        banks |= represent(utterances, extractor, cache, progress=progress)
+    return banks
 
 
-def _example(recipe: EmotionRecipe, utterance: Utterance, representation: Representation) -> Example:
-    layer = getattr(recipe.head, "layer", None)
-    label = recipe.classes.index(utterance.emotion or "")
-    return Example(None if layer is None else representation[layer], representation.get("acoustic"), label)
+def _task(split: Split, utterances: Sequence[Utterance], banks: Mapping[str, Bank]) -> Task:
+    """The places of each part's utterances, without those that cannot be read."""
+    readable = np.all([bank.readable for bank in banks.values()], axis=0)
+    if not readable.all():
+        logger.warning("%d utterances left out: their sound cannot be read", np.count_nonzero(~readable))
+    places = {each.id: place for place, each in enumerate(utterances) if readable[place]}
+    parts = [
+        np.array([places[each.id] for each in part if each.id in places], dtype=np.int64)
+        for part in (split.train, split.validation, split.test)
+    ]
+    if not all(len(part) for part in parts):
+        raise TrainingError("a part of the split has no sound that can be read", "look at the warnings above")
+    return Task(0, 0, *parts)
 
 
-def _counts(parts: Sequence[Sequence[Utterance]]) -> tuple[int, int, int]:
-    training, validation, test = (len(part) for part in parts)
-    return training, validation, test
+def _targets(recipe: EmotionRecipe, utterances: Sequence[Utterance]) -> Tensor:
+    """One-hot: (utterances, classes)."""
+    labels = torch.tensor([recipe.classes.index(each.emotion or "") for each in utterances])
+    return torch.nn.functional.one_hot(labels, len(recipe.classes)).float()
 
 
 def _write_curve(path: Path, curve: Sequence[Epoch]) -> None:

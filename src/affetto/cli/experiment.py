@@ -1,0 +1,214 @@
+"""``affetto experiment``: rows of a table, compared on folds of speakers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affetto.cli.arguments import Data, Output, Recipe
+from affetto.cli.experiment_table import table
+from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from affetto.experiment import Event, ExperimentRun
+    from affetto.experiment.progress import Read
+
+
+class EngineKind(StrEnum):
+    """Where to compute."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+app = typer.Typer(help="Compare models on folds of speakers they never heard, and test the differences.")
+app.command("table", no_args_is_help=True)(table)
+
+
+@app.command(no_args_is_help=True)
+def run(  # noqa: PLR0913, PLR0917
+    recipe: Recipe,
+    data: Data,
+    output: Output = None,
+    engine: Annotated[
+        EngineKind,
+        typer.Option(help="Processes of this machine, or a Ray cluster (the one of RAY_ADDRESS, else one here)."),
+    ] = EngineKind.LOCAL,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="How much to compute at a time.", show_default="all cores")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the recogniser runs: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
+    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
+) -> None:
+    r"""Train every row of a recipe on every fold, as often as it says, or go on where the same command was stopped.
+
+    All that is needed is checked first. The run's folder keeps the recipe, the folds and every prediction;
+    [cyan]affetto experiment table[/] reads it, at any time. Rows on openSMILE need
+    [cyan]pip install "affetto\[classical]"[/], a cluster [cyan]"affetto\[ray]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto experiment run recipes/table1-crema-d.toml --data ~/corpora[/]
+    [cyan]affetto experiment table runs/table1-crema-d[/]
+    """
+    from affetto.experiment import Engine, run_experiment
+
+    folder = output or Path("runs") / recipe.stem
+    where = Engine(kind=engine.value, jobs=jobs, device=device)
+    with Shown() as shown:
+        done = run_experiment(recipe, data, folder, engine=where, only=only or (), progress=shown)
+    if format_ is TableOrJson.JSON:
+        print_json(_values(done))
+    else:
+        _show(done)
+
+
+def _values(done: ExperimentRun) -> dict[str, object]:
+    rows = [row._asdict() for row in done.rows]
+    return {
+        "version": 1,
+        "folder": str(done.folder),
+        "rows": rows,
+        "skipped": dict(done.skipped),
+        "unreadable": done.unreadable,
+    }
+
+
+def _show(done: ExperimentRun) -> None:
+    from rich import box
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("row", overflow="fold")
+    for heading in ("UAR", "accuracy", "repeats"):
+        grid.add_column(heading, justify="right")
+    for row in done.rows:
+        grid.add_row(row.name, f"{row.uar:.1%}", f"{row.accuracy:.1%}", str(row.repeats))
+    for name in done.skipped:
+        grid.add_row(name, "skipped", "", "")
+    console().print(grid)
+    for name, reason in done.skipped.items():
+        typer.echo(f"{name} was skipped: {reason}")
+    if done.unreadable:
+        typer.echo(f"{done.unreadable:,} utterances were left out: their sound cannot be read")
+    typer.echo(f"with intervals and tests: affetto experiment table {done.folder}")
+
+
+class Shown:
+    """Shows what an experiment tells of itself, on standard error: a bar on a terminal, and a line for each row."""
+
+    def __init__(self) -> None:
+        self._representing = ProgressBar("representing")
+        self._grid: _GridBar | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        from affetto.experiment import Computing, Read, Representing, RowDone, Skipped
+
+        match event:
+            case Read():
+                self._say(_told(event))
+            case Skipped(row, reason):
+                self._say(f"{row}: skipped, {reason}")
+            case Representing(done, total):
+                self._representing(done, total)
+            case Computing(done, total, left_s):
+                self._representing.hide()
+                self._compute(done, total, left_s)
+            case RowDone(row, uar):
+                self._say(f"{row}: UAR {uar:.1%}")
+
+    def _compute(self, done: int, total: int, left_s: float | None) -> None:
+        if self._grid is None and sys.stderr.isatty():
+            self._grid = _GridBar(total)
+        if self._grid is not None:
+            self._grid(done, left_s)
+
+    def _say(self, line: str) -> None:
+        self._representing.hide()
+        if self._grid is None:
+            typer.echo(line, err=True)
+        else:
+            self._grid.say(line)
+
+    def __enter__(self) -> Shown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._representing.hide()
+        if self._grid is not None:
+            self._grid.close()
+
+
+def _told(event: Read) -> str:
+    emotions = ", ".join(f"{name} {count:,}" for name, count in event.emotions.items())
+    finished = f", {event.finished:,} of them finished before" if event.finished else ""
+    return (
+        f"{event.utterances:,} utterances of {event.speakers:,} speakers ({emotions}); "
+        f"{event.folds} folds, {event.cells:,} trainings over all rows and repeats{finished}"
+    )
+
+
+class _GridBar:
+    """A bar whose time left is told, not derived from the bar: some folds take a thousand times as long as others.
+
+    Args:
+        total: cells.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._bar: Progress = _progress()
+        self._task: TaskID = self._bar.add_task("training", total=total, ends=None)
+        self._bar.start()
+
+    def __call__(self, done: int, left_s: float | None) -> None:
+        """Shows how far it is."""
+        ends = None if left_s is None else time.monotonic() + left_s
+        self._bar.update(self._task, completed=done, ends=ends)
+
+    def say(self, line: str) -> None:
+        """Prints above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.stop()
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class TimeLeft(ProgressColumn):
+        """Counts down between estimates."""
+
+        def render(self, task: Task) -> Text:
+            """What is left at this moment."""
+            return Text(left(task.fields["ends"], time.monotonic()))
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft())
+    errors = Console(stderr=True)
+    return Progress(*columns, console=errors, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+
+def left(ends: float | None, now: float) -> str:
+    """How long it takes yet, as people say it.
+
+    >>> left(None, 0.0), left(42.0, 0.0), left(5000.0, 0.0), left(1.0, 2.0)
+    ('', '42 s left', '1 h 23 min left', '0 s left')
+    """
+    if ends is None:
+        return ""
+    seconds = max(0, round(ends - now))
+    if seconds < 60:
+        return f"{seconds} s left"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min left" if hours else f"{minutes} min left"

@@ -1,0 +1,157 @@
+"""From a recipe to labelled utterances and folds, and from folds to tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affetto.data.corpora import open_corpus
+from affetto.data.labels import label
+from affetto.data.manifest import manifest_digest
+from affetto.data.protocols import make_folds, missing_emotions
+from affetto.data.splits import Split, by_speaker
+from affetto.data.utterance import Utterance
+from affetto.errors import CorpusError, SplitError
+from affetto.evaluate.run_folder import FoldLine
+from affetto.experiment.recipe import ExperimentRecipe
+from affetto.training.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("train", "validation", "test")
+
+
+class DataSet(NamedTuple):
+    """What an experiment is about.
+
+    Attributes:
+        classes: the emotions to tell apart.
+        utterances: each one's emotion is the class that it counts as.
+        targets: how much of each class an utterance is, (utterances, classes).
+        folds: places of utterances, one array a part, in the order of `PARTS`.
+    """
+
+    classes: tuple[str, ...]
+    utterances: tuple[Utterance, ...]
+    targets: NDArray[np.float32]
+    folds: tuple[tuple[NDArray[np.int64], ...], ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Utterances of each class."""
+        found = Counter(each.emotion for each in self.utterances)
+        return {name: found[name] for name in self.classes}
+
+    @property
+    def speakers(self) -> int:
+        """How many there are."""
+        return len({by_speaker(each) for each in self.utterances})
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest."""
+        return manifest_digest(self.utterances)
+
+    def fold_lines(self) -> list[FoldLine]:
+        """Who is in which part of which fold."""
+        return [
+            FoldLine(number, part, speaker)
+            for number, fold in enumerate(self.folds)
+            for part, places in zip(PARTS, fold, strict=True)
+            for speaker in sorted({self.utterances[place].speaker for place in places})
+        ]
+
+    def tasks(self, repeats: int, readable: NDArray[np.bool_]) -> list[Task]:
+        """Every fold of every repeat, by repeat and fold, without the utterances that cannot be read.
+
+        Raises:
+            SplitError: no utterance of a part can be read, or none of a class that is to be learnt.
+        """
+        folds = [tuple(places[readable[places]] for places in fold) for fold in self.folds]
+        for number, fold in enumerate(folds):
+            for part, places in zip(PARTS, fold, strict=True):
+                if not len(places):
+                    raise SplitError(
+                        f"no sound of its {part} part can be read", "look at the warnings above", f"fold {number}"
+                    )
+            self._check_training(number, fold[0])
+        return [Task(repeat, number, *fold) for repeat in range(repeats) for number, fold in enumerate(folds)]
+
+    def _check_training(self, number: int, places: NDArray[np.int64]) -> None:
+        known = {self.utterances[place].emotion for place in places}
+        missing = [name for name in self.classes if name not in known]
+        if missing:
+            raise SplitError(f"no {', '.join(missing)} to train on", "ask for other folds or classes", f"fold {number}")
+
+
+def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
+    """Reads the corpus, decides what each utterance counts as, and divides the speakers.
+
+    Args:
+        recipe: says how.
+        data_root: the folder that the recipe's corpus is relative to.
+
+    Raises:
+        AffettoError: there is no such corpus, sound files of it are missing, its labels are others, or it cannot be
+            divided as the recipe says.
+    """
+    parsed = open_corpus(data_root / recipe.corpus)
+    labelled = label(parsed.utterances, recipe.labels, recipe.classes)
+    utterances = tuple(each.utterance for each in labelled)
+    _check_files(utterances, parsed.root)
+    _check_ids(utterances, parsed.root)
+    splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
+    targets = np.array([each.shares for each in labelled], dtype=np.float32)
+    data = DataSet(recipe.classes, utterances, targets, _places(utterances, splits))
+    data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be learnt
+    for missing in missing_emotions(splits):
+        logger.warning("fold %d: no %s in its %s part", missing.fold, ", ".join(missing.emotions), missing.part)
+    return data
+
+
+def facts(data: DataSet, fingerprint: str) -> dict[str, Any]:
+    """What ``run.json`` says of a data set and a recogniser."""
+    return {
+        "manifest_sha256": data.digest,
+        "classes": list(data.classes),
+        "encoder_fingerprint": fingerprint,
+        "counts": {
+            "utterances": len(data.utterances),
+            "speakers": data.speakers,
+            "folds": len(data.folds),
+            "emotions": data.counts,
+        },
+    }
+
+
+def _places(utterances: Sequence[Utterance], splits: Sequence[Split]) -> tuple[tuple[NDArray[np.int64], ...], ...]:
+    places = {each.id: place for place, each in enumerate(utterances)}
+
+    def of(part: Collection[Utterance]) -> NDArray[np.int64]:
+        return np.array([places[each.id] for each in part], dtype=np.int64)
+
+    return tuple(tuple(of(getattr(split, part)) for part in PARTS) for split in splits)
+
+
+def _check_files(utterances: Sequence[Utterance], root: Path) -> None:
+    """A file that is not there is a faulty copy of the corpus; one that cannot be read is left out later."""
+    missing = sorted({str(each.audio) for each in utterances if not each.audio.is_file()})
+    if missing:
+        raise CorpusError(
+            f"{len(missing):,} sound file(s) missing, {missing[0]} among them",
+            "restore them, or take their lines out of the manifest",
+            root,
+        )
+
+
+def _check_ids(utterances: Sequence[Utterance], root: Path) -> None:
+    """Predictions tell utterances apart by their ids alone."""
+    (name, times), *_ = Counter(each.id for each in utterances).most_common(1)
+    if times > 1:
+        raise CorpusError(f"the id {name!r} is used {times} times", "give every utterance its own", root)

@@ -1,0 +1,174 @@
+"""The grid of an experiment, rows x folds x repeats, in units of work that finish on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affetto.data.utterance import Utterance
+from affetto.evaluate import Prediction, RunFolder
+from affetto.evaluate.run_folder import RowCard
+from affetto.experiment.progress import Work
+from affetto.experiment.recipe import RowConfig
+from affetto.training.fit import ModelConfig, Study, fit_tasks
+from affetto.training.tasks import Task
+
+CHEAP_SHARE = 0.02
+"""Rows that cost less of the whole grid are computed first, for something to be seen early."""
+
+_SECONDS = {"most_frequent": 0.01, "random": 0.01, "mean_pooling": 3.0, "functionals_svm": 10.0}
+_BRANCH_SECONDS = 200.0  # of 96 units, two layers deep
+_TUNED_SECONDS = 600.0
+
+
+class Unit(NamedTuple):
+    """What one worker does at a time: some folds of a row, which are trained together.
+
+    What they come to depends on which are trained together, in the last digits. So a unit of which something is
+    missing is trained as a whole, and what was finished before stays as it is.
+
+    Attributes:
+        row: of the recipe.
+        tasks: all its folds.
+        missing: the (repeat, fold) to be written.
+        study: what to learn from.
+        speech: who said what.
+        folder: of the run.
+    """
+
+    row: RowConfig
+    tasks: tuple[Task, ...]
+    missing: frozenset[tuple[int, int]]
+    study: Study
+    speech: Speech
+    folder: Path
+
+    @property
+    def work(self) -> Work:
+        """As the clock sees it."""
+        return Work(self.row.name, len(self.missing), len(self.tasks) * guess_s(self.row.model))
+
+
+class Speech(NamedTuple):
+    """What of the utterances goes into predictions.
+
+    Attributes:
+        ids: of each.
+        speakers: of each.
+        references: the class that each counts as.
+    """
+
+    ids: tuple[str, ...]
+    speakers: tuple[str, ...]
+    references: tuple[str, ...]
+
+    @classmethod
+    def of(cls, utterances: Sequence[Utterance]) -> Speech:
+        """Of utterances that have an emotion."""
+        return cls(*zip(*((each.id, each.speaker, each.emotion or "") for each in utterances), strict=True))
+
+
+class Done(NamedTuple):
+    """A unit that is finished.
+
+    Attributes:
+        work: what it was.
+        seconds: it took so long.
+    """
+
+    work: Work
+    seconds: float
+
+
+def guess_s(model: ModelConfig) -> float:
+    """Roughly how many seconds a fold takes on one core; only the relations matter."""
+    if getattr(model, "trained_from", None) is not None:
+        return _TUNED_SECONDS
+    branch = getattr(model, "branch", model)
+    units, depth = getattr(branch, "units", 96), getattr(branch, "depth", 2)
+    return _SECONDS.get(model.kind, _BRANCH_SECONDS * units * depth / (96 * 2))
+
+
+def chunks(tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
+    """Tasks as they are trained together: at most so many, of one repeat.
+
+    >>> one, two = (Task(repeat, 0, *[np.zeros(0, np.int64)] * 3) for repeat in (0, 1))
+    >>> [len(chunk) for chunk in chunks([one, one._replace(fold=1), two], stack=10)]
+    [2, 1]
+    """
+    found: list[list[Task]] = []
+    for task in tasks:
+        if found and found[-1][0].repeat == task.repeat and len(found[-1]) < stack:
+            found[-1].append(task)
+        else:
+            found.append([task])
+    return [tuple(chunk) for chunk in found]
+
+
+def in_order(units: Sequence[Unit]) -> list[Unit]:
+    """Rows that cost next to nothing first, then the longest first, so that all workers end at about one time."""
+    costs: dict[str, float] = {}
+    for unit in units:
+        costs[unit.row.name] = costs.get(unit.row.name, 0.0) + unit.work.cost
+    total = sum(costs.values())
+
+    def key(unit: Unit) -> tuple[bool, float]:
+        cheap = costs[unit.row.name] < CHEAP_SHARE * total
+        return not cheap, 0.0 if cheap else -unit.work.cost
+
+    return sorted(units, key=key)  # it is stable: else rows and repeats stay in order
+
+
+def do(unit: Unit) -> Done:
+    """Trains what a unit holds, and writes what is missing into the run folder.
+
+    Raises:
+        AffettoError: it cannot be trained or written.
+    """
+    started = monotonic()
+    folder, row = RunFolder(unit.folder), unit.row
+    for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training):
+        if (task.repeat, task.fold) not in unit.missing:
+            continue
+        folder.write_cell(
+            _card(row, outcome.parameters),
+            _predictions(unit, task, task.test, outcome.test),
+            _predictions(unit, task, task.validation, outcome.validation),
+            outcome.curve,
+        )
+    return Done(unit.work, monotonic() - started)
+
+
+def _card(row: RowConfig, parameters: int) -> RowCard:
+    learns = "dropout" in type(row.model).model_fields
+    training = row.training.model_dump(mode="json") if learns else {}
+    return RowCard(
+        name=row.name,
+        model=row.model.model_dump(mode="json"),
+        training=training,
+        parameters=parameters,
+        published=row.published,
+    )
+
+
+def _predictions(
+    unit: Unit, task: Task, places: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> list[Prediction]:
+    classes = unit.study.classes
+    return [
+        Prediction(
+            task.repeat,
+            task.fold,
+            unit.speech.ids[place],
+            unit.speech.speakers[place],
+            unit.speech.references[place],
+            classes[int(np.argmax(shares))],
+            dict(zip(classes, shares.tolist(), strict=True)),
+        )
+        for place, shares in zip(places.tolist(), probabilities, strict=True)
+    ]

@@ -1,0 +1,169 @@
+"""What an experiment compares: rows, on one division of one corpus, read from TOML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from affetto.config import Config, Seed
+from affetto.data.labels import Labelling
+from affetto.data.protocols import GroupedKFold, Protocol
+from affetto.evaluate.run_folder import slug
+from affetto.features.perturbation import Perturbation
+from affetto.training.fit import ModelConfig
+from affetto.training.heads import HeadTraining
+
+Repeats = Annotated[int, Field(ge=1, le=10_000)]
+PLACE = "{x}"
+
+
+def _preset(labels: Any) -> Any:
+    return {"preset": labels} if isinstance(labels, str) else labels
+
+
+class Augmentation(Perturbation):
+    """How training recordings are heard anew (paper 3.3.1).
+
+    Attributes:
+        variants: of each recording, beside itself; 0 trains on the recordings as they are.
+    """
+
+    variants: int = Field(default=0, ge=0, le=100)
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """Without the number of variants."""
+        return Perturbation(tempo=self.tempo, gain_db=self.gain_db)
+
+
+class RowConfig(Config):
+    """One row of the table.
+
+    Attributes:
+        name: as the table shows it.
+        model: what is trained.
+        repeats: trainings of each fold, each from another initialisation.
+        training: how; a key left out is that of the recipe's ``[training]``.
+        published: figure -> value that a paper reports, for the table to show beside ours ({uar = 0.571}).
+    """
+
+    name: str = Field(min_length=1)
+    model: ModelConfig
+    repeats: Repeats = 1
+    training: HeadTraining = HeadTraining()
+    published: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_a_folder(cls, name: str) -> str:
+        if not slug(name):
+            raise ValueError("needs a letter or digit")
+        return name
+
+
+class ExperimentRecipe(Config):
+    """All that ``affetto experiment run`` needs.
+
+    A row with a key ``x``, a list, stands for as many rows: every ``{x}`` in its texts becomes one value of the list.
+    Its ``published`` is a table of tables then, one for each value.
+
+    Attributes:
+        seed: of the folds, the variants of the sound and the trainings.
+        repeats: of each row that does not say.
+        stack: folds of a row that are trained together, by one process; the last digits of results depend on it.
+        recogniser: whose layers are reused: an embedded model's name, or a folder with ``recogniser.safetensors``,
+            relative to where the command runs.
+        corpus: its folder or manifest, relative to the data folder.
+        classes: the emotions to tell apart; other utterances are left out.
+        labels: which emotion an utterance counts as; a published set's name, or its settings.
+        protocol: who trains, validates and tests.
+        augment: how training recordings are heard anew.
+        training: of each row, as far as it does not say.
+        rows: of the table.
+
+    >>> rows = [{"name": "MP-{x}", "x": [1, 2], "model": {"kind": "mean_pooling", "layer": "gru{x}"}}]
+    >>> [row.name for row in ExperimentRecipe.parse({"corpus": "crema-d", "rows": rows}).rows]
+    ['MP-1', 'MP-2']
+    """
+
+    seed: Seed = 1
+    repeats: Repeats = 1
+    stack: int = Field(default=10, ge=1)
+    recogniser: str = "small"
+    corpus: Path
+    classes: tuple[str, ...] = Field(default=("anger", "happiness", "neutral", "sadness"), min_length=2)
+    labels: Annotated[Labelling, BeforeValidator(_preset)] = Labelling()
+    protocol: Protocol = GroupedKFold()
+    augment: Augmentation = Augmentation()
+    training: HeadTraining = HeadTraining()
+    rows: tuple[RowConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, values: Any) -> Any:
+        """Writes every row out; what is of the wrong kind stays, for the fields' own checks to name it."""
+        if not isinstance(values, dict) or not isinstance(values.get("rows"), list | tuple):
+            return values
+        shared = {"repeats": values.get("repeats", 1)}
+        training = values.get("training", {})
+        rows: list[Any] = []
+        for row in values["rows"]:
+            if not isinstance(row, dict):
+                rows.append(row)
+                continue
+            for each in _each_x(row):
+                own = each.get("training", {})
+                merged = {**training, **own} if isinstance(training, dict) and isinstance(own, dict) else own
+                rows.append({**shared, **each, "training": merged})
+        return {**values, "rows": rows}
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) != len(classes):
+            raise ValueError("name each emotion once")
+        return classes
+
+    @field_validator("rows")
+    @classmethod
+    def _names_differ(cls, rows: tuple[RowConfig, ...]) -> tuple[RowConfig, ...]:
+        twice = [name for name, count in Counter(slug(row.name) for row in rows).items() if count > 1]
+        if twice:
+            alike = [row.name for row in rows if slug(row.name) == twice[0]]
+            raise ValueError(f"names alike in all but punctuation: {', '.join(alike)}")
+        return rows
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting as TOML has it; what is not set (None) is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def _each_x(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that a row with a list ``x`` stands for."""
+    if "x" not in row:
+        if PLACE in str(row):
+            raise ValueError(f"a row says {PLACE} but has no x: {row.get('name')!r}")
+        return [row]
+    values = row["x"]
+    if not isinstance(values, list) or not values or not all(isinstance(value, int | str) for value in values):
+        raise ValueError(f"x is a list of numbers or texts, not {values!r}")
+    plain = {key: value for key, value in row.items() if key not in {"x", "published"}}
+    published = row.get("published", {})
+    unknown = set(published) - {str(value) for value in values} if isinstance(published, dict) else {str(published)}
+    if unknown:
+        raise ValueError(f"published for no x of {row.get('name')!r}: {', '.join(sorted(unknown))}")
+    return [{**_put(plain, str(value)), "published": published.get(str(value), {})} for value in values]
+
+
+def _put(value: Any, x: str) -> Any:
+    """The value with x in the place of every "{x}"."""
+    if isinstance(value, str):
+        return value.replace(PLACE, x)
+    if isinstance(value, dict):
+        return {key: _put(each, x) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_put(each, x) for each in value]
+    return value
