@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -18,6 +19,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 
 Group = Callable[[Utterance], str]
+By = Literal["speaker", "session", "partition"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 PARTS = ("train", "validation", "test")
 
@@ -78,7 +80,7 @@ class FixedSplit(Config):
     """
 
     kind: Literal["fixed"] = "fixed"
-    by: Literal["speaker", "session", "partition"] = "speaker"
+    by: By = "speaker"
     validation: tuple[str, ...] = ()
     test: Annotated[tuple[str, ...], Field(min_length=1)]
     validation_share: Share | None = None
@@ -126,7 +128,7 @@ def by_session(utterance: Utterance) -> str:
     >>> by_session(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine", group="Ses01"))
     'mine/Ses01'
     """
-    return f"{utterance.corpus}/{utterance.group}" if utterance.group else ""
+    return _full_name(utterance, "session")
 
 
 def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Group, seed: int) -> list[Split]:
@@ -176,12 +178,53 @@ def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Gr
 def missing_emotions(folds: Sequence[Split]) -> list[Missing]:
     """Which emotions some part has no utterance of: their recall is not known there, or they are not learnt."""
     parts = [(number, part, getattr(split, part)) for number, split in enumerate(folds) for part in PARTS]
-    every = {each.emotion or "" for *_, utterances in parts for each in utterances}
+    every = {each.emotion for *_, utterances in parts for each in utterances if each.emotion}
     found = [
         Missing(number, part, tuple(sorted(every - {each.emotion for each in utterances})))
         for number, part, utterances in parts
     ]
     return [each for each in found if each.emotions]
+
+
+def known_names(utterances: Sequence[Utterance], by: By) -> dict[str, set[str]]:
+    """Every name, with the corpus before it and without, and which full names it stands for.
+
+    Raises:
+        SplitError: an utterance has no speaker, session or part.
+
+    >>> from pathlib import Path
+    >>> known_names([Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine")], "speaker")
+    {'mine/anna': {'mine/anna'}, 'anna': {'mine/anna'}}
+    """
+    known: dict[str, set[str]] = {}
+    for each in utterances:
+        full = _full_name(each, by)
+        if not full:
+            raise SplitError(f"has no {by}", "divide by something that every utterance has", each.id)
+        for name in (full, full.removeprefix(f"{each.corpus}/")):
+            known.setdefault(name, set()).add(full)
+    return known
+
+
+def resolve(names: Collection[str], known: Mapping[str, set[str]], by: By) -> set[str]:
+    """The full names that these stand for, see `known_names`.
+
+    Raises:
+        SplitError: there is no such name, or two corpora have a speaker or session of that name.
+    """
+    unknown = set(names) - set(known)
+    if unknown:
+        raise SplitError(f"no such {by}: {listed(unknown)}", f"choose among {listed(set().union(*known.values()))}")
+    for name in names:
+        # "test" is the test part of every corpus, but speaker "1" of one is not speaker "1" of another.
+        if by != "partition" and len(known[name]) > 1:
+            raise SplitError(f"the {by} {name} is in several corpora", f"write {' or '.join(sorted(known[name]))}")
+    return {full for name in names for full in known[name]}
+
+
+def _full_name(utterance: Utterance, by: By) -> str:
+    name = {"speaker": utterance.speaker, "session": utterance.group, "partition": utterance.partition}[by]
+    return f"{utterance.corpus}/{name}" if name else ""
 
 
 def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, seed: int) -> list[_Plan]:
@@ -257,33 +300,11 @@ def _numbered(values: Sequence[str]) -> tuple[list[str], list[int]]:
 
 
 def _named(utterances: Sequence[Utterance], protocol: FixedSplit) -> _Plan:
-    """The parts by what their names stand for: with the corpus before them, or without."""
-    attribute = {"speaker": "speaker", "session": "group", "partition": "partition"}[protocol.by]
-
-    def unit(utterance: Utterance) -> str:
-        name = getattr(utterance, attribute)
-        return f"{utterance.corpus}/{name}" if name else ""
-
-    meant: dict[str, set[str]] = {}
-    for each in utterances:
-        if not unit(each):
-            raise SplitError(f"has no {protocol.by}", "divide by something that every utterance has", each.id)
-        for name in (unit(each), getattr(each, attribute)):
-            meant.setdefault(name, set()).add(unit(each))
-    validation, test = (_meant(names, meant, protocol.by) for names in (protocol.validation, protocol.test))
-    return _Plan(unit, validation if protocol.validation_share is None else protocol.validation_share, test)
-
-
-def _meant(names: Sequence[str], meant: Mapping[str, set[str]], by: str) -> set[str]:
-    """All that these names stand for."""
-    unknown = set(names) - set(meant)
-    if unknown:
-        raise SplitError(f"no such {by}: {listed(unknown)}", f"choose among {listed(set().union(*meant.values()))}")
-    for name in names:
-        # "test" is the test part of every corpus, but speaker "1" of one is not speaker "1" of another.
-        if by != "partition" and len(meant[name]) > 1:
-            raise SplitError(f"the {by} {name} is in several corpora", f"write {' or '.join(sorted(meant[name]))}")
-    return {unit for name in names for unit in meant[name]}
+    """The parts by what their names stand for."""
+    known = known_names(utterances, protocol.by)
+    validation, test = (resolve(names, known, protocol.by) for names in (protocol.validation, protocol.test))
+    share = protocol.validation_share
+    return _Plan(partial(_full_name, by=protocol.by), validation if share is None else share, test)
 
 
 def _split(utterances: Sequence[Utterance], plan: _Plan, group: Group, seed: int) -> Split:
