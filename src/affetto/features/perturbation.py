@@ -1,0 +1,99 @@
+"""Training speech told a little faster or slower, louder or softer (paper 3.3.1).
+
+Tempo changes without pitch by Signalsmith's stretcher: peaks of a short-time spectrum keep their frequency, and their
+phases go on as the new tempo asks. It gives back each moment at its place divided by the tempo, without delay.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from affetto.audio import SAMPLE_RATE
+from affetto.config import Config
+from affetto.errors import MissingExtraError
+
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("give the lower bound first")
+    return bounds
+
+
+_Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
+_Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
+
+
+class Perturbation(Config):
+    """How far speech is changed; both are drawn evenly between their bounds.
+
+    Attributes:
+        tempo: 1.15 is 15 % faster; between half and double, beyond which the stretcher adds noise.
+        gain_db: what is added to the level, dB.
+    """
+
+    tempo: Annotated[tuple[_Tempo, _Tempo], AfterValidator(_ascending)] = (0.85, 1.15)
+    gain_db: Annotated[tuple[_Gain, _Gain], AfterValidator(_ascending)] = (-3.0, 6.0)
+
+
+def perturb(wave: Tensor, config: Perturbation, generator: np.random.Generator) -> Tensor:
+    """Changes tempo and gain at random.
+
+    Args:
+        wave: (samples,), float32, full scale at 1.
+        config: how far.
+        generator: of one tempo and one gain, drawn in this order.
+
+    Returns:
+        (samples / tempo,). Nothing is clipped: what the gain lifts beyond full scale stays there.
+
+    Raises:
+        MissingExtraError: the stretcher is not installed.
+
+    >>> louder = Perturbation(tempo=(1.0, 1.0), gain_db=(20.0, 20.0))
+    >>> perturb(torch.tensor([0.25, -0.5]), louder, np.random.default_rng(1)).tolist()
+    [2.5, -5.0]
+    """
+    tempo, gain_db = generator.uniform(*config.tempo), generator.uniform(*config.gain_db)
+    return amplify(stretch(wave, tempo), gain_db)
+
+
+def amplify(wave: Tensor, gain_db: float) -> Tensor:
+    """Adds decibels to the level, without clipping.
+
+    >>> amplify(torch.tensor([0.25]), 20).item()
+    2.5
+    """
+    return wave * 10 ** (gain_db / 20)
+
+
+def stretch(wave: Tensor, tempo: float) -> Tensor:
+    """Plays speech faster or slower at the same pitch.
+
+    Args:
+        wave: (samples,), float32.
+        tempo: how many times as fast, 0.5 to 2; at exactly 1 the wave itself is given back.
+
+    Returns:
+        (samples / tempo,), rounded, at least one sample.
+
+    Raises:
+        MissingExtraError: the stretcher is not installed.
+    """
+    if tempo == 1 or len(wave) == 0:
+        return wave
+    try:
+        from python_stretch.Signalsmith import Stretch
+    except ImportError as error:
+        raise MissingExtraError("python-stretch is not installed", 'pip install "affetto[train]"') from error
+    stretcher = Stretch()
+    stretcher.preset(1, SAMPLE_RATE)
+    stretcher.setTimeFactor(tempo)
+    # Where the input ends, the output fades: with a block of silence behind it, the fading is beyond what is kept.
+    padded = torch.nn.functional.pad(wave, (0, stretcher.blockSamples()))
+    stretched = torch.from_numpy(stretcher.process(padded.numpy()[None])[0])
+    return stretched[: max(1, round(len(wave) / tempo))].to(wave.dtype)
