@@ -111,16 +111,25 @@ def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
     >>> scores(np.array([[3, 1, 0], [1, 1, 0], [0, 0, 0]])).round(3).tolist()
     [0.625, 0.667, 0.625]
     """
-    hits = np.diagonal(confusions, axis1=-2, axis2=-1).astype(np.float64)
-    true = confusions.sum(axis=-1, dtype=np.float64)
-    said = confusions.sum(axis=-2, dtype=np.float64)
+    return np.moveaxis(_scores(np.moveaxis(_counts(confusions), -1, 1)), 0, -1)
+
+
+def _counts(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
+    """All that scores need to know of (..., classes, classes): hits, true and said utterances, (3, ..., classes)."""
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    return np.stack([hits, confusions.sum(axis=-1), confusions.sum(axis=-2)]).astype(np.float64)
+
+
+def _scores(counts: NDArray[np.floating]) -> Floats:
+    """Scores, (3, ...), from hits, true and said utterances of each class, (3, classes, ...)."""
+    hits, true, said = counts
     present = true > 0
     recall = np.divide(hits, true, out=np.zeros_like(hits), where=present)
     f1 = np.divide(2 * hits, true + said, out=np.zeros_like(hits), where=present)
-    classes, utterances = present.sum(axis=-1), true.sum(axis=-1)
-    sums = np.stack([recall.sum(axis=-1), hits.sum(axis=-1), f1.sum(axis=-1)], axis=-1)
-    counts = np.stack([classes, utterances, classes], axis=-1)
-    found: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    classes = present.sum(axis=0)
+    sums = np.stack([recall.sum(axis=0), hits.sum(axis=0), f1.sum(axis=0)]).astype(np.float64)
+    parts = np.stack([classes, true.sum(axis=0), classes])
+    found: Floats = np.divide(sums, parts, out=np.full_like(sums, np.nan), where=parts > 0)
     return found
 
 
@@ -213,6 +222,8 @@ def speaker_interval(
 def _crowd_scores(crowds: NDArray[np.float32], counted: Tally, names: NDArray[np.str_]) -> Floats:
     """The scores of each crowd, averaged over the runs: (resamples, 3).
 
+    Hits, true and said utterances of a crowd are sums over its speakers, so all crowds are one product of matrices.
+
     Args:
         crowds: (resamples, speakers) how often each was drawn.
         counted: of the model.
@@ -221,14 +232,14 @@ def _crowd_scores(crowds: NDArray[np.float32], counted: Tally, names: NDArray[np
     counted = counted.where(np.isin(counted.speakers, names))
     runs, run = np.unique(counted.repeats, return_inverse=True)
     classes = counted.confusions.shape[-1]
-    # (speakers, runs, classes, classes); counts stay far below 2 ** 24, where float32 would round them
-    spoken = np.zeros((len(names), len(runs), classes, classes), dtype=np.float32)
-    np.add.at(spoken, (np.searchsorted(names, counted.speakers), run), counted.confusions)
-    pooled = (crowds @ spoken.reshape(len(names), -1)).reshape(len(crowds), len(runs), classes, classes)
-    each = scores(pooled)
+    # Counts stay far below 2 ** 24, where float32 would round them.
+    spoken = np.zeros((len(names), len(runs), 3, classes), dtype=np.float32)
+    np.add.at(spoken, (np.searchsorted(names, counted.speakers), run), np.moveaxis(_counts(counted.confusions), 0, 1))
+    weights = spoken.transpose(2, 3, 1, 0).reshape(-1, len(names))  # (3 x classes x runs, speakers)
+    each = _scores((weights @ crowds.T).reshape(3, classes, len(runs), len(crowds)))  # (3, runs, resamples)
     heard = ~np.isnan(each)  # an unfinished run may have none of a crowd's speakers
     means: Floats = np.where(heard, each, 0).sum(axis=1) / heard.sum(axis=1)
-    return means
+    return means.T
 
 
 class PairedTest(NamedTuple):

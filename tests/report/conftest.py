@@ -24,6 +24,8 @@ class Model(NamedTuple):
     model: dict[str, Any]
     skill: float
     parameters: int | None = 12_345
+    repeats: int | None = None
+    published: dict[str, float] = {}  # noqa: RUF012  never changed
 
 
 MODELS = (
@@ -35,8 +37,6 @@ MODELS = (
     Model("SVM | eGeMAPS*", {"kind": "functionals_svm", "feature_set": "eGeMAPSv02"}, 0.3, None),
 )
 
-Make = Callable[..., RunFolder]
-
 
 class Design(NamedTuple):
     """How much there is of everything."""
@@ -45,6 +45,10 @@ class Design(NamedTuple):
     folds: int = 5
     speakers: int = 10
     each: int = 24
+
+
+DESIGN = Design()
+Make = Callable[..., RunFolder]
 
 
 def predictions(
@@ -62,13 +66,18 @@ def predictions(
 
 
 @pytest.fixture
+def models() -> tuple[Model, ...]:
+    return MODELS
+
+
+@pytest.fixture
 def make_run(tmp_path: Path) -> Make:
     """Makes a run folder in which all but some cells are finished."""
 
     def make(
         models: Sequence[Model] = MODELS,
         *,
-        design: Design = Design(),
+        design: Design = DESIGN,
         unfinished: Mapping[str, set[tuple[int, int]]] | None = None,
         validation: Mapping[str, float] | None = None,
         emotions: Callable[[int, int], str] = lambda _, number: CLASSES[number % 4],
@@ -85,24 +94,32 @@ def make_run(tmp_path: Path) -> Make:
             for speaker in range(design.speakers)
             for number in range(design.each)
         ]
-        parts = [[each for each in utterances if int(each.speaker[1:]) % design.folds == fold] for fold in range(design.folds)]
+        parts = [
+            [each for each in utterances if int(each.speaker[1:]) % design.folds == fold]
+            for fold in range(design.folds)
+        ]
         run = RunFolder(tmp_path / "run")
-        rows = [{"name": each.name, "model": each.model} for each in models]
+        rows = [{"name": each.name, "model": each.model, "repeats": each.repeats or design.repeats} for each in models]
         lines = [FoldLine(fold, "test", each.speaker) for fold, part in enumerate(parts) for each in part]
         config = {
             "seed": 7,
             "repeats": design.repeats,
             "protocol": {"kind": "grouped_k_fold", "folds": design.folds},
-            "labelling": {"policy": "majority"},
+            "labels": {"source": "votes", "merge": {"excited": "happiness"}, "expected": {}, "check_counts": "error"},
             "rows": rows,
         }
-        facts = {"classes": list(CLASSES), "manifest_sha256": "0123abcd"}
+        counts = {"folds": design.folds}
+        facts = {"classes": list(CLASSES), "manifest_sha256": "0123abcd", "counts": counts, "unreadable": []}
         run.begin(config, facts, {"affetto": "0.1.0", "commit": "abc123"}, utterances, lines)
         for place, each in enumerate(models):
-            card = RowCard(name=each.name, model=each.model, training={}, parameters=each.parameters)
+            card = RowCard(
+                name=each.name, model=each.model, training={}, parameters=each.parameters, published=each.published
+            )
             left_out = (unfinished or {}).get(each.name, set())
             heard = (validation or {}).get(each.name, each.skill)
-            for cell in ((repeat, fold) for repeat in range(design.repeats) for fold in range(design.folds)):
+            for cell in (
+                (repeat, fold) for repeat in range(each.repeats or design.repeats) for fold in range(design.folds)
+            ):
                 if cell in left_out:
                     continue
                 rng = np.random.default_rng([place, *cell])

@@ -13,7 +13,7 @@ from affetto import stats
 from affetto.errors import RunError
 from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.report.notes import RunFacts, write_notes
-from affetto.report.published import published
+from affetto.report.published import published, reported
 from affetto.report.table import Comparison, Figure, Table, TableRow, Verdict
 
 SEED = 20170912
@@ -62,9 +62,10 @@ def build_table(run: RunFolder, baseline: str | None = None, progress: Progress 
         if progress:
             progress(number, len(rows))
         heard.append(_Heard(row, _count(run.predictions(row.name), classes)))
-    repeats, folds = _design(run, (each.counted for each in heard))
-    entries = [_entry(each, repeats.get(each.row.name, max(repeats.values())), folds) for each in heard]
-    utterances = run.utterances()
+    repeats, folds = _design(run, heard)
+    entries = [_entry(each, repeats[each.row.name], folds) for each in heard]
+    unreadable = set(facts.get("unreadable", ()))
+    utterances = [each for each in run.utterances() if each.id not in unreadable]
     if chosen.name is not None:
         against = next(each for each in heard if each.row.name == chosen.name)
         ratio = _test_to_training(run, against, len(utterances))
@@ -119,18 +120,12 @@ def _mean(counted: stats.Tally) -> stats.Floats:
     return stats.mean_and_deviation(stats.run_scores(counted))[0]
 
 
-def _design(run: RunFolder, counted: Iterable[stats.Tally]) -> tuple[dict[str, int], set[int]]:
-    """How many repeats each row will have, and the folds: as the recipe has it, and what is there already."""
-    cells = {cell for each in counted for cell in each.cells()}
-    config, facts = run.config(), run.facts()
-    seen = 1 + max(repeat for repeat, _ in cells)
-    planned = _number(config.get("repeats")) or _number(facts.get("repeats")) or seen
-    folds = {fold for _, fold in cells} | set(range(_number(facts.get("folds")) or 0))
-    return {str(row["name"]): _number(row.get("repeats")) or planned for row in config["rows"]}, folds
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _design(run: RunFolder, heard: Sequence[_Heard]) -> tuple[dict[str, int], set[int]]:
+    """How many repeats each row will have, by name, and the folds: as the recipe says, or more if more are there."""
+    asked = {row["name"]: row.get("repeats", 1) for row in run.config()["rows"]}
+    repeats = {each.row.name: max(asked[each.row.name], 1 + int(each.counted.repeats.max())) for each in heard}
+    folds = {fold for each in heard for fold in each.counted.folds.tolist()}
+    return repeats, folds | set(range(run.facts().get("counts", {}).get("folds", 0)))
 
 
 def _whole(counted: stats.Tally, folds: set[int]) -> stats.Tally:
@@ -155,7 +150,7 @@ def _entry(heard: _Heard, repeats: int, folds: set[int]) -> TableRow:
         accuracy=figures[1],
         f1_macro=figures[2],
         comparison=None,
-        published=published(heard.row.model),
+        published=reported(heard.row.published) or published(heard.row.model),
     )
 
 

@@ -13,6 +13,9 @@ from affetto.data.utterance import Utterance
 from affetto.report.published import CORPUS, TRAINED
 from affetto.report.table import Table
 
+_CHECKS = ("expected", "check_counts")
+"""Settings that decide whether a run starts, not what it finds."""
+
 FEW_SPEAKERS = 20
 """Below, intervals rest on their widening more than on the data."""
 
@@ -116,12 +119,15 @@ def _missing(told: RunFacts) -> Iterator[str]:
 
 
 def _paper(table: Table) -> Iterator[str]:
-    matched = [row for row in table.rows if row.published is not None]
+    given = [row.name for row in table.rows if row.published and not row.published.name]
+    if given:
+        yield f"Figures beside {', '.join(given)} are those that the recipe gives as published."
+    matched = [row for row in table.rows if row.published and row.published.name]
     if not matched:
         return
     yield (
-        f"Paper: table 1 of Lakomkin et al. (2017), on {CORPUS}; for the order of the rows, not for their level. Its "
-        "U-Acc is read as UAR and its W-Acc as accuracy, as fits the trained rows."
+        f"Published: table 1 of Lakomkin et al. (2017), on {CORPUS}; on other data, compare the order of the rows, not "
+        "their level. Its U-Acc is read as UAR and its W-Acc as accuracy, as fits the trained rows."
     )
     if any(row.published is not None and not row.published.readable for row in matched):
         yield (
@@ -140,17 +146,18 @@ def _data(told: RunFacts) -> Iterator[str]:
     classes = ", ".join(f"{name} {counts[name]:,}" for name in told.classes)
     speakers = len({(utterance.corpus, utterance.speaker) for utterance in told.utterances})
     yield f"Data: {corpora}, {len(told.utterances):,} utterances by {_several(speakers, 'speaker')}: {classes}."
-    settings = {"labels": ("labels", "labelling"), "protocol": ("protocol", "folds")}
-    for title, keys in settings.items():
-        value = next((told.config[key] for key in keys if key in told.config), None)
-        if value is not None:
-            yield f"{title.capitalize()}: {_setting(value)}."
+    unreadable = len(told.facts.get("unreadable", ()))
+    if unreadable:
+        yield f"Left out, since their sound cannot be read: {_several(unreadable, 'utterance')}."
+    for key in ("labels", "protocol"):
+        if key in told.config:
+            yield f"{key.capitalize()}: {_setting(told.config[key])}."
 
 
 def _origin(told: RunFacts) -> Iterator[str]:
     commit = told.environment.get("commit")
     origin = {
-        "recipe": told.config.get("name"),
+        "recogniser": told.config.get("recogniser"),
         "seed": told.config.get("seed"),
         "affetto": told.environment.get("affetto"),
         "commit": str(commit) if commit else None,
@@ -169,7 +176,8 @@ def _setting(value: object) -> str:
     """
     if not isinstance(value, Mapping):
         return str(value).replace("_", " ")
-    rest = [f"{key} {_value(each)}".replace("_", " ") for key, each in value.items() if key != "kind"]
+    told = {key: each for key, each in value.items() if key not in ("kind", *_CHECKS) and each not in ({}, [], ())}
+    rest = [f"{key} {_value(each)}".replace("_", " ") for key, each in told.items()]
     return ", ".join([str(value["kind"]).replace("_", " "), *rest] if "kind" in value else rest)
 
 

@@ -22,7 +22,7 @@ class Published(NamedTuple):
     """A row of the paper's table 1, as printed.
 
     Attributes:
-        name: the paper's.
+        name: the paper's; empty for figures that a recipe gives.
         u_acc: mean and ± of "U-Acc".
         w_acc: mean and ± of "W-acc".
         f1: mean and ± of "F1-score"; None where it says NaN.
@@ -56,6 +56,19 @@ PAPER: dict[tuple[str, int | None], Published] = {
 
 TRAINED = ("baseline", "mean_pooling", "recurrent", "progressive")
 """Kinds that learn something; the order of the others is known beforehand."""
+
+
+def reported(figures: Mapping[str, float]) -> Published | None:
+    """What a recipe says that somebody reports for a row: ``uar``, ``accuracy`` and ``f1_macro``, as far as given.
+
+    >>> reported({"uar": 0.571}).u_acc[0]
+    0.571
+    """
+    if not figures:
+        return None
+    nothing = float("nan")
+    uar, accuracy, f1 = (figures.get(name, nothing) for name in ("uar", "accuracy", "f1_macro"))
+    return Published("", (uar, nothing), (accuracy, nothing), (f1, nothing))
 
 
 def published(model: Mapping[str, Any]) -> Published | None:
