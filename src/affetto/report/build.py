@@ -92,7 +92,9 @@ def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted:
     names = [row.name for row in rows]
     if wanted is not None:
         if wanted not in names:
-            raise RunError(f"no row with a finished cell is called {wanted!r}", f"choose among {names}", run.root)
+            raise RunError(
+                f"no row with a finished cell is called {wanted!r}", f"choose among {', '.join(names)}", run.root
+            )
         return _Chosen(wanted, "as asked for")
     candidates = [row.name for row in rows if row.model.get("kind") == "baseline"]
     if not candidates:
@@ -123,7 +125,7 @@ def _mean(counted: stats.Tally) -> stats.Floats:
 def _design(run: RunFolder, heard: Sequence[_Heard]) -> tuple[dict[str, int], set[int]]:
     """How many repeats each row will have, by name, and the folds: as the recipe says, or more if more are there."""
     asked = {row["name"]: row.get("repeats", 1) for row in run.config()["rows"]}
-    repeats = {each.row.name: max(asked[each.row.name], 1 + int(each.counted.repeats.max())) for each in heard}
+    repeats = {each.row.name: max(asked.get(each.row.name, 1), 1 + int(each.counted.repeats.max())) for each in heard}
     folds = {fold for each in heard for fold in each.counted.folds.tolist()}
     return repeats, folds | set(range(run.facts().get("counts", {}).get("folds", 0)))
 
