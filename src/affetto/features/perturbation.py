@@ -95,5 +95,5 @@ def stretch(wave: Tensor, tempo: float) -> Tensor:
     stretcher.setTimeFactor(tempo)
     # Where the input ends, the output fades: with a block of silence behind it, the fading is beyond what is kept.
     padded = torch.nn.functional.pad(wave, (0, stretcher.blockSamples()))
-    stretched = torch.from_numpy(stretcher.process(padded.numpy()[None])[0])
-    return stretched[: max(1, round(len(wave) / tempo))].to(wave.dtype)
+    stretched = np.asarray(stretcher.process(padded.numpy()[None]))[0]
+    return torch.from_numpy(stretched)[: max(1, round(len(wave) / tempo))].to(wave.dtype)
