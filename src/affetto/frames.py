@@ -72,6 +72,22 @@ def pad(sequences: Sequence[Tensor]) -> Frames:
     return Frames(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths)
 
 
+def thin(frames: Frames, stride: int) -> Frames:
+    """Averages each ``stride`` neighbouring frames; the last average is over those that are left.
+
+    >>> thin(Frames(torch.tensor([[[1.0], [3.0], [4.0]]]), torch.tensor([3])), stride=2).values.flatten().tolist()
+    [2.0, 4.0]
+    """
+    if stride == 1:
+        return frames
+    lengths = -(-frames.lengths // stride)
+    values = torch.nn.functional.pad(frames.values, (0, 0, 0, -frames.values.shape[1] % stride))
+    sums = values.reshape(len(values), -1, stride, values.shape[2]).sum(dim=2)
+    starts = torch.arange(sums.shape[1], device=sums.device) * stride
+    counts = (frames.lengths[:, None] - starts).clamp(1, stride)
+    return Frames(sums / counts[..., None], lengths)
+
+
 class Waves(NamedTuple):
     """A batch of mono recordings at 16 kHz; what lies beyond a recording's length is zero.
 

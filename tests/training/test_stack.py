@@ -37,7 +37,7 @@ HEADS: dict[str, HeadConfig] = {
     "mean_pooling": MeanPoolingConfig(layer="gru1"),
     "mean_pooling, scaled": MeanPoolingConfig(layer="gru1", standardise=True, dropout=0.4),
     "recurrent": RecurrentConfig(layer="gru1", units=3, dropout=0.0),
-    "recurrent, scaled": RecurrentConfig(layer="gru1", units=3, depth=2, standardise=True),
+    "recurrent, scaled": RecurrentConfig(layer="gru1", units=3, depth=2, standardise=True, stride=2),
     "progressive": ProgressiveConfig(layer="gru1", branch=BRANCH, standardise=True),
 }
 TRAINING = HeadTraining(epochs=7, batch_size=8, learning_rate=0.02, weight_decay=0.01, clip_norm=0.5, patience=1)

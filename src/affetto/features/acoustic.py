@@ -12,7 +12,7 @@ from affetto.features.loudness import loudness
 from affetto.features.mfcc import mfcc
 from affetto.features.normalisation import normalise
 from affetto.features.pitch import pitch, smooth
-from affetto.frames import Frames, Waves
+from affetto.frames import Frames, Waves, thin
 
 _MFCC_WIDTH = 26
 _LOWEST_LOUDNESS = 1e-3
@@ -69,7 +69,7 @@ def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
         frames = normalise(frames)
     if config.level == "relative":
         frames = _without_gain(frames, config)
-    return _thin(frames, config.stride)
+    return thin(frames, config.stride)
 
 
 def _without_gain(frames: Frames, config: AcousticConfig) -> Frames:
@@ -78,15 +78,3 @@ def _without_gain(frames: Frames, config: AcousticConfig) -> Frames:
     columns = [0, -1] if config.loudness else [0]
     shifts[..., columns] = frames.mean()[:, None, columns]
     return Frames(frames.values - shifts, frames.lengths).zero_padding()
-
-
-def _thin(frames: Frames, stride: int) -> Frames:
-    """Averages each ``stride`` neighbouring frames; the last average is over those that are left."""
-    if stride == 1:
-        return frames
-    lengths = -(-frames.lengths // stride)
-    values = torch.nn.functional.pad(frames.values, (0, 0, 0, -frames.values.shape[1] % stride))
-    sums = values.reshape(len(values), -1, stride, values.shape[2]).sum(dim=2)
-    starts = torch.arange(sums.shape[1], device=sums.device) * stride
-    counts = (frames.lengths[:, None] - starts).clamp(1, stride)
-    return Frames(sums / counts[..., None], lengths)

@@ -238,7 +238,8 @@ class DeepSpeech2(nn.Module):
         if name.startswith("conv"):
             convolution = self.convolutions[place]
             assert isinstance(convolution, Convolution)
-            values = frames.values.unflatten(2, (convolution.convolution.in_channels, -1)).permute(0, 2, 3, 1)
+            batch, time, _ = frames.values.shape
+            values = frames.values.view(batch, time, convolution.convolution.in_channels, -1).permute(0, 2, 3, 1)
             values, lengths = convolution(values, frames.lengths)
             return Frames(values.flatten(1, 2).transpose(1, 2), lengths)
         packed = pack_padded_sequence(frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False)

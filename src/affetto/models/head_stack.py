@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from affetto.frames import Frames, time_mask
+from affetto.frames import Frames, thin, time_mask
 from affetto.models.gru_stack import gru_stack
 from affetto.models.heads import EmotionHead
 
@@ -61,7 +61,7 @@ class HeadStack:
         if self.head.pools:
             assert layer is not None, f"the head reads {self.head.layer}"
             parts.append(self._standardise("standardise", _mean(layer)))
-        frames = layer if self.head.acoustic is None else acoustic
+        frames = _thin(layer, self.head.stride) if self.head.acoustic is None else acoustic
         if self.head.branch is not None:
             assert frames is not None, "the branch hears something"
             parts.append(self._branch(frames))
@@ -97,8 +97,8 @@ class HeadStack:
         return (values - mean) / deviation
 
     def _branch(self, frames: Frames) -> Tensor:
-        values = self._standardise("branch.standardise", frames.values).permute(2, 0, 1, 3)
-        mask = _mask(frames).permute(2, 0, 1)  # (time, heads, batch)
+        values = self._standardise("branch.standardise", frames.values).transpose(1, 2)
+        mask = _mask(frames).transpose(1, 2)  # (heads, time, batch)
         assert self.head.branch is not None
         for number in range(len(self.head.branch.layers)):
             prefix = f"{_LAYERS}.{number}."
@@ -106,10 +106,19 @@ class HeadStack:
                 name.removeprefix(prefix): tensor for name, tensor in self.values.items() if name.startswith(prefix)
             }
             values = gru_stack(parameters, values, mask)
-        return (values * mask[..., None]).sum(dim=0) / frames.lengths[..., None]
+        return (values * mask[..., None]).sum(dim=1) / frames.lengths[..., None]
 
     def _output(self, joined: Tensor) -> Tensor:
         return torch.baddbmm(self.values["output.bias"][:, None], joined, self.values["output.weight"].transpose(1, 2))
+
+
+def _thin(frames: Frames | None, stride: int) -> Frames | None:
+    """Averages neighbouring frames, see `affetto.frames.thin`."""
+    if frames is None or stride == 1:
+        return frames
+    thinned = thin(Frames(frames.values.flatten(0, 1), frames.lengths.flatten()), stride)
+    shape = frames.lengths.shape
+    return Frames(thinned.values.view(*shape, *thinned.values.shape[1:]), thinned.lengths.view(shape))
 
 
 def _mask(frames: Frames) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from affetto.config import Config
 from affetto.features.acoustic import AcousticConfig
-from affetto.frames import Frames
+from affetto.frames import Frames, thin
 from affetto.models.gru import bidirectional_gru
 
 MAX_WIDTH = 65_536
@@ -81,11 +81,13 @@ class RecurrentConfig(_LayerConfig):
     Attributes:
         units: of each direction; the paper does not tell.
         depth: GRU layers.
+        stride: average so many frames into one first; 1 keeps the layer's own rate, as the paper does.
     """
 
     kind: Literal["recurrent"] = "recurrent"
     units: int = Field(default=96, ge=1, le=MAX_WIDTH)
     depth: int = Field(default=1, ge=1, le=64)
+    stride: int = Field(default=1, ge=1, le=1_000)
 
 
 class ProgressiveConfig(_LayerConfig):
@@ -183,6 +185,11 @@ class EmotionHead(nn.Module):
         return isinstance(self.config, MeanPoolingConfig | ProgressiveConfig)
 
     @property
+    def stride(self) -> int:
+        """How many frames of the layer are averaged into one before the branch reads them."""
+        return self.config.stride if isinstance(self.config, RecurrentConfig) else 1
+
+    @property
     def acoustic(self) -> AcousticConfig | None:
         """The acoustic features it reads."""
         return self.config.branch.acoustic if isinstance(self.config, BaselineConfig | ProgressiveConfig) else None
@@ -201,7 +208,7 @@ class EmotionHead(nn.Module):
         parts = []
         if self.layer is not None:
             assert layer is not None, f"the head reads {self.layer}"
-            parts.append(self.standardise(layer.mean()) if self.pools else self._branch(layer))
+            parts.append(self.standardise(layer.mean()) if self.pools else self._branch(thin(layer, self.stride)))
         if self.acoustic is not None:
             assert acoustic is not None, "the head hears acoustic features"
             parts.append(self._branch(acoustic))

@@ -74,7 +74,7 @@ class Bank:
         return kept | {"_open": {}}
 
     def __len__(self) -> int:
-        return self.lengths.shape[1]
+        return int(self.lengths.shape[1])
 
     @property
     def variants(self) -> int:
@@ -84,7 +84,7 @@ class Bank:
     @property
     def readable(self) -> NDArray[np.bool_]:
         """Whether an utterance's sound can be read, (utterances,)."""
-        return (self.lengths > 0).all(axis=0)
+        return np.asarray((self.lengths > 0).all(axis=0))
 
     def batch(self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None) -> Frames:
         """The frames of some utterances, padded.

@@ -118,10 +118,11 @@ def represent(
                 progress(done, total)
         for name in extractor.names:
             counts[name].append(torch.cat(found[name], dim=1).numpy())
-    return {
-        name: Bank(paths[name], *np.stack(counts[name], axis=1), _width(paths[name]), SHARD_UTTERANCES)
-        for name in extractor.names
-    }
+    banks = {}
+    for name in extractor.names:
+        lengths, durations = np.stack(counts[name], axis=1)
+        banks[name] = Bank(paths[name], lengths, durations, _width(paths[name]), SHARD_UTTERANCES)
+    return banks
 
 
 def _identity(utterance: Utterance) -> list[object]:

@@ -202,7 +202,9 @@ def _fit_frozen(
 
 
 def _fit_tuned(model: HeadConfig, study: Study, task: Task, training: HeadTraining) -> Outcome:
-    assert study.recogniser is not None and not isinstance(model, BaselineConfig) and model.trained_from is not None
+    assert not isinstance(model, BaselineConfig)
+    assert study.recogniser is not None
+    assert model.trained_from is not None
     head = new_head(
         model,
         study.classes,

@@ -154,7 +154,7 @@ def finite(loss: float, part: str) -> float:
     return loss
 
 
-def _train_epoch(  # noqa: PLR0913
+def _train_epoch(  # noqa: PLR0913, PLR0917
     network: Network,
     material: Material,
     task: Task,

@@ -35,34 +35,32 @@ class StackedAdamW:
             clip_norm: the norm to which each model's gradient is clipped.
             active: which models move, (models,), booleans; the others stay as they are, momentum included.
         """
-        names = list(self.first)
-        gradients = {name: parameters[name].grad for name in names}
-        squares = sum(gradients[name].flatten(1).square().sum(dim=1) for name in names)  # type: ignore[union-attr]
-        assert isinstance(squares, Tensor)
-        clip = (clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+        gradients = {name: _gradient(parameters[name]) for name in self.first}
+        squares = torch.stack([each.flatten(1).square().sum(dim=1) for each in gradients.values()])
+        clip = (clip_norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1.0)
         self.steps += active
         steps = self.steps.clamp(min=1.0)
         correction = (1 - SECOND**steps).sqrt()
         size = rates / (1 - FIRST**steps)
-        moving = None if bool(active.all()) else active
-        for name in names:
-            gradient = gradients[name]
-            assert gradient is not None
-            values, first, second = parameters[name], self.first[name], self.second[name]
-            if moving is not None:
-                gradient, values, first, second = (each[moving] for each in (gradient, values, first, second))
-            shape = (-1, *(1,) * (gradient.dim() - 1))
-            own = (each if moving is None else each[moving] for each in (clip, rates, correction, size))
-            factor, rate, root, pace = (each.view(shape) for each in own)
-            gradient = gradient * factor
-            first.lerp_(gradient, 1 - FIRST)
-            second.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
-            values.mul_(1 - rate * self.weight_decay)
-            values.addcdiv_(first * pace, (second.sqrt() / root).add_(EPSILON), value=-1.0)
-            if moving is not None:
-                parameters[name][moving], self.first[name][moving], self.second[name][moving] = values, first, second
-        for name in names:
+        own = torch.stack([clip, rates, correction, size])
+        moving = slice(None) if bool(active.all()) else active
+        for name, gradient in gradients.items():
+            parts = [each[moving] for each in (parameters[name], self.first[name], self.second[name])]
+            self._move(parts, gradient[moving], own[:, moving])
+            if moving is active:  # what a mask picks is a copy
+                parameters[name][moving], self.first[name][moving], self.second[name][moving] = parts
+        for name in gradients:
             parameters[name].grad = None
+
+    def _move(self, parts: Sequence[Tensor], gradient: Tensor, own: Tensor) -> None:
+        """Changes values, first and second moments in place; own: (4, models)."""
+        values, first, second = parts
+        clip, rate, correction, size = own.view(4, -1, *(1,) * (gradient.dim() - 1))
+        clipped = gradient * clip
+        first.lerp_(clipped, 1 - FIRST)
+        second.mul_(SECOND).addcmul_(clipped, clipped, value=1 - SECOND)
+        values.mul_(1 - rate * self.weight_decay)
+        values.addcdiv_(first * size, (second.sqrt() / correction).add_(EPSILON), value=-1.0)
 
     def select(self, places: Sequence[int]) -> None:
         """Forgets all models but some."""
@@ -70,3 +68,8 @@ class StackedAdamW:
         self.steps = self.steps[chosen]
         self.first = {name: values[chosen] for name, values in self.first.items()}
         self.second = {name: values[chosen] for name, values in self.second.items()}
+
+
+def _gradient(values: Tensor) -> Tensor:
+    assert values.grad is not None, "to be called after backward()"
+    return values.grad

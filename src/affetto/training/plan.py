@@ -61,8 +61,9 @@ def plan_epoch(lengths: NDArray[np.int64], chunk: int, seed: int, repeat: int, e
     if epoch > 0:
         keys *= generator.uniform(1 - JITTER, 1 + JITTER, count)
     order = np.argsort(keys, kind="stable")
-    chunks = [order[start : start + chunk] for start in range(0, count, chunk)]
+    starts = np.arange(0, count, chunk)
     if epoch > 0:
-        chunks = [chunks[place] for place in generator.permutation(len(chunks))]
+        starts = generator.permutation(starts)
+    chunks = [order[start : start + chunk] for start in starts]
     torch_generator = torch.Generator().manual_seed(stable_seed(seed, repeat, epoch, "dropout"))
-    return EpochPlan(chunks, variants, torch_generator)
+    return EpochPlan(chunks, np.asarray(variants), torch_generator)
