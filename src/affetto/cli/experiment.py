@@ -63,7 +63,11 @@ def run(  # noqa: PLR0913, PLR0917
     folder = output or Path("runs") / recipe.stem
     where = Engine(kind=engine.value, jobs=jobs, device=device)
     with Shown() as shown:
-        done = run_experiment(recipe, data, folder, engine=where, only=only or (), progress=shown)
+        try:
+            done = run_experiment(recipe, data, folder, engine=where, only=only or (), progress=shown)
+        except KeyboardInterrupt:
+            shown.say("stopped; the same command goes on from here")
+            raise
     if format_ is TableOrJson.JSON:
         print_json(_values(done))
     else:
@@ -110,20 +114,20 @@ class Shown:
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
-        from affetto.experiment import Computing, Read, Representing, RowDone, Skipped
+        from affetto.experiment import Computing, Read, Representing, RowDone, RowSkipped
 
         match event:
             case Read():
-                self._say(_told(event))
-            case Skipped(row, reason):
-                self._say(f"{row}: skipped, {reason}")
+                self.say(_told(event))
+            case RowSkipped(row, reason):
+                self.say(f"{row}: skipped, {reason}")
             case Representing(done, total):
                 self._representing(done, total)
             case Computing(done, total, left_s):
                 self._representing.hide()
                 self._compute(done, total, left_s)
             case RowDone(row, uar):
-                self._say(f"{row}: UAR {uar:.1%}")
+                self.say(f"{row}: UAR {uar:.1%}")
 
     def _compute(self, done: int, total: int, left_s: float | None) -> None:
         if self._grid is None and sys.stderr.isatty():
@@ -131,7 +135,8 @@ class Shown:
         if self._grid is not None:
             self._grid(done, left_s)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar if there is one."""
         self._representing.hide()
         if self._grid is None:
             typer.echo(line, err=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.data.corpora import open_corpus
+from affetto.data.corpora import Skipped, open_corpus
 from affetto.data.labels import label
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import make_folds, missing_emotions
@@ -102,16 +102,18 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
             divided as the recipe says.
     """
     parsed = open_corpus(data_root / recipe.corpus)
+    _check_skipped(parsed.skipped, parsed.root)
     labelled = label(parsed.utterances, recipe.labels, recipe.classes)
     utterances = tuple(each.utterance for each in labelled)
-    _check_files(utterances, parsed.root)
     _check_ids(utterances, parsed.root)
     splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
     targets = np.array([each.shares for each in labelled], dtype=np.float32)
     data = DataSet(recipe.classes, utterances, targets, _places(utterances, splits))
     data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be learnt
-    for missing in missing_emotions(splits):
-        logger.warning("fold %d: no %s in its %s part", missing.fold, ", ".join(missing.emotions), missing.part)
+    lacking = missing_emotions(splits)
+    if lacking:
+        first = f"no {', '.join(lacking[0].emotions)} in the {lacking[0].part} part of fold {lacking[0].fold}"
+        logger.warning("%s, and %d other parts that lack a class", first, len(lacking) - 1)
     return data
 
 
@@ -139,15 +141,19 @@ def _places(utterances: Sequence[Utterance], splits: Sequence[Split]) -> tuple[t
     return tuple(tuple(of(getattr(split, part)) for part in PARTS) for split in splits)
 
 
-def _check_files(utterances: Sequence[Utterance], root: Path) -> None:
-    """A file that is not there is a faulty copy of the corpus; one that cannot be read is left out later."""
-    missing = sorted({str(each.audio) for each in utterances if not each.audio.is_file()})
+def _check_skipped(skipped: Sequence[Skipped], root: Path) -> None:
+    """Sound that is not there is a faulty copy of the corpus; what else its reader passes over is told of."""
+    missing = [each.what for each in skipped if each.reason == "audio missing"]
     if missing:
         raise CorpusError(
-            f"{len(missing):,} sound file(s) missing, {missing[0]} among them",
-            "restore them, or take their lines out of the manifest",
+            f"{len(missing):,} sound file(s) missing, that of {missing[0]} among them",
+            "restore them, or list what is there in a manifest",
             root,
         )
+    reasons = Counter(each.reason for each in skipped)
+    if reasons:
+        shown = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common())
+        logger.warning("passed over in %s: %s", root, shown)
 
 
 def _check_ids(utterances: Sequence[Utterance], root: Path) -> None:

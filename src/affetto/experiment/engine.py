@@ -6,10 +6,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import joblib
 import torch
@@ -32,7 +32,8 @@ class Engine(Config):
 
     Attributes:
         kind: "local", processes of this machine; "ray", a Ray cluster: the one that RAY_ADDRESS names, else one that
-            is started on this machine. Its machines must see the run folder and the cache under the same paths.
+            is started on this machine. Its machines have affetto, and see the run folder and the cache under the
+            same paths.
         jobs: units at a time; None takes one for each processor core.
         device: where representations are computed: "auto", "cpu", "cuda", "cuda:N" or "mps". Rows are fitted on
             processors.
@@ -54,7 +55,49 @@ class Engine(Config):
             _ray()
 
 
-def compute(work: Callable[[W], D], units: Sequence[W], engine: Engine) -> Iterator[D]:
+class Workers(NamedTuple):
+    """Those who are ready to work.
+
+    Attributes:
+        kind: the engine's.
+        jobs: units at a time.
+        deaths: the errors that tell of a worker's end.
+    """
+
+    kind: str
+    jobs: int
+    deaths: tuple[type[Exception], ...]
+
+
+@contextmanager
+def workers(engine: Engine, units: int) -> Iterator[Workers]:
+    """Readies an engine; a Ray cluster that was not there before is stopped in the end.
+
+    Args:
+        engine: which.
+        units: how many there will be; no more processes are started.
+    """
+    if engine.kind == "local":
+        jobs = max(1, min(engine.jobs or joblib.cpu_count(), units))
+        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+            yield Workers(engine.kind, jobs, (TerminatedWorkerError,))
+        return
+    ray = _ray()
+    started = not ray.is_initialized()
+    if started:
+        here = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "num_cpus": engine.jobs}
+        ray.init(logging_level=logging.WARNING, log_to_driver=False, **here)
+    try:
+        jobs = engine.jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        joblib.register_parallel_backend("ray", _ray_backend())
+        with joblib.parallel_config(backend="ray", n_jobs=jobs):
+            yield Workers(engine.kind, jobs, (ray.exceptions.RayError,))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def compute(work: Callable[[W], D], units: Iterable[W], those: Workers) -> Iterator[D]:
     """Does each unit of work, and gives what comes of each as soon as it is done.
 
     Each worker computes on one thread, so that numbers do not depend on how many there are.
@@ -62,46 +105,17 @@ def compute(work: Callable[[W], D], units: Sequence[W], engine: Engine) -> Itera
     Args:
         work: a function of a module.
         units: in the order in which they are begun.
-        engine: where.
+        those: who do it, see `workers`.
 
     Raises:
         RunError: a worker died.
         AffettoError: whatever ``work`` raises.
     """
-    calls = (joblib.delayed(_on_one_thread)(work, unit, os.getpid(), engine.kind) for unit in units)
-    with _backend(engine, jobs_of(engine, len(units))) as deaths:
-        try:
-            yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
-        except deaths as error:
-            raise RunError(f"a worker died ({str(error).splitlines()[0]})", _AGAIN) from error
-
-
-def jobs_of(engine: Engine, units: int) -> int:
-    """How many units are computed at a time; -1 is as many as a cluster has processors."""
-    if engine.kind == "ray":
-        return engine.jobs or -1
-    return max(1, min(engine.jobs or joblib.cpu_count(), units))
-
-
-@contextmanager
-def _backend(engine: Engine, jobs: int) -> Iterator[tuple[type[Exception], ...]]:
-    """Makes joblib use the engine; gives the errors that tell of a worker's death."""
-    if engine.kind == "local":
-        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
-            yield (TerminatedWorkerError,)
-        return
-    ray = _ray()
-    started = not ray.is_initialized()
-    if started:
-        here = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "num_cpus": max(jobs, 0) or None}
-        ray.init(logging_level=logging.WARNING, log_to_driver=False, **here)
+    calls = (joblib.delayed(_on_one_thread)(work, unit, os.getpid(), those.kind) for unit in units)
     try:
-        joblib.register_parallel_backend("ray", _ray_backend())
-        with joblib.parallel_config(backend="ray", n_jobs=jobs):
-            yield (ray.exceptions.RayError,)
-    finally:
-        if started:
-            ray.shutdown()
+        yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
+    except those.deaths as error:
+        raise RunError(f"a worker died ({str(error).splitlines()[0]})", _AGAIN) from error
 
 
 def _ray() -> Any:

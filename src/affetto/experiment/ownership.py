@@ -58,37 +58,38 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ['seed (2, was 1)']
     """
     before, after = _flat(old), _flat(new)
-    added = tuple(f"rows.{name}." for name in _names(new) - _names(old))
-    keys = [key for key in {**before, **after} if not key.startswith(added or "\0")]
-    return [
-        f"{key} ({_shown(after.get(key))}, was {_shown(before.get(key))})"
+    gone = sorted(_names(old) - _names(new))
+    only_in_one = {("rows", name) for name in _names(old) ^ _names(new)}
+    keys = [key for key in {**before, **after} if key[:2] not in only_in_one]
+    changed = [
+        f"{'.'.join(key)} ({_shown(after.get(key))}, was {_shown(before.get(key))})"
         for key in keys
         if before.get(key) != after.get(key) and not _more_repeats(key, before.get(key), after.get(key))
     ]
+    return [*changed, *(f"rows.{name} (gone)" for name in gone)]
 
 
-def _more_repeats(key: str, before: object, after: object) -> bool:
+def _more_repeats(key: tuple[str, ...], before: object, after: object) -> bool:
     """The recipe's own number of repeats says nothing that its rows do not."""
-    if key == "repeats":
+    if key == ("repeats",):
         return True
     grown = isinstance(before, int) and isinstance(after, int) and after > before
-    return grown and key.startswith("rows.") and key.endswith(".repeats")
+    return grown and key[0] == "rows" and key[2:] == ("repeats",)
 
 
 def _names(config: Mapping[str, Any]) -> set[str]:
     return {row["name"] for row in config.get("rows", ())}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys; rows by their names."""
-    found: dict[str, Any] = {}
+def _flat(values: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Nested tables by the keys that lead to each value; rows by their names."""
+    found: dict[tuple[str, ...], Any] = {}
     for key, value in values.items():
-        if key == "rows":
-            value = {row["name"]: row for row in value}  # noqa: PLW2901
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{key}.")
+        table = {row["name"]: row for row in value} if (*prefix, key) == ("rows",) else value
+        if isinstance(table, Mapping) and table:
+            found |= _flat(table, (*prefix, key))
         else:
-            found[prefix + key] = value
+            found[*prefix, key] = value
     return found
 
 

@@ -26,7 +26,7 @@ class Read(NamedTuple):
     finished: int
 
 
-class Skipped(NamedTuple):
+class RowSkipped(NamedTuple):
     """A row that cannot be computed here, and why."""
 
     row: str
@@ -66,7 +66,7 @@ class RowDone(NamedTuple):
     uar: float
 
 
-Event = Read | Skipped | Representing | Computing | RowDone
+Event = Read | RowSkipped | Representing | Computing | RowDone
 Tell = Callable[[Event], None]
 
 

@@ -17,10 +17,10 @@ from affetto.environment import environment
 from affetto.errors import ConfigError, MissingExtraError
 from affetto.evaluate import RunFolder, Scores, score
 from affetto.experiment.dataset import DataSet, facts, load_data
-from affetto.experiment.engine import Engine, compute, jobs_of
+from affetto.experiment.engine import Engine, compute, workers
 from affetto.experiment.grid import Speech, Unit, chunks, do, in_order
 from affetto.experiment.ownership import alone, check_same
-from affetto.experiment.progress import Clock, Computing, Event, Read, Representing, RowDone, Skipped, Tell
+from affetto.experiment.progress import Clock, Computing, Event, Read, Representing, RowDone, RowSkipped, Tell
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.features import functionals
 from affetto.models import checkpoint
@@ -130,7 +130,7 @@ def _plan(recipe_path: Path, data_root: Path, only: Collection[str], tell: Tell)
     for row in asked:
         if any(isinstance(need, Functionals) for need in needs(row.model, recogniser)) and not functionals.available():
             skipped[row.name] = 'opensmile is not installed; pip install "affetto[classical]"'
-            tell(Skipped(row.name, skipped[row.name]))
+            tell(RowSkipped(row.name, skipped[row.name]))
         else:
             rows.append(row)
     if not rows:
@@ -223,20 +223,20 @@ def _units(plan: _Plan, banks: Mapping[str, Bank], readable: NDArray[np.bool_], 
 
 
 def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: _Plan, tell: Tell) -> None:
-    ordered = in_order(units)
-    clock = Clock([unit.work for unit in ordered], abs(jobs_of(engine, len(ordered))))
     total = sum(row.repeats for row in plan.rows) * len(plan.data.folds)
-    left = {row.name: 0 for row in plan.rows}
-    for unit in ordered:
-        left[unit.row.name] += len(unit.missing)
+    left = {row.name: sum(len(unit.missing) for unit in units if unit.row is row) for row in plan.rows}
     tell(Computing(total - sum(left.values()), total, None))
-    for done in compute(do, ordered, engine):
-        clock.done(done.work, done.seconds)
-        left[done.work.row] -= done.work.cells
-        tell(Computing(total - sum(left.values()), total, clock.left_s()))
-        if not left[done.work.row]:
-            row = next(row for row in plan.rows if row.name == done.work.row)
-            tell(RowDone(row.name, _scores(run, row).uar))
+    if not units:
+        return
+    with workers(engine, len(units)) as those:
+        clock = Clock([unit.work for unit in units], those.jobs)
+        for done in compute(do, in_order(units), those):
+            clock.done(done.work, done.seconds)
+            left[done.work.row] -= done.work.cells
+            tell(Computing(total - sum(left.values()), total, clock.left_s()))
+            if not left[done.work.row]:
+                row = next(row for row in plan.rows if row.name == done.work.row)
+                tell(RowDone(row.name, _scores(run, row).uar))
 
 
 def _scores(run: RunFolder, row: RowConfig) -> RowScores:
