@@ -173,7 +173,8 @@ def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[
         def on_shard(done: int, total: int, before: int = number) -> None:
             tell(Representing(before * total + done, len(extractors) * total))
 
-        found = represent(plan.data.utterances, extractor, cache, variants=variants, progress=on_shard)
+        heard = None if isinstance(extractor, Functionals) else variants  # machines learn from speech as it was spoken
+        found = represent(plan.data.utterances, extractor, cache, variants=heard, progress=on_shard)
         for bank in found.values():
             unreadable |= ~bank.readable
         banks |= found
