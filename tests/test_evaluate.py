@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
-from affetto.evaluate import Prediction, Row, RunFolder, read_predictions, score, write_predictions
+from affetto.evaluate import Prediction, Row, RunFolder, read_predictions, run_folder, score, write_predictions
 from affetto.evaluate.run_folder import FoldLine, RowCard
 from affetto.training.tasks import Epoch
 
@@ -157,6 +158,18 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot be written .*what is finished stays"):
         RunFolder(tmp_path / "file").begin(CONFIG, FACTS, ENVIRONMENT, UTTERANCES, [])
+
+
+def test_a_full_disk_leaves_nothing_half_written(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(path: Path, predictions: Sequence[Prediction]) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted(run.root.rglob("*"))
+    monkeypatch.setattr(run_folder, "write_predictions", fill)
+    with pytest.raises(RunError, match=r"repeat-02-fold-03: cannot be written \(No space left on device\); make room"):
+        run.write_cell(CARD, _cell(2, 3), _cell(2, 3), CURVE)
+    assert sorted(run.root.rglob("*")) == before
 
 
 def _truncate(path: Path) -> None:
