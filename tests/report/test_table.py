@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from affetto import stats
 from affetto.errors import RunError
 from affetto.evaluate import Prediction, Row, RunFolder
+from affetto.evaluate.predictions import Answers
 from affetto.report import Table, TableRow, Verdict, build_table
 
 Make = Callable[..., RunFolder]
@@ -235,8 +236,10 @@ class _Memory(RunFolder):
     def config(self) -> dict[str, object]:
         return {"rows": [{"name": row.name, "repeats": 10} for row in self.rows()]}
 
-    def predictions(self, row_name: str) -> list[Prediction]:  # noqa: ARG002
-        return self._predictions
+    def answers(self, row_name: str) -> Answers:  # noqa: ARG002
+        cells = [(each.repeat, each.fold) for each in self._predictions]
+        names = ("speaker", "reference", "predicted")
+        return Answers(cells, *([getattr(each, name) for each in self._predictions] for name in names))
 
     def validation(self, row_name: str) -> list[Prediction]:  # noqa: ARG002
         return self._predictions[:100]
@@ -261,3 +264,35 @@ def test_a_large_table_takes_seconds(make_run: Make) -> None:
     table = build_table(run, "Row 0")
     assert len(table.rows) == 25
     assert time.process_time() - since < 10  # about 4 s of one core
+
+
+def test_answers_are_the_predictions_without_probabilities(make_run: Make) -> None:
+    run = make_run()
+    said, answers = run.predictions("MP_3"), run.answers("MP_3")
+    assert answers.cells == [(each.repeat, each.fold) for each in said]
+    assert answers.speakers == [each.speaker for each in said]
+    assert answers.references == [each.reference for each in said]
+    assert answers.predicted == [each.predicted for each in said]
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda text: text[:-5], "ends in the middle of a line"),
+        (lambda text: text.replace("p_anger", "p_joy"), "holds other classes"),
+        (lambda text: text.replace("1,2,", "1,3,", 1), "another fold or repeat"),
+        (lambda text: text.replace(",0.7", "", 1), "lines of different length"),
+        (lambda text: text.replace(",anger,", ",joy,", 1), "a class has no column"),
+        (lambda text: text.splitlines()[0] + "\n", "no predictions"),
+        (lambda _: "", "ends in the middle"),
+        (lambda _: "hello\n", "not a file of predictions"),
+    ],
+)
+def test_a_damaged_file_is_no_answer(make_run: Make, damage: Callable[[str], str], complaint: str) -> None:
+    run = make_run()
+    path = run.root / "rows" / "mp-3" / "repeat-01-fold-02" / "predictions.csv"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(RunError, match=complaint):
+        run.answers("MP_3")
+    with pytest.raises(RunError, match=r"predictions\.csv"):
+        build_table(run)

@@ -33,7 +33,7 @@ from affetto.config import Config
 from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError
-from affetto.evaluate.predictions import Prediction, read_predictions, write_predictions
+from affetto.evaluate.predictions import Answers, Prediction, read_answers, read_predictions, write_predictions
 from affetto.training.tasks import Epoch
 
 VERSION = 1
@@ -182,6 +182,22 @@ class RunFolder:
             RunError: the row is not there, or a file is damaged.
         """
         return self._gather(row_name, "validation.csv")
+
+    def answers(self, row_name: str) -> Answers:
+        """As `predictions`, but without probabilities: what a table needs.
+
+        Raises:
+            RunError: the row is not there, or a file is damaged.
+        """
+        classes = self.facts().get("classes") or []
+        found = Answers([], [], [], [])
+        for cell, folder in self._known_cells(row_name).items():
+            more = read_answers(folder / "predictions.csv", cell, classes)
+            found.cells.extend(more.cells)
+            found.speakers.extend(more.speakers)
+            found.references.extend(more.references)
+            found.predicted.extend(more.predicted)
+        return found
 
     def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
         """(repeat, fold) -> learning curve, empty where nothing is learnt in epochs.

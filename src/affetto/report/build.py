@@ -61,7 +61,7 @@ def build_table(run: RunFolder, baseline: str | None = None, progress: Progress 
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
-        heard.append(_Heard(row, _count(run.predictions(row.name), classes)))
+        heard.append(_Heard(row, stats.tally(*run.answers(row.name), classes)))
     repeats, folds = _design(run, heard)
     entries = [_entry(each, repeats[each.row.name], folds) for each in heard]
     unreadable = set(facts.get("unreadable", ()))
