@@ -15,13 +15,15 @@ from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
 from affetto.experiment.progress import Work
 from affetto.experiment.recipe import RowConfig
+from affetto.models.heads import BaselineConfig, MeanPoolingConfig, ProgressiveConfig, RecurrentConfig
 from affetto.training.fit import ModelConfig, Study, fit_tasks
 from affetto.training.tasks import Task
 
 CHEAP_SHARE = 0.02
 """Rows that cost less of the whole grid are computed first, for something to be seen early."""
 
-_SECONDS = {"most_frequent": 0.01, "random": 0.01, "mean_pooling": 3.0, "functionals_svm": 10.0}
+HEADS = (BaselineConfig, MeanPoolingConfig, RecurrentConfig, ProgressiveConfig)
+_SECONDS = {"most_frequent": 0.01, "random": 0.01, "mean_pooling": 3.0, "functionals_svm": 30.0}
 _BRANCH_SECONDS = 200.0  # of 96 units, two layers deep
 _TUNED_SECONDS = 600.0
 
@@ -94,6 +96,11 @@ def guess_s(model: ModelConfig) -> float:
     return _SECONDS.get(model.kind, _BRANCH_SECONDS * units * depth / (96 * 2))
 
 
+def stacked(model: ModelConfig) -> bool:
+    """Whether folds of a row are trained together, which is faster; else each is a unit of its own."""
+    return isinstance(model, HEADS) and getattr(model, "trained_from", None) is None
+
+
 def chunks(tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
     """Tasks as they are trained together: at most so many, of one repeat.
 
@@ -145,8 +152,7 @@ def do(unit: Unit) -> Done:
 
 
 def _card(row: RowConfig, parameters: int) -> RowCard:
-    learns = "dropout" in type(row.model).model_fields
-    training = row.training.model_dump(mode="json") if learns else {}
+    training = row.training.model_dump(mode="json") if isinstance(row.model, HEADS) else {}
     return RowCard(
         name=row.name,
         model=row.model.model_dump(mode="json"),

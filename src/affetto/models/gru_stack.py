@@ -59,14 +59,14 @@ class _Scan(torch.autograd.Function):
         stacked, time, batch, _ = inputs.shape
         width = weight.shape[2]
         rows = inputs.flatten(1, 2)
-        biases = [*(bias_in + bias)[:, : 2 * width].split(width, dim=1), bias_in[:, 2 * width :]]
+        biases = [*(bias_in + bias)[:, : 2 * width].chunk(2, dim=1), bias_in[:, 2 * width :]]
         r, z, n = (
             torch.baddbmm(own[:, None], rows, by_input).view(stacked, time, batch, width)
-            for own, by_input in zip(biases, weight_in.transpose(1, 2).split(width, dim=2), strict=True)
+            for own, by_input in zip(biases, weight_in.transpose(1, 2).chunk(3, dim=2), strict=True)
         )
         recurrent_n = torch.empty_like(n)
         states = inputs.new_zeros(stacked, time + 1, batch, width)
-        by_r, by_z, by_n = (each.contiguous() for each in weight.transpose(1, 2).split(width, dim=2))
+        by_r, by_z, by_n = (each.contiguous() for each in weight.transpose(1, 2).chunk(3, dim=2))
         bias_n, late = bias[:, None, 2 * width :], _late_steps(mask)
         for step in range(time):
             previous, here = states[:, step], n[:, step]
@@ -88,7 +88,7 @@ class _Scan(torch.autograd.Function):
         stacked, time, _, width = n.shape
         # By the sums that stand in r, z and n; of those in n, by what comes from the input and from the state.
         d_r, d_z, d_n, d_recurrent_n = (torch.empty_like(n) for _ in range(4))
-        from_r, from_z, from_n = (each.contiguous() for each in weight.split(width, dim=1))
+        from_r, from_z, from_n = (each.contiguous() for each in weight.chunk(3, dim=1))
         d_state = torch.zeros_like(states[:, 0])
         for step in reversed(range(time)):
             r_here, z_here, n_here = r[:, step], z[:, step], n[:, step]
@@ -111,7 +111,7 @@ class _Scan(torch.autograd.Function):
         d_bias_in = torch.cat([each.sum(1) for each in from_gates], dim=1)
         d_inputs = None
         if ctx.needs_input_grad[0]:
-            by_input = weight_in.split(width, dim=1)
+            by_input = weight_in.chunk(3, dim=1)
             d_inputs = from_gates[0] @ by_input[0]
             for gate, own in zip(from_gates[1:], by_input[1:], strict=True):
                 d_inputs.baddbmm_(gate, own)
