@@ -4,34 +4,54 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from affetto import audio
-from affetto import represent as module
 from affetto.data.utterance import Utterance
-from affetto.features.acoustic import AcousticConfig
+from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.features.perturbation import Perturbation
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.represent import Acoustics, PooledLayers, represent
+from affetto.represent import (
+    Acoustics,
+    Bank,
+    Extractor,
+    Functionals,
+    Inputs,
+    Layers,
+    Variants,
+    represent,
+)
+from affetto.represent import cache as module
+from affetto.represent.extractors import one_frame, pooled
 
 
 class Counting:
     """Says of a recording how long it is and how loud, and counts what it is asked."""
 
-    def __init__(self, key: str = "counting") -> None:
-        self.key = key
+    def __init__(self, key: str = "counting", names: tuple[str, ...] = ("length",)) -> None:
+        self._key = key
+        self.names = names
         self.heard = 0
 
-    def extract(self, waves: Waves) -> dict[str, Frames]:
+    def key(self, name: str) -> str:
+        return f"{self._key}-{name}"
+
+    def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
+        return torch.float32
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         self.heard += len(waves.lengths)
         rows = torch.stack([waves.lengths.float(), waves.values.square().sum(dim=1)], dim=-1)
-        return {"length/energy": Frames(rows[:, None], torch.ones_like(waves.lengths))}
+        return {name: one_frame(rows) for name in names}
 
 
 @pytest.fixture
@@ -47,36 +67,41 @@ def _of(path: Path, **times: Any) -> Utterance:
     return Utterance(id=path.stem, audio=path, speaker="ann", corpus="mine", **times)
 
 
-def _lengths(found: list[dict[str, torch.Tensor] | None]) -> list[int | None]:
-    return [None if each is None else int(each["length/energy"][0, 0]) for each in found]
+def _lengths(found: dict[str, Bank]) -> list[int | None]:
+    bank = found["length"]
+    return [
+        int(bank.batch(np.array([place])).values[0, 0, 0]) if bank.readable[place] else None
+        for place in range(len(bank))
+    ]
 
 
 def test_each_utterance_gets_its_own_and_the_cache_the_same(utterances: list[Utterance], tmp_path: Path) -> None:
     extractor = Counting()
     first = represent(utterances, extractor, tmp_path / "cache")
     assert _lengths(first) == [4800, 1600, 3200, 4000, 2400, 5600, 1920]
+    assert first["length"].durations.tolist() == [[4800, 1600, 3200, 4000, 2400, 5600, 1920]]
     assert extractor.heard == 7
     again = represent(utterances, extractor, tmp_path / "cache")
     assert extractor.heard == 7
-    torch.testing.assert_close(again, first, rtol=0, atol=0)
+    assert torch.equal(again["length"].dense, first["length"].dense)
 
 
 def test_progress_is_told_after_every_shard(utterances: list[Utterance], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    represent(utterances, Counting(), tmp_path, lambda done, total: told.append((done, total)))
+    represent(utterances, Counting(), tmp_path, progress=lambda done, total: told.append((done, total)))
     assert told == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_a_stopped_run_goes_on(utterances: list[Utterance], tmp_path: Path) -> None:
     class Stopped(Counting):
-        def extract(self, waves: Waves) -> dict[str, Frames]:
+        def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
             if self.heard >= 4:
                 raise KeyboardInterrupt
-            return super().extract(waves)
+            return super().extract(waves, names)
 
     with pytest.raises(KeyboardInterrupt):
         represent(utterances, Stopped(), tmp_path)
-    (tmp_path / f"counting-v{module.CACHE_VERSION}" / "half.1.partial").write_bytes(b"cut sho")
+    (tmp_path / f"counting-length-v{module.CACHE_VERSION}" / "half.1.partial").write_bytes(b"cut sho")
     extractor = Counting()
     assert _lengths(represent(utterances, extractor, tmp_path)) == [4800, 1600, 3200, 4000, 2400, 5600, 1920]
     assert extractor.heard == 4  # the first three were kept
@@ -90,11 +115,12 @@ def test_a_damaged_shard_is_computed_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = represent(utterances, Counting(), tmp_path)
-    shard = sorted((tmp_path / f"counting-v{module.CACHE_VERSION}").iterdir())[0]
+    shard = sorted((tmp_path / f"counting-length-v{module.CACHE_VERSION}").iterdir())[0]
     shard.write_bytes(spoil(shard.read_bytes()))
     extractor = Counting()
     with caplog.at_level(logging.WARNING, logger="affetto"):
-        torch.testing.assert_close(represent(utterances, extractor, tmp_path), first, rtol=0, atol=0)
+        again = represent(utterances, extractor, tmp_path)
+    assert torch.equal(again["length"].dense, first["length"].dense)
     assert extractor.heard in {1, 3}
     assert shard.name in caplog.text
     represent(utterances, extractor, tmp_path)
@@ -165,19 +191,112 @@ def test_a_missing_file_that_comes_back_is_heard(
     assert _lengths(represent(utterances, Counting(), tmp_path))[0] == 4800
 
 
-def test_an_encoders_layers_are_averaged(utterances: list[Utterance], tmp_path: Path, tiny_model: Path) -> None:
+def test_a_shard_of_which_nothing_can_be_read(utterances: list[Utterance], tmp_path: Path) -> None:
+    for utterance in utterances[:3]:
+        utterance.audio.write_bytes(b"no sound")
+    found = represent(utterances, Counting(), tmp_path)
+    assert _lengths(found) == [None, None, None, 4000, 2400, 5600, 1920]
+    assert found["length"].width == 2
+
+
+def test_only_what_is_missing_is_computed(utterances: list[Utterance], tmp_path: Path) -> None:
+    represent(utterances, Counting(names=("length",)), tmp_path)
+    more = Counting(names=("length", "other"))
+    found = represent(utterances, more, tmp_path)
+    assert more.heard == 7
+    assert torch.equal(found["length"].dense, found["other"].dense)
+
+
+@pytest.fixture
+def layers(utterances: list[Utterance], tmp_path: Path, tiny_model: Path) -> tuple[dict[str, Bank], dict[str, Frames]]:
+    """Banks of the first four, and what the recogniser says of the fourth."""
     recogniser, _ = load_recogniser(tiny_model / "recogniser.safetensors")
-    pooled = PooledLayers(DeepSpeech2Encoder(recogniser), ("gru1", "gru2"))
-    found = represent(utterances[:4], pooled, tmp_path)[3]
-    assert found is not None
+    names = ("gru1", "gru2", pooled("gru2"))
+    found = represent(utterances[:4], Layers(DeepSpeech2Encoder(recogniser), names), tmp_path)
     with torch.no_grad():
-        layers = recogniser(pad_waves([audio.load(utterances[3].audio)]), collect=["gru1", "gru2"]).layers
-    expected = {name: frames.unpad()[0].mean(dim=0, keepdim=True) for name, frames in layers.items()}
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+        said = recogniser(pad_waves([audio.load(utterances[3].audio)]), collect=["gru1", "gru2"]).layers
+    return found, said
+
+
+def test_an_encoders_layers_are_kept(layers: tuple[dict[str, Bank], dict[str, Frames]]) -> None:
+    found, said = layers
+    for name in ("gru1", "gru2"):
+        batch = found[name].batch(np.array([3]))
+        torch.testing.assert_close(batch.values, said[name].values, atol=1e-3, rtol=1e-3)
+        assert batch.lengths.tolist() == said[name].lengths.tolist()
+    torch.testing.assert_close(found["gru2/mean"].dense[0, 3], said["gru2"].mean()[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_batch_is_padded_and_in_the_order_asked(layers: tuple[dict[str, Bank], dict[str, Frames]]) -> None:
+    bank = layers[0]["gru1"]
+    batch = bank.batch(np.array([3, 0, 2]))
+    for row, place in enumerate((3, 0, 2)):
+        alone = bank.batch(np.array([place]))
+        torch.testing.assert_close(batch.unpad()[row], alone.values[0], rtol=0, atol=0)
+    assert not batch.values[~batch.mask].any()
+
+
+def test_moments_are_numpys(layers: tuple[dict[str, Bank], dict[str, Frames]]) -> None:
+    bank, members = layers[0]["gru1"], np.array([0, 3])
+    rows = torch.cat(bank.batch(members).unpad()).double().numpy()
+    mean, deviation = bank.moments.of(members)
+    np.testing.assert_allclose(mean, rows.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(deviation, rows.std(axis=0), atol=1e-6)
+
+
+def test_a_bank_in_another_process_reads_the_same(layers: tuple[dict[str, Bank], dict[str, Frames]]) -> None:
+    bank = layers[0]["gru1"]
+    batch = bank.batch(np.arange(4))
+    carried = pickle.dumps(bank)  # as joblib does
+    assert len(carried) < 4_000
+    assert torch.equal(pickle.loads(carried).batch(np.arange(4)).values, batch.values)  # noqa: S301
+
+
+def test_variants_differ_from_the_sound_and_from_each_other(utterances: list[Utterance], tmp_path: Path) -> None:
+    variants = Variants(count=2, perturbation=Perturbation(tempo=(0.85, 1.15), gain_db=(-3.0, 6.0)), seed=3)
+    bank = represent(utterances, Counting(), tmp_path, variants=variants)["length"]
+    plain = represent(utterances, Counting(), tmp_path)["length"]
+    assert (bank.variants, plain.variants) == (2, 0)
+    assert torch.equal(bank.dense[0], plain.dense[0])
+    tempo = bank.durations[0] / bank.durations[1:]
+    assert ((tempo > 0.84) & (tempo < 1.16)).all()
+    assert len(np.unique(tempo.round(3))) > 10
+    chosen = bank.batch(np.array([1, 1, 4]), np.array([0, 2, 1])).values[:, 0, 0].int().tolist()
+    assert chosen == [bank.durations[0, 1], bank.durations[2, 1], bank.durations[1, 4]]
+
+
+def test_the_same_seed_gives_the_same_variants_and_another_others(utterances: list[Utterance], tmp_path: Path) -> None:
+    def heard(seed: int, cache: str) -> torch.Tensor:
+        return represent(utterances, Counting(), tmp_path / cache, variants=Variants(count=1, seed=seed))[
+            "length"
+        ].dense
+
+    assert torch.equal(heard(1, "one"), heard(1, "two"))
+    assert not torch.equal(heard(1, "one")[1], heard(2, "one")[1])
 
 
 def test_keys_tell_extractors_apart(tiny_model: Path) -> None:
     encoder = DeepSpeech2Encoder(load_recogniser(tiny_model / "recogniser.safetensors")[0])
-    assert PooledLayers(encoder, ("gru1",)).key != PooledLayers(encoder, ("gru2",)).key
-    assert Acoustics(AcousticConfig()).key == Acoustics(AcousticConfig()).key
-    assert Acoustics(AcousticConfig()).key != Acoustics(AcousticConfig(loudness=True)).key
+    extractors: list[Extractor] = [
+        Layers(encoder, ("gru1", "gru2", pooled("gru1"))),
+        Inputs(encoder.model),
+        Acoustics(AcousticConfig()),
+        Acoustics(AcousticConfig(loudness=True)),
+        Functionals("eGeMAPSv02"),
+        Functionals("ComParE_2016"),
+    ]
+    named = [(name, extractor.key(name)) for extractor in extractors for name in extractor.names]
+    assert len({name for name, _ in named}) == len({key for _, key in named}) == len(named) == 8
+
+
+@pytest.mark.parametrize("kind", ["inputs", "acoustics"])
+def test_what_is_kept_is_what_the_features_are(
+    kind: str, utterances: list[Utterance], tmp_path: Path, tiny_model: Path
+) -> None:
+    recogniser = load_recogniser(tiny_model / "recogniser.safetensors")[0]
+    extractor: Extractor = Inputs(recogniser) if kind == "inputs" else Acoustics(AcousticConfig(stride=4))
+    waves = pad_waves([audio.load(utterances[0].audio)])
+    expected = recogniser.features(waves) if kind == "inputs" else acoustic(waves, AcousticConfig(stride=4))
+    (bank,) = represent(utterances[:1], extractor, tmp_path).values()
+    found = bank.batch(np.array([0]))
+    torch.testing.assert_close(found.values, expected.values, atol=2e-3, rtol=2e-3)

@@ -20,6 +20,7 @@ from affetto.models.heads import (
     HeadConfig,
     MeanPoolingConfig,
     ProgressiveConfig,
+    RecurrentConfig,
     Standardise,
 )
 from affetto.models.recogniser_checkpoint import load_recogniser
@@ -29,6 +30,8 @@ CLASSES = ("sadness", "anger", "neutral")
 CONFIGS: dict[str, HeadConfig] = {
     "baseline": BaselineConfig(branch=BRANCH),
     "mean_pooling": MeanPoolingConfig(layer="gru1"),
+    "recurrent": RecurrentConfig(layer="gru1", units=3),
+    "recurrent, thinned": RecurrentConfig(layer="gru1", units=3, depth=2, stride=2),
     "progressive": ProgressiveConfig(layer="gru1", branch=BRANCH),
     "standardised": ProgressiveConfig(layer="gru1", branch=BRANCH, standardise=True),
 }
@@ -39,9 +42,16 @@ def _head(kind: str, seed: int = 0) -> EmotionHead:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = EmotionHead(CONFIGS[kind], CLASSES, layer_width=0 if kind == "baseline" else 5)
+    if head.config.standardise:
         layer, acoustic = _inputs()
-        head.measure(layer.mean(), acoustic.values.flatten(0, 1))
+        head.standardise.measure(*_spread(layer.mean()))
+        assert head.branch is not None
+        head.branch.standardise.measure(*_spread(acoustic.values.flatten(0, 1)))
     return head.eval()
+
+
+def _spread(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return rows.mean(dim=0), rows.std(dim=0, correction=0)
 
 
 def _inputs(lengths: tuple[int, ...] = (7, 2, 4), seed: int = 3) -> tuple[Frames, Frames]:
@@ -98,31 +108,40 @@ def test_mean_pooling_is_a_linear_layer_over_the_average() -> None:
     torch.testing.assert_close(head(layer, None)[0], by_hand)
 
 
-def test_dropout_is_for_training_only() -> None:
-    head, inputs = _head("progressive"), _inputs()
-    assert torch.equal(head(*inputs), head(*inputs))
-    assert not torch.equal(head.train()(*inputs), head(*inputs))
+@every_kind
+def test_what_dropout_leaves_is_told(kind: str) -> None:
+    head, inputs = _head(kind), _inputs()
+    torch.testing.assert_close(head(*inputs, torch.ones(3, head.width)), head(*inputs))
+    torch.testing.assert_close(head(*inputs, torch.zeros(3, head.width)), head.output.bias.expand(3, 3))
+
+
+def test_a_new_gru_over_a_layer_is_pytorchs() -> None:
+    head = _head("recurrent")
+    layer, _ = _inputs(lengths=(7,))
+    assert head.branch is not None
+    outputs, _ = head.branch.layers[0](layer.values.transpose(0, 1))
+    torch.testing.assert_close(head(layer, None), head.output(outputs.mean(dim=0)))
+
+
+def test_a_thinned_layer_is_the_average_of_neighbours() -> None:
+    head = _head("recurrent, thinned")
+    layer, _ = _inputs(lengths=(4,))
+    halves = Frames(layer.values.view(1, 2, 2, 5).mean(dim=2).repeat_interleave(2, dim=1), layer.lengths)
+    torch.testing.assert_close(head(layer, None), head(halves, None))
 
 
 def test_standardises_as_scikit_learn_does() -> None:
     rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 20.0, 0.1, 0.0]) + 3
     standardise = Standardise(4)
-    standardise.measure(rows)
+    standardise.measure(*_spread(rows.double()))
     expected = StandardScaler().fit(rows.double().numpy()).transform(rows[:5].double().numpy())
     torch.testing.assert_close(standardise(rows[:5]).double(), torch.from_numpy(expected), atol=1e-4, rtol=1e-4)
 
 
 def test_a_value_that_never_varied_in_training_cannot_drown_the_others() -> None:
     standardise = Standardise(1)
-    standardise.measure(torch.ones(9, 1))
+    standardise.measure(*_spread(torch.ones(9, 1)))
     assert standardise(torch.tensor([1.5])).item() == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("standardise", "measured"), [(True, True), (False, False)])
-def test_measures_only_where_asked(standardise: bool, measured: bool) -> None:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1", standardise=standardise), CLASSES, layer_width=5)
-    head.measure(torch.arange(10.0).reshape(2, 5), None)
-    assert bool(head.standardise.mean.any()) == measured
 
 
 @every_kind

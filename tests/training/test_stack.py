@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from tests.training.banks import make_bank
 
 from affetto.config import stable_seed
 from affetto.errors import TrainingError
@@ -22,7 +22,6 @@ from affetto.models.heads import (
     ProgressiveConfig,
     RecurrentConfig,
 )
-from affetto.represent import Bank
 from affetto.training.fit import new_head
 from affetto.training.heads import HeadTraining, fit_head, probabilities
 from affetto.training.material import Material, measure
@@ -42,39 +41,16 @@ HEADS: dict[str, HeadConfig] = {
 }
 TRAINING = HeadTraining(epochs=7, batch_size=8, learning_rate=0.02, weight_decay=0.01, clip_norm=0.5, patience=1)
 
-MakeBank = Callable[[int, int, bool], Bank]
-
 
 @pytest.fixture
-def make_bank(tmp_path: Path) -> MakeBank:
-    """Frames in which the class (its place modulo three) can be heard through noise, in two variants."""
-
-    def make(width: int, seed: int, single: bool) -> Bank:
-        generator = torch.Generator().manual_seed(seed)
-        paths, lengths = [], np.zeros((2, COUNT), dtype=np.int64)
-        for variant in range(2):
-            frames = []
-            for place in range(COUNT):
-                time = 1 if single else int(torch.randint(2, 9, (), generator=generator))
-                lengths[variant, place] = time
-                frames.append(torch.randn(time, width, generator=generator) + torch.eye(width)[place % 3])
-            path = tmp_path / f"{width}-{seed}-{variant}.safetensors"
-            save_file({"values": torch.cat(frames)}, path)
-            paths.append([path])
-        durations = np.random.default_rng(7).integers(100, 900, (2, COUNT))
-        return Bank(paths, lengths, durations, width, COUNT)
-
-    return make
-
-
-@pytest.fixture
-def material_of(make_bank: MakeBank) -> Callable[[HeadConfig], Material]:
+def material_of(tmp_path: Path) -> Callable[[HeadConfig], Material]:
     def make(config: HeadConfig) -> Material:
         layer = acoustic = None
         if not isinstance(config, BaselineConfig):
-            layer = make_bank(WIDTH, 1, not isinstance(config, RecurrentConfig))
+            longest = 8 if isinstance(config, RecurrentConfig) else 1
+            layer = make_bank(tmp_path / "layer", COUNT, WIDTH, seed=1, longest=longest)
         if isinstance(config, BaselineConfig | ProgressiveConfig):
-            acoustic = make_bank(AcousticConfig().width, 2, False)
+            acoustic = make_bank(tmp_path / "acoustic", COUNT, AcousticConfig().width, seed=2)
         targets = torch.eye(3)[torch.arange(COUNT) % 3]
         targets[::7] = 0.6 * targets[::7] + 0.2  # some raters disagree
         targets /= targets.sum(dim=1, keepdim=True)

@@ -1,0 +1,80 @@
+"""The order and the extent of units of work, and how long they are said to take."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affetto.experiment import ExperimentRecipe
+from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, stacked
+from affetto.experiment.progress import Clock, Work
+from affetto.training.fit import Study
+from affetto.training.tasks import Task
+
+MODELS = {
+    "random": {"kind": "random"},
+    "svm": {"kind": "functionals_svm"},
+    "pooling": {"kind": "mean_pooling", "layer": "gru1"},
+    "small": {"kind": "baseline", "branch": {"units": 48, "depth": 1}},
+    "large": {"kind": "progressive", "layer": "gru1"},
+    "tuned": {"kind": "mean_pooling", "layer": "gru2", "trained_from": "gru1"},
+}
+RECIPE = ExperimentRecipe.parse(
+    {"corpus": "c", "rows": [{"name": name, "model": model} for name, model in MODELS.items()]}
+)
+ROWS = {row.name: row for row in RECIPE.rows}
+STUDY = Study(("anger", "sadness"), torch.empty(0, 2), 0.5, {}, None, 1)
+NOBODY = np.zeros(0, np.int64)
+
+
+def _tasks(repeats: int, folds: int) -> list[Task]:
+    return [Task(repeat, fold, NOBODY, NOBODY, NOBODY) for repeat in range(repeats) for fold in range(folds)]
+
+
+def _unit(name: str, repeat: int = 0) -> Unit:
+    task = Task(repeat, 0, NOBODY, NOBODY, NOBODY)
+    return Unit(ROWS[name], (task,), frozenset({(repeat, 0)}), STUDY, Speech((), (), ()), Path("run"))
+
+
+@given(repeats=st.integers(0, 5), folds=st.integers(1, 12), stack=st.integers(1, 13))
+def test_chunks_are_all_tasks_once_in_order(repeats: int, folds: int, stack: int) -> None:
+    tasks = _tasks(repeats, folds)
+    found = chunks(tasks, stack)
+    assert [task for chunk in found for task in chunk] == tasks
+    assert all(len(chunk) <= stack for chunk in found)
+    assert all(len({task.repeat for task in chunk}) == 1 for chunk in found)
+    assert len(found) == repeats * -(-folds // stack)
+
+
+def test_the_cheap_first_then_the_longest_first() -> None:
+    units = [_unit(name, repeat) for name in ("small", "random", "large", "tuned", "svm") for repeat in (0, 1)]
+    found = [(unit.row.name, unit.tasks[0].repeat) for unit in in_order(units)]
+    assert found == [(name, repeat) for name in ("random", "tuned", "large", "small", "svm") for repeat in (0, 1)]
+
+
+def test_guesses_grow_with_the_model() -> None:
+    guesses = [guess_s(ROWS[name].model) for name in ("random", "pooling", "svm", "small", "large", "tuned")]
+    assert all(less < more for less, more in pairwise(guesses))
+
+
+@pytest.mark.parametrize(
+    ("name", "together"), [("random", False), ("svm", False), ("pooling", True), ("large", True), ("tuned", False)]
+)
+def test_frozen_heads_are_trained_together(name: str, together: bool) -> None:
+    assert stacked(ROWS[name].model) == together
+
+
+def test_time_left_by_hand() -> None:
+    clock = Clock([Work("a", 1, 10.0), Work("a", 1, 10.0), Work("b", 1, 30.0), Work("b", 1, 30.0)], jobs=2)
+    clock.done(Work("a", 1, 10.0), 5.0)
+    assert clock.left_s() == pytest.approx((10 * 0.5 + 60 * 0.5) / 2)  # b at the pace of a
+    clock.done(Work("b", 1, 30.0), 60.0)
+    assert clock.left_s() == pytest.approx((10 * 0.5 + 30 * 2) / 2)
+    clock.done(Work("a", 1, 10.0), 15.0)
+    assert clock.left_s() == pytest.approx(30 * 2 / 2)
