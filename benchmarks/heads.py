@@ -1,0 +1,175 @@
+"""What training the folds of a row together gains, beside a plain PyTorch loop of one head after the other.
+
+Run: python benchmarks/heads.py --data DATA [--folds N] [--threads N]. The plain loop holds all it needs in memory, as
+ours does; it shuffles utterances, pads what falls into a batch, and trains `torch.nn` modules with `torch.optim`. Both
+train the same heads on the same folds of CREMA-D for an epoch and take turns in one run, so that a busy machine slows
+both; what is printed are the medians of seconds for a fold and an epoch, and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+from affetto import pretrained
+from affetto.config import stable_seed
+from affetto.data.corpora import open_corpus
+from affetto.data.protocols import GroupedKFold, make_folds
+from affetto.data.splits import by_speaker
+from affetto.features.acoustic import AcousticConfig
+from affetto.models.heads import (
+    BaselineConfig,
+    BranchConfig,
+    EmotionHead,
+    HeadConfig,
+    MeanPoolingConfig,
+    RecurrentConfig,
+)
+from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.represent import Bank, represent
+from affetto.training.fit import Study, material_of, needs, new_head
+from affetto.training.heads import HeadTraining
+from affetto.training.material import Material
+from affetto.training.stack import StackTraining
+from affetto.training.tasks import Task
+
+CLASSES = ("anger", "happiness", "neutral", "sadness")
+ROWS: dict[str, HeadConfig] = {
+    "MP-3": MeanPoolingConfig(layer="gru3"),
+    "RNN-3, 64 units": RecurrentConfig(layer="gru3", units=64),
+    "baseline, 64 units": BaselineConfig(branch=BranchConfig(units=64, acoustic=AcousticConfig(stride=4))),
+}
+REPEATS = {"MP-3": 10}
+"""Cheap rows are run ten times in a table, and all at once."""
+TRAINING = HeadTraining(learning_rate=1e-3)
+
+
+class PlainHead(nn.Module):
+    """What one would write: GRU layers (or none), an average, dropout, a linear layer."""
+
+    def __init__(self, head: EmotionHead, in_width: int) -> None:
+        super().__init__()
+        depth = 0 if head.branch is None else len(head.branch.layers)
+        units = 0 if head.branch is None else head.branch.width // 2
+        self.gru = nn.GRU(in_width, units, depth, batch_first=True, bidirectional=True) if depth else None
+        self.dropout = nn.Dropout(head.dropout)
+        self.output = nn.Linear(head.width, len(CLASSES))
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        if self.gru is not None:
+            packed = pack_padded_sequence(values, lengths, batch_first=True, enforce_sorted=False)
+            values, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+        return self.output(self.dropout(values.sum(dim=1) / lengths[:, None]))
+
+
+def plain_epoch(head: EmotionHead, frames: list[Tensor], labels: Tensor, task: Task) -> float:
+    """Seconds of training one head on one fold for an epoch, and of judging it."""
+    network = PlainHead(head, frames[0].shape[1])
+    optimiser = torch.optim.AdamW(network.parameters(), TRAINING.learning_rate)
+    order = np.random.default_rng(task.fold).permutation(task.training)
+    begin = time.perf_counter()
+    network.train()
+    for start in range(0, len(order), TRAINING.batch_size):
+        batch = order[start : start + TRAINING.batch_size]
+        loss = nn.functional.cross_entropy(network(*padded(frames, batch)), labels[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), TRAINING.clip_norm)
+        optimiser.step()
+    network.eval()
+    with torch.inference_mode():
+        for start in range(0, len(task.validation), TRAINING.batch_size):
+            network(*padded(frames, task.validation[start : start + TRAINING.batch_size]))
+    return time.perf_counter() - begin
+
+
+def padded(frames: list[Tensor], batch: np.ndarray) -> tuple[Tensor, Tensor]:
+    chosen = [frames[place] for place in batch]
+    return pad_sequence(chosen, batch_first=True), torch.tensor([len(each) for each in chosen])
+
+
+def stacked_epoch(config: HeadConfig, material: Material, tasks: list[Task]) -> float:
+    """Seconds of training all heads for an epoch, and of judging them, for one head."""
+    width = 0 if material.layer is None else material.layer.width
+    heads = [new_head(config, CLASSES, width, stable_seed(task.repeat, task.fold)) for task in tasks]
+    training = StackTraining(heads, tasks, material, TRAINING, seed=1)
+    training.epoch = 1  # an epoch like most: not the first, which is sorted throughout
+    begin = time.perf_counter()
+    training.run_epoch()
+    return (time.perf_counter() - begin) / len(tasks)
+
+
+def study_of(data: Path, cache: Path) -> tuple[Study, list[Task], Tensor]:
+    found = open_corpus(data / "crema-d").utterances
+    utterances = [each for each in found if each.emotion in CLASSES]
+    recogniser, _ = load_recogniser(pretrained.find("small") / pretrained.RECOGNISER)
+    banks: dict[str, Bank] = {}
+    for config in ROWS.values():
+        for extractor in needs(config, recogniser):
+            banks |= represent(utterances, extractor, cache)
+    place = {each.id: number for number, each in enumerate(utterances)}
+    splits = make_folds(utterances, GroupedKFold(), group=by_speaker, seed=1)
+    tasks = [
+        Task(
+            0,
+            fold,
+            *(np.array([place[each.id] for each in part]) for part in (split.train, split.validation, split.test)),
+        )
+        for fold, split in enumerate(splits)
+    ]
+    labels = torch.tensor([CLASSES.index(each.emotion or "") for each in utterances])
+    share = float(np.mean([len(task.training) for task in tasks]) / len(utterances))
+    return Study(CLASSES, torch.eye(len(CLASSES))[labels], share, banks, recogniser, 1), tasks, labels
+
+
+def frames_of(bank: Bank) -> list[Tensor]:
+    return [frames for start in range(len(bank)) for frames in bank.batch(np.array([start])).unpad()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="holds crema-d")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where representations are kept")
+    parser.add_argument("--folds", type=int, default=10, help="trained together; the plain loop is timed on the first")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="as many as a worker of an experiment has")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    study, tasks, labels = study_of(options.data, options.cache)
+    for name, config in ROWS.items():
+        material = material_of(config, study)
+        bank = material.layer if material.layer is not None else material.acoustic
+        assert bank is not None
+        frames = frames_of(bank)
+        width = 0 if material.layer is None else material.layer.width
+        plain, stacked = [], []
+        together = [
+            task._replace(repeat=repeat) for repeat in range(REPEATS.get(name, 1)) for task in tasks[: options.folds]
+        ]
+        for _ in range(options.turns):
+            plain.append(plain_epoch(new_head(config, CLASSES, width, 1), frames, labels, tasks[0]))
+            stacked.append(stacked_epoch(config, material, together))
+        ours, theirs = statistics.median(stacked), statistics.median(plain)
+        print(
+            json.dumps(
+                {
+                    "row": name,
+                    "heads together": len(together),
+                    "plain_s": round(theirs, 4),
+                    "stacked_s": round(ours, 5),
+                    "ratio": round(theirs / ours, 1),
+                }
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
