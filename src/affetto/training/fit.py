@@ -61,6 +61,7 @@ class Study(NamedTuple):
         banks: name -> representation, see `needs`.
         recogniser: whose layers are reused; None where no row asks for it.
         seed: of the experiment.
+        device: where heads are trained.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +70,7 @@ class Study(NamedTuple):
     banks: Mapping[str, Bank]
     recogniser: DeepSpeech2 | None
     seed: int
+    device: str = "cpu"
 
 
 def needs(model: ModelConfig, recogniser: DeepSpeech2 | None) -> list[Extractor]:
@@ -177,7 +179,7 @@ def material_of(model: HeadConfig, study: Study, name: str | None = None) -> Mat
     if isinstance(model, BaselineConfig | ProgressiveConfig):
         acoustic = study.banks[Acoustics(model.branch.acoustic).names[0]]
     layer = None if isinstance(model, BaselineConfig) else study.banks[name or _measured_name(model)]
-    return Material(layer, acoustic, study.targets, study.share)
+    return Material(layer, acoustic, study.targets, study.share, torch.device(study.device))
 
 
 def _fit_frozen(
@@ -212,7 +214,7 @@ def _fit_tuned(model: HeadConfig, study: Study, task: Task, training: HeadTraini
         stable_seed(study.seed, task.repeat, task.fold),
     )
     measure(head, material_of(model, study), task.training)
-    network = TunedHead(study.recogniser, head, model.trained_from)
+    network = TunedHead(study.recogniser, head, model.trained_from).to(study.device)
     material = material_of(model, study, _read_name(model, study.recogniser))
     curve = fit_head(network, material, task, training, study.seed)
     validation, test = (probabilities(network, material, part).numpy() for part in (task.validation, task.test))

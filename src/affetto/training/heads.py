@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from affetto.config import Config
 from affetto.errors import TrainingError
 from affetto.frames import Frames
-from affetto.training.material import Material, class_weights, cross_entropies
+from affetto.training.material import Material, cross_entropies
 from affetto.training.memory import keep_freed_memory
 from affetto.training.plan import EpochPlan, plan_epoch
 from affetto.training.tasks import Epoch, Task
@@ -101,7 +101,7 @@ def fit_head(
     """Trains a network in place and leaves it as it was when the validation cross-entropy was lowest.
 
     Args:
-        network: freshly made and measured.
+        network: freshly made and measured, on the material's device.
         material: what to learn from.
         task: the fold, whose validation speakers choose the learning rate's falls and the epoch.
         config: how.
@@ -121,7 +121,7 @@ def fit_head(
     annealing = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, factor=1 / config.anneal, patience=config.patience - 1, threshold=0.0, eps=0.0
     )
-    weights = class_weights(material.targets, task.training) if config.balanced else None
+    weights = material.class_weights(task.training) if config.balanced else None
     curve: list[Epoch] = []
     best_loss, best_state = float("inf"), copy.deepcopy(network.state_dict())
     for number in range(config.epochs):
@@ -168,12 +168,12 @@ def _train_epoch(  # noqa: PLR0913, PLR0917
     total = 0.0
     for chunk in plan.chunks:
         keep = plan.keep(len(chunk), network.width, network.dropout)
-        mine = member[chunk]
+        mine = torch.from_numpy(member[chunk])
         if not mine.any():
             continue
-        batch = chunk[mine]
-        scores = network(*material.read(batch, plan.variants[batch]), keep[torch.from_numpy(mine)])
-        loss = _mean_loss(scores, material.targets[torch.from_numpy(batch)], weights)
+        batch = chunk[member[chunk]]
+        scores = network(*material.read(batch, plan.variants[batch]), keep[mine].to(material.device))
+        loss = _mean_loss(scores, material.targets_of(batch), weights)
         total += finite(loss.item(), "training") * len(batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -196,12 +196,12 @@ def cross_entropy(
 ) -> float:
     """The mean cross-entropy over some utterances, without dropout."""
     scores = torch.cat(list(_scores(network, material, places)))
-    return _mean_loss(scores, material.targets[torch.from_numpy(places)], weights).item()
+    return _mean_loss(scores, material.targets_of(places), weights).item()
 
 
 def probabilities(network: Network, material: Material, places: NDArray[np.int64]) -> Tensor:
     """Each class's probability for some utterances: (utterances, classes)."""
-    return torch.cat(list(_scores(network, material, places))).softmax(dim=-1)
+    return torch.cat(list(_scores(network, material, places))).softmax(dim=-1).cpu()
 
 
 def _scores(network: Network, material: Material, places: NDArray[np.int64]) -> Iterator[Tensor]:

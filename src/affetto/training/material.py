@@ -13,6 +13,8 @@ from affetto.frames import Frames
 from affetto.models.heads import EmotionHead
 from affetto.represent import Bank
 
+CPU = torch.device("cpu")
+
 
 class Material(NamedTuple):
     """A data set as a head reads it.
@@ -22,12 +24,14 @@ class Material(NamedTuple):
         acoustic: the acoustic features, or None if the head hears none.
         targets: each class's share in what an utterance should be taken for, (utterances, classes).
         share: of all utterances, the mean share that a fold trains on.
+        device: where to train.
     """
 
     layer: Bank | None
     acoustic: Bank | None
     targets: Tensor
     share: float
+    device: torch.device = CPU
 
     @property
     def durations(self) -> NDArray[np.int64]:
@@ -43,14 +47,22 @@ class Material(NamedTuple):
     def read(
         self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
     ) -> tuple[Frames | None, Frames | None]:
-        """Layer and acoustic features of some utterances, padded.
+        """Layer and acoustic features of some utterances, padded, on the device.
 
         Args:
             places: which utterances, (batch,).
             variants: which variant of each; None takes them as they were recorded.
         """
-        layer, acoustic = (None if bank is None else bank.batch(places, variants) for bank in self[:2])
+        layer, acoustic = (None if bank is None else bank.batch(places, variants).to(self.device) for bank in self[:2])
         return layer, acoustic
+
+    def targets_of(self, places: NDArray[np.int64]) -> Tensor:
+        """The targets of some utterances on the device, (..., classes) of places (...)."""
+        return self.targets[torch.from_numpy(places)].to(self.device)
+
+    def class_weights(self, training: NDArray[np.int64]) -> Tensor:
+        """Weights on the device that let each class count the same in training, (classes,); see `class_weights`."""
+        return class_weights(self.targets, training).to(self.device)
 
 
 def measure(head: EmotionHead, material: Material, training: NDArray[np.int64]) -> None:

@@ -21,7 +21,8 @@ class StackedAdamW:
 
     def __init__(self, parameters: Mapping[str, Tensor], weight_decay: float) -> None:
         self.weight_decay = weight_decay
-        self.steps = torch.zeros(len(next(iter(parameters.values()))))
+        some = next(iter(parameters.values()))
+        self.steps = torch.zeros(len(some), device=some.device)
         self.first = {name: torch.zeros_like(values) for name, values in parameters.items()}
         self.second = {name: torch.zeros_like(values) for name, values in parameters.items()}
 

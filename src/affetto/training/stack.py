@@ -20,7 +20,7 @@ from affetto.frames import Frames
 from affetto.models.head_stack import HeadStack
 from affetto.models.heads import EmotionHead, MeanPoolingConfig
 from affetto.training.heads import EVALUATION_BATCH, HeadTraining, check_task, finite
-from affetto.training.material import Material, class_weights, cross_entropies, measure
+from affetto.training.material import Material, cross_entropies, measure
 from affetto.training.memory import keep_freed_memory
 from affetto.training.optimiser import StackedAdamW
 from affetto.training.plan import EpochPlan, plan_epoch
@@ -55,6 +55,7 @@ class StackTraining:
         for head, task in zip(heads, tasks, strict=True):
             check_task(task)
             measure(head, material, task.training)
+            head.to(material.device)
         keep_freed_memory()
         self.heads, self.material, self.config, self.seed = heads, material, config, seed
         self.stack = HeadStack(heads)
@@ -123,7 +124,7 @@ class StackTraining:
         """What each finished head says of a part of its fold: (utterances, classes)."""
         self.stack = HeadStack(self.heads)
         scores = self._scores([getattr(task, part) for task in self.tasks])
-        return [each.softmax(dim=-1).numpy() for each in scores]
+        return [each.softmax(dim=-1).cpu().numpy() for each in scores]
 
     def _live_tasks(self) -> list[Task]:
         return [self.tasks[head] for head in self.live]
@@ -141,8 +142,8 @@ class StackTraining:
             (plan_epoch(self.material.durations, chunk, self.seed, repeat, self.epoch), count)
             for repeat, count in repeats
         ]
-        rates = torch.tensor([self.rates[head] for head in self.live])
-        totals = torch.zeros(len(tasks))
+        rates = torch.tensor([self.rates[head] for head in self.live], device=self.material.device)
+        totals = torch.zeros_like(rates)
         for step in range(len(plans[0][0].chunks)):
             make = self._shared_batches if self._shared else self._own_batch
             batches = make(plans, step, member)
@@ -151,13 +152,14 @@ class StackTraining:
             losses.sum().backward()  # type: ignore[no-untyped-call]
             totals += losses.detach() * sizes
             self.optimiser.step(self._parameters, rates, self.config.clip_norm, sizes > 0)
-        means = totals / torch.tensor([len(task.training) for task in tasks])
-        return [finite(loss, "training") for loss in means.tolist()]
+        return [
+            finite(total / len(task.training), "training") for total, task in zip(totals.tolist(), tasks, strict=True)
+        ]
 
     def _class_weights(self, tasks: Sequence[Task]) -> Tensor | None:
         if not self.config.balanced:
             return None
-        return torch.stack([class_weights(self.material.targets, task.training) for task in tasks])
+        return torch.stack([self.material.class_weights(task.training) for task in tasks])
 
     @staticmethod
     def _losses(batches: Sequence[_Batch], weights: Tensor | None) -> list[Tensor]:
@@ -176,15 +178,15 @@ class StackTraining:
         self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
     ) -> list[_Batch]:
         """Every head of a repeat scores the whole chunk, and learns from what is its own."""
-        layer = self.material.layer
+        layer, device = self.material.layer, self.material.device
         assert layer is not None
         parts, first = [], 0
         for plan, count in plans:
             chunk, rows = plan.chunks[step], slice(first, first + count)
-            keep = plan.keep(len(chunk), self.heads[0].width, self.heads[0].dropout)
-            scores = self.stack.shared_scores(layer.dense[plan.variants[chunk], chunk], keep, rows)
-            targets = self.material.targets[chunk].expand_as(scores)
-            parts.append(_Batch(scores, targets, torch.from_numpy(member[rows, chunk]).float()))
+            keep = plan.keep(len(chunk), self.heads[0].width, self.heads[0].dropout).to(device)
+            scores = self.stack.shared_scores(layer.dense[plan.variants[chunk], chunk].to(device), keep, rows)
+            targets = self.material.targets_of(chunk).expand_as(scores)
+            parts.append(_Batch(scores, targets, torch.from_numpy(member[rows, chunk]).float().to(device)))
             first += count
         return parts
 
@@ -200,9 +202,9 @@ class StackTraining:
                 keeps.append(keep[torch.from_numpy(own)])
         places, counts = _fill(batches)
         layer, acoustic = self._read(places, _fill(variants)[0])
-        keep = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
-        targets = self.material.targets[torch.from_numpy(places)]
-        return [_Batch(self.stack.scores(layer, acoustic, keep), targets, counts)]
+        keep = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True).to(self.material.device)
+        scores = self.stack.scores(layer, acoustic, keep)
+        return [_Batch(scores, self.material.targets_of(places), counts.to(self.material.device))]
 
     def _read(
         self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
@@ -221,9 +223,9 @@ class StackTraining:
         tasks = self._live_tasks()
         scores = self._scores([task.validation for task in tasks])
         weights = self._class_weights(tasks)
-        targets = [self.material.targets[torch.from_numpy(task.validation)] for task in tasks]
+        targets = [self.material.targets_of(task.validation) for task in tasks]
         batches = [
-            _Batch(scored[None], target[None], torch.ones(1, len(target)))
+            _Batch(scored[None], target[None], torch.ones_like(target[None, :, 0]))
             for scored, target in zip(scores, targets, strict=True)
         ]
         return [finite(loss.item(), "validation") for loss in self._losses(batches, weights)]
@@ -233,7 +235,8 @@ class StackTraining:
         """Each live head's scores of its own utterances."""
         layer = self.material.layer
         if self._shared and layer is not None:
-            everyone = self.stack.shared_scores(layer.dense[0], torch.ones_like(layer.dense[0]), slice(None))
+            pooled = layer.dense[0].to(self.material.device)
+            everyone = self.stack.shared_scores(pooled, torch.ones_like(pooled), slice(None))
             return [scores[torch.from_numpy(part)] for scores, part in zip(everyone, parts, strict=True)]
         durations = self.material.durations[0]
         orders = [np.argsort(durations[part], kind="stable") for part in parts]
