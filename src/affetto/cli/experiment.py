@@ -44,7 +44,9 @@ def run(  # noqa: PLR0913, PLR0917
     jobs: Annotated[
         int | None, typer.Option(min=1, help="How much to compute at a time.", show_default="all cores")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where the recogniser runs: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where the recogniser runs and heads are trained: auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
     only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
@@ -55,8 +57,8 @@ def run(  # noqa: PLR0913, PLR0917
     [cyan]pip install "affetto\[classical]"[/], a cluster [cyan]"affetto\[ray]"[/].
 
     [bold]Example[/]
-    [cyan]affetto experiment run recipes/table1-crema-d.toml --data ~/corpora[/]
-    [cyan]affetto experiment table runs/table1-crema-d[/]
+    [cyan]affetto experiment run recipes/crema-d-quick.toml --data ~/corpora[/]
+    [cyan]affetto experiment table runs/crema-d-quick[/]
     """
     from affetto.experiment import Engine, run_experiment
 

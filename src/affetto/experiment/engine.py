@@ -34,9 +34,8 @@ class Engine(Config):
         kind: "local", processes of this machine; "ray", a Ray cluster: the one that RAY_ADDRESS names, else one that
             is started on this machine. Its machines have affetto, and see the run folder and the cache under the
             same paths.
-        jobs: units at a time; None takes one for each processor core.
-        device: where representations are computed: "auto", "cpu", "cuda", "cuda:N" or "mps". Rows are fitted on
-            processors.
+        jobs: units at a time; None takes one for each processor core, or one alone for an accelerator.
+        device: where representations are computed and heads trained: "auto", "cpu", "cuda", "cuda:N" or "mps".
     """
 
     kind: Literal["local", "ray"] = "local"
@@ -78,7 +77,8 @@ def workers(engine: Engine, units: int) -> Iterator[Workers]:
         units: how many there will be; no more processes are started.
     """
     if engine.kind == "local":
-        jobs = max(1, min(engine.jobs or joblib.cpu_count(), units))
+        here = joblib.cpu_count() if choose_device(engine.device).type == "cpu" else 1
+        jobs = max(1, min(engine.jobs or here, units))
         with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
             yield Workers(engine.kind, jobs, (TerminatedWorkerError,))
         return

@@ -112,7 +112,7 @@ def run_experiment(
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
-        units = list(_units(plan, banks, ~unreadable, run))
+        units = list(_units(plan, banks, ~unreadable, run, str(choose_device(engine.device))))
         _compute(units, engine, run, plan, tell)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
@@ -205,7 +205,9 @@ def _begin(run: RunFolder, plan: _Plan, all_facts: Mapping[str, Any]) -> None:
         run.begin(config, all_facts, known or here, plan.data.utterances, plan.data.fold_lines())
 
 
-def _units(plan: _Plan, banks: Mapping[str, Bank], readable: NDArray[np.bool_], run: RunFolder) -> Iterator[Unit]:
+def _units(
+    plan: _Plan, banks: Mapping[str, Bank], readable: NDArray[np.bool_], run: RunFolder, device: str
+) -> Iterator[Unit]:
     data = plan.data
     speech = Speech.of(data.utterances)
     folds = data.tasks(1, readable)
@@ -215,7 +217,7 @@ def _units(plan: _Plan, banks: Mapping[str, Bank], readable: NDArray[np.bool_], 
         tuned = getattr(row.model, "trained_from", None) is not None
         names = {name for need in needs(row.model, plan.recogniser) for name in need.names}
         own = {name: bank for name, bank in banks.items() if name in names}
-        study = Study(data.classes, targets, share, own, plan.recogniser if tuned else None, plan.recipe.seed)
+        study = Study(data.classes, targets, share, own, plan.recogniser if tuned else None, plan.recipe.seed, device)
         finished = _finished(run, row)
         for tasks in chunks(data.tasks(row.repeats, readable), plan.recipe.stack if stacked(row.model) else 1):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished

@@ -85,7 +85,7 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight_in, weight, r, z, n, recurrent_n, states, late = ctx.saved_tensors
-        stacked, time, _, width = n.shape
+        stacked, time = n.shape[:2]
         # By the sums that stand in r, z and n; of those in n, by what comes from the input and from the state.
         d_r, d_z, d_n, d_recurrent_n = (torch.empty_like(n) for _ in range(4))
         from_r, from_z, from_n = (each.contiguous() for each in weight.chunk(3, dim=1))
