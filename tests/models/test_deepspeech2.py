@@ -203,3 +203,16 @@ def test_the_same_input_twice_is_recognised_the_same() -> None:
     with torch.no_grad():
         assert torch.equal(model(waves).log_probs.values, model(waves).log_probs.values)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("start", "last"), [(0, 0), (0, 3), (1, 2), (2, 3), (3, 3)])
+def test_climbing_from_a_layer_ends_where_recognising_does(name: str, start: int, last: int) -> None:
+    model = _model(SHAPES[name])
+    waves = pad_waves([_noise(9_000), _noise(4_000, seed=1)])
+    layers = list(model.layer_widths)
+    with torch.no_grad():
+        known = {"input": model.features(waves), **model(waves, collect=layers).layers}
+        climbed = model.climb(known[["input", *layers][start]], layers[start], layers[last])
+    torch.testing.assert_close(climbed.values, known[layers[last]].values, atol=1e-5, rtol=1e-4)
+    assert climbed.lengths.tolist() == known[layers[last]].lengths.tolist()
