@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from affetto import audio
 from affetto.data.utterance import Utterance
+from affetto.errors import RunError
 from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.features.perturbation import Perturbation
 from affetto.frames import Frames, Waves, pad_waves
@@ -205,6 +208,29 @@ def test_only_what_is_missing_is_computed(utterances: list[Utterance], tmp_path:
     found = represent(utterances, more, tmp_path)
     assert more.heard == 7
     assert torch.equal(found["length"].dense, found["other"].dense)
+
+
+def test_a_full_disk_is_told_of_and_loses_nothing(
+    utterances: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if written:
+            path.write_bytes(b"half")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save_file(tensors, path)
+        written.append(path)
+
+    monkeypatch.setattr(module, "save_file", save)
+    with pytest.raises(RunError, match="No space left.*; make room and run again"):
+        represent(utterances, Counting(), tmp_path)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.partial"))
+    extractor = Counting()
+    monkeypatch.setattr(module, "SHARD_UTTERANCES", 3)
+    assert _lengths(represent(utterances, extractor, tmp_path)) == [4800, 1600, 3200, 4000, 2400, 5600, 1920]
+    assert extractor.heard == 4
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from torch import Tensor
 from affetto import audio
 from affetto.config import Config, stable_seed
 from affetto.data.utterance import Utterance
-from affetto.errors import AudioError
+from affetto.errors import AudioError, RunError
 from affetto.features.perturbation import Perturbation, perturb
 from affetto.frames import Waves, pad_waves
 from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
@@ -95,6 +95,9 @@ def represent(
     Returns:
         A bank for each of the extractor's names. An utterance whose sound cannot be read (a warning names the file)
         has no frames.
+
+    Raises:
+        RunError: the cache cannot be written to; the disk may be full.
     """
     variants = variants or Variants()
     hearings = [_Hearing(variants, number) for number in range(variants.count + 1)]
@@ -157,8 +160,14 @@ def _write(path: Path, sequences: dict[int, Tensor], durations: Tensor) -> Tenso
     lengths = [len(sequences[index]) if index in sequences else 0 for index in range(len(durations))]
     values = torch.cat([sequences[index] for index in sorted(sequences)]) if sequences else torch.zeros(0, 0)
     partial = path.with_suffix(f".{os.getpid()}.partial")  # of its own, should two runs fill one cache
-    save_file({VALUES: values, LENGTHS: torch.tensor(lengths), DURATIONS: durations}, partial)
-    partial.replace(path)
+    try:
+        save_file({VALUES: values, LENGTHS: torch.tensor(lengths), DURATIONS: durations}, partial)
+        partial.replace(path)
+    except (SafetensorError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot be written ({error})", "make room and run again: what is there is kept", path
+        ) from error
     return torch.stack([torch.tensor(lengths), durations])
 
 
