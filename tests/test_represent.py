@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_of_and_loses_nothing(
         written.append(path)
 
     monkeypatch.setattr(module, "save_file", save)
-    with pytest.raises(RunError, match="No space left.*; make room and run again"):
+    with pytest.raises(RunError, match=r"No space left.*; make room and run again"):
         represent(utterances, Counting(), tmp_path)
     monkeypatch.undo()
     assert not list(tmp_path.rglob("*.partial"))
