@@ -22,6 +22,7 @@ from affetto.models.heads import (
     ProgressiveConfig,
     RecurrentConfig,
 )
+from affetto.training import stack
 from affetto.training.fit import new_head
 from affetto.training.heads import HeadTraining, fit_head, probabilities
 from affetto.training.material import Material, measure
@@ -121,23 +122,36 @@ def test_what_a_head_becomes_does_not_depend_on_its_mates(
     everyone = StackTraining(_heads(config, tasks), tasks, material, TRAINING, seed=5)
     some = [tasks[1], tasks[4], tasks[5]]
     few = StackTraining(_heads(config, some), some, material, TRAINING, seed=5)
-    for stack in (everyone, few):
-        while not stack.done:
-            stack.run_epoch()
-        stack.finish()
+    for training in (everyone, few):
+        while not training.done:
+            training.run_epoch()
+        training.finish()
     for part in ("validation", "test"):
         all_said = everyone.probabilities(part)
         for place, said in zip((1, 4, 5), few.probabilities(part), strict=True):
             np.testing.assert_allclose(said, all_said[place], atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", ["baseline", "recurrent, scaled", "progressive"])
+def test_long_recordings_are_trained_on_a_few_heads_at_a_time(
+    kind: str, material_of: Callable[[HeadConfig], Material], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, tasks = HEADS[kind], _tasks()
+    material, heads, same = material_of(config), _heads(config, tasks), _heads(config, tasks)
+    curves = fit_stack(heads, tasks, material, TRAINING, seed=5)
+    monkeypatch.setattr(stack, "MOST_STATES", 600)
+    again = fit_stack(same, tasks, material, TRAINING, seed=5)
+    for curve, expected in zip(again, curves, strict=True):
+        np.testing.assert_allclose(curve, expected, rtol=2e-3, atol=2e-5)
+
+
 def test_says_of_a_part_what_each_head_says(material_of: Callable[[HeadConfig], Material]) -> None:
     config, tasks = HEADS["recurrent"], _tasks()
     heads, material = _heads(config, tasks), material_of(config)
-    stack = StackTraining(heads, tasks, material, TRAINING, seed=5)
-    stack.run_epoch()
-    stack.finish()
-    for head, task, said in zip(heads, tasks, stack.probabilities("test"), strict=True):
+    training = StackTraining(heads, tasks, material, TRAINING, seed=5)
+    training.run_epoch()
+    training.finish()
+    for head, task, said in zip(heads, tasks, training.probabilities("test"), strict=True):
         np.testing.assert_allclose(said, probabilities(head, material, task.test), atol=1e-5)
 
 

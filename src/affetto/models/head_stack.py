@@ -5,7 +5,7 @@ What each says is what `EmotionHead` says; only the order of sums differs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -46,27 +46,36 @@ class HeadStack:
             for name, values in self.values.items()
         }
 
-    def scores(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
+    def scores(
+        self,
+        layer: Frames | None,
+        acoustic: Frames | None,
+        keep: Tensor | None = None,
+        heads: slice = slice(None),
+    ) -> Tensor:
         """Scores (before the softmax), each head's of its own batch.
 
         Args:
             layer: frames of the recogniser layer, values (heads, batch, time, layer_width) and lengths (heads, batch).
             acoustic: the same of acoustic features.
-            keep: what dropout leaves, as factors, (heads or 1, batch, width).
+            keep: what dropout leaves, as factors, (heads, batch, width).
+            heads: which.
 
         Returns:
             (heads, batch, classes).
         """
+        own = {name: values[heads] for name, values in self.values.items()}
         parts = []
         if self.head.pools:
             assert layer is not None, f"the head reads {self.head.layer}"
-            parts.append(self._standardise("standardise", _mean(layer)))
+            parts.append(_standardise(own, "standardise", _mean(layer)))
         frames = _thin(layer, self.head.stride) if self.head.acoustic is None else acoustic
         if self.head.branch is not None:
             assert frames is not None, "the branch hears something"
-            parts.append(self._branch(frames))
+            parts.append(self._branch(own, frames))
         joined = torch.cat(parts, dim=-1)
-        return self._output(joined if keep is None else joined * keep)
+        kept = joined if keep is None else joined * keep
+        return torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
 
     def shared_scores(self, pooled: Tensor, keep: Tensor, heads: slice) -> Tensor:
         """The same for heads that average a layer and do nothing else, of one batch that all of them share.
@@ -90,26 +99,22 @@ class HeadStack:
         scores = sums.view(-1, count, classes).transpose(0, 1)
         return scores + self.values["output.bias"][heads, None]
 
-    def _standardise(self, name: str, values: Tensor) -> Tensor:
-        """Of (heads, ..., width)."""
-        shape = (len(self), *(1,) * (values.dim() - 2), -1)
-        mean, deviation = (self.values[f"{name}.{part}"].view(shape) for part in ("mean", "deviation"))
-        return (values - mean) / deviation
-
-    def _branch(self, frames: Frames) -> Tensor:
-        values = self._standardise("branch.standardise", frames.values).transpose(1, 2)
+    def _branch(self, own: Mapping[str, Tensor], frames: Frames) -> Tensor:
+        values = _standardise(own, "branch.standardise", frames.values).transpose(1, 2)
         mask = _mask(frames).transpose(1, 2)  # (heads, time, batch)
         assert self.head.branch is not None
         for number in range(len(self.head.branch.layers)):
             prefix = f"{_LAYERS}.{number}."
-            parameters = {
-                name.removeprefix(prefix): tensor for name, tensor in self.values.items() if name.startswith(prefix)
-            }
+            parameters = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
             values = gru_stack(parameters, values, mask)
         return (values * mask[..., None]).sum(dim=1) / frames.lengths[..., None]
 
-    def _output(self, joined: Tensor) -> Tensor:
-        return torch.baddbmm(self.values["output.bias"][:, None], joined, self.values["output.weight"].transpose(1, 2))
+
+def _standardise(own: Mapping[str, Tensor], name: str, values: Tensor) -> Tensor:
+    """Of (heads, ..., width)."""
+    shape = (len(values), *(1,) * (values.dim() - 2), -1)
+    mean, deviation = (own[f"{name}.{part}"].view(shape) for part in ("mean", "deviation"))
+    return (values - mean) / deviation
 
 
 def _thin(frames: Frames | None, stride: int) -> Frames | None:

@@ -7,7 +7,7 @@ how much work goes into one call of the linear algebra below. ``benchmarks/heads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Literal, NamedTuple
 
@@ -25,6 +25,9 @@ from affetto.training.memory import keep_freed_memory
 from affetto.training.optimiser import StackedAdamW
 from affetto.training.plan import EpochPlan, plan_epoch
 from affetto.training.tasks import Epoch, Task
+
+MOST_STATES = 2**26
+"""Numbers in a layer's states, of all heads computed at once: a dozen such tensors of 256 MB are held in training."""
 
 
 class _Batch(NamedTuple):
@@ -145,13 +148,15 @@ class StackTraining:
         rates = torch.tensor([self.rates[head] for head in self.live], device=self.material.device)
         totals = torch.zeros_like(rates)
         for step in range(len(plans[0][0].chunks)):
-            make = self._shared_batches if self._shared else self._own_batch
-            batches = make(plans, step, member)
-            sizes = torch.cat([batch.counts.sum(dim=1) for batch in batches])
-            losses = torch.cat(self._losses(batches, weights))
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            totals += losses.detach() * sizes
-            self.optimiser.step(self._parameters, rates, self.config.clip_norm, sizes > 0)
+            make = self._shared_batches if self._shared else self._own_batches
+            losses, sizes = [], []
+            for heads, batch in make(plans, step, member):
+                losses.append(_losses(batch, None if weights is None else weights[heads]))
+                sizes.append(batch.counts.sum(dim=1))
+                losses[-1].sum().backward()  # type: ignore[no-untyped-call]
+            learnt = torch.cat(sizes)
+            totals += torch.cat(losses).detach() * learnt
+            self.optimiser.step(self._parameters, rates, self.config.clip_norm, learnt > 0)
         return [
             finite(total / len(task.training), "training") for total, task in zip(totals.tolist(), tasks, strict=True)
         ]
@@ -161,36 +166,24 @@ class StackTraining:
             return None
         return torch.stack([self.material.class_weights(task.training) for task in tasks])
 
-    @staticmethod
-    def _losses(batches: Sequence[_Batch], weights: Tensor | None) -> list[Tensor]:
-        """The mean cross-entropy of each head's own utterances, each weighted by its classes: (heads,) a batch."""
-        losses, first = [], 0
-        for scores, targets, counts in batches:
-            each = counts
-            if weights is not None:
-                each = counts * (targets @ weights[first : first + len(scores), :, None])[..., 0]
-            # Nothing of a chunk may be a head's own: its loss is 0 then, and it does not move.
-            losses.append((cross_entropies(scores, targets) * each).sum(dim=1) / each.sum(dim=1).clamp(min=1e-12))
-            first += len(scores)
-        return losses
-
     def _shared_batches(
         self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
-    ) -> list[_Batch]:
+    ) -> Iterator[tuple[slice, _Batch]]:
         """Every head of a repeat scores the whole chunk, and learns from what is its own."""
         layer, device = self.material.layer, self.material.device
         assert layer is not None
-        parts, first = [], 0
+        first = 0
         for plan, count in plans:
-            chunk, rows = plan.chunks[step], slice(first, first + count)
+            chunk, heads = plan.chunks[step], slice(first, first + count)
             keep = plan.keep(len(chunk), self.heads[0].width, self.heads[0].dropout).to(device)
-            scores = self.stack.shared_scores(layer.dense[plan.variants[chunk], chunk].to(device), keep, rows)
+            scores = self.stack.shared_scores(layer.dense[plan.variants[chunk], chunk].to(device), keep, heads)
             targets = self.material.targets_of(chunk).expand_as(scores)
-            parts.append(_Batch(scores, targets, torch.from_numpy(member[rows, chunk]).float().to(device)))
+            yield heads, _Batch(scores, targets, torch.from_numpy(member[heads, chunk]).float().to(device))
             first += count
-        return parts
 
-    def _own_batch(self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]) -> list[_Batch]:
+    def _own_batches(
+        self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
+    ) -> Iterator[tuple[slice, _Batch]]:
         """Every head scores what is its own, filled up to the size of the largest batch."""
         batches, variants, keeps, rows = [], [], [], iter(member)
         for plan, count in plans:
@@ -200,11 +193,22 @@ class StackTraining:
                 batches.append(chunk[own])
                 variants.append(plan.variants[chunk[own]])
                 keeps.append(keep[torch.from_numpy(own)])
-        places, counts = _fill(batches)
-        layer, acoustic = self._read(places, _fill(variants)[0])
-        keep = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True).to(self.material.device)
-        scores = self.stack.scores(layer, acoustic, keep)
-        return [_Batch(scores, self.material.targets_of(places), counts.to(self.material.device))]
+        (places, counts), (heard, _) = _fill(batches), _fill(variants)
+        kept = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
+        for heads in self._groups(places, heard):
+            layer, acoustic = self._read(places[heads], heard[heads])
+            scores = self.stack.scores(layer, acoustic, kept[heads].to(self.material.device), heads)
+            targets = self.material.targets_of(places[heads])
+            yield heads, _Batch(scores, targets, counts[heads].to(self.material.device))
+
+    def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
+        """As many heads at a time as fit into memory, for a batch of long recordings may take gigabytes a head."""
+        branch, (layer, acoustic) = self.heads[0].branch, self.material[:2]
+        bank = layer if acoustic is None else acoustic
+        assert branch is not None and bank is not None, "heads without a branch share their batches"  # noqa: PT018
+        states = int(bank.lengths[variants, places].max()) * places.shape[1] * branch.width
+        size = max(1, MOST_STATES // states)
+        return [slice(start, start + size) for start in range(0, len(places), size)]
 
     def _read(
         self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
@@ -228,7 +232,15 @@ class StackTraining:
             _Batch(scored[None], target[None], torch.ones_like(target[None, :, 0]))
             for scored, target in zip(scores, targets, strict=True)
         ]
-        return [finite(loss.item(), "validation") for loss in self._losses(batches, weights)]
+        losses = [
+            _losses(batch, None if weights is None else weights[row : row + 1]) for row, batch in enumerate(batches)
+        ]
+        return [finite(loss.item(), "validation") for loss in losses]
+
+    def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
+        """Every live head's scores of a batch of its own, (heads, batch, classes) of (heads, batch) places."""
+        groups = self._groups(places, np.zeros_like(places))
+        return torch.cat([self.stack.scores(*self._read(places[heads]), heads=heads) for heads in groups])
 
     @torch.inference_mode()
     def _scores(self, parts: Sequence[NDArray[np.int64]]) -> list[Tensor]:
@@ -243,12 +255,19 @@ class StackTraining:
         places, _ = _fill([part[order] for part, order in zip(parts, orders, strict=True)])
         scores = torch.cat(
             [
-                self.stack.scores(*self._read(places[:, start : start + EVALUATION_BATCH]))
+                self._plain_scores(places[:, start : start + EVALUATION_BATCH])
                 for start in range(0, places.shape[1], EVALUATION_BATCH)
             ],
             dim=1,
         )
         return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
+
+
+def _losses(batch: _Batch, weights: Tensor | None) -> Tensor:
+    """The mean cross-entropy of each head's own utterances, each weighted by its classes: (heads,)."""
+    each = batch.counts if weights is None else batch.counts * (batch.targets @ weights[:, :, None])[..., 0]
+    # Nothing of a chunk may be a head's own: its loss is 0 then, and it does not move.
+    return (cross_entropies(batch.scores, batch.targets) * each).sum(dim=1) / each.sum(dim=1).clamp(min=1e-12)
 
 
 def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:
