@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affetto.experiment import ExperimentRecipe
-from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, stacked
+from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, row_chunks, stacked
 from affetto.experiment.progress import Clock, Work
 from affetto.training.fit import Study
 from affetto.training.tasks import Task
@@ -50,6 +50,16 @@ def test_chunks_are_all_tasks_once_in_order(repeats: int, folds: int, stack: int
     assert all(len(chunk) <= stack for chunk in found)
     assert all(len({task.repeat for task in chunk}) == 1 for chunk in found)
     assert len(found) == repeats * -(-folds // stack)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("pooling", [100, 20]), ("large", [5] * 24), ("tuned", [1] * 120), ("svm", [1] * 120)],
+)
+def test_rows_are_cut_as_they_are_trained(name: str, sizes: list[int]) -> None:
+    found = row_chunks(ROWS[name].model, _tasks(12, 10), stack=5)
+    assert [len(chunk) for chunk in found] == sizes
+    assert [task for chunk in found for task in chunk] == _tasks(12, 10)
 
 
 def test_the_cheap_first_then_the_longest_first() -> None:

@@ -19,6 +19,8 @@ from affetto.models.heads import BaselineConfig, MeanPoolingConfig, ProgressiveC
 from affetto.training.fit import ModelConfig, Study, fit_tasks
 from affetto.training.tasks import Task
 
+MOST_POOLED = 100
+"""Heads that only average a layer and are trained together."""
 CHEAP_SHARE = 0.02
 """Rows that cost less of the whole grid are computed first, for something to be seen early."""
 
@@ -101,8 +103,21 @@ def stacked(model: ModelConfig) -> bool:
     return isinstance(model, HEADS) and getattr(model, "trained_from", None) is None
 
 
-def chunks(tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
-    """Tasks as they are trained together: at most so many, of one repeat.
+def row_chunks(model: ModelConfig, tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
+    """Tasks of a row as they are trained together.
+
+    Heads that only average a layer are so small that all their repeats are; of others, at most so many folds of one
+    repeat.
+    """
+    if not stacked(model):
+        return chunks(tasks, 1)
+    if isinstance(model, MeanPoolingConfig):
+        return chunks(tasks, MOST_POOLED, mixed=True)
+    return chunks(tasks, stack)
+
+
+def chunks(tasks: Sequence[Task], stack: int, *, mixed: bool = False) -> list[tuple[Task, ...]]:
+    """Tasks in portions of at most so many, of one repeat each unless they may be mixed.
 
     >>> one, two = (Task(repeat, 0, *[np.zeros(0, np.int64)] * 3) for repeat in (0, 1))
     >>> [len(chunk) for chunk in chunks([one, one._replace(fold=1), two], stack=10)]
@@ -110,7 +125,7 @@ def chunks(tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
     """
     found: list[list[Task]] = []
     for task in tasks:
-        if found and found[-1][0].repeat == task.repeat and len(found[-1]) < stack:
+        if found and (mixed or found[-1][0].repeat == task.repeat) and len(found[-1]) < stack:
             found[-1].append(task)
         else:
             found.append([task])

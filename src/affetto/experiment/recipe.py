@@ -73,7 +73,8 @@ class ExperimentRecipe(Config):
     Attributes:
         seed: of the folds, the variants of the sound and the trainings.
         repeats: of each row that does not say.
-        stack: folds of a row that are trained together, by one process; the last digits of results depend on it.
+        stack: folds of a row with GRU layers that are trained together, by one process; the last digits of results
+            depend on it.
         recogniser: whose layers are reused: an embedded model's name, or a folder with ``recogniser.safetensors``,
             relative to where the command runs.
         corpus: its folder or manifest, relative to the data folder.

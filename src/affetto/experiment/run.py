@@ -18,7 +18,7 @@ from affetto.errors import ConfigError, MissingExtraError
 from affetto.evaluate import RunFolder, Scores, score
 from affetto.experiment.dataset import DataSet, facts, load_data
 from affetto.experiment.engine import Engine, compute, workers
-from affetto.experiment.grid import Speech, Unit, chunks, do, in_order, stacked
+from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
 from affetto.experiment.ownership import alone, check_same
 from affetto.experiment.progress import Clock, Computing, Event, Read, Representing, RowDone, RowSkipped, Tell
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
@@ -219,7 +219,7 @@ def _units(
         own = {name: bank for name, bank in banks.items() if name in names}
         study = Study(data.classes, targets, share, own, plan.recogniser if tuned else None, plan.recipe.seed, device)
         finished = _finished(run, row)
-        for tasks in chunks(data.tasks(row.repeats, readable), plan.recipe.stack if stacked(row.model) else 1):
+        for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished
             if missing:
                 yield Unit(row, tasks, missing, study, speech, run.root)

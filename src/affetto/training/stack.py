@@ -170,16 +170,24 @@ class StackTraining:
         self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
     ) -> Iterator[tuple[slice, _Batch]]:
         """Every head of a repeat scores the whole chunk, and learns from what is its own."""
-        layer, device = self.material.layer, self.material.device
+        layer, device, first = self.material.layer, self.material.device, self.heads[0]
         assert layer is not None
-        first = 0
-        for plan, count in plans:
-            chunk, heads = plan.chunks[step], slice(first, first + count)
-            keep = plan.keep(len(chunk), self.heads[0].width, self.heads[0].dropout).to(device)
-            scores = self.stack.shared_scores(layer.dense[plan.variants[chunk], chunk].to(device), keep, heads)
-            targets = self.material.targets_of(chunk).expand_as(scores)
-            yield heads, _Batch(scores, targets, torch.from_numpy(member[heads, chunk]).float().to(device))
-            first += count
+        chunks = [plan.chunks[step] for plan, _ in plans]
+        (places, counts), (variants, _) = (
+            _fill(rows)
+            for rows in (chunks, [plan.variants[chunk] for (plan, _), chunk in zip(plans, chunks, strict=True)])
+        )
+        keeps = [
+            plan.keep(len(chunk), first.width, first.dropout) for (plan, _), chunk in zip(plans, chunks, strict=True)
+        ]
+        keep = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True).to(device)
+        heads = np.split(np.arange(len(member)), np.cumsum([count for _, count in plans])[:-1])
+        group = np.repeat(np.arange(len(plans)), [count for _, count in plans])
+        filled, real = _fill(heads)
+        scores = self.stack.shared_scores(layer.dense[variants, places].to(device), keep, torch.from_numpy(filled))
+        own = torch.from_numpy(member[np.arange(len(member))[:, None], places[group]]) * counts[group]
+        targets = self.material.targets_of(places)[group]
+        yield slice(None), _Batch(scores[real.bool()], targets, own.to(device))
 
     def _own_batches(
         self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
@@ -247,8 +255,8 @@ class StackTraining:
         """Each live head's scores of its own utterances."""
         layer = self.material.layer
         if self._shared and layer is not None:
-            pooled = layer.dense[0].to(self.material.device)
-            everyone = self.stack.shared_scores(pooled, torch.ones_like(pooled), slice(None))
+            pooled = layer.dense[:1].to(self.material.device)
+            (everyone,) = self.stack.shared_scores(pooled, torch.ones_like(pooled), torch.arange(len(self.stack))[None])
             return [scores[torch.from_numpy(part)] for scores, part in zip(everyone, parts, strict=True)]
         durations = self.material.durations[0]
         orders = [np.argsort(durations[part], kind="stable") for part in parts]
