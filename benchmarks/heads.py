@@ -1,7 +1,7 @@
 """What training the folds of a row together gains, beside a plain PyTorch loop of one head after the other.
 
-Run: python benchmarks/heads.py --data DATA [--folds N] [--threads N]. The plain loop holds all it needs in memory, as
-ours does; it shuffles utterances, pads what falls into a batch, and trains `torch.nn` modules with `torch.optim`. Both
+Run: python benchmarks/heads.py --data DATA [--row ROW] [--folds N] [--threads N]. The plain loop holds all it needs in
+memory; it shuffles utterances, pads what falls into a batch, and trains `torch.nn` modules with `torch.optim`. Both
 train the same heads on the same folds of CREMA-D for an epoch and take turns in one run, so that a busy machine slows
 both; what is printed are the medians of seconds for a fold and an epoch, and their ratio.
 """
@@ -140,11 +140,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where representations are kept")
     parser.add_argument("--folds", type=int, default=10, help="trained together; the plain loop is timed on the first")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--row", choices=list(ROWS), action="append", help="only this one; may be repeated")
     parser.add_argument("--threads", type=int, default=1, help="as many as a worker of an experiment has")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     study, tasks, labels = study_of(options.data, options.cache)
-    for name, config in ROWS.items():
+    for name in options.row or ROWS:
+        config = ROWS[name]
         material = material_of(config, study)
         bank = material.layer if material.layer is not None else material.acoustic
         assert bank is not None
