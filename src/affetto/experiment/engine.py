@@ -80,7 +80,7 @@ def workers(engine: Engine, units: int) -> Iterator[Workers]:
     if engine.kind == "local":
         here = joblib.cpu_count() if choose_device(engine.device).type == "cpu" else 1
         jobs = max(1, min(engine.jobs or here, units))
-        # loky replaces a worker that has grown, and says so: banks and freed memory that is kept make every worker grow.
+        # loky replaces a worker that has grown, and says so: banks, and freed memory that is kept, make each grow.
         with warnings.catch_warnings(), joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             yield Workers(engine.kind, jobs, (TerminatedWorkerError,))
