@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from affetto.config import Config, Seed
 from affetto.data.labels import Labelling
@@ -18,6 +18,16 @@ from affetto.training.heads import HeadTraining
 
 Repeats = Annotated[int, Field(ge=1, le=10_000)]
 PLACE = "{x}"
+
+
+def _each_once(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(classes)) != len(classes):
+        raise ValueError("name each emotion once")
+    return classes
+
+
+Classes = Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_each_once)]
+"""The emotions that a recipe tells apart."""
 
 
 def _preset(labels: Any) -> Any:
@@ -95,7 +105,7 @@ class ExperimentRecipe(Config):
     stack: int = Field(default=10, ge=1)
     recogniser: str = "small"
     corpus: Path
-    classes: tuple[str, ...] = Field(default=("anger", "happiness", "neutral", "sadness"), min_length=2)
+    classes: Classes = ("anger", "happiness", "neutral", "sadness")
     labels: Annotated[Labelling, BeforeValidator(_preset)] = Labelling()
     protocol: Protocol = GroupedKFold()
     augment: Augmentation = Augmentation()
@@ -120,13 +130,6 @@ class ExperimentRecipe(Config):
                 merged = {**training, **own} if isinstance(training, dict) and isinstance(own, dict) else own
                 rows.append({**shared, **each, "training": merged})
         return {**values, "rows": rows}
-
-    @field_validator("classes")
-    @classmethod
-    def _each_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes)) != len(classes):
-            raise ValueError("name each emotion once")
-        return classes
 
     @field_validator("rows")
     @classmethod

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from torch import Tensor
 
 from affetto import pretrained
@@ -24,6 +24,7 @@ from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.evaluate import Prediction, Scores, score, write_predictions
+from affetto.experiment.recipe import Classes
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
@@ -56,19 +57,12 @@ class EmotionRecipe(Config):
     seed: Seed = 1
     recogniser: str = "small"
     corpus: Path
-    classes: tuple[str, ...] = Field(default=("anger", "happiness", "neutral", "sadness"), min_length=2)
+    classes: Classes = ("anger", "happiness", "neutral", "sadness")
     validation_speakers: tuple[str, ...]
     test_speakers: tuple[str, ...]
     head: HeadConfig
     training: HeadTraining = HeadTraining()
     licence: str = "unstated"
-
-    @field_validator("classes")
-    @classmethod
-    def _each_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes)) != len(classes):
-            raise ValueError("name each emotion once")
-        return classes
 
     @field_validator("head")
     @classmethod
