@@ -75,7 +75,7 @@ def plain_epoch(head: EmotionHead, frames: list[Tensor], labels: Tensor, task: T
     network = PlainHead(head, frames[0].shape[1])
     optimiser = torch.optim.AdamW(network.parameters(), TRAINING.learning_rate)
     order = np.random.default_rng(task.fold).permutation(task.training)
-    begin = time.perf_counter()
+    begin = time.process_time()
     network.train()
     for start in range(0, len(order), TRAINING.batch_size):
         batch = order[start : start + TRAINING.batch_size]
@@ -88,7 +88,7 @@ def plain_epoch(head: EmotionHead, frames: list[Tensor], labels: Tensor, task: T
     with torch.inference_mode():
         for start in range(0, len(task.validation), TRAINING.batch_size):
             network(*padded(frames, task.validation[start : start + TRAINING.batch_size]))
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 def padded(frames: list[Tensor], batch: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -102,9 +102,9 @@ def stacked_epoch(config: HeadConfig, material: Material, tasks: list[Task]) -> 
     heads = [new_head(config, CLASSES, width, stable_seed(task.repeat, task.fold)) for task in tasks]
     training = StackTraining(heads, tasks, material, TRAINING, seed=1)
     training.epoch = 1  # an epoch like most: not the first, which is sorted throughout
-    begin = time.perf_counter()
+    begin = time.process_time()
     training.run_epoch()
-    return (time.perf_counter() - begin) / len(tasks)
+    return (time.process_time() - begin) / len(tasks)
 
 
 def study_of(data: Path, cache: Path) -> tuple[Study, list[Task], Tensor]:

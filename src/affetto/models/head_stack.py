@@ -77,28 +77,6 @@ class HeadStack:
         kept = joined if keep is None else joined * keep
         return torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
 
-    def shared_scores(self, pooled: Tensor, keep: Tensor, heads: Tensor) -> Tensor:
-        """The same for heads that average a layer and do nothing else, of batches that several of them share.
-
-        Scaling and dropout are moved into the product's factors, so that a batch is not copied for each head:
-        ((x - mean) / deviation * keep) W = (x keep) (W / deviation) - keep (mean / deviation * W).
-
-        Args:
-            pooled: averages, (groups, batch, layer_width).
-            keep: what dropout leaves, as factors, (groups, batch, layer_width).
-            heads: which heads score a group's batch, (groups, count).
-
-        Returns:
-            (groups, count, batch, classes).
-        """
-        scaled = self.values["output.weight"] / self.values["standardise.deviation"][:, None]
-        shifted = scaled * self.values["standardise.mean"][:, None]  # (all heads, classes, layer_width)
-        factors = torch.cat([scaled, -shifted], dim=-1)[heads].flatten(1, 2)  # (groups, count x classes, 2 layer_width)
-        sums = torch.cat([pooled * keep, keep], dim=-1) @ factors.transpose(1, 2)
-        scores = sums.unflatten(2, (heads.shape[1], -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
-        biased: Tensor = scores + self.values["output.bias"][heads][:, :, None]
-        return biased
-
     def _branch(self, own: Mapping[str, Tensor], frames: Frames) -> Tensor:
         values = _standardise(own, "branch.standardise", frames.values).transpose(1, 2)
         mask = _mask(frames).transpose(1, 2)  # (heads, time, batch)

@@ -37,31 +37,34 @@ class StackedAdamW:
             active: which models move, (models,), booleans; the others stay as they are, momentum included.
         """
         gradients = {name: _gradient(parameters[name]) for name in self.first}
-        squares = torch.stack([each.flatten(1).square().sum(dim=1) for each in gradients.values()])
-        clip = (clip_norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1.0)
+        norms = torch.stack([torch.linalg.vector_norm(each.flatten(1), dim=1) for each in gradients.values()])
+        clip = (clip_norm / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
         self.steps += active
         steps = self.steps.clamp(min=1.0)
         correction = (1 - SECOND**steps).sqrt()
-        size = rates / (1 - FIRST**steps)
-        own = torch.stack([clip, rates, correction, size])
+        # size * first / (sqrt(second) / correction + EPSILON), with the correction taken out of the fraction.
+        own = torch.stack([clip, 1 - rates * self.weight_decay, EPSILON * correction])
+        sizes = -rates * correction / (1 - FIRST**steps)
         moving = slice(None) if bool(active.all()) else active
         for name, gradient in gradients.items():
             parts = [each[moving] for each in (parameters[name], self.first[name], self.second[name])]
-            self._move(parts, gradient[moving], own[:, moving])
+            self._move(parts, gradient[moving], own[:, moving], sizes[moving])
             if moving is active:  # what a mask picks is a copy
                 parameters[name][moving], self.first[name][moving], self.second[name][moving] = parts
         for name in gradients:
             parameters[name].grad = None
 
-    def _move(self, parts: Sequence[Tensor], gradient: Tensor, own: Tensor) -> None:
-        """Changes values, first and second moments in place; own: (4, models)."""
+    def _move(self, parts: Sequence[Tensor], gradient: Tensor, own: Tensor, sizes: Tensor) -> None:
+        """Changes values, first and second moments in place; own: (3, models), sizes: (models,)."""
         values, first, second = parts
-        clip, rate, correction, size = own.view(4, -1, *(1,) * (gradient.dim() - 1))
-        clipped = gradient * clip
-        first.lerp_(clipped, 1 - FIRST)
-        second.mul_(SECOND).addcmul_(clipped, clipped, value=1 - SECOND)
-        values.mul_(1 - rate * self.weight_decay)
-        values.addcdiv_(first * size, (second.sqrt() / correction).add_(EPSILON), value=-1.0)
+        alike = (*(1,) * (gradient.dim() - 1),)
+        clip, decay, epsilon = own.view(3, -1, *alike)
+        gradient.mul_(clip)
+        first.lerp_(gradient, 1 - FIRST)
+        second.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
+        if self.weight_decay:
+            values.mul_(decay)
+        values.addcmul_(first / second.sqrt().add_(epsilon), sizes.view(-1, *alike))
 
     def select(self, places: Sequence[int]) -> None:
         """Forgets all models but some."""

@@ -7,35 +7,26 @@ how much work goes into one call of the linear algebra below. ``benchmarks/heads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affetto.frames import Frames
 from affetto.models.head_stack import HeadStack
 from affetto.models.heads import EmotionHead, MeanPoolingConfig
-from affetto.training.heads import EVALUATION_BATCH, HeadTraining, check_task, finite
+from affetto.training.heads import HeadTraining, check_task, finite
+from affetto.training.lesson import Lesson, loss_weights
 from affetto.training.material import Material, cross_entropies, measure
 from affetto.training.memory import keep_freed_memory
 from affetto.training.optimiser import StackedAdamW
-from affetto.training.plan import EpochPlan, plan_epoch
+from affetto.training.own_batches import OwnBatches
+from affetto.training.plan import plan_epoch
+from affetto.training.shared_batches import SharedBatches
 from affetto.training.tasks import Epoch, Task
-
-MOST_STATES = 2**26
-"""Numbers in a layer's states, of all heads computed at once: a dozen such tensors of 256 MB are held in training."""
-
-
-class _Batch(NamedTuple):
-    """What every head scores at one step."""
-
-    scores: Tensor  # (heads, batch, classes)
-    targets: Tensor  # (heads, batch, classes)
-    counts: Tensor  # 1 where an utterance is the head's to learn from, else 0: (heads, batch)
 
 
 class StackTraining:
@@ -62,6 +53,7 @@ class StackTraining:
         keep_freed_memory()
         self.heads, self.material, self.config, self.seed = heads, material, config, seed
         self.stack = HeadStack(heads)
+        self.batches = _batches(self.stack, material)
         self.optimiser = StackedAdamW(self._parameters, config.weight_decay)
         self.tasks = list(tasks)
         self.live = list(range(len(heads)))
@@ -75,11 +67,6 @@ class StackTraining:
     @property
     def _parameters(self) -> dict[str, Tensor]:
         return {name: self.stack.values[name] for name in self.stack.trained}
-
-    @property
-    def _shared(self) -> bool:
-        """Whether all heads can score one batch at little more than the cost of one."""
-        return isinstance(self.heads[0].config, MeanPoolingConfig)
 
     def run_epoch(self) -> None:
         """Trains every head that is not done for one epoch, and lets its validation speakers judge it.
@@ -125,8 +112,7 @@ class StackTraining:
 
     def probabilities(self, part: Literal["validation", "test"]) -> list[NDArray[np.float32]]:
         """What each finished head says of a part of its fold: (utterances, classes)."""
-        self.stack = HeadStack(self.heads)
-        scores = self._scores([getattr(task, part) for task in self.tasks])
+        scores = _batches(HeadStack(self.heads), self.material).scores(self.tasks, part)
         return [each.softmax(dim=-1).cpu().numpy() for each in scores]
 
     def _live_tasks(self) -> list[Task]:
@@ -135,155 +121,48 @@ class StackTraining:
     def _train(self) -> list[float]:
         """The mean training loss of every live head."""
         tasks = self._live_tasks()
-        member = np.zeros((len(tasks), len(self.material.targets)), dtype=bool)
-        for row, task in zip(member, tasks, strict=True):
-            row[task.training] = True
-        weights = self._class_weights(tasks)
-        repeats = [(repeat, len(list(group))) for repeat, group in groupby(task.repeat for task in tasks)]
-        chunk = self.material.chunk(self.config.batch_size)
-        plans = [
-            (plan_epoch(self.material.durations, chunk, self.seed, repeat, self.epoch), count)
-            for repeat, count in repeats
-        ]
         rates = torch.tensor([self.rates[head] for head in self.live], device=self.material.device)
         totals = torch.zeros_like(rates)
-        for step in range(len(plans[0][0].chunks)):
-            make = self._shared_batches if self._shared else self._own_batches
-            losses, sizes = [], []
-            for heads, batch in make(plans, step, member):
-                losses.append(_losses(batch, None if weights is None else weights[heads]))
-                sizes.append(batch.counts.sum(dim=1))
-                losses[-1].sum().backward()  # type: ignore[no-untyped-call]
-            learnt = torch.cat(sizes)
-            totals += torch.cat(losses).detach() * learnt
-            self.optimiser.step(self._parameters, rates, self.config.clip_norm, learnt > 0)
+        for losses, counts in self.batches.learn(self._lesson(tasks)):
+            totals += losses * counts
+            self.optimiser.step(self._parameters, rates, self.config.clip_norm, counts > 0)
         return [
             finite(total / len(task.training), "training") for total, task in zip(totals.tolist(), tasks, strict=True)
         ]
+
+    def _lesson(self, tasks: Sequence[Task]) -> Lesson:
+        member = np.zeros((len(tasks), len(self.material.targets)), dtype=bool)
+        for row, task in zip(member, tasks, strict=True):
+            row[task.training] = True
+        chunk = self.material.chunk(self.config.batch_size)
+        repeats = [task.repeat for task in tasks]
+        plans = [
+            plan_epoch(self.material.durations, chunk, self.seed, repeat, self.epoch) for repeat, _ in groupby(repeats)
+        ]
+        return Lesson(plans, repeats, member, self._class_weights(tasks))
 
     def _class_weights(self, tasks: Sequence[Task]) -> Tensor | None:
         if not self.config.balanced:
             return None
         return torch.stack([self.material.class_weights(task.training) for task in tasks])
 
-    def _shared_batches(
-        self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
-    ) -> Iterator[tuple[slice, _Batch]]:
-        """Every head of a repeat scores the whole chunk, and learns from what is its own."""
-        layer, device, first = self.material.layer, self.material.device, self.heads[0]
-        assert layer is not None
-        chunks = [plan.chunks[step] for plan, _ in plans]
-        (places, counts), (variants, _) = (
-            _fill(rows)
-            for rows in (chunks, [plan.variants[chunk] for (plan, _), chunk in zip(plans, chunks, strict=True)])
-        )
-        keeps = [
-            plan.keep(len(chunk), first.width, first.dropout) for (plan, _), chunk in zip(plans, chunks, strict=True)
-        ]
-        keep = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True).to(device)
-        heads = np.split(np.arange(len(member)), np.cumsum([count for _, count in plans])[:-1])
-        group = np.repeat(np.arange(len(plans)), [count for _, count in plans])
-        filled, real = _fill(heads)
-        scores = self.stack.shared_scores(layer.dense[variants, places].to(device), keep, torch.from_numpy(filled))
-        own = torch.from_numpy(member[np.arange(len(member))[:, None], places[group]]) * counts[group]
-        targets = self.material.targets_of(places)[group]
-        yield slice(None), _Batch(scores[real.bool()], targets, own.to(device))
-
-    def _own_batches(
-        self, plans: Sequence[tuple[EpochPlan, int]], step: int, member: NDArray[np.bool_]
-    ) -> Iterator[tuple[slice, _Batch]]:
-        """Every head scores what is its own, filled up to the size of the largest batch."""
-        batches, variants, keeps, rows = [], [], [], iter(member)
-        for plan, count in plans:
-            chunk = plan.chunks[step]
-            keep = plan.keep(len(chunk), self.heads[0].width, self.heads[0].dropout)
-            for own in (next(rows)[chunk] for _ in range(count)):
-                batches.append(chunk[own])
-                variants.append(plan.variants[chunk[own]])
-                keeps.append(keep[torch.from_numpy(own)])
-        (places, counts), (heard, _) = _fill(batches), _fill(variants)
-        kept = torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
-        for heads in self._groups(places, heard):
-            layer, acoustic = self._read(places[heads], heard[heads])
-            scores = self.stack.scores(layer, acoustic, kept[heads].to(self.material.device), heads)
-            targets = self.material.targets_of(places[heads])
-            yield heads, _Batch(scores, targets, counts[heads].to(self.material.device))
-
-    def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
-        """As many heads at a time as fit into memory, for a batch of long recordings may take gigabytes a head."""
-        branch, (layer, acoustic) = self.heads[0].branch, self.material[:2]
-        bank = layer if acoustic is None else acoustic
-        assert branch is not None and bank is not None, "heads without a branch share their batches"  # noqa: PT018
-        states = int(bank.lengths[variants, places].max()) * places.shape[1] * branch.width
-        size = max(1, MOST_STATES // states)
-        return [slice(start, start + size) for start in range(0, len(places), size)]
-
-    def _read(
-        self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
-    ) -> tuple[Frames | None, Frames | None]:
-        """Of (heads, batch) places: frames with values (heads, batch, time, width)."""
-        flat = self.material.read(places.ravel(), None if variants is None else variants.ravel())
-        layer, acoustic = (
-            None
-            if frames is None
-            else Frames(frames.values.view(*places.shape, *frames.values.shape[1:]), frames.lengths.view(places.shape))
-            for frames in flat
-        )
-        return layer, acoustic
-
     def _validate(self) -> list[float]:
+        """The mean validation loss of every live head."""
         tasks = self._live_tasks()
-        scores = self._scores([task.validation for task in tasks])
         weights = self._class_weights(tasks)
-        targets = [self.material.targets_of(task.validation) for task in tasks]
-        batches = [
-            _Batch(scored[None], target[None], torch.ones_like(target[None, :, 0]))
-            for scored, target in zip(scores, targets, strict=True)
-        ]
-        losses = [
-            _losses(batch, None if weights is None else weights[row : row + 1]) for row, batch in enumerate(batches)
-        ]
-        return [finite(loss.item(), "validation") for loss in losses]
-
-    def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
-        """Every live head's scores of a batch of its own, (heads, batch, classes) of (heads, batch) places."""
-        groups = self._groups(places, np.zeros_like(places))
-        return torch.cat([self.stack.scores(*self._read(places[heads]), heads=heads) for heads in groups])
-
-    @torch.inference_mode()
-    def _scores(self, parts: Sequence[NDArray[np.int64]]) -> list[Tensor]:
-        """Each live head's scores of its own utterances."""
-        layer = self.material.layer
-        if self._shared and layer is not None:
-            pooled = layer.dense[:1].to(self.material.device)
-            (everyone,) = self.stack.shared_scores(pooled, torch.ones_like(pooled), torch.arange(len(self.stack))[None])
-            return [scores[torch.from_numpy(part)] for scores, part in zip(everyone, parts, strict=True)]
-        durations = self.material.durations[0]
-        orders = [np.argsort(durations[part], kind="stable") for part in parts]
-        places, _ = _fill([part[order] for part, order in zip(parts, orders, strict=True)])
-        scores = torch.cat(
-            [
-                self._plain_scores(places[:, start : start + EVALUATION_BATCH])
-                for start in range(0, places.shape[1], EVALUATION_BATCH)
-            ],
-            dim=1,
-        )
-        return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
+        losses = []
+        for head, (task, scores) in enumerate(zip(tasks, self.batches.scores(tasks, "validation"), strict=True)):
+            targets = self.material.targets_of(task.validation)
+            own = torch.ones(len(scores), device=scores.device)
+            shares = loss_weights(own, targets.T, None if weights is None else weights[head])
+            losses.append(finite((cross_entropies(scores, targets) * shares).sum().item(), "validation"))
+        return losses
 
 
-def _losses(batch: _Batch, weights: Tensor | None) -> Tensor:
-    """The mean cross-entropy of each head's own utterances, each weighted by its classes: (heads,)."""
-    each = batch.counts if weights is None else batch.counts * (batch.targets @ weights[:, :, None])[..., 0]
-    # Nothing of a chunk may be a head's own: its loss is 0 then, and it does not move.
-    return (cross_entropies(batch.scores, batch.targets) * each).sum(dim=1) / each.sum(dim=1).clamp(min=1e-12)
-
-
-def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:
-    """Rows of different lengths, filled up with what stands first in them, and 1 where they are real, else 0."""
-    longest = max(1, *(len(row) for row in rows))
-    filled = np.stack([np.concatenate([row, np.full(longest - len(row), row[0] if len(row) else 0)]) for row in rows])
-    counts = torch.tensor([[1.0] * len(row) + [0.0] * (longest - len(row)) for row in rows])
-    return filled.astype(np.int64), counts
+def _batches(stack: HeadStack, material: Material) -> SharedBatches | OwnBatches:
+    """Heads that only average a layer can all score one batch at little more than the cost of one."""
+    shared = isinstance(stack.head.config, MeanPoolingConfig)
+    return SharedBatches(stack, material) if shared else OwnBatches(stack, material)
 
 
 def fit_stack(

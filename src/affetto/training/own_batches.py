@@ -1,0 +1,107 @@
+"""Heads with GRU layers, trained together: each scores a batch of its own, all in one computation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.frames import Frames
+from affetto.models.head_stack import HeadStack
+from affetto.training.heads import EVALUATION_BATCH
+from affetto.training.lesson import Learnt, Lesson, loss_weights
+from affetto.training.material import Material, cross_entropies
+from affetto.training.tasks import Task
+
+MOST_STATES = 2**26
+"""Numbers in a layer's states, of all heads computed at once: a dozen such tensors of 256 MB are held in training."""
+
+
+class OwnBatches:
+    """How heads with GRU layers learn.
+
+    Args:
+        stack: the heads.
+        material: what they read.
+    """
+
+    def __init__(self, stack: HeadStack, material: Material) -> None:
+        self.stack, self.material = stack, material
+
+    def learn(self, lesson: Lesson) -> Iterator[Learnt]:
+        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+        for step in range(len(lesson.plans[0].chunks)):
+            batches, variants, keep = self._cut(lesson, step)
+            (places, real), (heard, _) = _fill(batches), _fill(variants)
+            own, keep = real.to(self.material.device), keep.to(self.material.device)
+            losses = []
+            for heads in self._groups(places, heard):
+                layer, acoustic = self._read(places[heads], heard[heads])
+                scores = self.stack.scores(layer, acoustic, keep[heads], heads)
+                targets = self.material.targets_of(places[heads])
+                weights = None if lesson.weights is None else lesson.weights[heads]
+                shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
+                losses.append((cross_entropies(scores, targets) * shares).sum(dim=1))
+                losses[-1].sum().backward()  # type: ignore[no-untyped-call]
+            yield Learnt(torch.cat(losses).detach(), own.sum(dim=1))
+
+    def _cut(self, lesson: Lesson, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
+        """Each head's batch, the variants that it hears, and what dropout leaves, (heads, batch, width)."""
+        batches, variants, keeps, members = [], [], [], iter(lesson.member)
+        for repeat, plan in zip(dict.fromkeys(lesson.repeats), lesson.plans, strict=True):
+            chunk = plan.chunks[step]
+            keep = plan.keep(len(chunk), self.stack.head.width, self.stack.head.dropout)
+            for _ in range(lesson.repeats.count(repeat)):
+                own = next(members)[chunk]
+                batches.append(chunk[own])
+                variants.append(plan.variants[chunk[own]])
+                keeps.append(keep[torch.from_numpy(own)])
+        return batches, variants, torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
+
+    def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
+        """As many heads at a time as fit into memory, for a batch of long recordings may take gigabytes a head."""
+        branch, (layer, acoustic) = self.stack.head.branch, self.material[:2]
+        bank = layer if acoustic is None else acoustic
+        assert branch is not None and bank is not None, "heads without a branch share their batches"  # noqa: PT018
+        states = int(bank.lengths[variants, places].max()) * places.shape[1] * branch.width
+        size = max(1, MOST_STATES // states)
+        return [slice(start, start + size) for start in range(0, len(places), size)]
+
+    def _read(
+        self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
+    ) -> tuple[Frames | None, Frames | None]:
+        """Of (heads, batch) places: frames with values (heads, batch, time, width)."""
+        flat = self.material.read(places.ravel(), None if variants is None else variants.ravel())
+        layer, acoustic = (
+            None
+            if frames is None
+            else Frames(frames.values.view(*places.shape, *frames.values.shape[1:]), frames.lengths.view(places.shape))
+            for frames in flat
+        )
+        return layer, acoustic
+
+    @torch.inference_mode()
+    def scores(self, tasks: Sequence[Task], part: str) -> list[Tensor]:
+        """Each head's scores of its own utterances; those of like length are read together."""
+        parts = [getattr(task, part) for task in tasks]
+        orders = [np.argsort(self.material.durations[0][each], kind="stable") for each in parts]
+        places, _ = _fill([each[order] for each, order in zip(parts, orders, strict=True)])
+        batches = [places[:, start : start + EVALUATION_BATCH] for start in range(0, places.shape[1], EVALUATION_BATCH)]
+        scores = torch.cat([self._plain_scores(each) for each in batches], dim=1)
+        return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
+
+    def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
+        """(heads, batch, classes) of (heads, batch) places."""
+        groups = self._groups(places, np.zeros_like(places))
+        return torch.cat([self.stack.scores(*self._read(places[heads]), heads=heads) for heads in groups])
+
+
+def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:
+    """Rows of different lengths, filled up with what stands first in them, and where they are real."""
+    longest = max(1, *(len(row) for row in rows))
+    filled = np.stack([np.concatenate([row, np.full(longest - len(row), row[0] if len(row) else 0)]) for row in rows])
+    real = np.arange(longest) < np.array([len(row) for row in rows])[:, None]
+    return filled.astype(np.int64), torch.from_numpy(real)
