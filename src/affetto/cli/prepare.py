@@ -74,6 +74,8 @@ def _values(prepared: PreparedCorpus) -> dict[str, object]:
 
 
 def _facts(prepared: PreparedCorpus) -> dict[str, str]:
+    from affetto.data.prepare import LEFT_OUT
+
     there = prepared.utterances - prepared.made
     facts = {
         "corpus": f"{prepared.corpus.title} ({prepared.corpus.name})",
@@ -84,6 +86,7 @@ def _facts(prepared: PreparedCorpus) -> dict[str, str]:
         "partitions": counted(prepared.partitions),
         "files": f"{prepared.made:,} made" + (f", {there:,} were there" if there else ""),
         "left out": counted(prepared.reasons),
+        "named in": str(prepared.manifest.with_name(LEFT_OUT)) if prepared.left_out else "",
         "manifest": str(prepared.manifest),
     }
     return {name: value for name, value in facts.items() if value}

@@ -89,17 +89,16 @@ class Journal:
         Raises:
             OSError: it cannot be read or written.
         """
+        *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
         made: dict[str, Made] = {}
-        if path.exists():
-            for line in path.read_bytes().split(b"\n"):
-                try:
-                    record = _MADE.validate_json(line)
-                except ValidationError:
-                    continue
-                made[record.file] = record
+        for line in lines:
+            try:
+                record = _MADE.validate_json(line)
+            except ValidationError:
+                continue
+            made[record.file] = record
         with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write("\n")  # ends a torn line
-            file.flush()
+            file.write("\n" if torn else "")
             yield cls(file, made)
 
     def add(self, record: Made) -> None:
