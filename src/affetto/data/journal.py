@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import IO, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,56 +22,58 @@ _LONGEST_NAME = 100
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
+class Origin(NamedTuple):
+    """The stretch of sound that a file was made from; the folder that it lies in does not count, for corpora move.
+
+    Attributes:
+        source: the name of the sound file.
+        bytes: its size.
+        time_ns: when it was last changed.
+        start_s: where the stretch begins, seconds.
+        end_s: where it ends; None is the end of the file.
+    """
+
+    source: str
+    bytes: int
+    time_ns: int
+    start_s: float
+    end_s: float | None
+
+    @classmethod
+    def of(cls, utterance: Utterance) -> Origin:
+        """Where an utterance lies now.
+
+        Raises:
+            AudioError: the file is not there.
+        """
+        try:
+            found = utterance.audio.stat()
+        except OSError as error:
+            raise AudioError(error.strerror or str(error), "check the path", utterance.audio) from error
+        return cls(utterance.audio.name, found.st_size, found.st_mtime_ns, utterance.start_s, utterance.end_s)
+
+
 class Made(NamedTuple):
-    """A sound file that was made, and what of.
+    """A sound file that was made.
 
     Attributes:
         file: its path below the folder of all.
-        source: the name of the file that it was made from ...
-        source_bytes: ... its size ...
-        source_time_ns: ... and when it was last changed.
-        start_s: where the utterance begins in the source, seconds.
-        end_s: where it ends; None is the end of the source.
-        duration_s: how long the made file is, seconds.
-        file_bytes: its size.
+        origin: what it was made from.
+        duration_s: how long it is, seconds.
+        bytes: its size.
     """
 
     file: str
-    source: str
-    source_bytes: int
-    source_time_ns: int
-    start_s: float
-    end_s: float | None
+    origin: Origin
     duration_s: float
-    file_bytes: int
-
-    def is_from(self, utterance: Utterance) -> bool:
-        """Whether it was made from this stretch of this source, as the source is now; the source may have moved."""
-        return self[1:6] == _origin(utterance)
-
-    def is_whole(self, path: Path) -> bool:
-        """Whether the file at a path is the one that was made, as far as its size and header tell."""
-        try:
-            return path.stat().st_size == self.file_bytes and audio.info(path).duration_s == self.duration_s
-        except (OSError, AudioError):
-            return False
+    bytes: int
 
 
 _MADE = TypeAdapter(Made)
 
 
-def made_from(utterance: Utterance, file: str, path: Path, duration_s: float) -> Made:
-    """The record of a file that has just been made at a path."""
-    return Made(file, *_origin(utterance), duration_s, path.stat().st_size)
-
-
-def _origin(utterance: Utterance) -> tuple[str, int, int, float, float | None]:
-    found = utterance.audio.stat()
-    return utterance.audio.name, found.st_size, found.st_mtime_ns, utterance.start_s, utterance.end_s
-
-
 class Journal:
-    """The records of all files made in a folder.
+    """The records of all files made in a folder; they may be added from several threads.
 
     Args:
         file: where more are written.
@@ -80,6 +83,7 @@ class Journal:
     def __init__(self, file: IO[str], made: dict[str, Made]) -> None:
         self.file = file
         self.made = made
+        self._lock = Lock()
 
     @classmethod
     @contextmanager
@@ -103,8 +107,26 @@ class Journal:
 
     def add(self, record: Made) -> None:
         """Writes a record down at once."""
-        self.file.write(json.dumps(record) + "\n")
-        self.file.flush()
+        with self._lock:
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+
+    def whole(self, file: str, origin: Origin, path: Path) -> Made | None:
+        """The record of a file that was made from this origin and lies at a path, whole as far as its header tells.
+
+        Args:
+            file: its path below the folder of all.
+            origin: what it should have been made from.
+            path: where it is.
+        """
+        record = self.made.get(file)
+        if record is None or record.origin != origin:
+            return None
+        try:
+            is_whole = path.stat().st_size == record.bytes and audio.info(path).duration_s == record.duration_s
+        except (OSError, AudioError):
+            return None
+        return record if is_whole else None
 
 
 def file_names(utterances: Sequence[Utterance]) -> list[str]:
@@ -112,7 +134,7 @@ def file_names(utterances: Sequence[Utterance]) -> list[str]:
 
     >>> names = [Utterance(id=id, audio=Path("x"), speaker="ann", corpus="mine") for id in ("a1", "../b")]
     >>> file_names(names)
-    ['mine/ann/a1.flac', 'mine/ann/b-fa0cd1b7.flac']
+    ['mine/ann/a1.flac', 'mine/ann/b-95cd9069.flac']
     """
     folders = _distinct({each.corpus for each in utterances} | {each.speaker for each in utterances})
     names = _distinct({each.id for each in utterances})

@@ -16,7 +16,7 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from affetto import audio, text
 from affetto.data.corpora import Corpus, Skipped, archives, find_corpus, nothing_usable
-from affetto.data.journal import Journal, Made, file_names, made_from
+from affetto.data.journal import Journal, Made, Origin, file_names
 from affetto.data.manifest import write_manifest
 from affetto.data.parallel import Progress, in_threads
 from affetto.data.utterance import Utterance
@@ -93,18 +93,17 @@ class PreparedCorpus:
 
 
 class _Task(NamedTuple):
-    """An utterance, the name of its file to be, and what is known of one that is there."""
+    """An utterance, and the name of its file to be, below the folder of sound."""
 
     utterance: Utterance
     file: str
-    known: Made | None
 
 
 class _Done(NamedTuple):
-    """What became of a task: the utterance as prepared, or why there is none; and its file, if it was made now."""
+    """What became of a task: the utterance as prepared, or why there is none; and whether its file was made now."""
 
     outcome: Utterance | LeftOut
-    made: Made | None = None
+    made: bool = False
 
 
 def prepare_corpus(
@@ -138,15 +137,13 @@ def prepare_corpus(
     root, corpus = find_corpus(path, name)
     _check_output(root, output)
     output.mkdir(parents=True, exist_ok=True)
-    kept, left_out = list[Utterance](), list[LeftOut]()
-    made = 0
+    kept, left_out, made = list[Utterance](), list[LeftOut](), 0
     with Journal.open(output / JOURNAL) as journal:
         parsed = corpus.parse(root) if corpus.unpack is None else corpus.unpack(root, output / UNPACKED, report)
-        work = partial(_prepare, folder=output / SOUNDS, max_duration_s=max_duration_s)
-        for number, done in enumerate(in_threads(work, _tasks(parsed.utterances, journal), jobs), start=1):
-            if done.made is not None:
-                journal.add(done.made)
-                made += 1
+        work = partial(_prepare, folder=output / SOUNDS, journal=journal, max_duration_s=max_duration_s)
+        tasks = map(_Task, parsed.utterances, file_names(parsed.utterances))
+        for number, done in enumerate(in_threads(work, tasks, jobs), start=1):
+            made += done.made
             if isinstance(done.outcome, LeftOut):
                 left_out.append(done.outcome)
             else:
@@ -177,33 +174,28 @@ def _check_output(root: Path, output: Path) -> None:
         raise CorpusError("not empty, and nothing was prepared in it", "give a new or an empty folder", output)
 
 
-def _tasks(utterances: Sequence[Utterance], journal: Journal) -> Iterator[_Task]:
-    for utterance, file in zip(utterances, file_names(utterances), strict=True):
-        yield _Task(utterance, file, journal.made.get(file))
-
-
-def _prepare(task: _Task, *, folder: Path, max_duration_s: float) -> _Done:
+def _prepare(task: _Task, *, folder: Path, journal: Journal, max_duration_s: float) -> _Done:
     """Makes the file of one utterance, unless it is there or must not be."""
     utterance, path = task.utterance, folder / task.file
     spoken = text.normalise(utterance.text or "")
     if not spoken and not (utterance.emotion or utterance.votes or utterance.ratings):
         return _Done(LeftOut(utterance.id, "no transcript"))
-    made: Made | None = None
     try:
-        there = task.known is not None and task.known.is_from(utterance) and task.known.is_whole(path)
-        duration_s = task.known.duration_s if there and task.known is not None else _duration_s(utterance)
+        origin = Origin.of(utterance)
+        known = journal.whole(task.file, origin, path)
+        duration_s = _duration_s(utterance) if known is None else known.duration_s
         if isinstance(duration_s, LeftOut):
             return _Done(duration_s)
         if duration_s > max_duration_s:
             return _Done(LeftOut(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"))
-        if not there:
+        if known is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             blocks = audio.stream(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
             duration_s = audio.write_flac(path, blocks)
-            made = made_from(utterance, task.file, path, duration_s)
+            journal.add(Made(task.file, origin, duration_s, path.stat().st_size))
     except AudioError as error:
         return _Done(LeftOut(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"))
-    return _Done(replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), made)
+    return _Done(replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), made=known is None)
 
 
 def _duration_s(utterance: Utterance) -> float | LeftOut:
