@@ -67,7 +67,7 @@ def test_one_submission_alone(build: Build) -> None:
 
 def test_what_is_packed_is_named_with_the_remedy(root: Path, sound: Sound) -> None:
     pack(write_submission(root, "fay-20080101-abc", {"a1": "PACKED"}, sound), root)
-    with pytest.raises(CorpusError, match="nothing usable in it \\(packed: affetto corpus prepare unpacks it: 1\\)"):
+    with pytest.raises(CorpusError, match="nothing usable in it \\(packed, for affetto corpus prepare to unpack: 1\\)"):
         open_corpus(root)
 
 

@@ -74,8 +74,9 @@ def _values(prepared: PreparedCorpus) -> dict[str, object]:
 
 
 def _facts(prepared: PreparedCorpus) -> dict[str, str]:
-    from affetto.data.prepare import LEFT_OUT
+    from affetto.data.prepare import LEFT_OUT, UNPACKED
 
+    unpacked = prepared.manifest.with_name(UNPACKED)
     there = prepared.utterances - prepared.made
     facts = {
         "corpus": f"{prepared.corpus.title} ({prepared.corpus.name})",
@@ -87,6 +88,7 @@ def _facts(prepared: PreparedCorpus) -> dict[str, str]:
         "files": f"{prepared.made:,} made" + (f", {there:,} were there" if there else ""),
         "left out": counted(prepared.reasons),
         "named in": str(prepared.manifest.with_name(LEFT_OUT)) if prepared.left_out else "",
+        "unpacked": f"{unpacked} (no longer needed)" if unpacked.is_dir() else "",
         "manifest": str(prepared.manifest),
     }
     return {name: value for name, value in facts.items() if value}
