@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from affetto.audio import SAMPLE_RATE, AudioInfo, info, load, stream
+from affetto.audio import SAMPLE_RATE, AudioInfo, info, load, stream, write_flac
 from affetto.errors import AudioError
 
 COMMON_VOICE = Path(os.environ.get("AFFETTO_DATA", "../shared/data")) / "speech" / "common-voice" / "en" / "clips"
@@ -387,3 +387,26 @@ def test_damaged_encodings(encoding: Encoding, flips: list[tuple[float, int]], i
     for place, bit in flips:
         content[int(place * reach)] ^= 1 << bit
     assert is_sound_or_audio_error(bytes(content[: int(kept * len(content))]))
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 5000), (16_000,)])
+def test_flac_is_written_as_libsndfile_reads_it(tmp_path: Path, cuts: tuple[int, ...]) -> None:
+    wave = noise(16_001)
+    blocks = [torch.from_numpy(block) for block in np.split(wave, cuts)]
+    assert write_flac(tmp_path / "a.flac", blocks) == 16_001 / SAMPLE_RATE
+    heard, rate = soundfile.read(tmp_path / "a.flac", dtype="float32")
+    assert rate == SAMPLE_RATE
+    assert np.abs(heard - wave).max() <= 1 / 32768
+    assert [path.name for path in tmp_path.iterdir()] == ["a.flac"]
+
+
+def test_flac_is_clipped_not_wrapped_beyond_full_scale(tmp_path: Path) -> None:
+    write_flac(tmp_path / "a.flac", [torch.tensor([1.5, -1.5, 1.0, -1.0] * 100)])
+    heard, _ = soundfile.read(tmp_path / "a.flac", dtype="int16")
+    assert heard[:4].tolist() == [32767, -32768, 32767, -32768]
+
+
+def test_flac_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_flac(tmp_path / "nowhere" / "a.flac", [torch.zeros(100)])
+    assert list(tmp_path.iterdir()) == []

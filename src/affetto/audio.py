@@ -1,4 +1,4 @@
-"""Sound files to 16 kHz mono float32; nothing else in affetto opens one.
+"""Sound files to 16 kHz mono float32, and back to FLAC; nothing else in affetto opens one.
 
 libsndfile decodes (wav of every width, flac, ogg, opus, mp3, NIST sph, ...), soxr resamples, and both work block by
 block, so that a recording of any length passes through in little memory.
@@ -6,9 +6,10 @@ block, so that a recording of any length passes through in little memory.
 
 from __future__ import annotations
 
+import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,3 +196,35 @@ def load(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> Ten
         AudioError: see `stream`.
     """
     return torch.cat(list(stream(path, start_s=start_s, end_s=end_s)))
+
+
+def write_flac(path: Path, blocks: Iterable[Tensor]) -> float:
+    """Writes a 16 kHz mono FLAC of 16 bits, whole or not at all; it is compressed in memory first.
+
+    Args:
+        path: the file; its folder has to be there.
+        blocks: (samples,) float32 each, as `stream` yields them; what is beyond full scale is clipped.
+
+    Returns:
+        How long the recording is, seconds.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_flac(Path(folder) / "a.flac", [torch.zeros(8000), torch.zeros(8000)])
+    1.0
+    """
+    content, samples = io.BytesIO(), 0
+    with soundfile.SoundFile(content, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as sound:
+        for block in blocks:
+            sound.write(block.numpy())
+            samples += len(block)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_bytes(content.getbuffer())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return samples / SAMPLE_RATE

@@ -50,6 +50,7 @@ def test_alone_it_shows_help(run: Run) -> None:
         "recognise",
         "train",
         "corpus check",
+        "corpus prepare",
         "asr train",
         "asr evaluate",
         "asr transcribe",

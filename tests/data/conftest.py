@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.data.iemocap_tree import Turn, make_iemocap
-
-Sound = Callable[[str], Path]
+from tests.data.speech_trees import Sound, pack, write_submission, write_talk
 
 
 def _write(path: Path, lines: list[str]) -> None:
@@ -184,6 +183,48 @@ def build_iemocap(root: Path, sound: Sound) -> None:
     (sounds / "._Ses03M_script01_1b_F001.wav").write_bytes(b"debris")
 
 
+def build_tedlium(root: Path, sound: Sound) -> None:
+    """Two of the three parts; what each line means stands in the tests."""
+    write_talk(
+        root / "train",
+        "AaronHuey_2010X",
+        [
+            "AaronHuey_2010X 1 AaronHuey_2010X 0.01 0.04 <o,f0,male> i 'm here to show you my photographs",
+            "AaronHuey_2010X 1 inter_segment_gap 0.04 0.05 <o,,unknown> ignore_time_segment_in_scoring",
+            "AaronHuey_2010X 1 AaronHuey_2010X 0.05 0.09 <o,f0,male> of the <unk> and many other people of the plains",
+            "AaronHuey_2010X 1 AaronHuey_2010X 0.05 0.08 <o,f0,male> <unk>",
+            "AaronHuey_2010X 1 AaronHuey_2010X 0.05 0.07 <o,f0,male> the <unk> people",
+            "AaronHuey_2010X 1 AaronHuey_2010X 0.08 0.07 <o,f0,male> backwards",
+        ],
+        sound,
+    )
+    write_talk(
+        root / "test",
+        "JaneMcGonigal_2010",
+        [
+            ";; a comment",
+            "JaneMcGonigal_2010 1 JaneMcGonigal_2010 0 0.06 <o,f0,female> it doesn 't(2) hurt {BREATH} anybody 's game",
+            "Lost_2010 1 Lost_2010 0 0.06 <o,f0,female> no sound",
+        ],
+        sound,
+    )
+    (root / "train" / "stm" / "._AaronHuey_2010X.stm").write_bytes(b"debris")
+    _write(root / "README", ["TED-LIUM corpus release 2"])
+
+
+def build_voxforge(root: Path, sound: Sound) -> None:
+    """Submissions whole, packed and in every state of disrepair; what each means stands in the tests."""
+    write_submission(root, "Ann-20080101-abc", {"a0001": "THE WORDS", "a0002": "MORE WORDS"}, sound)
+    write_submission(root, "ann-20090202-xyz", {"b1": "Said again."}, sound, suffix=".flac", prompts="prompts-original")
+    write_submission(root, "anonymous-20100303-dey", {"c1": "WHO KNOWS"}, sound, readme="User Name:anonymous")
+    lost = write_submission(root, "ben-20080101-abc", {"a1": "LOST", "a2": "FOUND"}, sound)
+    (lost / "wav" / "a1.wav").rename(lost / "wav" / "a3.wav")
+    (write_submission(root, "cleo-20080101-abc", {"a1": "X"}, sound) / "etc" / "PROMPTS").unlink()
+    (write_submission(root, "dan-20080101-abc", {"a1": "X"}, sound) / "wav" / "a1.wav").unlink()
+    _write(root / "eve-20080101-abc" / "notes.txt", ["nothing here"])
+    pack(write_submission(root, "fay-20080101-abc", {"a1": "PACKED"}, sound), root)
+
+
 BUILDERS = {
     "class_folders": build_class_folders,
     "common_voice": build_common_voice,
@@ -196,6 +237,8 @@ BUILDERS = {
     "librispeech": build_librispeech,
     "lj_speech": build_lj_speech,
     "ravdess": build_ravdess,
+    "tedlium": build_tedlium,
+    "voxforge": build_voxforge,
 }
 
 

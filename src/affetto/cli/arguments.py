@@ -27,6 +27,7 @@ Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to tra
 Data = Annotated[
     Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
 ]
+Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder tells.")]
 Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_facts, print_json
+from affetto.cli import prepare
+from affetto.cli.arguments import Layout
+from affetto.cli.terminal import ProgressBar, TableOrJson, console, counted, print_facts, print_json
 
 if TYPE_CHECKING:
     from affetto.data.check import CorpusSummary
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look over collections of speech.", no_args_is_help=True)
 Corpus = Annotated[Path, typer.Argument(help="The corpus's folder, or a manifest.")]
-Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder tells.")]
+app.command("prepare", no_args_is_help=True)(prepare.prepare)
 
 
 class LeaveOut(StrEnum):
@@ -41,7 +43,7 @@ def check(
     """
     from affetto.data.check import check_corpus
 
-    with ProgressBar("opening files") as bar:
+    with ProgressBar("opening files", unit="files") as bar:
         summary = check_corpus(path, name=layout, progress=bar)
     if format_ is TableOrJson.JSON:
         values = asdict(summary)
@@ -138,7 +140,7 @@ def _verdict(found: DivisionReport) -> list[str]:
 
 def _facts(summary: CorpusSummary) -> dict[str, str]:
     """What people want to know, left out where there is nothing to say."""
-    counted = {"emotions": summary.emotions, "partitions": summary.partitions, "left out": summary.skipped}
+    tables = {"emotions": summary.emotions, "partitions": summary.partitions, "left out": summary.skipped}
     examples = [f"{example.what} ({example.reason})" for example in summary.examples]
     facts = {
         "corpus": f"{summary.title} ({summary.name})",
@@ -148,7 +150,7 @@ def _facts(summary: CorpusSummary) -> dict[str, str]:
         "utterance": f"{summary.duration_min_s:.2f} to {summary.duration_max_s:.2f} s, "
         f"median {summary.duration_median_s:.2f} s",
         "speakers": f"{summary.speakers:,}",
-        **{name: ", ".join(f"{key} {count:,}" for key, count in counts.items()) for name, counts in counted.items()},
+        **{name: counted(counts) for name, counts in tables.items()},
         "for example": "\n".join(examples),
     }
     return {name: value for name, value in facts.items() if value}

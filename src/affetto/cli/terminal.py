@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,15 @@ def print_facts(facts: dict[str, str]) -> None:
     console().print(table)
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts in one line.
+
+    >>> counted({"train": 1200, "test": 7})
+    'train 1,200, test 7'
+    """
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
 @contextmanager
 def extra(name: str, *modules: str) -> Iterator[None]:
     """Says which optional dependency is missing, should an import in this context fail for it.
@@ -79,23 +88,28 @@ class ProgressBar:
 
     Args:
         description: what is going on.
+        unit: what is counted ("files"), to show how many a second; None shows no rate.
     """
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, unit: str | None = None) -> None:
         self.description = description
+        self.unit = unit
         self.wanted = sys.stderr.isatty()
         self._since = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def __call__(self, done: float, total: float) -> None:
-        """Shows how far it has come."""
+    def __call__(self, done: float, total: float, description: str | None = None) -> None:
+        """Shows how far it has come, and with what, where that changes."""
         if not self.wanted or time.monotonic() - self._since < QUIET_S:
             return
         if self._bar is None:
-            self._bar = _progress()
+            self._bar = _progress(self.unit)
             self._task = self._bar.add_task(self.description, total=total)
         assert self._task is not None
+        if description not in {None, self.description}:
+            self.description = description or ""
+            self._bar.reset(self._task, description=self.description, total=total)
         self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
 
@@ -111,11 +125,27 @@ class ProgressBar:
         self.hide()
 
 
-def _progress() -> Progress:
+def _progress(unit: str | None) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=True))
+    class Rate(ProgressColumn):
+        """How many a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:,.0f} {unit}/s", style="progress.data.speed")
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=True)]
+    columns += [] if unit is None else [Rate()]
     errors = Console(stderr=True)
     # Redirecting would send the results, too, to standard error.
     return Progress(

@@ -54,6 +54,8 @@ class _Record(BaseModel):
     ratings: tuple[_Rating, ...] | None = None
     group: _Name | None = None
     partition: _Name | None = None
+    sex: _Name | None = None
+    age: _Name | None = None
 
 
 def read_manifest(path: Path) -> list[Utterance]:
@@ -131,6 +133,8 @@ def _read_record(record: bytes | str, path: Path, where: str, remedy: str) -> Ut
         ratings=tuple(Rating(each.rater, each.labels) for each in values.ratings or ()),
         group=values.group,
         partition=values.partition,
+        sex=values.sex,
+        age=values.age,
     )
 
 
@@ -195,5 +199,7 @@ def _record(utterance: Utterance, audio: str) -> dict[str, Any]:
         "ratings": [{"rater": rater, "labels": list(labels)} for rater, labels in utterance.ratings] or None,
         "group": utterance.group,
         "partition": utterance.partition,
+        "sex": utterance.sex,
+        "age": utterance.age,
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -40,6 +40,8 @@ class Utterance:
         ratings: what each rater chose, in the corpus's order; empty where the corpus does not tell.
         group: the session or other group that must not be divided; None where there is none.
         partition: the corpus's official part ("train", "test"); None where there is none.
+        sex: "female" or "male", where the corpus tells.
+        age: as the corpus writes it ("26", "adult"), where it does.
 
     >>> Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine").end_s is None
     True
@@ -57,3 +59,5 @@ class Utterance:
     ratings: tuple[Rating, ...] = ()
     group: str | None = None
     partition: str | None = None
+    sex: str | None = None
+    age: str | None = None

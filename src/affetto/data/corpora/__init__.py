@@ -11,7 +11,7 @@ from affetto.data.corpora.files import folders
 from affetto.errors import CorpusError
 from affetto.registry import Registry
 
-__all__ = ["CORPORA", "Corpus", "Parsed", "Skipped", "nothing_usable", "open_corpus"]
+__all__ = ["CORPORA", "Corpus", "Parsed", "Skipped", "find_corpus", "nothing_usable", "open_corpus"]
 
 CORPORA = Registry(
     "corpora",
@@ -27,20 +27,21 @@ CORPORA = Registry(
         "librispeech": "affetto.data.corpora.librispeech:CORPUS",
         "lj_speech": "affetto.data.corpora.lj_speech:CORPUS",
         "ravdess": "affetto.data.corpora.ravdess:CORPUS",
+        "tedlium": "affetto.data.corpora.tedlium:CORPUS",
+        "voxforge": "affetto.data.corpora.voxforge:CORPUS",
     },
 )
 
 
-def open_corpus(path: Path, name: str | None = None) -> Parsed:
-    """Reads the corpus at a path, in whichever known layout it lies there.
+def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
+    """Where, at a path, a corpus lies, and in which known layout.
 
     Args:
         path: the corpus's folder, the folder around it, or a ``.jsonl`` or ``.csv`` manifest.
         name: the layout's registered name; None looks at the folder.
 
     Raises:
-        CorpusError: the path is missing or empty, no layout fits or several do, or nothing usable is in it.
-        ManifestError: a line of a manifest is faulty.
+        CorpusError: the path is missing or empty, or no layout fits or several do.
         RegistryError: no layout has that name.
     """
     layouts = [CORPORA.load(each) for each in ([name] if name is not None else CORPORA.names())]
@@ -52,7 +53,22 @@ def open_corpus(path: Path, name: str | None = None) -> Parsed:
     if len(fits) > 1:
         found = ", ".join(f"{root.name} ({corpus.name})" for root, corpus in fits)
         raise CorpusError(f"several corpora fit: {found}", "give one of the folders, or name the layout", path)
-    root, corpus = fits[0]
+    return fits[0]
+
+
+def open_corpus(path: Path, name: str | None = None) -> Parsed:
+    """Reads the corpus at a path, in whichever known layout it lies there.
+
+    Args:
+        path: see `find_corpus`.
+        name: the layout's registered name; None looks at the folder.
+
+    Raises:
+        CorpusError: see `find_corpus`; or nothing usable is in it.
+        ManifestError: a line of a manifest is faulty.
+        RegistryError: no layout has that name.
+    """
+    root, corpus = find_corpus(path, name)
     parsed = corpus.parse(root)
     if not parsed.utterances:
         raise nothing_usable(root, parsed.skipped)

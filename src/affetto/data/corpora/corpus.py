@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from affetto.data.corpora.files import AudioFolders
+from affetto.data.parallel import Progress
 from affetto.data.utterance import Utterance
 
 
@@ -51,6 +52,8 @@ class Corpus:
         citation: what to cite.
         detect: whether a path holds this layout; looks at names only.
         parse: reads the layout; raises AffettoError where nothing can be read.
+        unpack: reads it, too, after unpacking what is packed in it into a folder, the second argument; None where the
+            corpus is never packed.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Corpus:
     citation: str
     detect: Callable[[Path], bool]
     parse: Callable[[Path], Parsed]
+    unpack: Callable[[Path, Path, Progress], Parsed] | None = None
 
 
 def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: Iterable[Skipped] = ()) -> Parsed:

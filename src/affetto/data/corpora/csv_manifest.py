@@ -6,9 +6,9 @@
     wav/a1.wav,anna,anger,"Well, no.",4,1,anger;frustration
 
 ``audio`` (relative to the file, or absolute) and ``speaker`` are required. The other columns are keys of Utterance:
-``id``, ``corpus``, ``start_s``, ``end_s``, ``text``, ``emotion``, ``group``, ``partition``; ``votes_<label>``, how many
-raters chose a label; ``rating_<rater>``, what one rater chose, several labels parted by ``;``. An empty cell is a key
-left out. Cells are parted by commas and quoted as spreadsheets do; the file is UTF-8.
+``id``, ``corpus``, ``start_s``, ``end_s``, ``text``, ``emotion``, ``group``, ``partition``, ``sex``, ``age``;
+``votes_<label>``, how many raters chose a label; ``rating_<rater>``, what one rater chose, several labels parted by
+``;``. An empty cell is a key left out. Cells are parted by commas and quoted as spreadsheets do; the file is UTF-8.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import ManifestError
 
 REQUIRED = ("audio", "speaker")
-COLUMNS = (*REQUIRED, "id", "corpus", "start_s", "end_s", "text", "emotion", "group", "partition")
+COLUMNS = (*REQUIRED, "id", "corpus", "start_s", "end_s", "text", "emotion", "group", "partition", "sex", "age")
 TIMES = ("start_s", "end_s")
 VOTES, RATING = "votes_", "rating_"
 

@@ -1,0 +1,182 @@
+"""TED-LIUM, release 2: whole talks ``train/sph/X_2010.sph``, and what is said when in ``train/stm/X_2010.stm``.
+
+https://www.openslr.org/19
+
+What counts as transcribed: a segment marked ``ignore_time_segment_in_scoring`` is left out. Marks (``<unk>`` for words
+that the transcribers could not make out, ``<sil>``, ``{NOISE}``) are no words and are taken out of the text; but where
+more than one word in ten is unknown, the text is no longer what is said, and the segment is left out. Contractions are
+written apart in the corpus ("it 's", "doesn 't") and are joined again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.files import AudioFolders, read_lines_of_any_encoding
+from affetto.data.utterance import Utterance
+
+PARTITIONS = ("train", "dev", "test")
+IGNORED = "ignore_time_segment_in_scoring"
+UNKNOWN = "<unk>"
+MOST_UNKNOWN = 0.1
+"""Share of unknown words up to which a segment is kept."""
+
+_FIELDS = 5  # talk, channel, speaker, start, end
+_MARK = re.compile(r"<[^<>\s]*>|\{[^{}\s]*\}|\[[^\[\]\s]*\]")
+_VARIANT = re.compile(r"\(\d+\)$")  # "the(2)": which of its pronunciations was heard
+_CONTRACTED = frozenset({"'s", "'re", "'m", "'ll", "'ve", "'d", "'t"})
+_YEAR = re.compile(r"_\d.*$")  # BillGates_2010, DanBarber_2010_S103
+
+
+class Segment(NamedTuple):
+    """A line of an stm file: which talk, who speaks, from when to when (seconds), what, and "female" or "male"."""
+
+    talk: str
+    speaker: str
+    start_s: float
+    end_s: float
+    words: tuple[str, ...]
+    sex: str | None
+
+
+def detect(path: Path) -> bool:
+    """Whether a path is the corpus or one of its parts."""
+    return bool(_parts(path))
+
+
+def parse(path: Path) -> Parsed:
+    """Reads every segment of every part; talks are cut by the segments' times.
+
+    The speaker is the person: two talks of one are held together, whatever their years ("AlGore_2006" in one part and
+    "Al_Gore" in another are the same). Should somebody speak in two official parts, a recipe that trains on the one
+    and validates on the other is refused; let it hold out speakers instead.
+    """
+    audio, skipped = AudioFolders(), list[Skipped]()
+    utterances = [
+        utterance
+        for part in _parts(path)
+        for stm in sorted((part / "stm").glob("[!.]*.stm"))
+        for utterance in _read_talk(stm, part, audio, skipped)
+    ]
+    return collect(CORPUS.name, path, utterances, skipped)
+
+
+def segment(line: str) -> Segment | None:
+    """A line of an stm file; None where it is none.
+
+    >>> segment("AaronHuey_2010X 1 AaronHuey_2010X 16.12 29.03 <o,f0,male> i 'm here").words
+    ('i', "'m", 'here')
+    """
+    fields = line.split()
+    if len(fields) < _FIELDS:
+        return None
+    talk, _, speaker = fields[:3]
+    try:
+        start_s, end_s = float(fields[3]), float(fields[4])
+    except ValueError:
+        return None
+    name = person(speaker)
+    if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s and name):
+        return None
+    words, sex = fields[_FIELDS:], None
+    if words and words[0] != UNKNOWN and _MARK.fullmatch(words[0]):
+        sex = _sex(words.pop(0))
+    return Segment(talk, name, start_s, end_s, tuple(words), sex)
+
+
+def person(name: str) -> str:
+    """Who it is that an stm file calls by the talk's or the person's name.
+
+    >>> person("DanBarber_2010_S103"), person("Al_Gore")
+    ('DanBarber', 'AlGore')
+    """
+    return _YEAR.sub("", name).replace("_", "")
+
+
+def transcript(words: tuple[str, ...]) -> str:
+    """What is said: without marks, contractions joined.
+
+    >>> transcript(("it", "'s", "<unk>", "he", "doesn", "'t(2)", "{SMACK}"))
+    "it's he doesn't"
+    """
+    said: list[str] = []
+    for each in words:
+        word = _VARIANT.sub("", each)
+        if not word or _MARK.fullmatch(word):
+            continue
+        if said and word.lower() in _CONTRACTED:
+            said[-1] += word
+        else:
+            said.append(word)
+    return " ".join(said)
+
+
+def _sex(label: str) -> str | None:
+    """Of a label such as "<o,f0,male>", or "<F0_M>" as in release 1."""
+    parts = set(re.split("[,_]", label.strip("<>").lower()))
+    return "female" if parts & {"female", "f"} else "male" if parts & {"male", "m"} else None
+
+
+def _parts(path: Path) -> list[Path]:
+    """The folders that hold talks and their transcripts: the path itself, or the official parts in it."""
+    return [part for part in (path, *(path / name for name in PARTITIONS)) if _is_part(part)]
+
+
+def _is_part(path: Path) -> bool:
+    return (path / "sph").is_dir() and (path / "stm").is_dir()
+
+
+def _read_talk(stm: Path, part: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+    name = part.absolute().name
+    for number, line in read_lines_of_any_encoding(stm):
+        if line.startswith(";;"):  # a comment
+            continue
+        found = segment(line)
+        if found is None:
+            skipped.append(Skipped(f"{stm.name}:{number}", "malformed segment"))
+            continue
+        identity = f"{found.talk}-{round(found.start_s * 1000):08d}-{round(found.end_s * 1000):08d}"
+        sound = audio.find(part / "sph" / f"{found.talk}.sph")
+        text = transcript(found.words)
+        reason = _reason(found, text)
+        if reason is None and sound is not None:
+            yield Utterance(
+                id=identity,
+                audio=sound,
+                speaker=found.speaker,
+                corpus=CORPUS.name,
+                start_s=found.start_s,
+                end_s=found.end_s,
+                text=text,
+                partition=name if name in PARTITIONS else None,
+                sex=found.sex,
+            )
+        else:
+            skipped.append(Skipped(identity, reason or "audio missing"))
+
+
+def _reason(found: Segment, text: str) -> str | None:
+    """Why nothing can be learnt from a segment, whatever its sound."""
+    if found.words == (IGNORED,):
+        return "not transcribed, as the corpus says"
+    if not text:
+        return "no transcript"
+    if found.words.count(UNKNOWN) > MOST_UNKNOWN * len(found.words):
+        return "too many words unknown"
+    return None
+
+
+CORPUS = Corpus(
+    name="tedlium",
+    title="TED-LIUM",
+    licence="CC-BY-NC-ND-3.0",
+    citation="Rousseau et al. (2014), Enhancing the TED-LIUM Corpus with Selected Data for Language Modeling and More "
+    "TED Talks, LREC",
+    detect=detect,
+    parse=parse,
+)
