@@ -95,7 +95,7 @@ def test_agrees_with_scikit_learns_balanced_accuracy_and_confusion(pairs: list[t
 def _answers(count: int, classes: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities that would be right if they were not sharpened, and the truth drawn from those that are right."""
     rng = np.random.default_rng(count)
-    logits = rng.normal(0, 2, (count, classes))
+    logits = rng.uniform(-2, 2, (count, classes))
     right = softmax(logits, axis=1)
     truth = np.array([rng.choice(classes, p=row) for row in right])
     return softmax(sharpness * logits, axis=1), truth

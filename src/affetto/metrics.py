@@ -1,5 +1,4 @@
-"""How good a recognition is: thin layers over jiwer and scikit-learn, under the field's names; and how well its
-probabilities fit."""
+"""How good a recognition is, under the field's names: thin layers over jiwer and scikit-learn; and calibration."""
 
 from __future__ import annotations
 
@@ -128,9 +127,7 @@ def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bin
     return Reliability(sure[kept] / counts[kept], hits[kept] / counts[kept], counts[kept])
 
 
-def expected_calibration_error(
-    confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS
-) -> float:
+def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> float:
     """How far confidence and accuracy lie apart, averaged over utterances: 0 where .7 means right 7 times in 10.
 
     Bins of equal width, the difference of each weighted by its utterances (Naeini et al. 2015, Guo et al. 2017).
@@ -173,7 +170,8 @@ def temper(probabilities: Floats, temperature: float) -> Floats:
     """
     logs = np.log(np.maximum(probabilities, LEAST)) / temperature
     shares: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
 
 
 def fit_temperature(probabilities: Floats, truth: NDArray[np.integer]) -> float:

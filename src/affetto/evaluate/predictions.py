@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +59,30 @@ class Answers(NamedTuple):
     references: list[str]
     predicted: list[str]
     probabilities: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """Several files', one after the other; at least one."""
+        return cls(
+            [cell for part in parts for cell in part.cells],
+            [name for part in parts for name in part.utterances],
+            [name for part in parts for name in part.speakers],
+            [name for part in parts for name in part.references],
+            [name for part in parts for name in part.predicted],
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
+    def of(self, cells: Collection[tuple[int, int]]) -> Answers:
+        """Those of some cells."""
+        kept = [cell in cells for cell in self.cells]
+        return Answers(
+            [*compress(self.cells, kept)],
+            [*compress(self.utterances, kept)],
+            [*compress(self.speakers, kept)],
+            [*compress(self.references, kept)],
+            [*compress(self.predicted, kept)],
+            self.probabilities[np.array(kept, dtype=bool)],
+        )
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -23,11 +23,9 @@ import shutil
 import tomllib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import tomli_w
 from pydantic import Field
 
@@ -310,8 +308,7 @@ class RunFolder:
     def _columns(self, row_name: str, file: str) -> Answers:
         classes = self.facts().get("classes") or []
         read = [read_answers(folder / file, cell, classes) for cell, folder in self._known_cells(row_name).items()]
-        *columns, shares = zip(*read, strict=True)
-        return Answers(*(list(chain.from_iterable(column)) for column in columns), np.concatenate(shares))
+        return Answers.joined(read)
 
     def _gather(self, row_name: str, file: str) -> list[Prediction]:
         classes = self.facts().get("classes")
