@@ -18,6 +18,9 @@ from affetto.report.words import named, several
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_RARE = 0.005
+"""A line leads through bins that hold at least this share of the utterances; what a few do is chance."""
+
 _FLOOR = 0.25
 """An axis of shares is at least this long, so that small differences look small."""
 
@@ -84,12 +87,12 @@ def _guides(axes: Axes, baseline: TableRow | None, chance: float) -> None:
         axes.axvline(baseline.uar.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
 
 
-def _share_axis(axes: Axes, values: Sequence[float]) -> None:
-    """A horizontal axis of shares around some values, with room for numbers at its right."""
+def _share_axis(axes: Axes, values: Sequence[float], *, margin: float = 0.14) -> None:
+    """A horizontal axis of shares around some values, with a margin, in parts of its length, at its right."""
     low, high = min(values), max(values)
     middle, half = (low + high) / 2, max((high - low) / 2, _FLOOR / 2)
-    low, high = max(0.0, middle - 1.08 * half), middle + 1.08 * half
-    axes.set_xlim(low, high + 0.14 * (high - low))
+    low, high = max(0.0, middle - 1.08 * half), min(1.02, middle + 1.08 * half)
+    axes.set_xlim(low, high + margin * (high - low))
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(lambda value, _: share(value, 2) if value <= 1 else "")
     axes.grid(axis="x")
@@ -176,6 +179,7 @@ def _few(count: float) -> str:
 def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Picture:
     """Recall of each class, a panel a class, a line a row."""
     palette, names = colours(classes), list(found)
+    ends = [value for each in found.values() for part in each for value in part.tolist() if not math.isnan(value)]
 
     def draw(canvas: Canvas) -> None:
         columns = 1 if canvas.narrow else min(2, len(classes))
@@ -188,10 +192,9 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
             axes.set_title(label, color=INK)
             axes.set_yticks(range(len(names)), [_short(name, 22 if canvas.narrow else 28) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set_xlim(0, 1.02)
             axes.tick_params(axis="y", length=0)
-            axes.xaxis.set_major_formatter(lambda value, _: share(value, 1))
-            axes.grid(axis="x")
+            axes.axvline(1 / len(classes), color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+            _share_axis(axes, [*ends, 1 / len(classes)], margin=0.02)
         _hide(panels[len(classes) :])
         canvas.figure.supxlabel("recall", fontsize=9)
 
@@ -201,7 +204,8 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
     )
     caption = (
         "Of all utterances that mean an emotion, the share that is heard as it, with the 95 % interval over speakers. "
-        "A row that is high in one panel and low in another leans towards that emotion."
+        "A row that is high in one panel and low in another leans towards that emotion. The dashed line is guessing "
+        f"({share(1 / len(classes))})."
     )
     return Picture("recall", "Recall of each class", draw, caption, f"Recall of each class. {told}.")
 
@@ -317,8 +321,10 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
                 (each.before, SECOND, "as trained", "s"),
                 (each.after, ACCENT, "scaled", "o"),
             ):
-                axes.plot(bins.confidence, bins.accuracy, color=colour, linewidth=1.2, label=label)
-                sizes = 8 + 90 * bins.counts / bins.counts.sum()
+                parts = bins.counts / bins.counts.sum()
+                many = parts >= _RARE
+                axes.plot(bins.confidence[many], bins.accuracy[many], color=colour, linewidth=1.2, label=label)
+                sizes = 8 + 90 * parts
                 axes.scatter(bins.confidence, bins.accuracy, sizes, color=colour, marker=marker, linewidths=0, zorder=3)
             axes.set_title(_folded(name, 36 if canvas.narrow else 72 // columns))
             axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence")
@@ -335,7 +341,8 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
         for name, each in found.items()
     )
     caption = (
-        "Test utterances by the probability of what was said; larger marks hold more of them. On the dashed line, a "
+        "Test utterances by the probability of what was said; larger marks hold more of them, and the line passes over "
+        "those that hold hardly any. On the dashed line, a "
         "model that says .7 is right 7 times in 10; below it, it is too sure of itself, above it too modest. Scaled: "
         "each fold's probabilities with one temperature, fitted on its validation speakers."
     )
