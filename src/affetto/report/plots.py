@@ -12,7 +12,7 @@ import numpy as np
 from affetto.report.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture, colours, shades
 from affetto.report.findings import Calibration, Confusion, Learning, Recalls, SpeakerScores
 from affetto.report.render import share
-from affetto.report.table import Table, TableRow, Verdict
+from affetto.report.table import CHANCE, Table, TableRow, Verdict
 from affetto.report.words import named, several
 
 if TYPE_CHECKING:
@@ -27,30 +27,33 @@ _FLOOR = 0.25
 
 def scores_picture(table: Table, classes: int) -> Picture:
     """UAR of each row with its interval, the highest first."""
-    rows = table.best_first().rows
+    rows = [row for row in table.best_first().rows if row.kind not in CHANCE] or table.best_first().rows
     baseline = next((row for row in rows if row.name == table.baseline), None)
+    ends = [each for row in rows for each in (row.uar.low, row.uar.high, row.uar.mean) if not math.isnan(each)]
+    seen = min(ends) < 1 / classes + _FLOOR / 2
 
     def draw(canvas: Canvas) -> None:
         canvas.height(0.75 + (0.36 if canvas.narrow else 0.235) * len(rows))
         axes = canvas.panels(1, 1)[0]
         for place, row in enumerate(rows):
             _dot(axes, place, row, narrow=canvas.narrow)
-        _guides(axes, baseline, 1 / classes)
-        ends = [each for row in rows for each in (row.uar.low, row.uar.high, row.uar.mean) if not math.isnan(each)]
-        _share_axis(axes, [*ends, 1 / classes])
+        _guides(axes, baseline, 1 / classes if seen else None)
+        _share_axis(axes, [*ends, *([1 / classes] if seen else [])])
         axes.set_yticks(range(len(rows)), ["" if canvas.narrow else _starred(row) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.9 if canvas.narrow else -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("UAR (unweighted average recall)")
 
-    against = (
-        "" if baseline is None else f", the dotted line the baseline, {baseline.name} ({share(baseline.uar.mean)})"
+    dotted = (
+        "" if baseline is None else f"The dotted line is the baseline, {baseline.name} ({share(baseline.uar.mean)}). "
     )
+    guessing = "is the dashed line" if seen else "lies far to the left"
     caption = (
         "Dots are means over runs, lines the 95 % intervals over speakers. Filled: the difference to the baseline is "
-        f"shown (see the table), or the row is the baseline itself. The dashed line is guessing ({share(1 / classes)})"
-        f"{against}. Two rows whose lines overlap may differ all the same, since both heard the same speakers."
+        f"shown (see the table), or the row is the baseline itself. {dotted}Guessing ({share(1 / classes)}) "
+        f"{guessing}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the same, since both "
+        "heard the same speakers."
     )
     told = "; ".join(f"{row.name} {share(row.uar.mean)}{_interval(row)}" for row in rows)
     return Picture("uar", "UAR of every row", draw, caption, f"Dots and intervals of UAR, highest first: {told}.")
@@ -81,8 +84,9 @@ def _dot(axes: Axes, place: int, row: TableRow, *, narrow: bool) -> None:
         )  # fmt: skip
 
 
-def _guides(axes: Axes, baseline: TableRow | None, chance: float) -> None:
-    axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+def _guides(axes: Axes, baseline: TableRow | None, chance: float | None) -> None:
+    if chance is not None:
+        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     if baseline is not None:
         axes.axvline(baseline.uar.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
 
@@ -185,7 +189,7 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
         columns = 1 if canvas.narrow else min(2, len(classes))
         rows = math.ceil(len(classes) / columns)
         canvas.height(rows * (0.55 + 0.2 * len(names)) + 0.35)
-        panels = canvas.panels(rows, columns, sharex=True, sharey=True)
+        panels = canvas.panels(rows, columns, sharey=True)
         for place, (axes, label) in enumerate(zip(panels, classes, strict=False)):
             for line, each in enumerate(found.values()):
                 _recall(axes, line, [float(part[place]) for part in each], palette[label])
@@ -239,7 +243,7 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
             axes.plot(spots, each.uars, "o", color=ACCENT, markersize=4 if len(order) > 40 else 5.5, alpha=0.85)
             axes.set_title(_short(name, 48 if canvas.narrow else 90))
             axes.grid(axis="y")
-            axes.yaxis.set_major_formatter(lambda value, _: share(value, 1))
+            axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
         axes = panels[-1]
         few = len(order) <= (12 if canvas.narrow else 24)
         axes.set_xticks(range(len(order)) if few else [], order if few else [], rotation=90 if len(order) > 8 else 0)
@@ -314,7 +318,7 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
         columns = _columns(canvas, len(found), wide=3)
         rows = math.ceil(len(found) / columns)
         canvas.height(rows * (3.2 if columns == 1 else 2.75) if not canvas.narrow else rows * (4.2 / columns + 0.1))
-        panels = canvas.panels(rows, columns, sharex=True, sharey=True)
+        panels = canvas.panels(rows, columns, sharey=True)
         for axes, (name, each) in zip(panels, found.items(), strict=False):
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
             for (_, _, bins), colour, label, marker in (
@@ -329,8 +333,8 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
             axes.set_title(_folded(name, 36 if canvas.narrow else 72 // columns))
             axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence")
             axes.grid()
-            axes.xaxis.set_major_formatter(lambda value, _: share(value, 1))
-            axes.yaxis.set_major_formatter(lambda value, _: share(value, 1))
+            axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
+            axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
         panels[0].legend(loc="upper left", handlelength=1.2)
         for axes in panels[::columns]:
             axes.set_ylabel("share that is right")

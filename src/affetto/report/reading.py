@@ -15,7 +15,7 @@ from affetto.errors import RunError
 from affetto.evaluate import RunFolder
 from affetto.evaluate.predictions import Answers
 from affetto.report.build import UAR, Derived, Progress, count, derive
-from affetto.report.table import Table, TableRow
+from affetto.report.table import CHANCE, Table, TableRow
 
 KINDS = {
     "baseline": "baseline",
@@ -25,9 +25,6 @@ KINDS = {
     "functionals_svm": "classical row",
 }
 """Kinds of model that a report looks into, and what they are called."""
-
-CHANCE = ("most_frequent", "random")
-"""Kinds that hear nothing."""
 
 MOST = 5
 """Rows looked into where none is of a kind above."""

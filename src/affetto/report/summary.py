@@ -9,9 +9,9 @@ import numpy as np
 
 from affetto.report.findings import Confusion, confusion
 from affetto.report.plots import worst_confusion
-from affetto.report.reading import CHANCE, Material
+from affetto.report.reading import Material
 from affetto.report.render import chance, share, signed
-from affetto.report.table import Table, TableRow, Verdict
+from affetto.report.table import CHANCE, Table, TableRow, Verdict
 from affetto.report.words import named, several
 
 
