@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -41,9 +42,9 @@ EMOTIONS = {
     "happiness": "#e8a317",
     "neutral": "#7d8791",
     "sadness": "#1f6fb2",
-    "fear": "#7b3f98",
+    "fear": "#4b2070",
     "disgust": "#2e7d4f",
-    "surprise": "#d77fb1",
+    "surprise": "#eda9cf",
     "boredom": "#8a6d4b",
     "calm": "#6cc5d9",
     "contempt": "#4a4a4a",
@@ -193,7 +194,10 @@ def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtraError("matplotlib is not installed", 'pip install "affetto[report]"') from error
-    with rc_context(cast("Any", STYLE)):
+    with rc_context(cast("Any", STYLE)), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # a name in another script is a box; the page has it right
         figure = Figure(figsize=(NARROW_INCHES if narrow else WIDE_INCHES, 3), layout="constrained")
         picture.draw(Canvas(figure, narrow=narrow))
         yield figure

@@ -52,8 +52,8 @@ def scores_picture(table: Table, classes: int) -> Picture:
     caption = (
         "Dots are means over runs, lines the 95 % intervals over speakers. Filled: the difference to the baseline is "
         f"shown (see the table), or the row is the baseline itself. {dotted}Guessing ({share(1 / classes)}) "
-        f"{guessing}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the same, since both "
-        "heard the same speakers."
+        f"{guessing}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the "
+        "same, since both heard the same speakers."
     )
     told = "; ".join(f"{row.name} {share(row.uar.mean)}{_interval(row)}" for row in rows)
     return Picture("uar", "UAR of every row", draw, caption, f"Dots and intervals of UAR, highest first: {told}.")
