@@ -1,11 +1,16 @@
-"""Error rates and classification figures, worked by hand and against scikit-learn."""
+"""Error rates, classification figures and calibration, worked by hand and against scikit-learn and scipy."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from scipy.stats import binned_statistic
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import balanced_accuracy_score, log_loss, precision_recall_fscore_support
 
 from affetto import metrics
 
@@ -85,3 +90,106 @@ def test_agrees_with_scikit_learns_balanced_accuracy_and_confusion(pairs: list[t
     counts = metrics.confusion(references, predictions, CLASSES)
     assert counts.sum(axis=1).tolist() == support.tolist()
     assert counts.trace() / counts.sum() == pytest.approx(metrics.accuracy(references, predictions))
+
+
+def _answers(count: int, classes: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that would be right if they were not sharpened, and the truth drawn from those that are right."""
+    rng = np.random.default_rng(count)
+    logits = rng.uniform(-2, 2, (count, classes))
+    right = softmax(logits, axis=1)
+    truth = np.array([rng.choice(classes, p=row) for row in right])
+    return softmax(sharpness * logits, axis=1), truth
+
+
+def test_reliability_by_hand() -> None:
+    confidences = np.array([0.5, 0.41, 0.6, 1.0, 0.95, 0.85])
+    right = np.array([True, False, True, True, False, True])
+    found = metrics.reliability(confidences, right, bins=10)
+    # (.4, .5] holds .5 and .41, (.5, .6] .6, (.8, .9] .85, (.9, 1] .95 and 1
+    assert found.counts.tolist() == [2, 1, 1, 2]
+    assert found.confidence == pytest.approx([0.455, 0.6, 0.85, 0.975])
+    assert found.accuracy == pytest.approx([0.5, 1.0, 1.0, 0.5])
+    expected = (2 * 0.045 + 0.4 + 0.15 + 2 * 0.475) / 6
+    assert metrics.expected_calibration_error(confidences, right, bins=10) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("confidence", "place"), [(0.0, 0.0), (1.0, 1.0)])
+def test_no_confidence_falls_out_of_the_bins(confidence: float, place: float) -> None:
+    found = metrics.reliability(np.array([confidence]), np.array([False]))
+    assert (found.confidence.tolist(), found.counts.tolist()) == ([place], [1])
+
+
+def test_confidences_without_answers() -> None:
+    with pytest.raises(ValueError, match="confidences"):
+        metrics.reliability(np.array([0.5, 0.5]), np.array([True]))
+
+
+def test_bins_agree_with_scipys_and_scikit_learns() -> None:
+    probabilities, truth = _answers(2_000, 4, 1.7)
+    confidences, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    found = metrics.reliability(confidences, right, bins=10)
+    accuracy, confidence = calibration_curve(right, confidences, n_bins=10)  # bins without their upper border
+    assert found.accuracy == pytest.approx(accuracy)
+    assert found.confidence == pytest.approx(confidence)
+    gaps = binned_statistic(confidences, confidences - right, "sum", bins=10, range=(0, 1)).statistic
+    assert metrics.expected_calibration_error(confidences, right, 10) == pytest.approx(np.abs(gaps).sum() / 2_000)
+
+
+def test_cross_entropy_agrees_with_scikit_learn() -> None:
+    probabilities, truth = _answers(500, 5, 1.0)
+    assert metrics.cross_entropy(probabilities, truth) == pytest.approx(log_loss(truth, probabilities))
+    assert metrics.cross_entropy(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(metrics.LEAST))
+
+
+@pytest.mark.parametrize("sharpness", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize("classes", [2, 4, 8])
+def test_the_temperature_is_where_scipy_finds_the_lowest_cross_entropy(sharpness: float, classes: int) -> None:
+    probabilities, truth = _answers(3_000, classes, sharpness)
+    temperature = metrics.fit_temperature(probabilities, truth)
+    logits = np.log(probabilities)
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(truth, softmax(logits / np.exp(log_temperature), axis=1), labels=range(classes))
+
+    best = minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-8})
+    assert temperature == pytest.approx(np.exp(best.x), rel=1e-4)
+    assert temperature == pytest.approx(sharpness, rel=0.15)
+    tempered = metrics.temper(probabilities, temperature)
+    assert tempered == pytest.approx(softmax(logits / temperature, axis=1))
+    assert (tempered.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
+def test_a_temperature_by_hand() -> None:
+    """Of answers at .9, three in four are right: the odds of 9 become 3, the square root."""
+    probabilities = np.array([[0.9, 0.1]] * 4)
+    assert metrics.fit_temperature(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(2.0)
+    assert metrics.temper(probabilities, 2.0)[0] == pytest.approx([0.75, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "truth", "temperature"),
+    [
+        ([[0.8, 0.2]] * 3, [0, 0, 0], 1 / metrics.HOTTEST),  # never wrong: as sure as can be
+        ([[0.8, 0.2]] * 3, [1, 1, 1], metrics.HOTTEST),  # always wrong
+        ([[0.5, 0.5]] * 3, [0, 1, 1], 1.0),  # nothing to sharpen
+        ([[1.0, 0.0], [1.0, 0.0]], [0, 1], metrics.HOTTEST),  # a rounded 0 is not infinitely wrong
+    ],
+)
+def test_temperatures_stay_in_their_bounds(
+    probabilities: list[list[float]], truth: list[int], temperature: float
+) -> None:
+    found = metrics.fit_temperature(np.array(probabilities), np.array(truth))
+    assert found == pytest.approx(temperature)
+    assert np.isfinite(metrics.temper(np.array(probabilities), found)).all()
+
+
+@given(
+    confidences=st.lists(st.floats(0, 1), min_size=1, max_size=40),
+    seed=st.integers(0, 2**32 - 1),
+    bins=st.integers(1, 20),
+)
+def test_a_calibration_error_lies_between_0_and_1(confidences: list[float], seed: int, bins: int) -> None:
+    right = np.random.default_rng(seed).random(len(confidences)) < 0.5
+    found = metrics.reliability(np.array(confidences), right, bins)
+    assert found.counts.sum() == len(confidences)
+    assert 0 <= metrics.expected_calibration_error(np.array(confidences), right, bins) <= 1

@@ -1,13 +1,29 @@
-"""How good a recognition is: thin layers over jiwer and scikit-learn, under the field's names."""
+"""How good a recognition is, under the field's names: thin layers over jiwer and scikit-learn; and calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+
+BINS = 15
+"""Of a reliability diagram, as most papers on calibration have it."""
+
+LEAST = 5e-7
+"""Probabilities below count as this: a run folder keeps six decimals, and no one is infinitely sure."""
+
+HOTTEST = 20.0
+"""Temperatures are sought from one part of this to this."""
+
+_FLAT = 1e-12
+"""A slope below this is the last digits of a sum."""
+
+Floats = NDArray[np.float64]
 
 
 def wer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
@@ -74,3 +90,113 @@ def confusion(references: Sequence[str], predictions: Sequence[str], classes: Se
     [[1, 1], [0, 1]]
     """
     return np.asarray(confusion_matrix(references, predictions, labels=list(classes)), dtype=np.int64)
+
+
+class Reliability(NamedTuple):
+    """How sure a model is and how often it is right, in bins of confidence; bins without an utterance are left out.
+
+    Attributes:
+        confidence: (bins,) the mean probability of what was said.
+        accuracy: (bins,) the share that is right.
+        counts: (bins,) utterances.
+    """
+
+    confidence: Floats
+    accuracy: Floats
+    counts: NDArray[np.int64]
+
+
+def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> Reliability:
+    """Sorts utterances by confidence into bins of equal width between 0 and 1, each without its lower border.
+
+    Args:
+        confidences: (utterances,) probability of the class that was said.
+        right: (utterances,) whether it is the true one.
+        bins: how many.
+
+    >>> reliability(np.array([0.9, 0.8, 0.2]), np.array([True, False, False]), bins=2).accuracy.tolist()
+    [0.0, 0.5]
+    """
+    if confidences.shape != right.shape:
+        raise ValueError(f"{confidences.shape} confidences and {right.shape} answers")
+    place = np.clip(np.ceil(confidences.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    sure = np.bincount(place, weights=confidences, minlength=bins)
+    hits = np.bincount(place, weights=right, minlength=bins)
+    kept = counts > 0
+    return Reliability(sure[kept] / counts[kept], hits[kept] / counts[kept], counts[kept])
+
+
+def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> float:
+    """How far confidence and accuracy lie apart, averaged over utterances: 0 where .7 means right 7 times in 10.
+
+    Bins of equal width, the difference of each weighted by its utterances (Naeini et al. 2015, Guo et al. 2017).
+
+    Args:
+        confidences: (utterances,) probability of the class that was said; at least one.
+        right: (utterances,) whether it is the true one.
+        bins: how many.
+
+    >>> round(expected_calibration_error(np.array([0.9, 0.9]), np.array([True, False])), 3)
+    0.4
+    """
+    found = reliability(confidences, right, bins)
+    return float(np.average(np.abs(found.confidence - found.accuracy), weights=found.counts))
+
+
+def cross_entropy(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """The mean of -log(probability of the true class), in nats; a probability below `LEAST` counts as that.
+
+    Args:
+        probabilities: (utterances, classes).
+        truth: (utterances,) the true class, by its place.
+
+    >>> round(cross_entropy(np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 3)
+    0.49
+    """
+    given = np.take_along_axis(probabilities, truth[:, None], axis=1)
+    return float(-np.log(np.maximum(given, LEAST)).mean())
+
+
+def temper(probabilities: Floats, temperature: float) -> Floats:
+    """Makes a model less sure (above 1) or surer (below), without changing what it says: softmax(logits / temperature).
+
+    Args:
+        probabilities: (utterances, classes).
+        temperature: positive.
+
+    >>> temper(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    logs = np.log(np.maximum(probabilities, LEAST)) / temperature
+    shares: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
+
+
+def fit_temperature(probabilities: Floats, truth: NDArray[np.integer]) -> float:
+    """The temperature under which the cross-entropy is lowest (Guo et al. 2017), between 1 / `HOTTEST` and `HOTTEST`.
+
+    The cross-entropy is convex in 1 / temperature, so its one minimum is where its slope is 0.
+
+    Args:
+        probabilities: (utterances, classes), of speakers who are not tested.
+        truth: (utterances,) the true class, by its place.
+
+    >>> round(fit_temperature(np.array([[0.9, 0.1]] * 4), np.array([0, 0, 0, 1])), 2)  # .75 are right, not .9
+    2.0
+    """
+    logs = np.log(np.maximum(probabilities, LEAST))
+    given = np.take_along_axis(logs, truth[:, None], axis=1).mean()
+
+    def slope(sharpness: float) -> float:
+        return float((temper(probabilities, 1 / sharpness) * logs).sum(axis=1).mean() - given)
+
+    mildest, sharpest = slope(1 / HOTTEST), slope(HOTTEST)
+    if max(abs(mildest), abs(sharpest)) < _FLAT:
+        return 1.0  # all classes alike, always: no temperature changes anything
+    if mildest >= 0:
+        return HOTTEST
+    if sharpest <= 0:
+        return 1 / HOTTEST
+    return 1 / float(optimize.brentq(slope, 1 / HOTTEST, HOTTEST))

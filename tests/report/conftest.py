@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import FoldLine, RowCard
+from affetto.training.tasks import Epoch
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 BRANCH = {"units": 64, "depth": 2}
@@ -71,18 +73,27 @@ def models() -> tuple[Model, ...]:
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Make:
+def make_run(tmp_path: Path, make_run_in: Callable[..., RunFolder]) -> Make:
     """Makes a run folder in which all but some cells are finished."""
+    return partial(make_run_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_run_in() -> Callable[..., RunFolder]:
+    """The same, in a folder of one's own."""
 
     def make(
+        tmp_path: Path,
         models: Sequence[Model] = MODELS,
         *,
         design: Design = DESIGN,
         unfinished: Mapping[str, set[tuple[int, int]]] | None = None,
         validation: Mapping[str, float] | None = None,
         emotions: Callable[[int, int], str] = lambda _, number: CLASSES[number % 4],
+        curve: Callable[[int], Sequence[Epoch]] = lambda _: [],
     ) -> RunFolder:
-        """Speakers are dealt to folds in turn; ``emotions`` says what a speaker's utterance counts as."""
+        """Speakers are dealt to folds in turn; ``emotions`` says what a speaker's utterance counts as, ``curve``
+        how a row, by its place, learns in each cell."""
         utterances = [
             Utterance(
                 id=f"s{speaker}-{number}",
@@ -125,7 +136,7 @@ def make_run(tmp_path: Path) -> Make:
                 rng = np.random.default_rng([place, *cell])
                 tested = predictions(parts[cell[1]], cell, each.skill, rng)
                 following = parts[(cell[1] + 1) % design.folds]
-                run.write_cell(card, tested, predictions(following, cell, heard, rng), [])
+                run.write_cell(card, tested, predictions(following, cell, heard, rng), curve(place))
         return run
 
     return make

@@ -238,11 +238,12 @@ class _Memory(RunFolder):
 
     def answers(self, row_name: str) -> Answers:  # noqa: ARG002
         cells = [(each.repeat, each.fold) for each in self._predictions]
-        names = ("speaker", "reference", "predicted")
-        return Answers(cells, *([getattr(each, name) for each in self._predictions] for name in names))
+        names = ("utterance", "speaker", "reference", "predicted")
+        shares = np.array([[*each.probabilities.values()] for each in self._predictions])
+        return Answers(cells, *([getattr(each, name) for each in self._predictions] for name in names), shares)
 
-    def validation(self, row_name: str) -> list[Prediction]:  # noqa: ARG002
-        return self._predictions[:100]
+    def validation_answers(self, row_name: str) -> Answers:
+        return Answers(*(column[:100] for column in self.answers(row_name)))
 
     def utterances(self) -> list[object]:  # type: ignore[override]
         return [*super().utterances()] * 25
@@ -266,9 +267,16 @@ def test_a_large_table_takes_seconds(make_run: Make) -> None:
     assert time.process_time() - since < 10  # about 4 s of one core
 
 
-def test_answers_are_the_predictions_without_probabilities(make_run: Make) -> None:
+@pytest.mark.parametrize("part", ["tested", "validating"])
+def test_answers_are_the_predictions_in_columns(make_run: Make, part: str) -> None:
     run = make_run()
-    said, answers = run.predictions("MP_3"), run.answers("MP_3")
+    pairs = {
+        "tested": (run.predictions, run.answers),
+        "validating": (run.validation, run.validation_answers),
+    }
+    said, answers = (read("MP_3") for read in pairs[part])
+    assert answers.utterances == [each.utterance for each in said]
+    assert answers.probabilities.tolist() == [[*each.probabilities.values()] for each in said]
     assert answers.cells == [(each.repeat, each.fold) for each in said]
     assert answers.speakers == [each.speaker for each in said]
     assert answers.references == [each.reference for each in said]
@@ -283,6 +291,9 @@ def test_answers_are_the_predictions_without_probabilities(make_run: Make) -> No
         (lambda text: text.replace("1,2,", "1,3,", 1), "another fold or repeat"),
         (lambda text: text.replace(",0.7", "", 1), "lines of different length"),
         (lambda text: text.replace(",anger,", ",joy,", 1), "a class has no column"),
+        (lambda text: text.replace(",0.7", ",7", 1), "not between 0 and 1"),
+        (lambda text: text.replace(",0.700000", ",nan", 1), "not between 0 and 1"),
+        (lambda text: text.replace(",0.7", ",much", 1), "damaged .*much"),
         (lambda text: text.splitlines()[0] + "\n", "no predictions"),
         (lambda _: "", "ends in the middle"),
         (lambda _: "hello\n", "not a file of predictions"),

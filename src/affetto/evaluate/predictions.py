@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from affetto.errors import RunError
 
@@ -37,19 +42,47 @@ class Prediction(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Predictions without probabilities, a column each: all that scores need, and read four times as fast.
+    """Predictions, a column each: read four times as fast.
 
     Attributes:
         cells: (repeat, fold).
+        utterances: their ids.
         speakers: who speaks.
         references: the emotion each counts as.
         predicted: the likeliest class.
+        probabilities: (predictions, classes).
     """
 
     cells: list[tuple[int, int]]
+    utterances: list[str]
     speakers: list[str]
     references: list[str]
     predicted: list[str]
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """Several files', one after the other; at least one."""
+        return cls(
+            [cell for part in parts for cell in part.cells],
+            [name for part in parts for name in part.utterances],
+            [name for part in parts for name in part.speakers],
+            [name for part in parts for name in part.references],
+            [name for part in parts for name in part.predicted],
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
+    def of(self, cells: Collection[tuple[int, int]]) -> Answers:
+        """Those of some cells."""
+        kept = [cell in cells for cell in self.cells]
+        return Answers(
+            [*compress(self.cells, kept)],
+            [*compress(self.utterances, kept)],
+            [*compress(self.speakers, kept)],
+            [*compress(self.references, kept)],
+            [*compress(self.predicted, kept)],
+            self.probabilities[np.array(kept, dtype=bool)],
+        )
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -86,7 +119,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> Answers:
-    """Reads what `write_predictions` wrote, but for the probabilities.
+    """Reads what `write_predictions` wrote into columns.
 
     Args:
         path: the CSV.
@@ -101,12 +134,21 @@ def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> A
         raise RunError("holds other classes than the run", _REMEDY, path)
     if {len(line) for line in lines} != {len(_FIXED) + len(found)}:
         raise RunError("damaged (lines of different length)", _REMEDY, path)
-    repeats, folds, _, speakers, references, predicted, *_ = (list(column) for column in zip(*lines, strict=True))
+    columns = list(zip(*lines, strict=True))
+    repeats, folds, *named = columns[: len(_FIXED)]
+    # Names occur in many files, and are kept once.
+    utterances, speakers, references, predicted = ([*map(sys.intern, column)] for column in named)
     if not {*references, *predicted} <= set(found):
         raise RunError("damaged (a class has no column)", _REMEDY, path)
     if {*zip(repeats, folds, strict=True)} != {(str(cell[0]), str(cell[1]))}:
         raise RunError("holds another fold or repeat than its folder says", _REMEDY, path)
-    return Answers([cell] * len(lines), speakers, references, predicted)
+    try:
+        shares = np.array([[*map(float, column)] for column in columns[len(_FIXED) :]]).T
+    except ValueError as error:
+        raise RunError(f"damaged ({error})", _REMEDY, path) from error
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise RunError("damaged (a probability is not between 0 and 1)", _REMEDY, path)
+    return Answers([cell] * len(lines), utterances, speakers, references, predicted, shares)
 
 
 def _lines(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -184,20 +184,20 @@ class RunFolder:
         return self._gather(row_name, "validation.csv")
 
     def answers(self, row_name: str) -> Answers:
-        """As `predictions`, but without probabilities: what a table needs.
+        """As `predictions`, but in columns: what tables and figures need.
 
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        classes = self.facts().get("classes") or []
-        found = Answers([], [], [], [])
-        for cell, folder in self._known_cells(row_name).items():
-            more = read_answers(folder / "predictions.csv", cell, classes)
-            found.cells.extend(more.cells)
-            found.speakers.extend(more.speakers)
-            found.references.extend(more.references)
-            found.predicted.extend(more.predicted)
-        return found
+        return self._columns(row_name, "predictions.csv")
+
+    def validation_answers(self, row_name: str) -> Answers:
+        """As `validation`, but in columns.
+
+        Raises:
+            RunError: the row is not there, or a file is damaged.
+        """
+        return self._columns(row_name, "validation.csv")
 
     def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
         """(repeat, fold) -> learning curve, empty where nothing is learnt in epochs.
@@ -304,6 +304,11 @@ class RunFolder:
             known = ", ".join(name for name in self._names() if self._cells(name)) or "none yet"
             raise RunError(f"nothing finished of a row {row_name!r}", f"choose among {known}", self.root)
         return cells
+
+    def _columns(self, row_name: str, file: str) -> Answers:
+        classes = self.facts().get("classes") or []
+        read = [read_answers(folder / file, cell, classes) for cell, folder in self._known_cells(row_name).items()]
+        return Answers.joined(read)
 
     def _gather(self, row_name: str, file: str) -> list[Prediction]:
         classes = self.facts().get("classes")

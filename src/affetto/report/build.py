@@ -11,7 +11,8 @@ import numpy as np
 
 from affetto import stats
 from affetto.errors import RunError
-from affetto.evaluate import Prediction, Row, RunFolder
+from affetto.evaluate import Row, RunFolder
+from affetto.evaluate.predictions import Answers
 from affetto.report.notes import RunFacts, write_notes
 from affetto.report.published import published, reported
 from affetto.report.table import Comparison, Figure, Table, TableRow, Verdict
@@ -39,8 +40,25 @@ class _Chosen(NamedTuple):
     reason: str
 
 
+class Derived(NamedTuple):
+    """A table, and what its scores were counted from.
+
+    Attributes:
+        table: of the run.
+        counted: row name -> its whole runs, or without any what there is of it.
+    """
+
+    table: Table
+    counted: dict[str, stats.Tally]
+
+
 def build_table(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Table:
-    """Derives the table from the predictions in a run folder, finished or not.
+    """Derives the table from the predictions in a run folder, finished or not; see `derive`."""
+    return derive(run, baseline, progress).table
+
+
+def derive(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Derived:
+    """Derives the table from the predictions in a run folder, finished or not, and keeps what it was counted from.
 
     Args:
         run: the folder.
@@ -61,7 +79,7 @@ def build_table(run: RunFolder, baseline: str | None = None, progress: Progress 
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
-        heard.append(_Heard(row, stats.tally(*run.answers(row.name), classes)))
+        heard.append(_Heard(row, count(run.answers(row.name), classes)))
     repeats, folds = _design(run, heard)
     entries = [_entry(each, repeats[each.row.name], folds) for each in heard]
     unreadable = set(facts.get("unreadable", ()))
@@ -74,17 +92,15 @@ def build_table(run: RunFolder, baseline: str | None = None, progress: Progress 
     told = RunFacts(
         run.config(), facts, run.environment(), classes, chosen.reason, utterances, [each.counted for each in heard]
     )
-    return replace(table, notes=tuple(write_notes(table, told)))
-
-
-def _count(predictions: Sequence[Prediction], classes: Sequence[str]) -> stats.Tally:
-    return stats.tally(
-        [(each.repeat, each.fold) for each in predictions],
-        [each.speaker for each in predictions],
-        [each.reference for each in predictions],
-        [each.predicted for each in predictions],
-        classes,
+    return Derived(
+        replace(table, notes=tuple(write_notes(table, told))),
+        {each.row.name: _whole(each.counted, folds) for each in heard},
     )
+
+
+def count(answers: Answers, classes: Sequence[str]) -> stats.Tally:
+    """Counts answers by cell and speaker."""
+    return stats.tally(answers.cells, answers.speakers, answers.references, answers.predicted, classes)
 
 
 def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted: str | None) -> _Chosen:
@@ -101,7 +117,7 @@ def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted:
         return _Chosen(None, "no row is of kind baseline; name one with --baseline to test the others against it")
     if len(candidates) == 1:
         return _Chosen(candidates[0], "the only row of kind baseline")
-    counted = {name: _count(run.validation(name), classes) for name in candidates}
+    counted = {name: count(run.validation_answers(name), classes) for name in candidates}
     shared = set.intersection(*(each.cells() for each in counted.values()))
     if not shared:
         return _Chosen(candidates[0], "the first of its kind, since no cell of all of them is finished")
@@ -214,9 +230,9 @@ def _verdict(found: Comparison, p: float) -> Verdict:
 def _test_to_training(run: RunFolder, against: _Heard, utterances: int) -> float:
     """Utterances tested for each that is trained on, averaged over the baseline's folds."""
     tested = _by_cell(zip(against.counted.repeats, against.counted.folds, strict=True), against.counted.confusions)
-    validation = Counter((each.repeat, each.fold) for each in run.validation(against.row.name))
-    trained = {cell: utterances - count - validation[cell] for cell, count in tested.items()}
-    ratios = [tested[cell] / count for cell, count in trained.items() if count > 0]
+    validation = Counter(run.validation_answers(against.row.name).cells)
+    trained = {cell: utterances - heard - validation[cell] for cell, heard in tested.items()}
+    ratios = [tested[cell] / heard for cell, heard in trained.items() if heard > 0]
     if not ratios:
         raise RunError("the manifest has fewer utterances than are tested", "restore the folder", run.root)
     return float(np.mean(ratios))
@@ -224,6 +240,6 @@ def _test_to_training(run: RunFolder, against: _Heard, utterances: int) -> float
 
 def _by_cell(cells: Iterable[Any], confusions: stats.Integers) -> Mapping[tuple[int, int], int]:
     found: Counter[tuple[int, int]] = Counter()
-    for cell, count in zip(cells, confusions.sum(axis=(1, 2)).tolist(), strict=True):
-        found[int(cell[0]), int(cell[1])] += count
+    for cell, heard in zip(cells, confusions.sum(axis=(1, 2)).tolist(), strict=True):
+        found[int(cell[0]), int(cell[1])] += heard
     return found

@@ -12,6 +12,7 @@ from affetto import stats
 from affetto.data.utterance import Utterance
 from affetto.report.published import CORPUS, TRAINED
 from affetto.report.table import Table
+from affetto.report.words import several
 
 _CHECKS = ("expected", "check_counts")
 """Settings that decide whether a run starts, not what it finds."""
@@ -64,8 +65,8 @@ def _averages(table: Table, told: RunFacts) -> Iterator[str]:
     runs, folds = _most(row.runs for row in table.rows), _most(row.folds for row in table.rows)
     speakers = len({name for counted in told.counted for name in counted.speakers.tolist()})
     yield (
-        f"Scores are means over {_several(runs, 'run')}; a run is one repeat's predictions over all its "
-        f"{_several(folds, 'fold')}, pooled. UAR is the unweighted average recall (many papers: UA), accuracy the "
+        f"Scores are means over {several(runs, 'run')}; a run is one repeat's predictions over all its "
+        f"{several(folds, 'fold')}, pooled. UAR is the unweighted average recall (many papers: UA), accuracy the "
         "share of utterances that are right (many papers: WA; some use the two names the other way round), F1 the mean "
         "over the classes."
     )
@@ -78,7 +79,7 @@ def _averages(table: Table, told: RunFacts) -> Iterator[str]:
     )
     few = f" With {speakers} speakers it is rough." if speakers < FEW_SPEAKERS else ""
     yield (
-        f"{stats.LEVEL * 100:.0f} %: interval by bootstrap over the {_several(speakers, 'test speaker')}, each with "
+        f"{stats.LEVEL * 100:.0f} %: interval by bootstrap over the {several(speakers, 'test speaker')}, each with "
         f"all utterances and runs.{few}"
     )
 
@@ -93,7 +94,7 @@ def _tests(table: Table, told: RunFacts) -> Iterator[str]:
     if tested:
         yield (
             "p: Nadeau and Bengio's corrected t-test of the UAR over the folds that both rows have, repeats averaged; "
-            f"p (Holm): corrected for {_several(len(tested), 'row')} tested. A difference counts as shown where that "
+            f"p (Holm): corrected for {several(len(tested), 'row')} tested. A difference counts as shown where that "
             f"is below {_plain(stats.ALPHA)}."
         )
     if len(tested) < len(compared):
@@ -113,7 +114,7 @@ def _missing(told: RunFacts) -> Iterator[str]:
         absent = Counter(told.classes[place] for places in missing.values() for place in places)
         names = ", ".join(f"{name} in {count}" for name, count in absent.items())
         yield (
-            f"{_several(len(missing), 'fold')} without an utterance of some class ({names}): UAR and F1 of a fold are "
+            f"{several(len(missing), 'fold')} without an utterance of some class ({names}): UAR and F1 of a fold are "
             "over the classes that occur in it."
         )
 
@@ -145,10 +146,10 @@ def _data(told: RunFacts) -> Iterator[str]:
     corpora = ", ".join(sorted({utterance.corpus for utterance in told.utterances}))
     classes = ", ".join(f"{name} {counts[name]:,}" for name in told.classes)
     speakers = len({(utterance.corpus, utterance.speaker) for utterance in told.utterances})
-    yield f"Data: {corpora}, {len(told.utterances):,} utterances by {_several(speakers, 'speaker')}: {classes}."
+    yield f"Data: {corpora}, {len(told.utterances):,} utterances by {several(speakers, 'speaker')}: {classes}."
     unreadable = len(told.facts.get("unreadable", ()))
     if unreadable:
-        yield f"Left out, since their sound cannot be read: {_several(unreadable, 'utterance')}."
+        yield f"Left out, since their sound cannot be read: {several(unreadable, 'utterance')}."
     for key in ("labels", "protocol"):
         if key in told.config:
             yield f"{key.capitalize()}: {_setting(told.config[key])}."
@@ -191,10 +192,6 @@ def _value(value: object) -> str:
 
 def _most(values: Iterable[int]) -> int:
     return Counter(values).most_common(1)[0][0]
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _plain(value: float) -> str:

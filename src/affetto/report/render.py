@@ -119,25 +119,25 @@ def _scores(row: TableRow, wide: bool) -> Cells:
     found = [_name(row), ("parameters" if wide else "params", _count(row.parameters, exact=wide))]
     if wide:
         found.append(("runs × folds", f"{row.runs} × {row.folds}"))
-    found += [("UAR", _share(row.uar.mean)), *_spread(row.uar), ("95 %", _range(row.uar.low, row.uar.high))]
+    found += [("UAR", share(row.uar.mean)), *_spread(row.uar), ("95 %", _range(row.uar.low, row.uar.high))]
     for heading, figure in (("accuracy", row.accuracy), ("F1", row.f1_macro)):
-        found += [(heading, _share(figure.mean)), *(_spread(figure) if wide else ())]
+        found += [(heading, share(figure.mean)), *(_spread(figure) if wide else ())]
     return found
 
 
 def _spread(figure: Figure) -> Cells:
-    return [("± runs", _share(figure.over_runs)), ("± folds", _share(figure.over_folds))]
+    return [("± runs", share(figure.over_runs)), ("± folds", share(figure.over_folds))]
 
 
 def _difference(row: TableRow, wide: bool) -> Cells:
     found = row.comparison
     assert found is not None
-    cells = [_name(row), ("difference", _signed(found.difference)), ("95 %", _range(found.low, found.high, _signed))]
+    cells = [_name(row), ("difference", signed(found.difference)), ("95 %", _range(found.low, found.high, signed))]
     if wide:
-        cells += [("over folds", _signed(found.fold_difference)), ("folds", str(found.folds))]
-    cells += [("p", _chance(found.p)), ("p (Holm)", _chance(found.p_holm))]
+        cells += [("over folds", signed(found.fold_difference)), ("folds", str(found.folds))]
+    cells += [("p", chance(found.p)), ("p (Holm)", chance(found.p_holm))]
     if wide:
-        cells.append(("p (Wilcoxon)", _chance(found.p_signed_rank)))
+        cells.append(("p (Wilcoxon)", chance(found.p_signed_rank)))
     return [*cells, ("shown", "no" if found.verdict is Verdict.NOT_SHOWN else found.verdict.value)]
 
 
@@ -147,24 +147,24 @@ def _beside_paper(row: TableRow) -> Cells:
     u_acc, w_acc = theirs.u_acc[0], theirs.w_acc[0]
 
     def printed(value: float) -> str:
-        return _share(value, 2 if theirs.name else 3)  # the paper prints two digits
+        return share(value, 2 if theirs.name else 3)  # the paper prints two digits
 
     readings = [(u_acc, w_acc)] if theirs.readable else [(u_acc, w_acc), (w_acc, u_acc)]
     return [
         _name(row),
-        ("UAR", _share(row.uar.mean)),
+        ("UAR", share(row.uar.mean)),
         ("published", " or ".join(printed(uar) for uar, _ in readings)),
-        ("accuracy", _share(row.accuracy.mean)),
+        ("accuracy", share(row.accuracy.mean)),
         ("published", " or ".join(printed(accuracy) for _, accuracy in readings)),
-        ("F1", _share(row.f1_macro.mean)),
+        ("F1", share(row.f1_macro.mean)),
         ("published", "" if theirs.f1 is None else printed(theirs.f1[0])),
     ]
 
 
-def _share(value: float, digits: int = 3) -> str:
+def share(value: float, digits: int = 3) -> str:
     """A number between 0 and 1 without its zero; nothing for what is not a number.
 
-    >>> _share(0.5614), _share(1.0), _share(-0.02)
+    >>> share(0.5614), share(1.0), share(-0.02)
     ('.561', '1.000', '-.020')
     """
     if math.isnan(value):
@@ -173,33 +173,33 @@ def _share(value: float, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """With its sign, and none for what rounds to zero.
 
-    >>> _signed(0.0314), _signed(-0.02), _signed(-0.0001)
+    >>> signed(0.0314), signed(-0.02), signed(-0.0001)
     ('+.031', '-.020', '.000')
     """
-    text = _share(value)
+    text = share(value)
     if not text.strip("-.0"):
         return text.lstrip("-")
     return text if value < 0 else f"+{text}"
 
 
-def _range(low: float, high: float, text: Callable[[float], str] = _share) -> str:
+def _range(low: float, high: float, text: Callable[[float], str] = share) -> str:
     return "" if math.isnan(low) else f"{text(low)} to {text(high)}"
 
 
-def _chance(p: float) -> str:
+def chance(p: float) -> str:
     """A p-value; .0496 is not .050, which would read as not shown.
 
-    >>> _chance(0.0496), _chance(0.0012), _chance(0.2), _chance(0.00001)
+    >>> chance(0.0496), chance(0.0012), chance(0.2), chance(0.00001)
     ('.0496', '.001', '.200', '<.001')
     """
     if math.isnan(p):
         return ""
     if p < 0.001:
         return "<.001"
-    return _share(p, 4) if 0.0495 <= p < 0.0505 else _share(p)
+    return share(p, 4) if 0.0495 <= p < 0.0505 else share(p)
 
 
 def _count(count: int | None, *, exact: bool) -> str:

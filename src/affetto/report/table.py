@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from affetto.report.published import Published
 
+CHANCE = ("most_frequent", "random")
+"""Kinds of row that hear nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
