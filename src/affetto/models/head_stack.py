@@ -97,7 +97,7 @@ def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -
 
     W (x - mean) / deviation + b = (W / deviation) x + (b - W / deviation mean).
     """
-    scaled = {}
+    scaled: dict[str, Tensor] = {}
     for end in ("", "_reverse"):
         weight = parameters[f"weight_ih_l0{end}"] / deviation[:, None]
         shift = (weight @ mean[..., None])[..., 0]
