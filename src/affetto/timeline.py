@@ -54,8 +54,8 @@ def mean(moments: Sequence[Moment]) -> dict[str, float]:
     Args:
         moments: at least one.
 
-    >>> mean([Moment(0, 1, {"anger": 1.0, "sadness": 0.0}), Moment(5, 8, {"anger": 0.2, "sadness": 0.8})])
-    {'anger': 0.4, 'sadness': 0.6}
+    >>> mean([Moment(0, 1, {"anger": 1.0, "sadness": 0.0}), Moment(5, 8, {"anger": 0.0, "sadness": 1.0})])
+    {'anger': 0.25, 'sadness': 0.75}
     """
     durations = np.array([each.end_s - each.start_s for each in moments])
     rows = np.array([list(each.probabilities.values()) for each in moments])

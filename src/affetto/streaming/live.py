@@ -78,6 +78,11 @@ def _at_16_khz(blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> Itera
             yield torch.from_numpy(np.ascontiguousarray(out))
 
 
+def _endless(heard: queue.SimpleQueue[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    while True:
+        yield heard.get()
+
+
 def microphone() -> Iterator[Tensor]:
     """What the system's microphone hears, without end.
 
@@ -103,7 +108,7 @@ def microphone() -> Iterator[Tensor]:
             callback=lambda block, *_: heard.put(block[:, 0].copy()),
         )
         with stream:
-            yield from _at_16_khz(iter(heard.get, None), rate)
+            yield from _at_16_khz(_endless(heard), rate)
     except (sounddevice.PortAudioError, ValueError) as error:
         raise AudioError(
             f"no microphone can be used ({error})", "plug one in, or pipe samples in: affetto listen -"
