@@ -32,7 +32,8 @@ def edges(sound: Tensor, begin: int, end: int) -> tuple[int, int]:
     Returns:
         The same two, moved by at most 0.35 s; where nothing is loud, as they were.
 
-    >>> speech = torch.cat([torch.zeros(8000), torch.ones(8000, 2).mul(torch.tensor([1, -1])).flatten(), torch.zeros(8000)])
+    >>> buzz = torch.tensor([1.0, -1.0]).repeat(8000)
+    >>> speech = torch.cat([torch.zeros(8000), buzz, torch.zeros(8000)])
     >>> edges(speech, 8500, 26000)
     (8000, 24000)
     """
