@@ -49,7 +49,7 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
 ) -> None:
     r"""Hear emotion and words while somebody speaks: a line for each stretch of speech, soon after it has ended.
 
-    A pause of 0.4 s ends a stretch; on two busy cores its line came 0.6 s after the speech, 0.7 s at most.
+    A pause of 0.4 s ends a stretch; measured on two busy cores, its line came 0.6 s after the speech (median).
     The microphone needs [cyan]pip install "affetto\[live]"[/]; Ctrl-C ends it.
 
     [bold]Examples[/]
