@@ -38,7 +38,7 @@ def main() -> None:
         factor = 10 ** (gain_db / 20)
         sources = [Samples((wave * factor).clamp(-1, 1), audio.SAMPLE_RATE) for wave in waves]
         results = recogniser.recognise_many(sources)
-        heard = [each.emotion if isinstance(each, Recording) else "too silent" for each in results]  # which is wrong
+        heard = [each.emotion or each.statement if isinstance(each, Recording) else "failed" for each in results]
         print(f"| {gain_db:+d} dB | {metrics.uar(references, heard):.3f} | {metrics.accuracy(references, heard):.3f} |")
 
 

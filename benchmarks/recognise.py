@@ -31,6 +31,7 @@ from affetto.streaming.sources import blocks
 from affetto.text import Alphabet
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
+PAUSES_S = (0.2, 0.6, 1.2, 2.0)
 FILES = 100
 BATCH_SEGMENTS = 8
 
@@ -51,8 +52,13 @@ def run(*arguments: str) -> Process:
 
 
 def write_speech(path: Path, minutes: float) -> None:
-    """The bundled recordings, one after the other, again and again."""
-    once = np.concatenate([soundfile.read(each, dtype="float32")[0] for each in DEMO])
+    """The bundled recordings, one after the other with pauses of 0.2 to 2 s, again and again."""
+    once = np.concatenate(
+        [
+            np.pad(soundfile.read(each, dtype="float32")[0], (0, round(pause_s * SAMPLE_RATE)))
+            for each, pause_s in zip(DEMO, PAUSES_S, strict=True)
+        ]
+    )
     left = round(minutes * 60 * SAMPLE_RATE)
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
         while left > 0:
@@ -82,8 +88,10 @@ def stages(recogniser: Recogniser, path: Path) -> dict[str, float]:
         spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - started
 
     speech, emotion = recogniser.speech, recogniser.emotion
-    with clock("decode and cut"):
-        segments = list(cut(blocks(path)))
+    with clock("decode"):
+        sound = list(blocks(path))
+    with clock("find and cut speech"):
+        segments = [spoken.wave for spoken in cut(sound)]
     for start in range(0, len(segments), BATCH_SEGMENTS):
         waves = pad_waves(segments[start : start + BATCH_SEGMENTS])
         with clock("spectrogram"):

@@ -12,6 +12,8 @@ import soundfile
 import torch
 from hypothesis import settings
 
+import affetto
+from affetto import audio
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import save_head
@@ -74,6 +76,13 @@ def make_sound(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def demo() -> dict[str, torch.Tensor]:
+    """The bundled recordings by name, (samples,) each at 16 kHz; sounds that are made up are no speech."""
+    folder = Path(affetto.__file__).parent / "demo"
+    return {path.stem: audio.load(path) for path in sorted(folder.glob("*.flac"))}
 
 
 @pytest.fixture(scope="session")

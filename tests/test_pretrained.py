@@ -58,7 +58,7 @@ def test_unknown_speakers_are_heard_far_better_than_by_chance(recogniser: Recogn
     ]
     heard = [each for each in recogniser.recognise_many([each.audio for each in chosen]) if isinstance(each, Recording)]
     assert len(heard) == len(chosen)
-    assert metrics.uar([str(each.emotion) for each in chosen], [each.emotion for each in heard]) > 0.6
+    assert metrics.uar([str(each.emotion) for each in chosen], [each.emotion or each.statement for each in heard]) > 0.6
 
 
 def test_the_cards_error_rate_is_what_a_user_measures(data_root: Path) -> None:

@@ -11,13 +11,17 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+import soxr
 import torch
 
 import affetto
 from affetto import audio, pretrained
 from affetto.errors import AudioError, CheckpointError, ConfigError
+from affetto.frames import pad_waves
 from affetto.recognise import Recogniser, Recording, Segment, join_segments
 from affetto.streaming import Failure
+from affetto.streaming.segments import cut
+from affetto.timeline import Judgement
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
@@ -61,10 +65,11 @@ def long_sound() -> torch.Tensor:
 
 def test_a_segment_is_heard_as_if_it_were_alone(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
+    stretch = list(cut([long_sound]))[1]
+    (alone,) = recogniser.hear(pad_waves([stretch.wave]))
     segment = recording.segments[1]
-    stretch = long_sound[round(segment.start_s * 16_000) : round(segment.end_s * 16_000)]
-    alone = recogniser.recognise_samples(stretch, 16_000)
-    np.testing.assert_allclose(shares(alone), shares(segment), atol=1e-4)
+    assert (segment.start_s, segment.end_s) == (stretch.start_s, stretch.end_s)
+    np.testing.assert_allclose(list(alone.probabilities.values()), shares(segment), atol=1e-4)
     assert alone.transcript == segment.transcript
 
 
@@ -72,7 +77,8 @@ def test_a_recording_is_the_mean_of_its_segments(recogniser: Recogniser, long_so
     recording = recogniser.recognise_samples(long_sound, 16_000)
     durations = [segment.end_s - segment.start_s for segment in recording.segments]
     assert len(durations) > 2
-    assert sum(durations) == pytest.approx(recording.duration_s)
+    assert recording.speech_s == pytest.approx(sum(durations))
+    assert recording.speech_s < recording.duration_s
     expected = np.average([shares(segment) for segment in recording.segments], axis=0, weights=durations)
     np.testing.assert_allclose(shares(recording), expected, rtol=1e-9)
     assert recording.emotion == EMOTIONS[int(expected.argmax())]
@@ -102,6 +108,98 @@ def test_any_rate_and_number_of_channels(
     assert shares(recording).sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("sample_rate", [8_000, 44_100, 192_000])
+def test_speech_is_speech_at_any_rate(recogniser: Recogniser, demo: dict[str, torch.Tensor], sample_rate: int) -> None:
+    values = soxr.resample(demo["happy"].numpy(), 16_000, sample_rate)
+    here, there = recogniser.recognise(DEMO[1]), recogniser.recognise_samples(values, sample_rate)
+    assert len(there.segments) == len(here.segments) == 1
+    assert there.segments[0].start_s == pytest.approx(here.segments[0].start_s, abs=0.05)
+    assert there.segments[0].end_s == pytest.approx(here.segments[0].end_s, abs=0.05)
+
+
+def clipped(sound: torch.Tensor) -> torch.Tensor:
+    return (sound * 8).clamp(-0.99, 0.99)
+
+
+def offset(sound: torch.Tensor) -> torch.Tensor:
+    return sound * 0.5 + 0.4
+
+
+def soft(sound: torch.Tensor) -> torch.Tensor:
+    return sound * 0.02
+
+
+@pytest.mark.parametrize("spoil", [clipped, offset, soft])
+def test_poor_recordings_are_heard(
+    recogniser: Recogniser, demo: dict[str, torch.Tensor], spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    recording = recogniser.recognise_samples(spoil(demo["happy"]), 16_000)
+    assert len(recording.segments) == 1
+    assert recording.speech_s == pytest.approx(2.4, abs=0.3)
+    assert shares(recording).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("level", "silent"), [(0.0, True), (1e-5, True), (0.05, False)])
+def test_where_nobody_speaks_it_says_so(
+    recogniser: Recogniser, rng: np.random.Generator, level: float, silent: bool
+) -> None:
+    recording = recogniser.recognise_samples(level * rng.standard_normal(48_000), 16_000)
+    assert (recording.statement, recording.emotion, recording.segments) == ("no speech", None, ())
+    assert (recording.silent, recording.transcript, recording.speech_s) == (silent, "", 0)
+    assert recording.probabilities == dict.fromkeys(EMOTIONS, 0.0)
+
+
+def test_following_gives_the_same_segments(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+    recording = recogniser.recognise_samples(long_sound, 16_000)
+    followed = list(recogniser.follow(long_sound.split(800)))
+    assert [(each.start_s, each.end_s) for each in followed] == [
+        (each.start_s, each.end_s) for each in recording.segments
+    ]
+    assert [each.transcript for each in followed] == [each.transcript for each in recording.segments]
+    np.testing.assert_allclose(
+        [shares(each) for each in followed], [shares(each) for each in recording.segments], atol=1e-4
+    )
+
+
+def test_sure_is_a_matter_of_the_threshold(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+    bold = recogniser.recognise_samples(long_sound, 16_000, Judgement(sure=0.0))
+    never = recogniser.recognise_samples(long_sound, 16_000, Judgement(sure=1.0))
+    assert {each.statement for each in bold.segments} <= set(EMOTIONS)
+    assert sum(bold.shares.values()) == pytest.approx(1)
+    assert {each.statement for each in never.segments} == {"not sure"} == {never.statement}
+    assert never.unsure_share == pytest.approx(1)
+    assert [each.probabilities for each in never.segments] == [each.probabilities for each in bold.segments]
+
+
+def test_smoothing_changes_segments_but_not_the_whole(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+    plain = recogniser.recognise_samples(long_sound, 16_000)
+    smooth = recogniser.recognise_samples(long_sound, 16_000, Judgement(smooth_s=5))
+    np.testing.assert_allclose(shares(smooth), shares(plain))
+    spread = [np.std([shares(each) for each in recording.segments], axis=0).sum() for recording in (plain, smooth)]
+    assert spread[1] < 0.7 * spread[0]
+
+
+def with_temperature(folder: Path, value: object) -> Path:
+    card = json.loads((folder / "emotion.json").read_text())
+    card["facts"]["temperature"] = value
+    (folder / "emotion.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_temperature_calibrates(tiny_model: Path, tmp_path: Path, recogniser: Recogniser) -> None:
+    cooled = Recogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), 2.5), "cpu")
+    before, after = shares(recogniser.recognise(DEMO[0])), shares(cooled.recognise(DEMO[0]))
+    expected = before ** (1 / 2.5)  # softmax(z / T) is softmax(z) to the power of 1 / T, made to add up to 1
+    np.testing.assert_allclose(after, expected / expected.sum(), rtol=1e-4)
+    assert cooled.fingerprint() != recogniser.fingerprint()
+
+
+@pytest.mark.parametrize("value", [0, -1, "hot", True, None, 1e400])
+def test_impossible_temperatures_are_refused(tiny_model: Path, tmp_path: Path, value: object) -> None:
+    with pytest.raises(CheckpointError, match="temperature"):
+        Recogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), value), "cpu")
+
+
 def test_what_cannot_be_heard_is_an_error(recogniser: Recogniser) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav: no such file"):
         recogniser.recognise("nowhere.wav")
@@ -111,7 +209,7 @@ def test_values_for_json_survive_it(recogniser: Recogniser) -> None:
     values = recogniser.recognise(DEMO[0]).as_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["version"] == 1
-    assert set(values["segments"][0]) == {"start_s", "end_s", "emotion", "probabilities", "transcript"}
+    assert set(values["segments"][0]) == {"start_s", "end_s", "emotion", "sure", "probabilities", "transcript"}
 
 
 def test_segments_without_words_leave_no_gap() -> None:

@@ -69,6 +69,10 @@ class LabelError(AffettoError):
     """Labels that fit no class, or counts that are not those a published set has."""
 
 
+class OutputError(AffettoError):
+    """Results that cannot be written where they should be."""
+
+
 class RegistryError(AffettoError):
     """A name that nothing is registered under, or one that is taken already."""
 

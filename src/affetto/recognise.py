@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,7 +16,7 @@ from affetto import pretrained
 from affetto.devices import choose_device
 from affetto.errors import CheckpointError
 from affetto.features.acoustic import acoustic
-from affetto.frames import Frames, Waves
+from affetto.frames import Frames, Waves, pad_waves
 from affetto.models import checkpoint
 from affetto.models.decoding import greedy
 from affetto.models.deepspeech2 import DeepSpeech2
@@ -23,22 +24,27 @@ from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.streaming import Failure, Heard, Samples, Source, listen
+from affetto.streaming.segments import LIVE_FRAMES, cut
 from affetto.text import Alphabet
+from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
 
 SCHEMA_VERSION = 1
 """Of `Recording.as_dict`; it changes when a key is renamed or removed."""
 
+_JUDGEMENT = Judgement()
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of at most 15 s.
+    """A stretch of speech, at most 15 s long.
 
     Attributes:
         start_s: where it begins in the recording, seconds.
         end_s: where it ends.
         transcript: what was said, in lower case and without punctuation; empty where no words were recognised.
-        emotion: the most probable emotion.
+        emotion: the most probable emotion, however probable.
         probabilities: emotion -> probability; they add up to 1.
+        sure: whether the emotion is probable enough to be stated (see `Judgement`).
     """
 
     start_s: float
@@ -46,6 +52,23 @@ class Segment:
     transcript: str
     emotion: str
     probabilities: dict[str, float]
+    sure: bool = True
+
+    @property
+    def statement(self) -> str:
+        """The emotion, or "not sure"."""
+        return self.emotion if self.sure else NOT_SURE
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, numbers rounded to 4 digits."""
+        return {
+            "start_s": round(self.start_s, 4),
+            "end_s": round(self.end_s, 4),
+            "emotion": self.emotion,
+            "sure": self.sure,
+            "probabilities": _rounded(self.probabilities),
+            "transcript": self.transcript,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +78,48 @@ class Recording:
     Attributes:
         source: its name.
         duration_s: its length in seconds.
-        segments: its segments in time; stretches of digital silence are in none of them.
-        emotion: the most probable emotion of the whole.
-        probabilities: emotion -> mean over the segments, each weighted by its duration.
+        segments: its stretches of speech, in time; none where nobody speaks.
+        emotion: the most probable emotion of the whole; None where nobody speaks.
+        probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks.
         transcript: the segments' transcripts, joined.
+        sure: whether the emotion of the whole is probable enough to be stated (see `Judgement`).
+        shares: emotion -> its part of the time with speech, where it is sure.
+        unsure_share: the part in which no emotion is; with the shares it adds up to 1, or to 0 where nobody speaks.
+        silent: whether it is digital silence throughout, as from a microphone that is switched off.
+        judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
     """
 
     source: str
     duration_s: float
     segments: tuple[Segment, ...]
-    emotion: str
+    emotion: str | None
     probabilities: dict[str, float]
     transcript: str
+    sure: bool = True
+    shares: dict[str, float] = field(default_factory=dict)
+    unsure_share: float = 0.0
+    silent: bool = False
+    judgement: Judgement = _JUDGEMENT
+
+    @property
+    def statement(self) -> str:
+        """The emotion of the whole, or "not sure", or "no speech"."""
+        if self.emotion is None:
+            return NO_SPEECH
+        return self.emotion if self.sure else NOT_SURE
+
+    @property
+    def speech_s(self) -> float:
+        """How long somebody speaks, seconds."""
+        return sum(each.end_s - each.start_s for each in self.segments)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, numbers rounded to 4 digits; the keys and their order are stable.
+        """Plain values for JSON, numbers rounded to 4 digits; the keys and their order are stable (docs/output.md).
 
         >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
         >>> values = join_segments("a.wav", 2.0, [segment]).as_dict()
-        >>> list(values)
-        ['version', 'file', 'duration_s', 'emotion', 'probabilities', 'transcript', 'segments']
+        >>> list(values)[:6]
+        ['version', 'file', 'duration_s', 'speech_s', 'emotion', 'sure']
         >>> values["segments"][0]["probabilities"]
         {'anger': 0.8, 'sadness': 0.2}
         """
@@ -82,19 +127,16 @@ class Recording:
             "version": SCHEMA_VERSION,
             "file": self.source,
             "duration_s": round(self.duration_s, 4),
+            "speech_s": round(self.speech_s, 4),
             "emotion": self.emotion,
+            "sure": self.sure,
             "probabilities": _rounded(self.probabilities),
+            "shares": _rounded(self.shares),
+            "unsure_share": round(self.unsure_share, 4),
             "transcript": self.transcript,
-            "segments": [
-                {
-                    "start_s": round(segment.start_s, 4),
-                    "end_s": round(segment.end_s, 4),
-                    "emotion": segment.emotion,
-                    "probabilities": _rounded(segment.probabilities),
-                    "transcript": segment.transcript,
-                }
-                for segment in self.segments
-            ],
+            "silent": self.silent,
+            "judgement": self.judgement.model_dump(),
+            "segments": [segment.as_dict() for segment in self.segments],
         }
 
 
@@ -102,27 +144,44 @@ def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
     return {emotion: round(probability, 4) for emotion, probability in probabilities.items()}
 
 
-def join_segments(source: str, duration_s: float, segments: Iterable[Segment]) -> Recording:
-    """A recording from its segments, at least one.
+def join_segments(
+    source: str, duration_s: float, segments: Iterable[Segment], judgement: Judgement = _JUDGEMENT
+) -> Recording:
+    """A recording from its segments, at least one; the whole is judged by them as they are, each by its neighbours too.
 
     >>> short = Segment(0.0, 1.0, "no", "anger", {"anger": 1.0, "sadness": 0.0})
     >>> long = Segment(1.0, 4.0, "i miss her", "sadness", {"anger": 0.2, "sadness": 0.8})
     >>> recording = join_segments("a.wav", 4.0, [short, long])
-    >>> recording.emotion, round(recording.probabilities["sadness"], 2), recording.transcript
-    ('sadness', 0.6, 'no i miss her')
+    >>> recording.emotion, round(recording.probabilities["sadness"], 2), recording.transcript, recording.shares
+    ('sadness', 0.6, 'no i miss her', {'anger': 0.25, 'sadness': 0.75})
     """
-    ordered = tuple(segments)
-    total_s = sum(segment.end_s - segment.start_s for segment in ordered)
-    probabilities = {
-        emotion: sum((each.end_s - each.start_s) * each.probabilities[emotion] for each in ordered) / total_s
-        for emotion in ordered[0].probabilities
-    }
-    transcript = " ".join(segment.transcript for segment in ordered if segment.transcript)
-    return Recording(source, duration_s, ordered, _likeliest(probabilities), probabilities, transcript)
+    given = tuple(segments)
+    moments = [_moment(each) for each in given]
+    whole = mean(moments)
+    smoothed = smooth(moments, judgement.smooth_s)
+    judged = tuple(_judge(each, row, judgement) for each, row in zip(given, smoothed, strict=True))
+    emotion, parts = likeliest(whole), shares([_moment(each) for each in judged], judgement.sure)
+    return Recording(
+        source,
+        duration_s,
+        judged,
+        emotion,
+        whole,
+        " ".join(each.transcript for each in judged if each.transcript),
+        sure=whole[emotion] >= judgement.sure,
+        shares=parts.emotions,
+        unsure_share=parts.unsure,
+        judgement=judgement,
+    )
 
 
-def _likeliest(probabilities: dict[str, float]) -> str:
-    return max(probabilities, key=probabilities.__getitem__)
+def _moment(segment: Segment) -> Moment:
+    return Moment(segment.start_s, segment.end_s, segment.probabilities)
+
+
+def _judge(segment: Segment, probabilities: dict[str, float], judgement: Judgement) -> Segment:
+    emotion = likeliest(probabilities)
+    return replace(segment, emotion=emotion, probabilities=probabilities, sure=probabilities[emotion] >= judgement.sure)
 
 
 class Opinion(NamedTuple):
@@ -139,12 +198,17 @@ class Recogniser:
         speech: the speech recogniser.
         emotion: the emotion head that was trained on it.
         device: where to compute.
+        temperature: by which the head's scores are divided before they become probabilities, so that these are as
+            often right as they say; above 1 they are less extreme.
     """
 
-    def __init__(self, speech: DeepSpeech2, emotion: EmotionHead, device: torch.device) -> None:
+    def __init__(
+        self, speech: DeepSpeech2, emotion: EmotionHead, device: torch.device, temperature: float = 1.0
+    ) -> None:
         self.speech = speech.to(device).eval()
         self.emotion = emotion.to(device).eval()
         self.device = device
+        self.temperature = temperature
 
     @classmethod
     def from_pretrained(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto") -> Recogniser:
@@ -172,38 +236,53 @@ class Recogniser:
             raise CheckpointError(
                 "was trained on another recogniser", "put both files of one model there", folder / pretrained.EMOTION
             )
-        return cls(speech, emotion, chosen)
+        return cls(speech, emotion, chosen, _temperature(description, folder / pretrained.EMOTION))
 
     @property
     def emotions(self) -> tuple[str, ...]:
         """The emotions it can tell apart."""
         return self.emotion.classes
 
-    def recognise(self, source: str | Path | IO[bytes]) -> Recording:
+    def fingerprint(self) -> str:
+        """A digest of all that its results depend on beside the sound."""
+        parts = (checkpoint.fingerprint(self.speech), checkpoint.fingerprint(self.emotion), f"{self.temperature:g}")
+        return "-".join((*parts, *self.emotions))
+
+    def recognise(self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT) -> Recording:
         """Hears one recording of any length.
 
         Args:
             source: a sound file, or one opened for reading bytes.
+            judgement: when an emotion is sure, and how far neighbouring segments count.
+
+        Returns:
+            A recording without segments, whose emotion is None, where nobody speaks.
 
         Raises:
-            AudioError: it is missing, damaged or no sound, shorter than 0.1 s, or digitally silent.
+            AudioError: it is missing, damaged or no sound, or shorter than 0.1 s.
         """
-        return self._only(source)
+        return self._only(source, judgement)
 
-    def recognise_samples(self, samples: NDArray[Any] | Tensor, sample_rate: float) -> Recording:
+    def recognise_samples(
+        self, samples: NDArray[Any] | Tensor, sample_rate: float, judgement: Judgement = _JUDGEMENT
+    ) -> Recording:
         """Hears sound in memory.
 
         Args:
             samples: (samples,) or (samples, channels); floats with full scale at 1, or signed integers.
             sample_rate: Hz.
+            judgement: see `recognise`.
 
         Raises:
             AudioError: see `recognise`; or the samples' shape, kind or rate is none of sound.
         """
-        return self._only(Samples(samples, sample_rate))
+        return self._only(Samples(samples, sample_rate), judgement)
 
     def recognise_many(
-        self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
+        self,
+        sources: Iterable[Source],
+        progress: Callable[[float], None] | None = None,
+        judgement: Judgement = _JUDGEMENT,
     ) -> Iterator[Recording | Failure]:
         """Hears any number of recordings, several at a time, in bounded memory.
 
@@ -212,12 +291,27 @@ class Recogniser:
         Args:
             sources: sound files or whatever else `Source` allows.
             progress: called now and then with the seconds of sound heard so far.
+            judgement: see `recognise`.
 
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
         """
         for heard in listen(sources, self.hear, progress):
-            yield heard if isinstance(heard, Failure) else _recording(heard)
+            yield heard if isinstance(heard, Failure) else self._recording(heard, judgement)
+
+    def follow(self, blocks: Iterable[Tensor], judgement: Judgement = _JUDGEMENT) -> Iterator[Segment]:
+        """Hears sound while it is being made.
+
+        Args:
+            blocks: (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.
+            judgement: when an emotion is sure; what comes later is not known yet, so that nothing is smoothed.
+
+        Yields:
+            Each stretch of speech as soon as a pause of 0.4 s tells that it has ended.
+        """
+        for spoken in cut(blocks, LIVE_FRAMES):
+            (opinion,) = self.hear(pad_waves([spoken.wave]))
+            yield _judge(_segment(spoken.start_s, spoken.end_s, opinion), opinion.probabilities, judgement)
 
     @torch.inference_mode()
     def hear(self, waves: Waves) -> list[Opinion]:
@@ -239,24 +333,31 @@ class Recogniser:
             None if self.emotion.layer is None else layers[self.emotion.layer],
             None if config is None else acoustic(waves, config),
         )
-        return scores.softmax(dim=-1)
+        return (scores / self.temperature).softmax(dim=-1)
 
-    def _only(self, source: Source) -> Recording:
-        (result,) = self.recognise_many([source])
+    def _only(self, source: Source, judgement: Judgement) -> Recording:
+        (result,) = self.recognise_many([source], judgement=judgement)
         if isinstance(result, Failure):
             raise result.error
         return result
 
-
-def _recording(heard: Heard[Opinion]) -> Recording:
-    segments = [
-        Segment(
-            piece.start_s,
-            piece.end_s,
-            piece.content.transcript,
-            _likeliest(piece.content.probabilities),
-            piece.content.probabilities,
+    def _recording(self, heard: Heard[Opinion], judgement: Judgement) -> Recording:
+        if heard.pieces:
+            segments = [_segment(piece.start_s, piece.end_s, piece.content) for piece in heard.pieces]
+            return join_segments(heard.source, heard.duration_s, segments, judgement)
+        nothing = dict.fromkeys(self.emotions, 0.0)
+        return Recording(
+            heard.source, heard.duration_s, (), None, nothing, "", False, nothing, 0.0, heard.silent, judgement
         )
-        for piece in heard.pieces
-    ]
-    return join_segments(heard.source, heard.duration_s, segments)
+
+
+def _segment(start_s: float, end_s: float, opinion: Opinion) -> Segment:
+    return Segment(start_s, end_s, opinion.transcript, likeliest(opinion.probabilities), opinion.probabilities)
+
+
+def _temperature(description: checkpoint.Description, where: Path) -> float:
+    """What the head's facts say of its calibration; 1 leaves the scores as they are."""
+    value = description.facts.get("temperature", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        raise CheckpointError(f"a temperature of {value!r}", "calibrate the head again, or leave it out", where)
+    return float(value)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, experiment, model, recognise, report, train
+from affetto.cli import asr, corpus, experiment, listen, model, recognise, report, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -22,8 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("recognise", no_args_is_help=True)(recognise.recognise)
-app.command("report", no_args_is_help=True)(report.report)
+app.command("listen")(listen.listen)
 app.command("train", no_args_is_help=True)(train.train)
+app.command("report", no_args_is_help=True)(report.report)
 app.add_typer(asr.app, name="asr")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(experiment.app, name="experiment", no_args_is_help=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -22,6 +22,12 @@ Paths = Annotated[
     typer.Argument(metavar="PATH", help="Sound files, folders of them, or [cyan]-[/] for standard input."),
 ]
 Model = Annotated[str, typer.Option(help="An embedded model's name, or another model's folder.")]
+Sure = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="The probability from which an emotion is stated; below: not sure.")
+]
+Smooth = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="How far neighbouring segments count; 0: not at all.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
 Data = Annotated[
@@ -41,38 +47,59 @@ class Inputs:
 
     def __init__(self, arguments: Iterable[str], bar: ProgressBar) -> None:
         self.bar = bar
-        self.failed = 0
+        self.errors: list[AffettoError] = []
         self.sources: list[Source] = []
+        self.names: list[PurePath] = []  # relative to the folder that was given, or to that of the file
         for argument in arguments:
             try:
-                self.sources += _find(argument)
+                found = _find(argument)
             except AffettoError as error:
-                self._fail(error)
-        self._total_s = _total_s(self.sources) if bar.wanted else 0.0
+                self.errors.append(error)
+            else:
+                self.sources += found
+                self.names += [_name(each, argument) for each in found]
+        self._total_s: float | None = None
+
+    def keep(self, wanted: Iterable[bool]) -> None:
+        """Leaves out what is not wanted: one answer a source."""
+        kept = [pair for pair, keep in zip(zip(self.sources, self.names, strict=True), wanted, strict=True) if keep]
+        self.sources, self.names = [source for source, _ in kept], [name for _, name in kept]
 
     def progress(self, heard_s: float) -> None:
         """To be called with the seconds of sound heard so far."""
+        if self._total_s is None:
+            self._total_s = _total_s(self.sources) if self.bar.wanted else 0.0
         self.bar(heard_s, max(self._total_s, heard_s))
 
     def successes(self, results: Iterable[R | Failure]) -> Iterator[R]:
-        """Hands on what was heard, and complains of the rest."""
+        """Hands on what was heard, and keeps what went wrong for the end."""
         from affetto.streaming import Failure
 
         for result in results:
             self.bar.hide()
             if isinstance(result, Failure):
-                self._fail(result.error)
+                self.errors.append(result.error)
             else:
                 yield result
 
+    def complain(self) -> None:
+        """Says what went wrong, a line each."""
+        self.bar.hide()
+        for error in self.errors:
+            complain(error)
+
     def end(self) -> None:
-        """Exit code 1, if anything failed."""
-        if self.failed:
+        """Says what went wrong; exit code 1, if anything did."""
+        self.complain()
+        if self.errors:
             raise typer.Exit(1)
 
-    def _fail(self, error: AffettoError) -> None:
-        self.failed += 1
-        complain(error)
+
+def _name(source: Source, argument: str) -> PurePath:
+    if not isinstance(source, Path):
+        return PurePath("standard-input")
+    folder = Path(argument)
+    return source.relative_to(folder) if folder.is_dir() else PurePath(source.name)
 
 
 def _find(argument: str) -> list[Source]:

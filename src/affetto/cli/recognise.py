@@ -3,48 +3,148 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Inputs, Model, Paths
-from affetto.cli.terminal import ProgressBar
+from affetto.cli.arguments import Device, Inputs, Model, Paths, Smooth, Sure
+from affetto.cli.terminal import ProgressBar, note
+from affetto.errors import OutputError
+
+if TYPE_CHECKING:
+    from affetto.formats.folder import ResultFolder
+    from affetto.recognise import Recogniser
+    from affetto.timeline import Judgement
 
 
 class Format(StrEnum):
-    """How recordings are printed."""
+    """How recordings are printed or written."""
 
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+    VTT = "vtt"
+    SRT = "srt"
+    TEXTGRID = "textgrid"
+    RTTM = "rttm"
 
 
-def recognise(
+_ONE_A_FILE = {Format.VTT, Format.SRT, Format.TEXTGRID}
+"""Of these, two in one stream would be no file that can be read."""
+
+
+def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     paths: Paths,
-    format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = Format.TABLE,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option(
+            "--format",
+            help="How to give the results; with --output-dir, repeat it for several.",
+            show_default="table; json into a folder",
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Write a file a recording and format into this folder.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do again what is in the folder already.")] = False,
+    sure: Sure = 0.5,
+    smooth: Smooth = 0.0,
     model: Model = "small",
     device: Device = "auto",
 ) -> None:
     """Hear the emotion in recordings, how sure it is, when, and what was said.
 
     Recordings of any length, any number of them; folders are searched with the folders in them.
-    Long recordings are cut at pauses into segments of at most 15 s.
-    [bold]jsonl[/] prints a line a recording as soon as it is done, [bold]csv[/] a row a segment.
+    What is told of are stretches of speech of at most 15 s, cut at pauses; where nobody speaks, the result is
+    [bold]no speech[/], and where no emotion is probable enough, [bold]not sure[/].
+
+    [bold]table[/] is for people, [bold]json[/], [bold]jsonl[/] (a line a recording as soon as it is done) and
+    [bold]csv[/] (a row a segment) for programs, [bold]vtt[/] and [bold]srt[/] are subtitles, [bold]textgrid[/] is for
+    Praat and ELAN, [bold]rttm[/] for diarisation tools.
 
     [bold]Examples[/]
     [cyan]affetto recognise call.wav[/]
     [cyan]affetto recognise interviews/ --format csv > emotions.csv[/]
+    [cyan]affetto recognise interviews/ --output-dir results --format json --format vtt[/]
     [cyan]ffmpeg -i film.mkv -f wav - | affetto recognise -[/]
 
-    Exit code 1 means that some inputs failed, each with a line on standard error.
-    """
-    from affetto.cli.recordings import WRITERS
-    from affetto.recognise import Recogniser
+    Stopped (Ctrl-C) and started again, a run into a folder goes on where it was.
 
+    Exit codes: 0 all went well, also where nobody speaks; 1 some inputs failed, each with a line on standard error at
+    the end; 2 nothing could start; 130 interrupted.
+    """
+    wanted = _checked(formats, output_dir, force=force)
+    from affetto.recognise import Recogniser
+    from affetto.timeline import Judgement
+
+    judgement = Judgement(sure=sure, smooth_s=smooth)
     recogniser = Recogniser.from_pretrained(model, device)
     with ProgressBar("hearing") as bar:
         inputs = Inputs(paths, bar)
-        results = recogniser.recognise_many(inputs.sources, inputs.progress)
-        WRITERS[format_](inputs.successes(results), recogniser.emotions)
+        if output_dir is None:
+            _print(recogniser, inputs, judgement, wanted[0])
+        else:
+            from affetto.formats.folder import ResultFolder
+
+            settings = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
+            _fill(recogniser, inputs, judgement, ResultFolder(output_dir, wanted, settings), force)
     inputs.end()
+
+
+def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bool) -> list[Format]:
+    wanted = formats or [Format.TABLE if output_dir is None else Format.JSON]
+    if output_dir is not None and Format.TABLE in wanted:
+        raise OutputError("a table is for the terminal", "choose json, csv or another format", "--output-dir")
+    if output_dir is None and len(wanted) > 1:
+        raise OutputError("several formats at once", "name a folder for them with --output-dir", "--format")
+    if output_dir is None and force:
+        raise OutputError("nothing is there already", "leave it out, or name a folder with --output-dir", "--force")
+    return wanted
+
+
+def _print(recogniser: Recogniser, inputs: Inputs, judgement: Judgement, format_: Format) -> None:
+    from affetto.cli.recordings import print_recordings, show_table
+
+    if format_ in _ONE_A_FILE and len(inputs.sources) > 1:
+        raise OutputError(
+            f"several recordings cannot be one {format_} file", "name a folder for them with --output-dir", "--format"
+        )
+    results = inputs.successes(recogniser.recognise_many(inputs.sources, inputs.progress, judgement))
+    if format_ is Format.TABLE:
+        show_table(results)
+    else:
+        print_recordings(format_, results, recogniser.emotions)
+
+
+def _fill(recogniser: Recogniser, inputs: Inputs, judgement: Judgement, folder: ResultFolder, force: bool) -> None:
+    from affetto.formats.folder import result_names
+    from affetto.streaming import Failure
+
+    folder.open(again=force)
+    names = result_names(inputs.names)
+    files = [source if isinstance(source, Path) else None for source in inputs.sources]
+    wanted = [force or not folder.is_done(name, file) for name, file in zip(names, files, strict=True)]
+    there = len(names) - sum(wanted)
+    inputs.keep(wanted)
+    if there:
+        note(f"{there:,} of {len(names):,} are in {folder.path} already; --force does them again")
+    left = [name for name, keep in zip(names, wanted, strict=True) if keep]
+    done = 0
+    try:
+        results = recogniser.recognise_many(inputs.sources, inputs.progress, judgement)
+        for name, result in zip(left, results, strict=True):
+            if isinstance(result, Failure):
+                inputs.errors.append(result.error)
+            else:
+                folder.write(name, result)
+                done += 1
+    except KeyboardInterrupt:
+        inputs.complain()
+        note(
+            f"interrupted with {done:,} of {len(left):,} written to {folder.path}; the same command goes on from there"
+        )
+        raise typer.Exit(130) from None
+    inputs.bar.hide()
+    note(f"{done:,} written to {folder.path}")

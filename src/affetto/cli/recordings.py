@@ -1,11 +1,9 @@
-"""Recordings as text: a view for people, JSON, JSON lines and CSV for programs."""
+"""Recordings on standard output: a view for people, and the formats of programs."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import typer
 from rich.console import Group, RenderableType
@@ -14,9 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from affetto.cli.terminal import console, print_json
+from affetto.formats import FORMATS
+from affetto.formats.structured import csv_header, csv_rows
 from affetto.recognise import Recording, Segment
+from affetto.timeline import NO_SPEECH, NOT_SURE, Moment, strip
 
 BAR_CELLS = 16
+TIMELINE_CELLS = 72
+_COLOURS = {"anger": "red", "happiness": "yellow", "neutral": "green", "sadness": "blue", "fear": "magenta"}
+_MORE_COLOURS = ("cyan", "magenta", "bright_red", "bright_green", "bright_yellow", "bright_blue", "white")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -55,77 +59,122 @@ def percent(share: float) -> str:
 
 
 def view(recording: Recording, *, ascii_only: bool = False) -> Group:
-    """A recording for people: its name, a bar an emotion, what was said, and its segments if there are several."""
+    """A recording for people: its name, a bar an emotion, and what was said; of several segments, when."""
     title = Text.assemble((recording.source, "bold"), "  ", (clock(recording.duration_s), "dim"), overflow="fold")
-    words = Text(recording.transcript, "italic", overflow="fold") if len(recording.segments) == 1 else Text()
+    several = len(recording.segments) > 1
+    if not recording.segments:
+        why = ", and no sound at all: check the microphone or the export" if recording.silent else ""
+        return Group(title, Padding(Text.assemble((NO_SPEECH, "bold"), why), (0, 0, 0, 2)))
+    if not recording.sure:
+        title.append(f"  {NOT_SURE}", "bold")
+    words = Text() if several else Text(recording.transcript, "italic", overflow="fold")
     body = Table.grid(padding=(0, 2), expand=True)
     body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + BAR_CELLS)
     body.add_column(ratio=1)
-    body.add_row(_bars(recording.probabilities, ascii_only), words)
+    body.add_row(_bars(recording, ascii_only), words)
     parts: list[RenderableType] = [title, Padding(body, (0, 0, 0, 2))]
-    if len(recording.segments) > 1:
-        parts.append(Padding(_segments(recording.segments, ascii_only), (0, 0, 0, 2)))
+    if several:
+        parts += [Padding(each, (0, 0, 0, 2)) for each in (_timeline(recording), _segments(recording, ascii_only))]
     return Group(*parts)
 
 
-def _bars(probabilities: dict[str, float], ascii_only: bool) -> Table:
+def line(segment: Segment, *, ascii_only: bool = False) -> Table:
+    """A segment on one line: when, which emotion, how sure, and the words."""
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(no_wrap=True, min_width=15)
+    grid.add_column(no_wrap=True, min_width=14)
+    grid.add_column(ratio=1)
+    grid.add_row(*_cells(segment, _colours(segment.probabilities), ascii_only))
+    return grid
+
+
+def _bars(recording: Recording, ascii_only: bool) -> Table:
     """The most probable emotion first."""
     grid = Table.grid(padding=(0, 1))
-    for place, (emotion, share) in enumerate(sorted(probabilities.items(), key=lambda item: -item[1])):
-        style = "bold green" if place == 0 else "dim"
+    colours = _colours(recording.probabilities)
+    for place, (emotion, share) in enumerate(sorted(recording.probabilities.items(), key=lambda item: -item[1])):
+        style = f"bold {colours[emotion]}" if place == 0 else "dim"
         grid.add_row(Text(emotion, style), Text(percent(share), style), Text(bar(share, ascii_only=ascii_only), style))
     return grid
 
 
-def _segments(segments: Sequence[Segment], ascii_only: bool) -> Table:
-    dash = "-" if ascii_only else "–"
+def _timeline(recording: Recording) -> Group:
+    """A letter for each part of the recording, coloured, and what it stands for with its share of the speech."""
+    moments = [Moment(each.start_s, each.end_s, each.probabilities) for each in recording.segments]
+    colours, letters = _colours(recording.probabilities), _letters(recording.probabilities)
+    picture = Text()
+    for place in strip(moments, recording.duration_s, TIMELINE_CELLS):
+        if place is None:
+            picture.append(".", "dim")
+        elif not recording.segments[place].sure:
+            picture.append("?", "black on bright_black")
+        else:
+            emotion = recording.segments[place].emotion
+            picture.append(letters[emotion], f"black on {colours[emotion]}")
+    end = clock(recording.duration_s)
+    axis = Text(f"{clock(0)}{end:>{TIMELINE_CELLS - len(clock(0))}}", "dim")
+    parts = [(f"{letters[emotion]} {emotion}", share, colours[emotion]) for emotion, share in recording.shares.items()]
+    parts.append((f"? {NOT_SURE}", recording.unsure_share, "bright_black"))
+    legend = Text("  ").join(
+        Text.assemble((name, colour), f" {percent(share).strip()}") for name, share, colour in parts if share > 0
+    )
+    return Group(picture, axis, Text.assemble((f"of {clock(recording.speech_s)} of speech: ", "dim"), legend))
+
+
+def _segments(recording: Recording, ascii_only: bool) -> Table:
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, justify="right")
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
-    for each in segments:
-        times = Text(f"{clock(each.start_s)}{dash}{clock(each.end_s)}", "dim")
-        feeling = Text(f"{each.emotion} {percent(each.probabilities[each.emotion]).strip()}", "green")
-        grid.add_row(times, feeling, Text(each.transcript, "italic", overflow="fold"))
+    colours = _colours(recording.probabilities)
+    for each in recording.segments:
+        grid.add_row(*_cells(each, colours, ascii_only))
     return grid
 
 
-def write_table(recordings: Iterable[Recording], _: Sequence[str]) -> None:
+def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> tuple[Text, Text, Text]:
+    dash = "-" if ascii_only else "–"
+    times = Text(f"{clock(segment.start_s)}{dash}{clock(segment.end_s)}", "dim")
+    chance = percent(segment.probabilities[segment.emotion]).strip()
+    feeling = Text(f"{segment.statement} {chance}", colours[segment.emotion] if segment.sure else "bright_black")
+    return times, feeling, Text(segment.transcript, "italic", overflow="fold")
+
+
+def _colours(emotions: Iterable[str]) -> dict[str, str]:
+    """A colour for each emotion: the usual one, or one that is left."""
+    names = list(emotions)
+    left = [colour for colour in _MORE_COLOURS if colour not in {_COLOURS.get(name) for name in names}]
+    more = cycle(left)
+    return {name: _COLOURS[name] if name in _COLOURS else next(more) for name in names}
+
+
+def _letters(emotions: Iterable[str]) -> dict[str, str]:
+    """A letter for each emotion, the first of its own that no other has.
+
+    >>> _letters(["sadness", "surprise"])
+    {'sadness': 'S', 'surprise': 'U'}
+    """
+    letters: dict[str, str] = {}
+    for emotion in emotions:
+        own = [letter for letter in emotion.upper() if letter.isalnum()]
+        letters[emotion] = next((letter for letter in own if letter not in letters.values()), "*")
+    return letters
+
+
+def show_table(recordings: Iterable[Recording]) -> None:
     """The view of each as soon as it is there."""
     out = console()
     for recording in recordings:
         out.print(view(recording, ascii_only=out.options.ascii_only))
 
 
-def write_json(recordings: Iterable[Recording], _: Sequence[str]) -> None:
-    """One array, whether of one recording or many."""
-    print_json([recording.as_dict() for recording in recordings])
-
-
-def write_jsonl(recordings: Iterable[Recording], _: Sequence[str]) -> None:
-    """A line a recording as soon as it is there."""
+def print_recordings(format_: str, recordings: Iterable[Recording], emotions: Sequence[str]) -> None:
+    """Prints recordings in a format, each as soon as it is there; JSON is one array, whether of one or many."""
+    if format_ == "json":
+        print_json([recording.as_dict() for recording in recordings])
+        return
+    if format_ == "csv":
+        typer.echo(csv_header(emotions), nl=False)
+    write = csv_rows if format_ == "csv" else FORMATS[format_].write
     for recording in recordings:
-        typer.echo(json.dumps(recording.as_dict()))
-
-
-def write_csv(recordings: Iterable[Recording], emotions: Sequence[str]) -> None:
-    """A row a segment; a column of probabilities an emotion."""
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["file", "start_s", "end_s", "emotion", *emotions, "transcript"])
-    for recording in recordings:
-        values = recording.as_dict()
-        for each in values["segments"]:
-            shares = [each["probabilities"][emotion] for emotion in emotions]
-            table.writerow(
-                [values["file"], each["start_s"], each["end_s"], each["emotion"], *shares, each["transcript"]]
-            )
-        sys.stdout.flush()
-
-
-WRITERS: dict[str, Callable[[Iterable[Recording], Sequence[str]], None]] = {
-    "table": write_table,
-    "json": write_json,
-    "jsonl": write_jsonl,
-    "csv": write_csv,
-}
-"""Format -> what prints recordings in it, given them and the model's emotions."""
+        typer.echo(write(recording), nl=False)

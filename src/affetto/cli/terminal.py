@@ -41,6 +41,11 @@ def complain(error: AffettoError) -> None:
     typer.echo("affetto: " + " ".join(str(error).split()), err=True)
 
 
+def note(text: str) -> None:
+    """A line on standard error that is no complaint."""
+    typer.echo(f"affetto: {text}", err=True)
+
+
 def print_json(value: Any) -> None:
     """Indented JSON on standard output."""
     typer.echo(json.dumps(value, indent=2))

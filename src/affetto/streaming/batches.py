@@ -1,4 +1,4 @@
-"""Hears many recordings at once: their segments wait in a pool, are heard with others as long, and come home again.
+"""Hears many recordings at once: their speech waits in a pool, is heard with other as long, and comes home again.
 
 Memory stays the same whether a recording lasts a second or ten hours and whether there are three or a million of them:
 only the pool and one block of sound are held, and the results of recordings that wait for an earlier one.
@@ -16,14 +16,14 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import AffettoError, AudioError
 from affetto.frames import Waves, pad_waves
-from affetto.streaming.segments import cut
+from affetto.streaming.segments import Spoken, cut
 from affetto.streaming.sources import Source, blocks, label
 
 SHORTEST_RECORDING_S = 0.1
 """Less than the shortest syllable: there is nothing to hear in it."""
 
 SILENCE = 1e-4
-"""-80 dB of full scale: a segment that never leaves this range is digital silence, if need be dithered."""
+"""-80 dB of full scale: a recording that never leaves this range is digital silence, if need be dithered."""
 
 LOUDEST = 1e6
 """Times full scale: integers taken for floats stay below this; beyond it the spectrum would overflow."""
@@ -52,12 +52,14 @@ class Heard(Generic[T]):
     Attributes:
         source: its name.
         duration_s: its length in seconds.
-        pieces: its segments, in time; those of digital silence are not among them.
+        pieces: its stretches of speech, in time; none where nobody speaks.
+        silent: whether it is digital silence from beginning to end, as from a microphone that is switched off.
     """
 
     source: str
     duration_s: float
     pieces: tuple[Piece[T], ...]
+    silent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Draft(Generic[T]):
 
     source: str
     samples: int = 0
+    silent: bool = True
     times: list[tuple[float, float]] = field(default_factory=list)
     contents: dict[int, T] = field(default_factory=dict)
     ended: bool = False
@@ -87,7 +90,7 @@ class _Draft(Generic[T]):
         if self.error is not None:
             return Failure(self.source, self.error)
         pieces = tuple(Piece(*times, self.contents[number]) for number, times in enumerate(self.times))
-        return Heard(self.source, self.samples / SAMPLE_RATE, pieces)
+        return Heard(self.source, self.samples / SAMPLE_RATE, pieces, self.silent)
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -107,23 +110,21 @@ class _Pool(Generic[T]):
         self._waiting: list[_Waiting[T]] = []
         self._waiting_samples = 0
         self._samples_seen = 0
+        self._told = 0  # it never goes back
 
     @property
     def full(self) -> bool:
         return len(self._waiting) >= _POOL_SEGMENTS or self._waiting_samples >= _POOL_S * SAMPLE_RATE
 
-    def take(self, draft: _Draft[T], segment: Tensor) -> None:
-        """Lets a segment wait, unless it is silent; raises AudioError if no one could bear it."""
-        start, end = draft.samples, draft.samples + len(segment)
-        draft.samples = end
-        self._samples_seen += len(segment)
-        peak = float((segment - segment.mean()).abs().max())
-        if not peak <= LOUDEST:
-            raise AudioError(f"samples of {peak:.0e} times full scale", "scale them to between -1 and 1", draft.source)
-        if peak >= SILENCE:
-            self._waiting.append(_Waiting(draft, len(draft.times), segment))
-            self._waiting_samples += len(segment)
-            draft.times.append((start / SAMPLE_RATE, end / SAMPLE_RATE))
+    def take(self, draft: _Draft[T], spoken: Spoken) -> None:
+        """Lets a stretch of speech wait."""
+        self._waiting.append(_Waiting(draft, len(draft.times), spoken.wave))
+        self._waiting_samples += len(spoken.wave)
+        draft.times.append((spoken.start_s, spoken.end_s))
+
+    def saw(self, samples: int) -> None:
+        """Counts what was listened to, for the progress."""
+        self._samples_seen += samples
 
     def drop(self, draft: _Draft[T]) -> None:
         """Forgets the segments of a recording that failed."""
@@ -137,9 +138,14 @@ class _Pool(Generic[T]):
             for waiting, content in zip(batch, contents, strict=True):
                 waiting.draft.contents[waiting.number] = content
                 self._waiting_samples -= len(waiting.wave)
-            if self._progress is not None:
-                self._progress((self._samples_seen - self._waiting_samples) / SAMPLE_RATE)
+            self.report()
         self._waiting = []
+
+    def report(self) -> None:
+        """Tells how far it has come."""
+        if self._progress is not None:
+            self._told = max(self._told, self._samples_seen - self._waiting_samples)
+            self._progress(self._told / SAMPLE_RATE)
 
 
 def listen(
@@ -151,8 +157,8 @@ def listen(
 
     Args:
         sources: any number of them, taken one by one.
-        hear: gives one result for each recording in a batch, whatever else is in it.
-        progress: called after each batch with the seconds of sound heard so far.
+        hear: gives one result for each stretch of speech in a batch, whatever else is in it.
+        progress: called with the seconds of sound that are done with so far.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -163,8 +169,8 @@ def listen(
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
-            for segment in cut(blocks(source)):
-                pool.take(draft, segment)
+            for spoken in cut(_checked(blocks(source), draft, pool)):
+                pool.take(draft, spoken)
                 if pool.full:
                     pool.work_off()
                     yield from _finished(drafts)
@@ -174,18 +180,31 @@ def listen(
             pool.drop(draft)
         yield from _finished(drafts)
     pool.work_off()
+    pool.report()
     yield from _finished(drafts)
 
 
+def _checked(sound: Iterable[Tensor], draft: _Draft[T], pool: _Pool[T]) -> Iterator[Tensor]:
+    """Counts and looks at each block; raises AudioError if no one could bear it."""
+    for block in sound:
+        low, high = float(block.min()), float(block.max())
+        if not max(-low, high) <= LOUDEST:
+            peak = max(-low, high)
+            raise AudioError(f"samples of {peak:.0e} times full scale", "scale them to between -1 and 1", draft.source)
+        draft.silent = draft.silent and high - low < 2 * SILENCE  # about whatever zero line
+        draft.samples += len(block)
+        pool.saw(len(block))
+        pool.report()
+        yield block
+
+
 def _end(draft: _Draft[T]) -> None:
-    """Checks that there was something to hear."""
+    """Checks that there was anything to hear."""
     duration_s = draft.samples / SAMPLE_RATE
     if duration_s < SHORTEST_RECORDING_S:
         raise AudioError(
             f"only {1000 * duration_s:.0f} ms long", f"record at least {SHORTEST_RECORDING_S:g} s", draft.source
         )
-    if not draft.times:
-        raise AudioError("holds only digital silence", "check the microphone or the export", draft.source)
     draft.ended = True
 
 

@@ -1,26 +1,68 @@
-"""Cuts a stream of sound where it is quietest, so that no word is torn if there is any pause."""
+"""Cuts a stream of sound into stretches of speech: at pauses, and in speech without any, where it is quietest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from affetto.audio import SAMPLE_RATE
+from affetto.streaming.activity import FRAME, Activity
+from affetto.streaming.edges import EARLY_S, edges
 
 LONGEST_S = 15.0
-"""The longest segment; the recogniser was trained on no longer utterances (paper 3.2.2)."""
+"""The longest stretch; the recogniser was trained on no longer utterances (paper 3.2.2)."""
+
+PAUSE_S = 0.4
+"""So long nobody speaks between two stretches. Sentences are further apart, the closures of [p] and [t] are shorter."""
+
+BEFORE_S, AFTER_S = 1.0, 0.5
+"""So much of the pauses before and after a stretch is heard with it, if it was recorded: the networks were trained on
+clips that begin and end with some silence. The second costs no waiting: the pause that ends a stretch is as long."""
 
 EARLIEST_S = 8.0
-"""Before this no cut is made, so that there is enough to hear in each segment."""
+"""Before this, speech without a pause is not cut, so that there is enough to hear in each part."""
 
 SHORTEST_REST_S = 3.0
-"""What a cut leaves over at the end of a recording at least."""
+"""What such a cut leaves over at least."""
 
-_FRAME = 320  # 20 ms
+SHORTEST_SPEECH_S = 0.15
+"""Less is a click or a note, not a word."""
+
+FILE_FRAMES, LIVE_FRAMES = 256, 4
+"""How many frames are listened to at a time: 8.2 s, which is quick, or 128 ms, which is soon."""
+
+_AROUND_S = BEFORE_S + EARLY_S
+_BEGINS, _GOES_ON = 0.5, 0.35  # probabilities of speech; two, so that it does not flicker between them
+_QUIET_FRAME = 320  # 20 ms
 _SMOOTHING_FRAMES = 11  # A pause between words lasts 200 ms or more; the closure of a [p] or [t] does not.
+
+
+class Spoken(NamedTuple):
+    """A stretch of speech.
+
+    Attributes:
+        start: its first sample in the stream, at 16 kHz.
+        end: the one after its last.
+        wave: (samples,) its sound, with some of the pauses around it.
+    """
+
+    start: int
+    end: int
+    wave: Tensor
+
+    @property
+    def start_s(self) -> float:
+        """Where it begins, seconds."""
+        return self.start / SAMPLE_RATE
+
+    @property
+    def end_s(self) -> float:
+        """Where it ends, seconds."""
+        return self.end / SAMPLE_RATE
 
 
 def quietest(samples: Tensor) -> int:
@@ -32,45 +74,143 @@ def quietest(samples: Tensor) -> int:
     >>> quietest(torch.cat([torch.ones(8000), torch.zeros(4000), torch.ones(8000)]))
     10080
     """
-    whole = len(samples) // _FRAME * _FRAME
-    energy = samples[:whole].reshape(1, -1, _FRAME).square().mean(dim=-1)  # (1, frames)
+    whole = len(samples) // _QUIET_FRAME * _QUIET_FRAME
+    energy = samples[:whole].reshape(1, -1, _QUIET_FRAME).square().mean(dim=-1)  # (1, frames)
     half = _SMOOTHING_FRAMES // 2
     smooth = functional.avg_pool1d(energy, _SMOOTHING_FRAMES, stride=1, padding=half, count_include_pad=False)[0]
     best = (smooth == smooth.min()).nonzero()[:, 0]  # in digital silence there are many: the middle one
-    return int(best[len(best) // 2]) * _FRAME + _FRAME // 2
+    return int(best[len(best) // 2]) * _QUIET_FRAME + _QUIET_FRAME // 2
 
 
-def cut(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Cuts a stream into segments of at most 15 s.
+def cut(blocks: Iterable[Tensor], frames: int = FILE_FRAMES) -> Iterator[Spoken]:
+    """Finds the speech in a stream, in stretches of at most 15 s.
 
-    Where the cuts fall depends on the sound alone, not on how it is divided into blocks; joined, the segments are the
-    stream. No more than a block and 18 s of sound are held at a time.
+    What is found depends on the sound alone, not on how it is divided into blocks. No more than two blocks and 18 s of
+    sound are held at a time.
 
     Args:
-        blocks: (samples,) each, at 16 kHz.
+        blocks: (samples,) each, at 16 kHz, finite.
+        frames: see `Segmenter`.
 
     Yields:
-        (samples,) each, one after the other without gaps.
+        In time; they do not overlap.
 
-    >>> [len(segment) / 16000 for segment in cut([torch.ones(20 * 16000)])]
-    [11.51, 8.49]
+    >>> list(cut([torch.zeros(20 * 16000)]))
+    []
     """
-    longest, rest = round(LONGEST_S * SAMPLE_RATE), round(SHORTEST_REST_S * SAMPLE_RATE)
-    waiting = torch.zeros(0)
+    segmenter = Segmenter(frames)
     for block in blocks:
-        waiting = torch.cat([waiting, block])
-        while len(waiting) >= longest + rest:
-            segment, waiting = _split(waiting, longest)
-            yield segment
-    if len(waiting) > longest:
-        segment, waiting = _split(waiting, len(waiting) - rest)
-        yield segment
-    if len(waiting):
-        yield waiting
+        yield from segmenter.feed(block)
+    yield from segmenter.finish()
 
 
-def _split(waiting: Tensor, latest: int) -> tuple[Tensor, Tensor]:
-    """Cuts at the quietest place between 8 s and the latest sample; a copy lets the rest of the memory go."""
-    earliest = round(EARLIEST_S * SAMPLE_RATE)
-    place = earliest + quietest(waiting[earliest:latest])
-    return waiting[:place].clone(), waiting[place:]
+class Segmenter:
+    """Finds the speech in a stream that comes in blocks, as soon as it has ended.
+
+    Args:
+        frames: how many frames of 32 ms are listened to at a time; see `FILE_FRAMES` and `LIVE_FRAMES`.
+    """
+
+    def __init__(self, frames: int = FILE_FRAMES) -> None:
+        self._activity = Activity()
+        self._quantum = frames * FRAME
+        self._sound = torch.zeros(0)  # from self._base on
+        self._base = 0
+        self._seen = 0  # what the detector has heard
+        self._begin: int | None = None  # where the present speech was noticed; None in a pause
+        self._continued = False  # whether it was cut there, instead
+        self._last = 0  # the end of its last frame that sounded like speech
+        self._voiced = 0  # its samples that surely are
+        self._taken = 0  # where the last stretch ended
+
+    def feed(self, block: Tensor) -> list[Spoken]:
+        """Takes the next samples.
+
+        Args:
+            block: (samples,) at 16 kHz, finite, any number of them.
+
+        Returns:
+            The stretches of speech that are known to have ended since, in time.
+        """
+        self._sound = torch.cat([self._sound, block])
+        found: list[Spoken] = []
+        while self._base + len(self._sound) - self._seen >= self._quantum:
+            found += self._listen(self._quantum)
+        return found
+
+    def finish(self) -> list[Spoken]:
+        """Ends the stream, and gives what was still being spoken."""
+        rest = self._base + len(self._sound) - self._seen
+        found = self._listen(rest) if rest else []
+        return found + (self._close() if self._begin is not None else [])
+
+    def _listen(self, samples: int) -> list[Spoken]:
+        """Lets the detector hear the next samples, follows what it says, and forgets what is done with."""
+        first = self._seen
+        found: list[Spoken] = []
+        for number, probability in enumerate(self._activity.hear(self._between(first, first + samples))):
+            self._seen = min(first + (number + 1) * FRAME, first + samples)
+            found += self._follow(probability, first + number * FRAME)
+        needed = (self._seen if self._begin is None else self._begin) - _samples(_AROUND_S)
+        if needed > self._base:
+            self._sound = self._sound[needed - self._base :].clone()  # a copy lets the rest of the memory go
+            self._base = needed
+        return found
+
+    def _follow(self, probability: float, frame: int) -> list[Spoken]:
+        """One frame further; it begins at this sample and ends at self._seen."""
+        if self._begin is None:
+            if probability >= _BEGINS:
+                self._begin, self._last, self._voiced = frame, self._seen, self._seen - frame
+            return []
+        if probability >= _GOES_ON:
+            self._last = self._seen
+            self._voiced += self._seen - frame if probability >= _BEGINS else 0
+        if self._seen - self._last >= _samples(PAUSE_S):
+            return self._close()
+        if self._seen - self._begin >= _samples(LONGEST_S + SHORTEST_REST_S):
+            start, _ = self._edges()
+            return [self._split(start, _samples(LONGEST_S))]
+        return []
+
+    def _close(self) -> list[Spoken]:
+        """Speech has ended: it becomes a stretch, or two if it is long, or none if it was a click."""
+        start, end = self._edges()
+        found = []
+        if self._voiced >= _samples(SHORTEST_SPEECH_S):
+            if end - start > _samples(LONGEST_S):
+                latest = min(end - start - _samples(SHORTEST_REST_S), _samples(LONGEST_S))
+                found.append(self._split(start, latest))
+                start = found[0].end
+            found.append(self._take(start, end, min(end + _samples(AFTER_S), self._seen)))
+        self._begin, self._continued = None, False
+        return found
+
+    def _split(self, start: int, latest: int) -> Spoken:
+        """Cuts speech that does not pause at the quietest place between 8 s and the latest sample after its start."""
+        earliest = start + _samples(EARLIEST_S)
+        place = earliest + quietest(self._between(earliest, start + latest))
+        found = self._take(start, place, place)
+        self._begin, self._continued = place, True
+        return found
+
+    def _take(self, start: int, end: int, until: int) -> Spoken:
+        """A stretch with some of the pause before it, and what is after it up to a sample."""
+        margin = 0 if self._continued else _samples(BEFORE_S)
+        since = max(start - margin, self._taken, self._base)
+        self._taken = end
+        return Spoken(start, end, self._between(since, until).clone())
+
+    def _edges(self) -> tuple[int, int]:
+        """Where the present speech begins and ends."""
+        assert self._begin is not None
+        since = max(self._begin - _samples(_AROUND_S), self._taken, self._base)
+        start, end = edges(self._between(since, self._seen), self._begin - since, self._last - since)
+        return self._begin if self._continued else since + start, min(since + end, self._seen)
+
+    def _between(self, first: int, last: int) -> Tensor:
+        return self._sound[first - self._base : last - self._base]
+
+
+def _samples(duration_s: float) -> int:
+    return round(duration_s * SAMPLE_RATE)

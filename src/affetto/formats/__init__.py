@@ -1,0 +1,38 @@
+"""Recordings as text in the formats that other programs read; each is a pure function of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from affetto.formats.rttm import to_rttm
+from affetto.formats.structured import to_csv, to_json, to_json_line
+from affetto.formats.subtitles import to_srt, to_webvtt
+from affetto.formats.textgrid import to_textgrid
+from affetto.recognise import Recording
+
+__all__ = ["FORMATS", "Format"]
+
+
+class Format(NamedTuple):
+    """A way to write a recording.
+
+    Attributes:
+        suffix: of its files.
+        write: a recording as the text of a file, UTF-8.
+    """
+
+    suffix: str
+    write: Callable[[Recording], str]
+
+
+FORMATS: dict[str, Format] = {
+    "json": Format(".json", to_json),
+    "jsonl": Format(".jsonl", to_json_line),
+    "csv": Format(".csv", to_csv),
+    "vtt": Format(".vtt", to_webvtt),
+    "srt": Format(".srt", to_srt),
+    "textgrid": Format(".TextGrid", to_textgrid),
+    "rttm": Format(".rttm", to_rttm),
+}
+"""Name -> format."""

@@ -1,0 +1,165 @@
+"""Where in a stream somebody speaks: silero-vad's network, frame by frame, whole blocks at a time.
+
+The weights are those that the package silero-vad carries. Its own code runs one frame of 32 ms after the other and,
+on import, sets the number of threads of the whole process; the network is small enough to be written down here, where
+it hears all frames of a block at once. The tests compare it with the library's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from affetto.errors import CheckpointError
+
+FRAME = 512
+"""Samples of a frame, at 16 kHz: 32 ms."""
+
+_CONTEXT = 64  # samples before a frame that it is heard with
+_REFLECTED = 64  # samples at its end that are mirrored for the last spectrum
+_BINS = 129
+_WIDTH = 128
+_USUAL_LEVEL = 0.1  # -20 dB of full scale, root mean square of a frame of loud speech; nothing is made softer
+_FIRST_LEVEL, _LOWEST_LEVEL = 0.01, 0.005  # taken for loud before anything was heard, and where all is soft
+_LEVEL_PACE = 0.988  # a frame: what was loud is forgotten at 3 dB a second
+_OFFSET_PACE = 0.02  # a frame's part in the offset, which so follows in a second or two
+_PACKAGE, _WEIGHTS = "silero-vad", "silero_vad.jit"
+_REMEDY = 'pip install --force-reinstall "silero-vad>=6.2,<7"'
+_NAMES = {
+    "stft.forward_basis_buffer": "stft_conv.weight",
+    **{f"encoder.{n}.reparam_conv.{kind}": f"conv{n + 1}.{kind}" for n in range(4) for kind in ("weight", "bias")},
+    **{f"decoder.rnn.{kind}": f"lstm.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
+    **{f"decoder.decoder.2.{kind}": f"final_conv.{kind}" for kind in ("weight", "bias")},
+}
+"""The package's name of a weight for 16 kHz -> the name here."""
+
+
+class Memory(NamedTuple):
+    """What the detector keeps of a stream between two blocks.
+
+    Attributes:
+        context: (64,) the last samples.
+        hidden: (1, 1, 128) the recurrent layer's output.
+        cell: (1, 1, 128) its state.
+    """
+
+    context: Tensor
+    hidden: Tensor
+    cell: Tensor
+
+
+class SpeechDetector(nn.Module):
+    """How probable speech is in each frame of a stream; the caller keeps its state, so that it serves many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stft_conv = nn.Conv1d(1, 2 * _BINS, kernel_size=256, stride=128, bias=False)
+        self.conv1 = nn.Conv1d(_BINS, 128, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(128, 64, kernel_size=3, stride=2, padding=1)
+        self.conv3 = nn.Conv1d(64, 64, kernel_size=3, stride=2, padding=1)
+        self.conv4 = nn.Conv1d(64, _WIDTH, kernel_size=3, padding=1)
+        self.lstm = nn.LSTM(_WIDTH, _WIDTH)
+        self.final_conv = nn.Conv1d(_WIDTH, 1, kernel_size=1)
+
+    def forget(self) -> Memory:
+        """The memory at the beginning of a stream."""
+        return Memory(torch.zeros(_CONTEXT), torch.zeros(1, 1, _WIDTH), torch.zeros(1, 1, _WIDTH))
+
+    def forward(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Hears the next frames of a stream.
+
+        Args:
+            frames: (frames, 512) at 16 kHz.
+            memory: of the stream so far.
+
+        Returns:
+            (frames,) probabilities, and the memory for the next.
+        """
+        before = torch.cat([memory.context[None], frames[:-1, -_CONTEXT:]])
+        heard = functional.pad(torch.cat([before, frames], dim=1), (0, _REFLECTED), mode="reflect")  # (frames, 640)
+        parts = self.stft_conv(heard[:, None])  # (frames, 2 x bins, 4)
+        spectrum = (parts[:, :_BINS].square() + parts[:, _BINS:].square()).sqrt()
+        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
+            spectrum = functional.relu(layer(spectrum))
+        states, (hidden, cell) = self.lstm(spectrum.permute(2, 0, 1)[0][:, None], (memory.hidden, memory.cell))
+        scores = self.final_conv(functional.relu(states[:, 0])[:, :, None])  # (frames, 1, 1)
+        return torch.sigmoid(scores[:, 0, 0]), Memory(frames[-1, -_CONTEXT:].clone(), hidden, cell)
+
+
+@cache
+def speech_detector() -> SpeechDetector:
+    """The detector with its weights, loaded once; it runs on the CPU, whatever the networks that follow run on.
+
+    Raises:
+        CheckpointError: the package silero-vad is not installed, or holds other weights than it used to.
+    """
+    path = _weights()
+    detector = SpeechDetector()
+    try:
+        # The package's safetensors file holds the weights of an older version.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit; the package has no newer file
+            weights = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        detector.load_state_dict({ours: weights[f"_model.{theirs}"] for theirs, ours in _NAMES.items()})
+    except (OSError, RuntimeError, KeyError) as error:
+        raise CheckpointError("its weights cannot be used", _REMEDY, path) from error
+    return detector.eval().requires_grad_(False)
+
+
+def _weights() -> Path:
+    """Where the package keeps them; it is not imported."""
+    try:
+        found = [entry for entry in files(_PACKAGE) or () if entry.name == _WEIGHTS]
+    except PackageNotFoundError as error:
+        raise CheckpointError("is not installed", _REMEDY, _PACKAGE) from error
+    if not found:
+        raise CheckpointError(f"holds no {_WEIGHTS}", _REMEDY, _PACKAGE)
+    return Path(str(found[0].locate()))
+
+
+class Activity:
+    """How probable speech is in each frame of one stream.
+
+    The detector takes a constant offset for sound, and soft voices for none: before it hears a frame, what the stream
+    hovers about is taken away, and what was loud lately is brought to a usual loudness.
+    """
+
+    def __init__(self) -> None:
+        self._detector = speech_detector()
+        self._memory = self._detector.forget()
+        self._offset: float | None = None
+        self._level = _FIRST_LEVEL
+        self._gain = _USUAL_LEVEL / _FIRST_LEVEL
+
+    @torch.inference_mode()
+    def hear(self, samples: Tensor) -> list[float]:
+        """Hears the next samples of the stream.
+
+        Args:
+            samples: (samples,) at 16 kHz, finite; whole frames, save at the end of the stream.
+
+        Returns:
+            One probability a frame; the last frame is filled up with silence.
+        """
+        frames = functional.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
+        offsets, gains = [], [self._gain]
+        variances = frames.var(dim=1, correction=0).tolist()
+        for mean, variance in zip(frames.mean(dim=1).tolist(), variances, strict=True):
+            self._offset = mean if self._offset is None else self._offset + _OFFSET_PACE * (mean - self._offset)
+            self._level = max(variance**0.5, self._level * _LEVEL_PACE, _LOWEST_LEVEL)
+            self._gain = max(1.0, _USUAL_LEVEL / self._level)
+            offsets.append(self._offset)
+            gains.append(self._gain)
+        before, after = torch.tensor(gains[:-1])[:, None], torch.tensor(gains[1:])[:, None]
+        gain = before + (after - before) * torch.linspace(0, 1, FRAME)  # steps in loudness would sound like clicks
+        heard = (frames - torch.tensor(offsets)[:, None]) * gain
+        probabilities, self._memory = self._detector(heard, self._memory)
+        values: list[float] = probabilities.tolist()
+        return values

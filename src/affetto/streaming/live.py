@@ -1,0 +1,115 @@
+"""Sound while it is being made: a microphone, or samples without a header that come through a pipe."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.audio import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE
+from affetto.errors import AudioError
+
+ENCODINGS: dict[str, tuple[str, float]] = {
+    "s16le": ("<i2", 2.0**-15),
+    "s32le": ("<i4", 2.0**-31),
+    "f32le": ("<f4", 1.0),
+}
+"""Name, as ffmpeg's -f has it -> numpy's name, and what a sample is multiplied by for full scale to be 1."""
+
+_READ_BYTES = 1 << 16  # at most; what is there is taken at once
+_BLOCK_S = 0.05
+
+
+def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
+    """Samples of one channel, as they come.
+
+    Args:
+        stream: open for reading bytes.
+        encoding: a name in `ENCODINGS`.
+        sample_rate: Hz.
+
+    Yields:
+        (samples,) float32 at 16 kHz, full scale at 1, never empty.
+
+    Raises:
+        AudioError: the encoding or the rate is none, or samples are not finite numbers.
+
+    >>> import io
+    >>> [block.tolist() for block in raw_blocks(io.BytesIO(bytes([0, 64, 0, 192])))]
+    [[0.5, -0.5]]
+    """
+    if encoding not in ENCODINGS:
+        raise AudioError(f"no encoding {encoding!r}", f"choose one of {', '.join(ENCODINGS)}")
+    dtype, scale = ENCODINGS[encoding]
+    yield from _at_16_khz(_samples(stream, np.dtype(dtype), scale), sample_rate)
+
+
+def _samples(stream: IO[bytes], dtype: np.dtype[Any], scale: float) -> Iterator[NDArray[np.float32]]:
+    rest = b""
+    read = getattr(stream, "read1", stream.read)  # read would wait until all it was asked for is there
+    while chunk := read(_READ_BYTES):
+        taken = rest + chunk
+        whole = len(taken) // dtype.itemsize * dtype.itemsize
+        rest = taken[whole:]
+        values = np.frombuffer(taken[:whole], dtype).astype(np.float32) * np.float32(scale)
+        # Noise read as floats is full of numbers that are none, or too large to be sound.
+        if not (np.abs(values) < 1e6).all():
+            raise AudioError("samples that are no sound", "check the encoding", getattr(stream, "name", None))
+        yield values
+
+
+def _at_16_khz(blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> Iterator[Tensor]:
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        raise AudioError(f"a sampling rate of {sample_rate} Hz", "give it in Hz, as 44100")
+    resampler = None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32")
+    for block in blocks:
+        out = block if resampler is None else resampler.resample_chunk(block)
+        if len(out):
+            yield torch.from_numpy(np.ascontiguousarray(out))
+    if resampler is not None:
+        out = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        if len(out):
+            yield torch.from_numpy(np.ascontiguousarray(out))
+
+
+def _endless(heard: queue.SimpleQueue[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    while True:
+        yield heard.get()
+
+
+def microphone() -> Iterator[Tensor]:
+    """What the system's microphone hears, without end.
+
+    Yields:
+        (samples,) float32 at 16 kHz, full scale at 1, some 50 ms each.
+
+    Raises:
+        AudioError: there is no microphone, or no PortAudio to reach it.
+        ModuleNotFoundError: sounddevice is not installed (the extra ``live``).
+    """
+    try:
+        import sounddevice
+    except OSError as error:  # it looks for the system's library
+        raise AudioError("PortAudio is missing", "install it, for example the package libportaudio2") from error
+    heard: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+    try:
+        rate = round(float(sounddevice.query_devices(kind="input")["default_samplerate"]))
+        stream = sounddevice.InputStream(
+            samplerate=rate,
+            channels=1,
+            dtype="float32",
+            blocksize=round(_BLOCK_S * rate),
+            callback=lambda block, *_: heard.put(block[:, 0].copy()),
+        )
+        with stream:
+            yield from _at_16_khz(_endless(heard), rate)
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise AudioError(
+            f"no microphone can be used ({error})", "plug one in, or pipe samples in: affetto listen -"
+        ) from error

@@ -1,0 +1,184 @@
+"""What is written is read back, by programs that are not ours, as it was meant."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import srt
+import webvtt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from praatio import textgrid
+
+from affetto.cli.recognise import Format
+from affetto.formats import FORMATS
+from affetto.recognise import Recording, Segment, join_segments
+from affetto.timeline import Judgement
+
+EMOTIONS = ("anger", "neutral", "sadness")
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+ROW = {"anger": 0.7, "neutral": 0.2, "sadness": 0.1}
+
+words = st.text("abcdefghijklmnopqrstuvwxyz' ", max_size=120).map(lambda text: " ".join(text.split()))
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> Recording:
+    segments, time_s = [], 0.0
+    for _ in range(draw(st.integers(1, 6))):
+        start_s = time_s + draw(st.sampled_from([0.0, 0.0005, 0.41, 3.3, 4000.25]))
+        time_s = start_s + draw(st.floats(0.15, 15))
+        weights = np.array([draw(st.floats(0.01, 1)) for _ in EMOTIONS])
+        row = dict(zip(EMOTIONS, (weights / weights.sum()).tolist(), strict=True))
+        segments.append(Segment(start_s, time_s, draw(words), max(row, key=row.__getitem__), row))
+    rest_s = draw(st.sampled_from([0.0, 2.0]))
+    return join_segments("a.wav", time_s + rest_s, segments, Judgement(sure=draw(st.floats(0, 1))))
+
+
+def nobody(silent: bool = False) -> Recording:
+    nothing = dict.fromkeys(EMOTIONS, 0.0)
+    return Recording("rain.wav", 3.0, (), None, nothing, "", False, nothing, 0.0, silent)
+
+
+def shown(segment: Segment) -> str:
+    return f"[{segment.statement}] {segment.transcript}".strip()
+
+
+@settings(max_examples=40)
+@given(recordings())
+def test_webvtt_is_read_back(recording: Recording) -> None:
+    captions = webvtt.from_string(FORMATS["vtt"].write(recording)).captions
+    assert [" ".join(caption.text.split()) for caption in captions] == [shown(each) for each in recording.segments]
+    times = [(caption.start_in_seconds, caption.end_in_seconds) for caption in captions]
+    np.testing.assert_allclose(times, [(each.start_s, each.end_s) for each in recording.segments], atol=1.0)
+    clocks = [(caption.start, caption.end) for caption in captions]
+    np.testing.assert_allclose(
+        [[seconds(clock) for clock in pair] for pair in clocks],
+        [(each.start_s, each.end_s) for each in recording.segments],
+        atol=6e-4,
+    )
+
+
+def seconds(clock: str) -> float:
+    hours, minutes, rest = clock.split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + float(rest)
+
+
+@settings(max_examples=40)
+@given(recordings())
+def test_srt_is_read_back(recording: Recording) -> None:
+    cues = list(srt.parse(FORMATS["srt"].write(recording)))
+    assert [cue.index for cue in cues] == list(range(1, len(recording.segments) + 1))
+    assert [" ".join(cue.content.split()) for cue in cues] == [shown(each) for each in recording.segments]
+    times = [(cue.start.total_seconds(), cue.end.total_seconds()) for cue in cues]
+    np.testing.assert_allclose(times, [(each.start_s, each.end_s) for each in recording.segments], atol=6e-4)
+
+
+@pytest.mark.parametrize("format_", ["vtt", "srt"])
+def test_subtitles_fit_the_screen(format_: str) -> None:
+    segment = Segment(0.0, 9.0, "so many words " * 12, "anger", ROW)
+    assert max(map(len, FORMATS[format_].write(join_segments("a.wav", 9.0, [segment])).splitlines())) <= 42
+
+
+def test_webvtt_escapes_markup() -> None:
+    segment = Segment(0.0, 1.0, "a < b --> c & d", "anger", {"anger": 1.0})
+    (caption,) = webvtt.from_string(FORMATS["vtt"].write(join_segments("a.wav", 1.0, [segment]))).captions
+    assert "-->" not in caption.raw_text
+    assert caption.text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == "[anger] a < b --> c & d"
+
+
+@settings(max_examples=40)
+@given(recording=recordings())
+def test_textgrids_are_read_back(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("praat") / "a.TextGrid"
+    path.write_text(FORMATS["textgrid"].write(recording), encoding="utf-8")
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
+    assert grid.tierNames == ("emotion", "probability", "words")
+    assert (grid.minTimestamp, grid.maxTimestamp) == pytest.approx((0, recording.duration_s), abs=1e-5)
+    for name in grid.tierNames:
+        entries = grid.getTier(name).entries
+        assert (entries[0].start, entries[-1].end) == pytest.approx((0, recording.duration_s), abs=1e-5)
+        assert [entry.start for entry in entries[1:]] == [entry.end for entry in entries[:-1]]
+    told = [entry for entry in grid.getTier("emotion").entries if entry.label]
+    assert [entry.label for entry in told] == [each.statement for each in recording.segments]
+    times = [(each.start_s, each.end_s) for each in recording.segments]
+    np.testing.assert_allclose([(entry.start, entry.end) for entry in told], times, atol=1e-5)
+    said = [entry.label for entry in grid.getTier("words").entries if entry.label]
+    assert said == [each.transcript for each in recording.segments if each.transcript]
+
+
+def test_textgrids_double_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    recording = join_segments("a.wav", 1.0, [Segment(0.0, 1.0, 'he said "no"', "anger", ROW)])
+    path.write_text(FORMATS["textgrid"].write(recording), encoding="utf-8")
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+    assert [entry.label for entry in grid.getTier("words").entries] == ['he said "no"']
+
+
+@given(recordings())
+@settings(max_examples=40)
+def test_rttm_has_ten_fields(recording: Recording) -> None:
+    lines = [line.split(" ") for line in FORMATS["rttm"].write(recording).splitlines()]
+    assert {len(line) for line in lines} == {10}
+    for line, each in zip(lines, recording.segments, strict=True):
+        assert line[:3] + line[5:7] == ["SPEAKER", "a", "1", "<NA>", "<NA>"]
+        assert (float(line[3]), float(line[3]) + float(line[4])) == pytest.approx((each.start_s, each.end_s), abs=2e-3)
+        assert line[7] == each.statement.replace(" ", "_")
+
+
+@settings(max_examples=40)
+@given(recordings())
+def test_json_keeps_to_its_schema(recording: Recording) -> None:
+    for format_ in ("json", "jsonl"):
+        values = json.loads(FORMATS[format_].write(recording))
+        jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
+        assert values == recording.as_dict()
+    assert FORMATS["jsonl"].write(recording).count("\n") == 1
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_json_of_no_speech_keeps_to_the_schema(silent: bool) -> None:
+    values = json.loads(FORMATS["json"].write(nobody(silent)))
+    jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert (values["emotion"], values["segments"], values["silent"]) == (None, [], silent)
+
+
+def test_the_schema_is_one_and_tells_of_every_key() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    values = join_segments("a.wav", 1.0, [Segment(0.0, 1.0, "no", "anger", ROW)]).as_dict()
+    assert set(SCHEMA["properties"]) == set(values) == set(SCHEMA["required"])
+    assert set(SCHEMA["$defs"]["segment"]["properties"]) >= set(values["segments"][0])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**values, "emotion": 3}, SCHEMA)
+
+
+@given(recordings())
+@settings(max_examples=20)
+def test_csv_is_read_back(recording: Recording) -> None:
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].write(recording))))
+    assert [row["transcript"] for row in rows] == [each.transcript for each in recording.segments]
+    assert [row["sure"] == "true" for row in rows] == [each.sure for each in recording.segments]
+    found = [[float(row[emotion]) for emotion in EMOTIONS] for row in rows]
+    np.testing.assert_allclose(found, [list(each.probabilities.values()) for each in recording.segments], atol=6e-5)
+
+
+def test_no_speech_can_be_written(tmp_path: Path) -> None:
+    assert webvtt.from_string(FORMATS["vtt"].write(nobody())).captions == []
+    assert list(srt.parse(FORMATS["srt"].write(nobody()))) == []
+    assert FORMATS["rttm"].write(nobody()) == ""
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].write(nobody())))
+    assert (row["emotion"], row["anger"], row["end_s"]) == ("no speech", "", "3.0")
+    path = tmp_path / "a.TextGrid"
+    path.write_text(FORMATS["textgrid"].write(nobody()), encoding="utf-8")
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
+    assert [(entry.start, entry.end, entry.label) for entry in grid.getTier("emotion").entries] == [(0, 3, "")]
+
+
+def test_the_shell_offers_every_format() -> None:
+    assert {each.value for each in Format} == {"table", *FORMATS}

@@ -1,0 +1,77 @@
+"""The detector says what silero-vad's own code says, whatever the blocks, and takes offset and softness for nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from affetto.errors import CheckpointError
+from affetto.streaming import activity
+from affetto.streaming.activity import FRAME, Activity, speech_detector
+
+
+@pytest.fixture(scope="module")
+def reference() -> torch.jit.ScriptModule:
+    """The network as its makers publish it, code and all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(activity._weights())
+
+
+@pytest.mark.parametrize("name", ["angry", "happy", "neutral", "sad"])
+def test_it_is_silero_vad(demo: dict[str, Tensor], reference: torch.jit.ScriptModule, name: str) -> None:
+    sound = demo[name][: len(demo[name]) // FRAME * FRAME]
+    expected = reference.audio_forward(sound[None], 16_000)[0]
+    detector = speech_detector()
+    found, _ = detector(sound.reshape(-1, FRAME), detector.forget())
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert found.max() > 0.9
+
+
+@pytest.mark.parametrize("frames", [1, 7, 50])
+def test_blocks_change_nothing(demo: dict[str, Tensor], frames: int) -> None:
+    sound = demo["sad"]
+    whole, parts = Activity(), Activity()
+    again = [value for block in sound.split(frames * FRAME) for value in parts.hear(block)]
+    np.testing.assert_allclose(again, whole.hear(sound), atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [-0.5, 0.02, 0.3])
+@pytest.mark.parametrize("gain", [0.02, 0.2, 1.0])
+def test_speech_is_heard_whatever_the_offset_and_the_level(demo: dict[str, Tensor], offset: float, gain: float) -> None:
+    usual = np.array(Activity().hear(demo["happy"])) > 0.5
+    found = np.array(Activity().hear(demo["happy"] * gain + offset)) > 0.5
+    assert usual.mean() > 0.6
+    assert (found == usual).mean() > 0.85
+
+
+def test_importing_it_leaves_threads_alone() -> None:
+    program = (
+        "import torch; torch.set_num_threads(3); from affetto.streaming.activity import speech_detector; "
+        "speech_detector(); print(torch.get_num_threads())"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "3\n"
+
+
+def test_missing_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "_PACKAGE", "silero-vad-that-is-not-installed")
+    with pytest.raises(CheckpointError, match="is not installed"):
+        activity._weights()
+
+
+def test_other_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "_WEIGHTS", "silero_vad_99.jit")
+    with pytest.raises(CheckpointError, match="holds no silero_vad_99"):
+        activity._weights()
+
+
+def test_damaged_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "_WEIGHTS", "silero_vad.onnx")
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        speech_detector.__wrapped__()
