@@ -17,13 +17,12 @@ from affetto.errors import CheckpointError
 from affetto.features.acoustic import acoustic
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
-from affetto.models.decoding import greedy
+from affetto.models.decoding import Decoder, DecoderChoice, Spelling, Word, find_decoder
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.streaming import Failure, Heard, Samples, Source, listen
-from affetto.text import Alphabet
 
 SCHEMA_VERSION = 1
 """Of `Recording.as_dict`; it changes when a key is renamed or removed."""
@@ -39,6 +38,7 @@ class Segment:
         transcript: what was said, in lower case and without punctuation; empty where no words were recognised.
         emotion: the most probable emotion.
         probabilities: emotion -> probability; they add up to 1.
+        words: the transcript word by word, with times in the recording and confidences.
     """
 
     start_s: float
@@ -46,6 +46,7 @@ class Segment:
     transcript: str
     emotion: str
     probabilities: dict[str, float]
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Recording:
                     "emotion": segment.emotion,
                     "probabilities": _rounded(segment.probabilities),
                     "transcript": segment.transcript,
+                    "words": [word.as_dict() for word in segment.words],
                 }
                 for segment in self.segments
             ],
@@ -126,9 +128,9 @@ def _likeliest(probabilities: dict[str, float]) -> str:
 
 
 class Opinion(NamedTuple):
-    """What the networks make of one segment: the words, and the probability of each emotion."""
+    """What the networks make of one segment: what is said, and the probability of each emotion."""
 
-    transcript: str
+    spelling: Spelling
     probabilities: dict[str, float]
 
 
@@ -138,21 +140,26 @@ class Recogniser:
     Args:
         speech: the speech recogniser.
         emotion: the emotion head that was trained on it.
+        decoder: how the recogniser's probabilities become text.
         device: where to compute.
     """
 
-    def __init__(self, speech: DeepSpeech2, emotion: EmotionHead, device: torch.device) -> None:
+    def __init__(self, speech: DeepSpeech2, emotion: EmotionHead, decoder: Decoder, device: torch.device) -> None:
         self.speech = speech.to(device).eval()
         self.emotion = emotion.to(device).eval()
+        self.decoder = decoder
         self.device = device
 
     @classmethod
-    def from_pretrained(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto") -> Recogniser:
+    def from_pretrained(
+        cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", decoding: DecoderChoice | None = None
+    ) -> Recogniser:
         """Loads a model.
 
         Args:
             model: the name of an embedded model, or the folder of another.
             device: see `choose_device`.
+            decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
 
         Raises:
             CheckpointError: there is no such model, it is damaged, or its parts do not belong together.
@@ -172,7 +179,7 @@ class Recogniser:
             raise CheckpointError(
                 "was trained on another recogniser", "put both files of one model there", folder / pretrained.EMOTION
             )
-        return cls(speech, emotion, chosen)
+        return cls(speech, emotion, find_decoder(speech, folder, decoding), chosen)
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -225,10 +232,10 @@ class Recogniser:
         waves = waves.to(self.device)
         recognition = self.speech(waves, collect=[] if self.emotion.layer is None else [self.emotion.layer])
         probabilities = self.feel(waves, recognition.layers)
-        transcripts = greedy(recognition.log_probs, Alphabet(self.speech.config.symbols))
+        spellings = self.decoder(recognition.log_probs)
         return [
-            Opinion(transcript, dict(zip(self.emotions, row, strict=True)))
-            for transcript, row in zip(transcripts, probabilities.tolist(), strict=True)
+            Opinion(spelling, dict(zip(self.emotions, row, strict=True)))
+            for spelling, row in zip(spellings, probabilities.tolist(), strict=True)
         ]
 
     @torch.inference_mode()
@@ -253,9 +260,10 @@ def _recording(heard: Heard[Opinion]) -> Recording:
         Segment(
             piece.start_s,
             piece.end_s,
-            piece.content.transcript,
+            piece.content.spelling.text,
             _likeliest(piece.content.probabilities),
             piece.content.probabilities,
+            tuple(word.later(piece.start_s) for word in piece.content.spelling.words),
         )
         for piece in heard.pieces
     ]

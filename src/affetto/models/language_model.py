@@ -10,6 +10,7 @@ the start of a text, for which class 0 stands, the recogniser's blank.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class NGrams(NamedTuple):
 
     Attributes:
         symbols: the last character's class, (n-grams,), uint8; `START` only as the first n-gram of all.
-        log_probs: of that character after those before it, (n-grams,), natural, float; what it says of `START` means nothing.
+        log_probs: of that character after those before it, (n-grams,), natural, float; of `START` it means nothing.
         children: how many longer n-grams begin with it, (n-grams of all levels but the last,).
         backoffs: log weight of the shorter context for characters that no child tells of, (as many,), float.
     """
@@ -181,14 +182,14 @@ def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:
     log_probs = torch.full((states, len(alphabet.symbols)), float("-inf"), dtype=torch.float64)
     following = torch.zeros((states, len(alphabet.symbols)), dtype=torch.int64)
     parents = torch.zeros(len(levels[0].symbols), dtype=torch.int64)  # state of the context of each n-gram of a level
+    own = torch.zeros(1, dtype=torch.int64)
     start, taken = 0, 1
     for level in levels:
         told = level.symbols != START
         rows, columns = parents[told], level.symbols[told] - 1
         shorter = torch.where(told, following[parents, (level.symbols - 1).clamp(min=0)], 0)
         log_probs[rows, columns] = level.log_probs[told].double()
-        owners = parents.unique()
-        log_probs[owners] = log_probs[owners].log_softmax(dim=1)
+        log_probs[own] = log_probs[own].log_softmax(dim=1)  # whose n-grams these are
         inner = level.children > 0
         own = taken + torch.arange(int(inner.sum()))
         following[parents[inner & told], level.symbols[inner & told] - 1] = own[told[inner]]
@@ -229,7 +230,7 @@ def _levels(ngrams: NGrams, order: int, symbols: int) -> list[_Level]:
         raise ValueError("more n-grams than the tree has places for")
     if levels[0].symbols.tolist() != list(range(symbols + 1)):
         raise ValueError("the shortest n-grams are not the alphabet")
-    for upper, lower in zip(levels, levels[1:], strict=False):
+    for upper, lower in pairwise(levels):
         parent = torch.arange(len(upper.symbols)).repeat_interleave(upper.children)
         place = parent * (symbols + 1) + lower.symbols
         if bool((lower.symbols == START).any()) or bool((lower.symbols > symbols).any()):

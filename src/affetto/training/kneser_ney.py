@@ -7,6 +7,7 @@ leaves its context, dropping the first leaves what is backed off to.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -77,12 +78,11 @@ def count(texts: Sequence[Sequence[int]], order: int, symbols: int) -> list[Coun
         if length == order:
             counts.append(Counts(*np.unique(found, return_counts=True)))
             continue
-        first = Counts(*np.unique(found[found // unit == START], return_counts=True)) if length > 1 else None
-        distinct = np.unique(occurring[length]) % (unit * base)
-        if length > 1:
-            distinct = distinct[distinct // unit != START]
-        later = Counts(*np.unique(distinct, return_counts=True))
-        counts.append(later if first is None else Counts(*(np.concatenate(pair) for pair in zip(first, later, strict=True))))
+        # What begins with the start has nothing before it: a smaller number than all the rest, it comes first.
+        first = found[found // unit == START] if length > 1 else found[:0]
+        later = np.unique(occurring[length]) % (unit * base)
+        later = later[later // unit != START]
+        counts.append(Counts(*np.unique(np.concatenate([first, later]), return_counts=True)))
     return counts
 
 
@@ -96,8 +96,12 @@ def discounts(counts: Integers) -> Floats:
     if not (ones and twos and threes and fours):
         return np.array(FALLBACK_DISCOUNTS)
     share = ones / (ones + 2 * twos)
-    found = np.array([number - (number + 1) * share * more / less for number, less, more in
-                      ((1, ones, twos), (2, twos, threes), (3, threes, fours))])
+    found = np.array(
+        [
+            number - (number + 1) * share * more / less
+            for number, less, more in ((1, ones, twos), (2, twos, threes), (3, threes, fours))
+        ]
+    )
     return found if ((found >= 0) & (found <= [1, 2, 3])).all() else np.array(FALLBACK_DISCOUNTS)
 
 
@@ -122,13 +126,12 @@ def smooth(counts: Sequence[Counts], symbols: int) -> list[Smoothed]:
         if length == 1:
             probabilities = np.full(base, backoffs[0] / symbols)
             probabilities[keys] += seen
-            keys = np.arange(base)
-        else:
-            upper = levels[-1]
-            upper.backoffs[np.searchsorted(upper.keys, contexts)] = backoffs
-            shorter = upper.probabilities[np.searchsorted(upper.keys, keys % base ** (length - 1))]
-            probabilities = seen + backoffs[context] * shorter
-        levels.append(Smoothed(keys, probabilities, np.ones(len(keys))))
+            levels.append(Smoothed(np.arange(base), probabilities, np.ones(base)))
+            continue
+        upper = levels[-1]
+        upper.backoffs[np.searchsorted(upper.keys, contexts)] = backoffs
+        shorter = upper.probabilities[np.searchsorted(upper.keys, keys % base ** (length - 1))]
+        levels.append(Smoothed(keys, seen + backoffs[context] * shorter, np.ones(len(keys))))
     return levels
 
 
@@ -196,7 +199,7 @@ def tree(levels: Sequence[Smoothed], symbols: int) -> NGrams:
     base = symbols + 1
     children = [
         np.bincount(np.searchsorted(upper.keys, lower.keys // base), minlength=len(upper.keys))
-        for upper, lower in zip(levels, levels[1:], strict=False)
+        for upper, lower in pairwise(levels)
     ]
     shorter = levels[:-1]
     return NGrams(

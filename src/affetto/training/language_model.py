@@ -15,7 +15,7 @@ from affetto.training.kneser_ney import estimate
 from affetto.training.recogniser_recipe import RecogniserRecipe
 
 ORDER = 8
-LEAST_GAIN = 1.0
+LEAST_GAIN = 2.0
 
 
 class FittedLanguageModel(NamedTuple):

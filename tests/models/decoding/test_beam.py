@@ -137,7 +137,7 @@ def test_impossible_settings_are_refused(key: str, value: float) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_flashlight_finds_the_same(seed: int) -> None:
     decoder = pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text has no wheel for this Python")
-    log_probs = _random(50, 29, seed).contiguous()
+    log_probs = _random(50, 29, seed, sharpness=5.0).contiguous()
     options = decoder.LexiconFreeDecoderOptions(
         beam_size=64, beam_size_token=29, beam_threshold=1e9, lm_weight=0.0, sil_score=0.0, log_add=True,
         criterion_type=decoder.CriterionType.CTC,

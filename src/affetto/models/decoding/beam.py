@@ -1,8 +1,8 @@
 """Prefix beam search over CTC's probabilities, with a language model of characters if there is one.
 
-Many frame paths spell the same text. A prefix beam search (Hannun et al. 2014) adds them up: it goes from frame to frame
-with the likeliest beginnings of a text, each with the probability of all paths that spell it and end in a blank, and of
-those that end in its last character. All prefixes of all utterances of a batch take a step at once.
+Many frame paths spell the same text. A prefix beam search (Hannun et al. 2014) adds them up: it goes from frame to
+frame with the likeliest beginnings of a text, each with the probability of all paths that spell it and end in a blank,
+and of those that end in its last character. All prefixes of all utterances of a batch take a step at once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NO_PARENT = -1
 class BeamConfig(Config):
     """How to search.
 
-    With a language model, a prefix scores log p(the frames spell it) + weight x log p(of the language model) + bonus x its
-    characters; without one, the first of these alone.
+    With a language model, a prefix scores log p(the frames spell it) + weight x log p(of the language model)
+    + bonus x its characters; without one, the first of these alone.
 
     Attributes:
         width: prefixes that are kept a frame.
@@ -218,7 +218,6 @@ def _paths(beam: _Beam, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Of paths that spell the same prefix and end in a blank, and in its last character, (batch, width) each; of paths
         that spell a longer prefix which is not in the beam, (batch, width * symbols).
     """
-    batch, width = beam.last.shape
     total = beam.total
     same_blank = total + now[:, :1]
     same_last = beam.last_class + now.gather(1, beam.last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,20 @@ class Decoder:
     beam: BeamConfig | None = None
     language_model: LanguageModel | None = None
 
+    @property
+    def name(self) -> str:
+        """What it does, in a few words.
+
+        >>> Decoder(Alphabet(), 25.0).name
+        'greedy'
+        """
+        if self.beam is None:
+            return "greedy"
+        search = f"beam of {self.beam.width}"
+        if self.language_model is None:
+            return search
+        return f"{search}, language model x {self.beam.weight:g}, bonus {self.beam.bonus:g}"
+
     def __call__(self, log_probs: Frames) -> list[Spelling]:
         """What each utterance of a batch spells; it depends on no other.
 
@@ -64,7 +78,7 @@ class DecoderChoice:
 
     method: Literal["greedy", "beam"] | None = None
     language_model: Path | None = None
-    beam: BeamConfig = BeamConfig()
+    beam: BeamConfig = field(default_factory=BeamConfig)
 
 
 def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None = None) -> Decoder:
@@ -85,7 +99,7 @@ def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None
     if path is not None and choice.method == "greedy":
         raise ConfigError("greedy decoding asks no language model", "leave it out, or decode by beam", path)
     embedded = folder / pretrained.LANGUAGE_MODEL
-    if path is None and choice.method != "greedy" and any(embedded.with_suffix(each).exists() for each in (".safetensors", ".json")):
+    if path is None and choice.method != "greedy" and (embedded.exists() or embedded.with_suffix(".json").exists()):
         path = embedded
     if path is None:
         beam = choice.beam if choice.method == "beam" else None

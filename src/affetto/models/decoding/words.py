@@ -1,12 +1,13 @@
 """Words with times and confidences, read off a path: one class a frame.
 
 **Times.** A recogniser trained by CTC spells a character in a frame or two somewhere within its sound, and answers
-with blanks elsewhere. A word begins with the first frame of its first character and ends with the last frame of its last
-one, so the times are as fine as a frame (40 ms in the model `small`), lie mostly inside the spoken word, and are no
-phonetic boundaries.
+with blanks elsewhere. A word begins with the first frame of its first character and ends with the last frame of its
+last one, so the times are as fine as a frame (40 ms in the model `small`), lie mostly inside the spoken word, and are
+no phonetic boundaries.
 
 **Confidence.** The probability that the recogniser gives a character in the frame where it is surest of it, and of a
-word the geometric mean over its characters: 1 where no other spelling was considered. A language model has no say in it.
+word the geometric mean over its characters: 1 where no other spelling was considered. A language model has no say in
+it.
 """
 
 from __future__ import annotations
