@@ -183,7 +183,7 @@ def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:
     following = torch.zeros((states, len(alphabet.symbols)), dtype=torch.int64)
     parents = torch.zeros(len(levels[0].symbols), dtype=torch.int64)  # state of the context of each n-gram of a level
     own = torch.zeros(1, dtype=torch.int64)
-    start, taken = 0, 1
+    taken = 1
     for level in levels:
         told = level.symbols != START
         rows, columns = parents[told], level.symbols[told] - 1
@@ -193,13 +193,12 @@ def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:
         inner = level.children > 0
         own = taken + torch.arange(int(inner.sum()))
         following[parents[inner & told], level.symbols[inner & told] - 1] = own[told[inner]]
-        if not bool(told[0]) and bool(inner[0]):
-            start = taken
         # What a longer context has not seen, it leaves to the shorter one.
         log_probs[own] = log_probs[shorter[inner]] + level.backoffs[inner, None]
         following[own] = following[shorter[inner]]
         parents = own.repeat_interleave(level.children[inner])
         taken += len(own)
+    start = int(levels[0].children[START] > 0)  # the first n-gram's state, or none of its own
     return LanguageModel(alphabet, log_probs.float(), following.int(), start)
 
 

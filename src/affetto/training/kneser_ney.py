@@ -102,7 +102,8 @@ def discounts(counts: Integers) -> Floats:
             for number, less, more in ((1, ones, twos), (2, twos, threes), (3, threes, fours))
         ]
     )
-    return found if ((found >= 0) & (found <= [1, 2, 3])).all() else np.array(FALLBACK_DISCOUNTS)
+    # Without a discount nothing would be left over for what was not seen.
+    return found if ((found > 0) & (found <= [1, 2, 3])).all() else np.array(FALLBACK_DISCOUNTS)
 
 
 def smooth(counts: Sequence[Counts], symbols: int) -> list[Smoothed]:
