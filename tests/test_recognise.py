@@ -111,7 +111,27 @@ def test_values_for_json_survive_it(recogniser: Recogniser) -> None:
     values = recogniser.recognise(DEMO[0]).as_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["version"] == 1
-    assert set(values["segments"][0]) == {"start_s", "end_s", "emotion", "probabilities", "transcript"}
+    assert set(values["segments"][0]) == {
+        "start_s",
+        "end_s",
+        "emotion",
+        "probabilities",
+        "transcript",
+        "words",
+    }
+
+
+def test_words_are_the_transcript_and_lie_in_their_segment(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+    segments = recogniser.recognise_samples(long_sound, 16_000).segments
+    assert len(segments) > 2
+    assert [" ".join(word.text for word in segment.words) for segment in segments] == [
+        segment.transcript for segment in segments
+    ]
+    for segment in segments:
+        times = [time for word in segment.words for time in (word.start_s, word.end_s)]
+        assert [segment.start_s, *times, segment.end_s + 0.04] == sorted(
+            [segment.start_s, *times, segment.end_s + 0.04]
+        )
 
 
 def test_segments_without_words_leave_no_gap() -> None:
