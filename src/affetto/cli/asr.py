@@ -12,11 +12,11 @@ import typer
 
 from affetto.cli.arguments import Data, Device, Inputs, Model, Output, Paths, Recipe
 from affetto.cli.decoding import (
+    BeamBonus,
+    BeamWeight,
     BeamWidth,
-    CharacterBonus,
     Decoding,
     LanguageModelFile,
-    LanguageModelWeight,
     decoder_choice,
 )
 from affetto.cli.terminal import ProgressBar, TableOrJson, extra, print_facts, print_json
@@ -67,10 +67,13 @@ def language_model(
     recipe: Recipe,
     data: Data,
     output: Output = None,
-    order: Annotated[int, typer.Option(min=1, max=12, help="Characters of the longest n-gram.")] = 8,
+    order: Annotated[
+        int | None, typer.Option(min=1, max=12, help="Characters of the longest n-gram.", show_default="8")
+    ] = None,
     least_gain: Annotated[
-        float, typer.Option(min=0.0, help="Leave out n-grams that gain less, in nats; 0 keeps all.")
-    ] = 2.0,
+        float | None,
+        typer.Option(min=0.0, help="Leave out n-grams that gain less, in nats; 0 keeps all.", show_default="2"),
+    ] = None,
 ) -> None:
     r"""Learn from a recipe's training transcripts how words are spelt, for decoding by beam search.
 
@@ -82,18 +85,20 @@ def language_model(
     """
     with extra("train", "lightning", "tensorboard"):
         from affetto.training.recogniser import gather
-    from affetto.training.language_model import fit_language_model
+    from affetto.training.language_model import NGramConfig, fit_language_model
     from affetto.training.recogniser_recipe import RecogniserRecipe
 
     read = RecogniserRecipe.read(recipe)
     speech = gather(read, data)
     folder = output or Path("runs") / recipe.stem
-    fitted = fit_language_model(read, speech.training, speech.validation, folder, order=order, least_gain=least_gain)
+    given = {"order": order, "least_gain": least_gain}
+    config = NGramConfig.parse({name: value for name, value in given.items() if value is not None})
+    fitted = fit_language_model(read, speech.training, speech.validation, folder, config)
     print_facts(
         {
             "language model": str(fitted.path),
             "learnt from": f"{fitted.texts:,} different transcripts, {fitted.characters:,} characters",
-            "n-grams": f"{fitted.ngrams:,} of up to {order} characters, {fitted.megabytes:.2f} MB",
+            "n-grams": f"{fitted.ngrams:,} of up to {config.order} characters, {fitted.megabytes:.2f} MB",
             "perplexity": "unknown: no unheard transcript validates"
             if fitted.perplexity is None
             else f"{fitted.perplexity:.2f} a character of unheard transcripts",
@@ -111,8 +116,8 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
     beam_width: BeamWidth = None,
-    language_model_weight: LanguageModelWeight = None,
-    character_bonus: CharacterBonus = None,
+    beam_weight: BeamWeight = None,
+    beam_bonus: BeamBonus = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
     """Measure character and word error rates on a corpus.
@@ -122,7 +127,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     """
     from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
 
-    choice = decoder_choice(decoder, language_model, beam_width, language_model_weight, character_bonus)
+    choice = decoder_choice(decoder, language_model, beam_width, beam_weight, beam_bonus)
     transcriber = Transcriber.from_pretrained(model, device, choice)
     utterances = transcribed_utterances(corpus, partition=partition, limit=limit)
     with ProgressBar("transcribing") as bar:
@@ -144,8 +149,8 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
     beam_width: BeamWidth = None,
-    language_model_weight: LanguageModelWeight = None,
-    character_bonus: CharacterBonus = None,
+    beam_weight: BeamWeight = None,
+    beam_bonus: BeamBonus = None,
 ) -> None:
     """Write down what is said: a line a recording, after its name if there are several.
 
@@ -158,7 +163,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.cli.transcripts import WRITERS
     from affetto.transcribe import Transcriber
 
-    choice = decoder_choice(decoder, language_model, beam_width, language_model_weight, character_bonus)
+    choice = decoder_choice(decoder, language_model, beam_width, beam_weight, beam_bonus)
     transcriber = Transcriber.from_pretrained(model, device, choice)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)

@@ -30,13 +30,13 @@ LanguageModelFile = Annotated[
 BeamWidth = Annotated[
     int | None, typer.Option("--beam-width", min=1, help="Spellings kept a frame.", show_default="32")
 ]
-LanguageModelWeight = Annotated[
+BeamWeight = Annotated[
     float | None,
-    typer.Option("--language-model-weight", min=0.0, help="How much it counts.", show_default="0.7"),
+    typer.Option("--beam-weight", min=0.0, help="How much the language model counts.", show_default="0.7"),
 ]
-CharacterBonus = Annotated[
+BeamBonus = Annotated[
     float | None,
-    typer.Option("--character-bonus", help="Makes up for its dislike of long texts.", show_default="1.4"),
+    typer.Option("--beam-bonus", help="For each character, against short texts.", show_default="1.4"),
 ]
 
 

@@ -6,16 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import Field
+
 from affetto import pretrained
+from affetto.config import Config
 from affetto.data.transcribed import Transcribed
 from affetto.environment import environment
-from affetto.models.language_model import load_language_model, save_language_model
+from affetto.models.language_model import LONGEST_ORDER, load_language_model, save_language_model
 from affetto.text import Alphabet
 from affetto.training.kneser_ney import estimate
 from affetto.training.recogniser_recipe import RecogniserRecipe
 
-ORDER = 8
-LEAST_GAIN = 2.0
+
+class NGramConfig(Config):
+    """How much a language model keeps.
+
+    Attributes:
+        order: characters of the longest n-gram.
+        least_gain: n-grams that gain less are left out, in nats, see `affetto.training.kneser_ney.prune`; 0 keeps all.
+    """
+
+    order: int = Field(default=8, ge=1, le=LONGEST_ORDER)
+    least_gain: float = Field(default=2.0, ge=0, allow_inf_nan=False)
 
 
 class FittedLanguageModel(NamedTuple):
@@ -43,9 +55,7 @@ def fit_language_model(
     training: Sequence[Transcribed],
     validation: Sequence[Transcribed],
     folder: Path,
-    *,
-    order: int = ORDER,
-    least_gain: float = LEAST_GAIN,
+    config: NGramConfig | None = None,
 ) -> FittedLanguageModel:
     """Learns which characters follow which, and keeps it as small as it stays good.
 
@@ -56,13 +66,14 @@ def fit_language_model(
         training: what it is trained on.
         validation: utterances of other speakers.
         folder: the run's; the model goes there, beside the recogniser.
-        order: characters of the longest n-gram.
-        least_gain: n-grams that gain less are left out, see `affetto.training.kneser_ney.prune`.
+        config: how much it keeps; None takes the defaults.
 
     Raises:
-        ConfigError: the order is out of range, or the recogniser's alphabet has no space.
+        ConfigError: the order is too high for so many symbols.
+        TextError: the recogniser's alphabet has no space.
         TrainingError: there is no text.
     """
+    order, least_gain = (config or NGramConfig()).order, (config or NGramConfig()).least_gain
     alphabet = Alphabet(recipe.shape.symbols)
     texts = sorted({item.text for item in training})
     ngrams = estimate([alphabet.encode(f"{text} ") for text in texts], order, len(alphabet.symbols), least_gain)
