@@ -15,8 +15,11 @@ from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.heads import EmotionHead, MeanPoolingConfig
+from affetto.models.language_model import save_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 from affetto.packing import pack_head, pack_recogniser, pack_run, read_evaluation, write_card
+from affetto.text import Alphabet
+from affetto.training.kneser_ney import estimate
 
 SHAPE = DeepSpeech2Config(
     convolutions=(ConvolutionConfig(channels=2, kernel=(5, 5), stride=(8, 4)),), width=4, depth=2, merge="sum"
@@ -86,7 +89,7 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
     pack_head(runs[1], tmp_path / "packed")
     found = {"corpus": "LibriSpeech", "cer": 0.4321, "wer": 0.8765, "utterances": 638, "hours": 1.35}
     text = write_card(tmp_path / "packed", [found]).read_text(encoding="utf-8")
-    assert "| LibriSpeech | 0.432 | 0.876 | 638 | 1.35 | none |" in text
+    assert "| LibriSpeech | 0.432 | 0.876 | 638 | 1.35 | none | greedy |" in text
     assert "CER on held-out speakers, 0.250" in text
     assert "UAR 0.500" in text
     assert "| a | 11 | 12 |" in text
@@ -106,9 +109,22 @@ def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_p
         "recogniser.json",
         "recogniser.safetensors",
     ]
-    assert "| mine | 0.500 | 0.900 | 2 | 0.10 | held out, validates |" in (packed / "README.md").read_text(
+    assert "| mine | 0.500 | 0.900 | 2 | 0.10 | held out, validates | greedy |" in (packed / "README.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_a_language_model_goes_along_and_into_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    alphabet = Alphabet(SHAPE.symbols)
+    facts = {"recipe": {"corpora": [{"path": "speech/mine"}]}, "licence": "CC0", "texts": 1234, "characters": 56}
+    ngrams = estimate([alphabet.encode("no ")], 2, len(alphabet.symbols))
+    path = runs[0] / pretrained.LANGUAGE_MODEL
+    save_language_model(path, alphabet, ngrams, 2, facts | {"validation_perplexity": 3.5})
+    pack_run(runs[0], tmp_path / "packed")
+    assert (tmp_path / "packed" / pretrained.LANGUAGE_MODEL).read_bytes() == path.read_bytes()
+    text = write_card(tmp_path / "packed", []).read_text(encoding="utf-8")
+    assert "1,234 different transcripts of `speech/mine`" in text
+    assert "3.50 a character" in text
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_segment_is_heard_as_if_it_were_alone(recogniser: Recogniser, long_sou
     segment = recording.segments[1]
     assert (segment.start_s, segment.end_s) == (stretch.start_s, stretch.end_s)
     np.testing.assert_allclose(list(alone.probabilities.values()), shares(segment), atol=1e-4)
-    assert alone.transcript == segment.transcript
+    assert alone.spelling.text == segment.transcript
 
 
 def test_a_recording_is_the_mean_of_its_segments(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
@@ -209,7 +209,26 @@ def test_values_for_json_survive_it(recogniser: Recogniser) -> None:
     values = recogniser.recognise(DEMO[0]).as_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["version"] == 1
-    assert set(values["segments"][0]) == {"start_s", "end_s", "emotion", "sure", "probabilities", "transcript"}
+    assert set(values["segments"][0]) == {
+        "start_s",
+        "end_s",
+        "emotion",
+        "sure",
+        "probabilities",
+        "transcript",
+        "words",
+    }
+
+
+def test_words_are_the_transcript_and_lie_in_their_segment(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+    segments = recogniser.recognise_samples(long_sound, 16_000).segments
+    assert len(segments) > 2
+    assert [" ".join(word.text for word in segment.words) for segment in segments] == [
+        segment.transcript for segment in segments
+    ]
+    for segment in segments:
+        times = [time for word in segment.words for time in (word.start_s, word.end_s)]
+        assert [segment.start_s, *times, segment.end_s] == sorted([segment.start_s, *times, segment.end_s])
 
 
 def test_segments_without_words_leave_no_gap() -> None:

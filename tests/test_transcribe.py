@@ -8,10 +8,14 @@ from pathlib import Path
 
 import jiwer
 import pytest
+import torch
 
 import affetto
-from affetto.errors import CorpusError
+from affetto import audio, pretrained
+from affetto.errors import AudioError, CorpusError
+from affetto.frames import pad_waves
 from affetto.recognise import Recogniser, Recording
+from affetto.streaming import Overlap, Samples
 from affetto.transcribe import Transcriber, Transcript, score_transcriber, transcribed_utterances
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
@@ -73,3 +77,58 @@ def test_an_unknown_partition_names_the_known(corpus: Path) -> None:
 def test_nothing_to_compare_is_an_error(transcriber: Transcriber, corpus: Path) -> None:
     with pytest.raises(CorpusError, match="no utterance could be transcribed"):
         score_transcriber(transcriber, transcribed_utterances(corpus)[-1:])
+
+
+def test_words_have_the_times_of_the_recording(transcriber: Transcriber) -> None:
+    sound = torch.cat([torch.zeros(16_000), audio.load(DEMO[0])])
+    [later] = transcriber.transcribe_many([Samples(sound, 16_000)])
+    assert isinstance(later, Transcript)
+    assert later.text == " ".join(word.text for word in later.words)
+    assert later.as_dict()["words"] == [word.as_dict() for word in later.words]
+    assert all(1 <= word.start_s <= word.end_s <= later.duration_s for word in later.words)
+
+
+needs_small = pytest.mark.skipif(pretrained.DEFAULT not in pretrained.names(), reason="comes without the model small")
+
+
+@pytest.fixture(scope="module")
+def small() -> Transcriber:
+    return Transcriber.from_pretrained(device="cpu")
+
+
+@needs_small
+def test_words_are_found_where_they_were_said(small: Transcriber) -> None:
+    first, second = audio.load(DEMO[0]), audio.load(DEMO[1])
+    pause = torch.zeros(24_000)
+    heard = small.transcribe_overlapping(Samples(torch.cat([first, pause, second]), 16_000), Overlap(30.0))
+    ends_s, begins_s = len(first) / 16_000, (len(first) + len(pause)) / 16_000
+    before = [word for word in heard.words if word.end_s < ends_s + 0.2]
+    after = [word for word in heard.words if word.start_s > begins_s - 0.2]
+    assert len(before) + len(after) == len(heard.words)
+    assert min(len(before), len(after)) >= 5
+
+
+@needs_small
+@pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
+def test_chunks_with_context_come_close_to_the_whole(small: Transcriber, path: Path) -> None:
+    sound = torch.cat([audio.load(path)] * 3)
+    with torch.inference_mode():
+        whole = small.decoder.decode_long(small.speech(pad_waves([sound])).log_probs.values[0]).text
+    without, some, all_of_it = (
+        jiwer.cer(whole, small.transcribe_overlapping(Samples(sound, 16_000), Overlap(4.0, context_s)).text)
+        for context_s in (0.0, 2.5, 20.0)
+    )
+    assert without > some > all_of_it == 0
+    assert some < 0.12
+
+
+def test_a_single_chunk_is_the_whole(transcriber: Transcriber) -> None:
+    once = transcriber.transcribe_overlapping(DEMO[0], Overlap(60.0))
+    [whole] = transcriber.hear(pad_waves([audio.load(DEMO[0])]))
+    assert (once.text, once.words) == whole
+
+
+@pytest.mark.parametrize("samples", [0, 100, 1599])
+def test_too_little_for_a_chunk_is_an_error(transcriber: Transcriber, samples: int) -> None:
+    with pytest.raises(AudioError):
+        transcriber.transcribe_overlapping(Samples(torch.ones(samples), 16_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from affetto import pretrained
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import load_head, save_head
+from affetto.models.language_model import load_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 
 CARD = "README.md"
@@ -43,14 +45,31 @@ def pack_head(run: Path, folder: Path) -> None:
     save_head(folder / pretrained.EMOTION, head, description.facts, half=True)
 
 
+def pack_language_model(run: Path, folder: Path) -> None:
+    """Puts a language model into a model folder, as it is.
+
+    Raises:
+        CheckpointError: the run holds none, or a damaged one.
+    """
+    path = run / pretrained.LANGUAGE_MODEL
+    load_language_model(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (path, path.with_suffix(".json")):
+        shutil.copyfile(each, folder / each.name)
+
+
 def pack_run(run: Path, folder: Path) -> None:
-    """Packs what a training left: a recogniser or an emotion head.
+    """Packs what a training left: a recogniser, with its language model if there is one, or an emotion head.
 
     Raises:
         CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
     """
     if (run / pretrained.RECOGNISER).exists():
         pack_recogniser(run, folder)
+        if (run / pretrained.LANGUAGE_MODEL).exists():
+            pack_language_model(run, folder)
+    elif (run / pretrained.LANGUAGE_MODEL).exists():
+        pack_language_model(run, folder)
     elif (run / pretrained.EMOTION).exists():
         pack_head(run, folder)
     else:
@@ -69,6 +88,8 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     """
     lines = [f"# Model card: {folder.name}", ""]
     lines += _card_of(folder / pretrained.RECOGNISER, "recogniser", lambda facts: _recogniser_card(facts, evaluations))
+    if (folder / pretrained.LANGUAGE_MODEL).exists():
+        lines += ["", *_card_of(folder / pretrained.LANGUAGE_MODEL, "language model", _language_model_card)]
     if (folder / pretrained.EMOTION).exists():
         lines += ["", *_card_of(folder / pretrained.EMOTION, "emotion head", _emotion_card)]
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
@@ -103,15 +124,30 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
     ]
     if evaluations:
         known = {Path(source["path"]).name for source in recipe["corpora"]}
-        lines += ["", "| greedy decoding | CER | WER | utterances | hours | part in training |", "|---" * 6 + "|"]
+        lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
         lines += [_evaluation_row(each, known) for each in evaluations]
     return lines
 
 
 def _evaluation_row(found: Mapping[str, Any], training_corpora: set[str]) -> str:
     part = "held out, validates" if str(found["corpus"]).split()[0] in training_corpora else "none"
+    decoder = found.get("decoder", "greedy")
     rates = f"{found['cer']:.3f} | {found['wer']:.3f}"
-    return f"| {found['corpus']} | {rates} | {found['utterances']} | {found['hours']:.2f} | {part} |"
+    return f"| {found['corpus']} | {rates} | {found['utterances']} | {found['hours']:.2f} | {part} | {decoder} |"
+
+
+def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
+    corpora = ", ".join(f"`{source['path']}`" for source in facts["recipe"]["corpora"])
+    perplexity = facts["validation_perplexity"]
+    return [
+        "## Language model",
+        "",
+        "- **What**: n-grams of characters, for decoding by beam search.",
+        f"- **Trained on**: {facts['texts']:,} different transcripts of {corpora}, {facts['characters']:,} characters.",
+        f"- **Licence**: {facts['licence']}.",
+        f"- **Code**: {_code(facts)}.",
+        *([] if perplexity is None else [f"- **Perplexity**: {perplexity:.2f} a character of unheard transcripts."]),
+    ]
 
 
 def _emotion_card(facts: Mapping[str, Any]) -> list[str]:

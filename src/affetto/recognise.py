@@ -18,14 +18,13 @@ from affetto.errors import CheckpointError
 from affetto.features.acoustic import acoustic
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models import checkpoint
-from affetto.models.decoding import greedy
+from affetto.models.decoding import Decoder, DecoderChoice, Spelling, Word, find_decoder
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.streaming import Failure, Heard, Samples, Source, listen
+from affetto.streaming import Failure, Heard, Piece, Samples, Source, listen
 from affetto.streaming.segments import LIVE_FRAMES, cut
-from affetto.text import Alphabet
 from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
 
 SCHEMA_VERSION = 1
@@ -45,6 +44,7 @@ class Segment:
         emotion: the most probable emotion, however probable.
         probabilities: emotion -> probability; they add up to 1.
         sure: whether the emotion is probable enough to be stated (see `Judgement`).
+        words: the transcript word by word, with times in the recording and confidences.
     """
 
     start_s: float
@@ -53,6 +53,7 @@ class Segment:
     emotion: str
     probabilities: dict[str, float]
     sure: bool = True
+    words: tuple[Word, ...] = ()
 
     @property
     def statement(self) -> str:
@@ -68,6 +69,7 @@ class Segment:
             "sure": self.sure,
             "probabilities": _rounded(self.probabilities),
             "transcript": self.transcript,
+            "words": [word.as_dict() for word in self.words],
         }
 
 
@@ -185,9 +187,9 @@ def _judge(segment: Segment, probabilities: dict[str, float], judgement: Judgeme
 
 
 class Opinion(NamedTuple):
-    """What the networks make of one segment: the words, and the probability of each emotion."""
+    """What the networks make of one segment: what is said, and the probability of each emotion."""
 
-    transcript: str
+    spelling: Spelling
     probabilities: dict[str, float]
 
 
@@ -197,26 +199,36 @@ class Recogniser:
     Args:
         speech: the speech recogniser.
         emotion: the emotion head that was trained on it.
+        decoder: how the recogniser's probabilities become text.
         device: where to compute.
         temperature: by which the head's scores are divided before they become probabilities, so that these are as
             often right as they say; above 1 they are less extreme.
     """
 
     def __init__(
-        self, speech: DeepSpeech2, emotion: EmotionHead, device: torch.device, temperature: float = 1.0
+        self,
+        speech: DeepSpeech2,
+        emotion: EmotionHead,
+        decoder: Decoder,
+        device: torch.device,
+        temperature: float = 1.0,
     ) -> None:
         self.speech = speech.to(device).eval()
         self.emotion = emotion.to(device).eval()
+        self.decoder = decoder
         self.device = device
         self.temperature = temperature
 
     @classmethod
-    def from_pretrained(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto") -> Recogniser:
+    def from_pretrained(
+        cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", decoding: DecoderChoice | None = None
+    ) -> Recogniser:
         """Loads a model.
 
         Args:
             model: the name of an embedded model, or the folder of another.
             device: see `choose_device`.
+            decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
 
         Raises:
             CheckpointError: there is no such model, it is damaged, or its parts do not belong together.
@@ -236,7 +248,8 @@ class Recogniser:
             raise CheckpointError(
                 "was trained on another recogniser", "put both files of one model there", folder / pretrained.EMOTION
             )
-        return cls(speech, emotion, chosen, _temperature(description, folder / pretrained.EMOTION))
+        temperature = _temperature(description, folder / pretrained.EMOTION)
+        return cls(speech, emotion, find_decoder(speech, folder, decoding), chosen, temperature)
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -311,7 +324,8 @@ class Recogniser:
         """
         for spoken in cut(blocks, LIVE_FRAMES):
             (opinion,) = self.hear(pad_waves([spoken.wave]))
-            yield _judge(_segment(spoken.start_s, spoken.end_s, opinion), opinion.probabilities, judgement)
+            piece = Piece(spoken.start_s, spoken.end_s, spoken.since_s, opinion)
+            yield _judge(_segment(piece), opinion.probabilities, judgement)
 
     @torch.inference_mode()
     def hear(self, waves: Waves) -> list[Opinion]:
@@ -319,10 +333,10 @@ class Recogniser:
         waves = waves.to(self.device)
         recognition = self.speech(waves, collect=[] if self.emotion.layer is None else [self.emotion.layer])
         probabilities = self.feel(waves, recognition.layers)
-        transcripts = greedy(recognition.log_probs, Alphabet(self.speech.config.symbols))
+        spellings = self.decoder(recognition.log_probs)
         return [
-            Opinion(transcript, dict(zip(self.emotions, row, strict=True)))
-            for transcript, row in zip(transcripts, probabilities.tolist(), strict=True)
+            Opinion(spelling, dict(zip(self.emotions, row, strict=True)))
+            for spelling, row in zip(spellings, probabilities.tolist(), strict=True)
         ]
 
     @torch.inference_mode()
@@ -343,7 +357,7 @@ class Recogniser:
 
     def _recording(self, heard: Heard[Opinion], judgement: Judgement) -> Recording:
         if heard.pieces:
-            segments = [_segment(piece.start_s, piece.end_s, piece.content) for piece in heard.pieces]
+            segments = [_segment(piece) for piece in heard.pieces]
             return join_segments(heard.source, heard.duration_s, segments, judgement)
         nothing = dict.fromkeys(self.emotions, 0.0)
         return Recording(
@@ -351,8 +365,10 @@ class Recogniser:
         )
 
 
-def _segment(start_s: float, end_s: float, opinion: Opinion) -> Segment:
-    return Segment(start_s, end_s, opinion.transcript, likeliest(opinion.probabilities), opinion.probabilities)
+def _segment(piece: Piece[Opinion]) -> Segment:
+    said, probabilities = piece.content
+    words = tuple(word.later(piece.since_s).within(piece.start_s, piece.end_s) for word in said.words)
+    return Segment(piece.start_s, piece.end_s, said.text, likeliest(probabilities), probabilities, words=words)
 
 
 def _temperature(description: checkpoint.Description, where: Path) -> float:

@@ -7,28 +7,59 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from affetto import metrics, pretrained, text
+from affetto.audio import SAMPLE_RATE
 from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
 from affetto.devices import choose_device
-from affetto.errors import CorpusError
-from affetto.frames import Waves
-from affetto.models.decoding import greedy
+from affetto.errors import AudioError, CorpusError
+from affetto.frames import Waves, pad_waves
+from affetto.models.decoding import Decoder, DecoderChoice, Spelling, Word, find_decoder
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.streaming import Failure, Source, Stretch, listen
+from affetto.streaming import Chunk, Failure, Overlap, Source, Stretch, blocks, label, listen, overlapping
+from affetto.streaming.batches import SHORTEST_RECORDING_S
+
+_CHUNKS_AT_ONCE = 16
+
+SCHEMA_VERSION = 1
+"""Of `Transcript.as_dict`; it changes when a key is renamed or removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a recording, in lower case and without punctuation."""
+    """What was said in a recording, in lower case and without punctuation.
+
+    Attributes:
+        source: its name.
+        duration_s: its length in seconds.
+        text: what was said.
+        words: the same word by word, with times in the recording and confidences.
+    """
 
     source: str
     duration_s: float
     text: str
+    words: tuple[Word, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, numbers rounded to 4 digits.
+
+        >>> Transcript("a.wav", 1.0, "no", (Word("no", 0.2, 0.48, 0.9),)).as_dict()["words"]
+        [{'text': 'no', 'start_s': 0.2, 'end_s': 0.48, 'confidence': 0.9}]
+        """
+        return {
+            "version": SCHEMA_VERSION,
+            "file": self.source,
+            "duration_s": round(self.duration_s, 4),
+            "text": self.text,
+            "words": [word.as_dict() for word in self.words],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +93,34 @@ class Transcriber:
 
     Args:
         speech: the speech recogniser.
+        decoder: how its probabilities become text.
         device: where to compute.
     """
 
-    def __init__(self, speech: DeepSpeech2, device: torch.device) -> None:
+    def __init__(self, speech: DeepSpeech2, decoder: Decoder, device: torch.device) -> None:
         self.speech = speech.to(device).eval()
+        self.decoder = decoder
         self.device = device
 
     @classmethod
-    def from_pretrained(cls, model: str | Path = pretrained.DEFAULT, device: str = "auto") -> Transcriber:
+    def from_pretrained(
+        cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", decoding: DecoderChoice | None = None
+    ) -> Transcriber:
         """Loads the recogniser of a model.
 
+        Args:
+            model: the name of an embedded model, or the folder of another.
+            device: see `choose_device`.
+            decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
+
         Raises:
-            CheckpointError: there is no such model, or it is damaged.
-            ConfigError: there is no such device.
+            CheckpointError: there is no such model, or it or its language model is damaged.
+            ConfigError: there is no such device, or the language model does not fit the recogniser.
         """
         chosen = choose_device(device)
-        speech, _ = load_recogniser(pretrained.find(model) / pretrained.RECOGNISER)
-        return cls(speech, chosen)
+        folder = pretrained.find(model)
+        speech, _ = load_recogniser(folder / pretrained.RECOGNISER)
+        return cls(speech, find_decoder(speech, folder, decoding), chosen)
 
     def transcribe_many(
         self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
@@ -89,14 +130,57 @@ class Transcriber:
             if isinstance(heard, Failure):
                 yield heard
             else:
-                words = " ".join(piece.content for piece in heard.pieces if piece.content)
-                yield Transcript(heard.source, heard.duration_s, words)
+                words = tuple(
+                    word.later(piece.since_s).within(piece.start_s, piece.end_s)
+                    for piece in heard.pieces
+                    for word in piece.content.words
+                )
+                yield Transcript(heard.source, heard.duration_s, " ".join(word.text for word in words), words)
+
+    def transcribe_overlapping(self, source: Source, overlap: Overlap | None = None) -> Transcript:
+        """Transcribes one recording of any length in chunks that overlap, instead of cutting it where it is quiet.
+
+        The text is nearly the one that the recording would have as a whole (`docs/results/decoding.md` tells how
+        nearly), in memory that hardly grows with its length, and no word is torn where nobody pauses.
+
+        Args:
+            source: see `Recogniser.recognise_many`.
+            overlap: how long the chunks are; None takes 10 s with 2.5 s of context on both sides.
+
+        Raises:
+            AudioError: the source cannot be read, or it is shorter than 0.1 s.
+        """
+        unit = round(SAMPLE_RATE / self.speech.output_rate_hz)
+        chunks = overlapping(blocks(source), overlap or Overlap(), unit)
+        samples, parts, batch = 0, [], []
+        for chunk in chunks:
+            samples += chunk.core[1] - chunk.core[0]
+            batch.append(chunk)
+            if len(batch) == _CHUNKS_AT_ONCE:
+                parts += self._cores(batch, unit)
+                batch = []
+        if samples < SHORTEST_RECORDING_S * SAMPLE_RATE:
+            raise AudioError("too short to hear anything in", f"give {SHORTEST_RECORDING_S:g} s", label(source))
+        parts += self._cores(batch, unit)
+        spelling = self.decoder.decode_long(torch.cat(parts))
+        return Transcript(label(source), samples / SAMPLE_RATE, spelling.text, spelling.words)
 
     @torch.inference_mode()
-    def hear(self, waves: Waves) -> list[str]:
+    def _cores(self, chunks: Sequence[Chunk], unit_samples: int) -> list[Tensor]:
+        """The frames of each chunk's core: (frames, classes)."""
+        if not chunks:
+            return []
+        waves = pad_waves([chunk.wave for chunk in chunks]).to(self.device)
+        heard = self.speech(waves).log_probs.to("cpu").unpad()
+        return [
+            frames[chunk.core[0] // unit_samples : -(-chunk.core[1] // unit_samples)]
+            for frames, chunk in zip(heard, chunks, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def hear(self, waves: Waves) -> list[Spelling]:
         """What is said in each recording of a batch."""
-        recognition = self.speech(waves.to(self.device))
-        return greedy(recognition.log_probs, text.Alphabet(self.speech.config.symbols))
+        return self.decoder(self.speech(waves.to(self.device)).log_probs)
 
 
 def transcribed_utterances(path: Path, *, partition: str | None = None, limit: int | None = None) -> list[Utterance]:

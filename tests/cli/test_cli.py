@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import typer
 import affetto
 from affetto.cli.terminal import ProgressBar, extra
 from affetto.errors import MissingExtraError
+from affetto.packing import pack_language_model
 
 DEMO = Path(affetto.__file__).parent / "demo"
 Run = Callable[..., "tuple[int, str, str]"]
@@ -54,6 +57,7 @@ def test_alone_it_shows_help(run: Run) -> None:
         "asr train",
         "asr evaluate",
         "asr transcribe",
+        "asr language-model",
         "model pack",
         "model card",
     ],
@@ -131,7 +135,78 @@ def test_several_recordings_keep_their_names(run: Run, tiny_model: Path) -> None
     assert (code, err) == (1, "affetto: missing.wav: no such file; check the path\n")
 
 
-@pytest.mark.parametrize("verb", [["train"], ["asr", "train"]])
+def test_words_come_with_times(run: Run, tiny_model: Path) -> None:
+    command = ("asr", "transcribe", DEMO / "sad.flac", "--model", tiny_model)
+    text = run(*command)[1].split()
+    [transcript] = json.loads(run(*command, "--format", "json")[1])
+    assert [word["text"] for word in transcript["words"]] == transcript["text"].split() == text
+    assert json.loads(run(*command, "--format", "jsonl")[1]) == transcript
+    rows = list(csv.DictReader(run(*command, "--format", "csv")[1].splitlines()))
+    assert [row["word"] for row in rows] == text
+    assert [float(row["start_s"]) for row in rows] == [word["start_s"] for word in transcript["words"]]
+    assert run(*command, "--format", "table")[1].split()[-1] == text[-1]
+
+
+RECIPE = """
+preset = "small"
+licence = "CC0"
+[[corpora]]
+path = "manifest.jsonl"
+validation_partition = "test"
+"""
+
+
+def test_a_language_model_is_learnt_packed_and_used(
+    run: Run, tmp_path: Path, make_sound: Callable[..., Path], tiny_model: Path
+) -> None:
+    texts = {"a": "the cat sat", "b": "the cat ran", "c": "a rat sat"}
+    lines = [
+        {"id": speaker, "audio": make_sound(f"{speaker}.wav", duration_s=2).name, "speaker": speaker, "text": text}
+        | {"partition": "test" if speaker == "c" else "train"}
+        for speaker, text in texts.items()
+    ]
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    model = tmp_path / "model"
+    command = ("asr", "language-model", tmp_path / "mine.toml", "--data", tmp_path, "--output", tmp_path / "run")
+    code, out, err = run(*command, "--order", 3, "--least-gain", 0)
+    assert (code, err) == (0, "")
+    assert "2 different transcripts, 24 characters" in out
+    again = (tmp_path / "run" / "language.safetensors").read_bytes()
+    run(*command, "--order", 3, "--least-gain", 0)
+    assert (tmp_path / "run" / "language.safetensors").read_bytes() == again
+    shutil.copytree(tiny_model, model)
+    pack_language_model(tmp_path / "run", model)
+    by_folder = run("asr", "evaluate", tmp_path / "manifest.jsonl", "--model", model, "--format", "json")[1]
+    named = run(
+        *("asr", "evaluate", tmp_path / "manifest.jsonl", "--model", tiny_model, "--format", "json"),
+        *("--language-model", tmp_path / "run" / "language.safetensors", "--decoder", "beam"),
+    )[1]
+    assert json.loads(by_folder)["decoder"] == "beam of 32, language model x 0.7, bonus 1.4"
+    assert json.loads(by_folder)["cer"] == json.loads(named)["cer"]
+
+
+def test_decoding_is_as_told(run: Run, corpus: Path, tiny_model: Path) -> None:
+    options = ("--decoder", "beam", "--beam-width", 3)
+    _, out, _ = run("asr", "evaluate", corpus, "--model", tiny_model, "--format", "json", *options)
+    assert json.loads(out)["decoder"] == "beam of 3"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--language-model", "nowhere.safetensors"), "nowhere.json: cannot be read"),
+        (("--decoder", "greedy", "--language-model", "x.safetensors"), "asks no language model"),
+        (("--decoder", "beam", "--beam-width", 100_000), "width"),
+    ],
+)
+def test_what_cannot_decode_is_refused(run: Run, tiny_model: Path, options: tuple[object, ...], problem: str) -> None:
+    code, _, err = run("asr", "transcribe", DEMO / "sad.flac", "--model", tiny_model, *options)
+    assert code == 2
+    assert problem in err
+
+
+@pytest.mark.parametrize("verb", [["train"], ["asr", "train"], ["asr", "language-model"]])
 def test_recipes_that_cannot_be_read_are_refused(run: Run, tmp_path: Path, verb: list[str]) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("volume = 11\n")

@@ -18,12 +18,16 @@ from praatio import textgrid
 
 from affetto.cli.recognise import Format
 from affetto.formats import FORMATS
+from affetto.formats.spans import Span, spans
+from affetto.models.decoding import Word
 from affetto.recognise import Recording, Segment, join_segments
 from affetto.timeline import Judgement
 
 EMOTIONS = ("anger", "neutral", "sadness")
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "output.schema.json").read_text(encoding="utf-8"))
 ROW = {"anger": 0.7, "neutral": 0.2, "sadness": 0.1}
+
+SPOKEN = Segment(0.0, 1.0, "oh no", "anger", ROW, words=(Word("oh", 0.1, 0.3, 0.9), Word("no", 0.3, 0.8, 0.7)))
 
 words = st.text("abcdefghijklmnopqrstuvwxyz' ", max_size=120).map(lambda text: " ".join(text.split()))
 
@@ -113,6 +117,19 @@ def test_textgrids_are_read_back(recording: Recording, tmp_path_factory: pytest.
     assert said == [each.transcript for each in recording.segments if each.transcript]
 
 
+def test_textgrids_tell_when_each_word_was_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_text(FORMATS["textgrid"].write(join_segments("a.wav", 1.0, [SPOKEN])), encoding="utf-8")
+    tier = textgrid.openTextgrid(str(path), includeEmptyIntervals=False).getTier("words")
+    assert [tuple(entry) for entry in tier.entries] == [(0.1, 0.3, "oh"), (0.3, 0.8, "no")]
+
+
+@pytest.mark.parametrize("times", [((0.1, 0.3), (0.3, 0.3)), ((0.1, 0.4), (0.3, 0.8))])
+def test_words_that_leave_no_room_are_told_of_together(times: tuple[tuple[float, float], ...]) -> None:
+    said = tuple(Word(text, *when, 0.9) for text, when in zip(("oh", "no"), times, strict=True))
+    assert spans(Segment(0.0, 1.0, "oh no", "anger", ROW, words=said)) == [Span(0.0, 1.0, "oh no")]
+
+
 def test_textgrids_double_quotes(tmp_path: Path) -> None:
     path = tmp_path / "a.TextGrid"
     recording = join_segments("a.wav", 1.0, [Segment(0.0, 1.0, 'he said "no"', "anger", ROW)])
@@ -151,9 +168,10 @@ def test_json_of_no_speech_keeps_to_the_schema(silent: bool) -> None:
 
 def test_the_schema_is_one_and_tells_of_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    values = join_segments("a.wav", 1.0, [Segment(0.0, 1.0, "no", "anger", ROW)]).as_dict()
+    values = join_segments("a.wav", 1.0, [SPOKEN]).as_dict()
     assert set(SCHEMA["properties"]) == set(values) == set(SCHEMA["required"])
-    assert set(SCHEMA["$defs"]["segment"]["properties"]) >= set(values["segments"][0])
+    assert set(SCHEMA["$defs"]["segment"]["properties"]) == set(values["segments"][0])
+    assert set(SCHEMA["$defs"]["word"]["properties"]) == set(values["segments"][0]["words"][0])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**values, "emotion": 3}, SCHEMA)
 

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from affetto.cli.arguments import Data, Device, Inputs, Model, Output, Paths, Recipe
+from affetto.cli.decoding import (
+    BeamBonus,
+    BeamWeight,
+    BeamWidth,
+    Decoding,
+    LanguageModelFile,
+    decoder_choice,
+)
 from affetto.cli.terminal import ProgressBar, TableOrJson, extra, print_facts, print_json
 
 if TYPE_CHECKING:
     from affetto.transcribe import TranscriptionScores
 
 app = typer.Typer(help="Train, score and use the speech recogniser by itself.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """How transcripts are printed."""
+
+    TEXT = "text"
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 @app.command(no_args_is_help=True)
@@ -43,13 +62,62 @@ def train(
     typer.echo(fit_recogniser(RecogniserRecipe.read(recipe), data, folder, devices=devices or "auto"))
 
 
+@app.command("language-model", no_args_is_help=True)
+def language_model(
+    recipe: Recipe,
+    data: Data,
+    output: Output = None,
+    order: Annotated[
+        int | None, typer.Option(min=1, max=12, help="Characters of the longest n-gram.", show_default="8")
+    ] = None,
+    least_gain: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Leave out n-grams that gain less, in nats; 0 keeps all.", show_default="2"),
+    ] = None,
+) -> None:
+    r"""Learn from a recipe's training transcripts how words are spelt, for decoding by beam search.
+
+    Each different transcript counts once. The model, language.safetensors and .json, goes into the run's folder, and
+    'model pack' takes it along. Needs [cyan]pip install "affetto\[train]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto asr language-model recipes/asr-small.toml --data ~/corpora[/]
+    """
+    with extra("train", "lightning", "tensorboard"):
+        from affetto.training.recogniser import gather
+    from affetto.training.language_model import NGramConfig, fit_language_model
+    from affetto.training.recogniser_recipe import RecogniserRecipe
+
+    read = RecogniserRecipe.read(recipe)
+    speech = gather(read, data)
+    folder = output or Path("runs") / recipe.stem
+    given = {"order": order, "least_gain": least_gain}
+    config = NGramConfig.parse({name: value for name, value in given.items() if value is not None})
+    fitted = fit_language_model(read, speech.training, speech.validation, folder, config)
+    print_facts(
+        {
+            "language model": str(fitted.path),
+            "learnt from": f"{fitted.texts:,} different transcripts, {fitted.characters:,} characters",
+            "n-grams": f"{fitted.ngrams:,} of up to {config.order} characters, {fitted.megabytes:.2f} MB",
+            "perplexity": "unknown: no unheard transcript validates"
+            if fitted.perplexity is None
+            else f"{fitted.perplexity:.2f} a character of unheard transcripts",
+        }
+    )
+
+
 @app.command(no_args_is_help=True)
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     corpus: Annotated[Path, typer.Argument(help="A transcribed corpus's folder, or a manifest.")],
     model: Model = "small",
     partition: Annotated[str | None, typer.Option(help="An official part of the corpus, as test.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many utterances, spread evenly.")] = None,
     device: Device = "auto",
+    decoder: Decoding = None,
+    language_model: LanguageModelFile = None,
+    beam_width: BeamWidth = None,
+    beam_weight: BeamWeight = None,
+    beam_bonus: BeamBonus = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
     """Measure character and word error rates on a corpus.
@@ -59,33 +127,48 @@ def evaluate(
     """
     from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
 
-    transcriber = Transcriber.from_pretrained(model, device)
+    choice = decoder_choice(decoder, language_model, beam_width, beam_weight, beam_bonus)
+    transcriber = Transcriber.from_pretrained(model, device, choice)
     utterances = transcribed_utterances(corpus, partition=partition, limit=limit)
     with ProgressBar("transcribing") as bar:
         scores = score_transcriber(transcriber, utterances, bar)
     if format_ is TableOrJson.JSON:
         name = " ".join([corpus.resolve().name, *([partition] if partition else [])])
-        values = {"version": 1, "corpus": name, "model": model, **asdict(scores)}
+        values = {"version": 1, "corpus": name, "model": model, "decoder": transcriber.decoder.name, **asdict(scores)}
         print_json({**values, "real_time_factor": scores.real_time_factor})
     else:
-        print_facts(_facts(scores))
+        print_facts({"decoder": transcriber.decoder.name, **_facts(scores)})
 
 
 @app.command(no_args_is_help=True)
-def transcribe(paths: Paths, model: Model = "small", device: Device = "auto") -> None:
+def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
+    paths: Paths,
+    format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = Format.TEXT,
+    model: Model = "small",
+    device: Device = "auto",
+    decoder: Decoding = None,
+    language_model: LanguageModelFile = None,
+    beam_width: BeamWidth = None,
+    beam_weight: BeamWeight = None,
+    beam_bonus: BeamBonus = None,
+) -> None:
     """Write down what is said: a line a recording, after its name if there are several.
 
-    [bold]Example[/]
+    [bold]table[/], [bold]json[/], [bold]jsonl[/] and [bold]csv[/] also tell when each word was said and how sure it is.
+
+    [bold]Examples[/]
     [cyan]affetto asr transcribe call.wav[/]
+    [cyan]affetto asr transcribe interviews/ --format csv > words.csv[/]
     """
+    from affetto.cli.transcripts import WRITERS
     from affetto.transcribe import Transcriber
 
-    transcriber = Transcriber.from_pretrained(model, device)
+    choice = decoder_choice(decoder, language_model, beam_width, beam_weight, beam_bonus)
+    transcriber = Transcriber.from_pretrained(model, device, choice)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)
-        for result in inputs.successes(results):
-            typer.echo(f"{result.source}\t{result.text}" if len(inputs.sources) > 1 else result.text)
+        WRITERS[format_](inputs.successes(results), len(inputs.sources) > 1)
     inputs.end()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from affetto.recognise import Segment
@@ -16,11 +17,15 @@ class Span(NamedTuple):
 
 
 def spans(segment: Segment) -> list[Span]:
-    """The words of a segment with the closest times that are known: those of the segment as a whole.
+    """The words of a segment with the closest times that are known: their own, or those of the segment as a whole.
 
     >>> spans(Segment(1.0, 2.0, "oh no", "anger", {"anger": 1.0}))
     [Span(start_s=1.0, end_s=2.0, text='oh no')]
     """
+    words = [Span(each.start_s, each.end_s, each.text) for each in segment.words]
+    lasting = all(each.end_s > each.start_s for each in words)  # one at the very edge of a segment may not
+    if words and lasting and all(one.end_s <= other.start_s for one, other in pairwise(words)):
+        return words
     return [Span(segment.start_s, segment.end_s, segment.transcript)] if segment.transcript else []
 
 

@@ -1,7 +1,8 @@
 """The models that come with affetto, one folder each, and where any other is looked for.
 
 A model is a folder with a recogniser (``recogniser.safetensors`` and ``.json``), an emotion head on top of it
-(``emotion.safetensors`` and ``.json``) and a model card (``README.md``).
+(``emotion.safetensors`` and ``.json``) and a model card (``README.md``); perhaps also with a language model of
+characters (``language.safetensors`` and ``.json``), which helps the recogniser to spell.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from affetto.errors import CheckpointError
 DEFAULT = "small"
 RECOGNISER = "recogniser.safetensors"
 EMOTION = "emotion.safetensors"
+LANGUAGE_MODEL = "language.safetensors"
 
 _HERE = Path(__file__).parent
 

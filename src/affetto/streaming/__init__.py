@@ -1,6 +1,21 @@
 """Recordings of any length and number, heard in batches of like segments, in bounded memory and in order."""
 
 from affetto.streaming.batches import Failure, Heard, Piece, listen
-from affetto.streaming.sources import Samples, Source, Stretch, sound_files
+from affetto.streaming.overlap import Chunk, Overlap, overlapping
+from affetto.streaming.sources import Samples, Source, Stretch, blocks, label, sound_files
 
-__all__ = ["Failure", "Heard", "Piece", "Samples", "Source", "Stretch", "listen", "sound_files"]
+__all__ = [
+    "Chunk",
+    "Failure",
+    "Heard",
+    "Overlap",
+    "Piece",
+    "Samples",
+    "Source",
+    "Stretch",
+    "blocks",
+    "label",
+    "listen",
+    "overlapping",
+    "sound_files",
+]

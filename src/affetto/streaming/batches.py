@@ -38,10 +38,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Piece(Generic[T]):
-    """What was heard in one segment, which begins and ends at these seconds."""
+    """What was heard in one segment.
+
+    Attributes:
+        start_s: where it begins, seconds.
+        end_s: where it ends.
+        since_s: where its wave begins, with some of the pause before it.
+        content: what was heard in that wave.
+    """
 
     start_s: float
     end_s: float
+    since_s: float
     content: T
 
 
@@ -77,7 +85,7 @@ class _Draft(Generic[T]):
     source: str
     samples: int = 0
     silent: bool = True
-    times: list[tuple[float, float]] = field(default_factory=list)
+    times: list[tuple[float, float, float]] = field(default_factory=list)
     contents: dict[int, T] = field(default_factory=dict)
     ended: bool = False
     error: AffettoError | None = None
@@ -120,7 +128,7 @@ class _Pool(Generic[T]):
         """Lets a stretch of speech wait."""
         self._waiting.append(_Waiting(draft, len(draft.times), spoken.wave))
         self._waiting_samples += len(spoken.wave)
-        draft.times.append((spoken.start_s, spoken.end_s))
+        draft.times.append((spoken.start_s, spoken.end_s, spoken.since_s))
 
     def saw(self, samples: int) -> None:
         """Counts what was listened to, for the progress."""

@@ -47,11 +47,13 @@ class Spoken(NamedTuple):
     Attributes:
         start: its first sample in the stream, at 16 kHz.
         end: the one after its last.
+        since: the first sample of its wave, which begins in the pause before it.
         wave: (samples,) its sound, with some of the pauses around it.
     """
 
     start: int
     end: int
+    since: int
     wave: Tensor
 
     @property
@@ -63,6 +65,11 @@ class Spoken(NamedTuple):
     def end_s(self) -> float:
         """Where it ends, seconds."""
         return self.end / SAMPLE_RATE
+
+    @property
+    def since_s(self) -> float:
+        """Where its wave begins, seconds."""
+        return self.since / SAMPLE_RATE
 
 
 def quietest(samples: Tensor) -> int:
@@ -199,7 +206,7 @@ class Segmenter:
         margin = 0 if self._continued else _samples(BEFORE_S)
         since = max(start - margin, self._taken, self._base)
         self._taken = end
-        return Spoken(start, end, self._between(since, until).clone())
+        return Spoken(start, end, since, self._between(since, until).clone())
 
     def _edges(self) -> tuple[int, int]:
         """Where the present speech begins and ends."""

@@ -1,0 +1,8 @@
+"""From the recogniser's character probabilities to text, its words, their times and how sure they are."""
+
+from affetto.models.decoding.beam import BeamConfig, beam_search
+from affetto.models.decoding.decoder import Decoder, DecoderChoice, find_decoder
+from affetto.models.decoding.greedy import greedy
+from affetto.models.decoding.words import Spelling, Word
+
+__all__ = ["BeamConfig", "Decoder", "DecoderChoice", "Spelling", "Word", "beam_search", "find_decoder", "greedy"]

@@ -1,0 +1,247 @@
+"""Prefix beam search over CTC's probabilities, with a language model of characters if there is one.
+
+Many frame paths spell the same text. A prefix beam search (Hannun et al. 2014) adds them up: it goes from frame to
+frame with the likeliest beginnings of a text, each with the probability of all paths that spell it and end in a blank,
+and of those that end in its last character. All prefixes of all utterances of a batch take a step at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from affetto.config import Config
+from affetto.errors import ConfigError
+from affetto.frames import Frames
+from affetto.models.language_model import LanguageModel
+from affetto.text import Alphabet
+
+_NEVER = float("-inf")
+_MULTIPLIER = 0x5851F42D4C957F2D  # of a good linear congruential generator (Knuth's MMIX), for the names of prefixes
+_NO_PARENT = -1
+
+
+class BeamConfig(Config):
+    """How to search.
+
+    With a language model, a prefix scores log p(the frames spell it) + weight x log p(of the language model)
+    + bonus x its characters; without one, the first of these alone.
+
+    Attributes:
+        width: prefixes that are kept a frame.
+        weight: of the language model.
+        bonus: for each character; above 0 it makes up for the language model's dislike of long texts.
+    """
+
+    width: int = Field(default=32, ge=1, le=4096)
+    weight: float = Field(default=0.7, ge=0, le=100, allow_inf_nan=False)
+    bonus: float = Field(default=1.4, ge=-100, le=100, allow_inf_nan=False)
+
+
+class Found(NamedTuple):
+    """What a search ended with.
+
+    Attributes:
+        classes: of the best text, no blanks among them.
+        score: its score, see `BeamConfig`.
+    """
+
+    classes: list[int]
+    score: float
+
+
+class _Beam(NamedTuple):
+    """The prefixes of a batch, each (batch, width).
+
+    Attributes:
+        blank: log probability of the paths that spell the prefix and end in a blank.
+        last_class: ... of those that end in its last character.
+        prior: what language model and bonus give it.
+        name: a number for the prefix, the same for the same prefix of an utterance.
+        parent_name: the number of the prefix without its last character.
+        last: its last character's class; 0 if it is empty.
+        state: the language model's.
+    """
+
+    blank: Tensor
+    last_class: Tensor
+    prior: Tensor
+    name: Tensor
+    parent_name: Tensor
+    last: Tensor
+    state: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Log probability of all paths that spell the prefix."""
+        return torch.logaddexp(self.blank, self.last_class)
+
+
+class _Step(NamedTuple):
+    """Where each prefix of a beam comes from: its place in the beam before, and the class added (0: none)."""
+
+    parent: Tensor
+    added: Tensor
+
+
+class _Prior:
+    """What language model and bonus add for each next character."""
+
+    def __init__(self, alphabet: Alphabet, config: BeamConfig, language_model: LanguageModel | None) -> None:
+        if language_model is not None and language_model.alphabet.symbols != alphabet.symbols:
+            raise ConfigError(
+                f"a language model over {language_model.alphabet.symbols!r} for a recogniser of {alphabet.symbols!r}",
+                "train the language model with this recogniser's alphabet",
+            )
+        self._model = language_model
+        self._config = config
+        self._space = alphabet.encode(" ")[0] if " " in alphabet.symbols else -1
+
+    def __call__(self, beam: _Beam) -> Tensor:
+        """(batch, width, symbols), or nothing for all: ()."""
+        if self._model is None:
+            return torch.zeros((), dtype=torch.float64)
+        return self._config.bonus + self._config.weight * self._model.log_probs[beam.state].double()
+
+    def start(self) -> int:
+        """The language model's state before anything is said."""
+        return 0 if self._model is None else self._model.start
+
+    def advance(self, state: Tensor, added: Tensor) -> Tensor:
+        """The state after a character; 0 adds none."""
+        if self._model is None:
+            return state
+        following = self._model.following[state, (added - 1).clamp(min=0)]
+        return torch.where(added > 0, following.long(), state)
+
+    def end(self, beam: _Beam) -> Tensor:
+        """What is added at the end of an utterance, where a word that is begun has to be one."""
+        if self._model is None or self._space < 0:
+            return torch.zeros_like(beam.prior)
+        ends = self._config.weight * self._model.log_probs[beam.state, self._space - 1]
+        return torch.where((beam.last == 0) | (beam.last == self._space), 0.0, ends)
+
+
+def beam_search(
+    log_probs: Frames, alphabet: Alphabet, config: BeamConfig, language_model: LanguageModel | None = None
+) -> list[Found]:
+    """The text of the highest score, as far as the beam's width lets it be found.
+
+    Args:
+        log_probs: (batch, time, classes), class 0 the blank.
+        alphabet: what the classes mean.
+        config: how to search.
+        language_model: over the same alphabet; None for the recogniser's word alone.
+
+    Returns:
+        One result an utterance; it depends on no other.
+
+    Raises:
+        ConfigError: the language model is one of another alphabet.
+
+    >>> values = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
+    >>> [found] = beam_search(Frames(values, torch.tensor([2])), Alphabet("x"), BeamConfig())
+    >>> found.classes, round(torch.tensor(found.score).exp().item(), 2)  # "x_", "_x" and "xx" outweigh "__"
+    ([1], 0.64)
+    """
+    prior = _Prior(alphabet, config, language_model)
+    frames = _padded_with_blanks(log_probs)
+    beam = _first(len(frames), config.width, prior.start())
+    steps = []
+    for now in frames.unbind(dim=1):
+        beam, step = _advance(beam, now, prior)
+        steps.append(step)
+    scores, best = (beam.total + beam.prior + prior.end(beam)).max(dim=1)
+    classes = _trace(steps, best)
+    return [Found(found, score) for found, score in zip(classes, scores.tolist(), strict=True)]
+
+
+def _padded_with_blanks(log_probs: Frames) -> Tensor:
+    """Beyond its end an utterance is certain to go on with blanks, which changes no score."""
+    values = log_probs.values.detach().to("cpu", torch.float64)
+    certain = torch.full((values.shape[-1],), _NEVER, dtype=torch.float64)
+    certain[Alphabet.BLANK] = 0
+    return torch.where(log_probs.mask.cpu()[..., None], values, certain)
+
+
+def _first(batch: int, width: int, state: int) -> _Beam:
+    """The empty prefix, and places that nothing has taken yet, whose names are no prefix's."""
+    never = torch.full((batch, width), _NEVER, dtype=torch.float64)
+    blank = never.clone()
+    blank[:, 0] = 0
+    whole = torch.zeros((batch, width), dtype=torch.int64)
+    name = _unused(width) * (torch.arange(width) > 0) + whole
+    return _Beam(blank, never, torch.zeros_like(never), name, whole + _NO_PARENT, whole, whole + state)
+
+
+def _unused(width: int) -> Tensor:
+    return -2 - torch.arange(width)
+
+
+def _advance(beam: _Beam, now: Tensor, prior: _Prior) -> tuple[_Beam, _Step]:
+    """One frame, of log probabilities (batch, classes)."""
+    batch, width = beam.last.shape
+    symbols = now.shape[1] - 1
+    same_blank, same_last, longer = _paths(beam, now)
+    prior_longer = (beam.prior[..., None] + prior(beam)).expand(batch, width, symbols).flatten(1)
+    score_same = torch.logaddexp(same_blank, same_last) + beam.prior
+    scores, chosen = torch.cat([score_same, longer + prior_longer], dim=1).topk(width, dim=1)
+
+    place = chosen - width  # among the longer ones
+    grown = place >= 0
+    place = place.clamp(min=0)
+    parent = torch.where(grown, place // symbols, chosen)
+    added = torch.where(grown, place % symbols + 1, 0)
+    name = beam.name.gather(1, parent)
+    longer_name = (name ^ (added * _MULTIPLIER)) * _MULTIPLIER
+    longer_name = longer_name ^ (longer_name >> 32)
+    lost = scores == _NEVER  # no more prefixes than places: the place waits without a name
+    new = _Beam(
+        blank=torch.where(grown, _NEVER, same_blank.gather(1, parent)),
+        last_class=torch.where(grown, longer.gather(1, place), same_last.gather(1, parent)),
+        prior=torch.where(grown, prior_longer.gather(1, place), beam.prior.gather(1, parent)),
+        name=torch.where(lost, _unused(width), torch.where(grown, longer_name, name)),
+        parent_name=torch.where(lost, _NO_PARENT, torch.where(grown, name, beam.parent_name.gather(1, parent))),
+        last=torch.where(grown, added, beam.last.gather(1, parent)),
+        state=prior.advance(beam.state.gather(1, parent), added),
+    )
+    return new, _Step(parent, added)
+
+
+def _paths(beam: _Beam, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log probabilities after one more frame.
+
+    Returns:
+        Of paths that spell the same prefix and end in a blank, and in its last character, (batch, width) each; of paths
+        that spell a longer prefix which is not in the beam, (batch, width * symbols).
+    """
+    total = beam.total
+    same_blank = total + now[:, :1]
+    same_last = beam.last_class + now.gather(1, beam.last)
+    longer = total[..., None] + now[:, None, 1:]
+    # A character that follows itself needs a blank between.
+    doubled = (beam.last - 1).clamp(min=0)[..., None]
+    from_blank = torch.where(beam.last > 0, beam.blank, total) + now.gather(1, doubled[..., 0] + 1)
+    longer = longer.scatter(2, doubled, from_blank[..., None]).flatten(1)
+    # A longer prefix that is in the beam already takes the paths that lead to it.
+    is_parent = beam.parent_name[:, :, None] == beam.name[:, None, :]  # (batch, child, parent)
+    row, child, parent = is_parent.nonzero(as_tuple=True)
+    place = parent * (now.shape[1] - 1) + beam.last[row, child] - 1
+    same_last[row, child] = torch.logaddexp(same_last[row, child], longer[row, place])
+    longer[row, place] = _NEVER
+    return same_blank, same_last, longer
+
+
+def _trace(steps: list[_Step], best: Tensor) -> list[list[int]]:
+    """The classes of the best prefix of each utterance, from its last frame to its first."""
+    place = best[:, None]
+    added = []
+    for step in reversed(steps):
+        added.append(step.added.gather(1, place)[:, 0])
+        place = step.parent.gather(1, place)
+    if not added:
+        return [[] for _ in best]
+    return [[number for number in row if number] for row in torch.stack(added[::-1], dim=1).tolist()]

@@ -1,0 +1,161 @@
+"""One way of decoding, ready to use: greedy, or by beam search with or without a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from affetto import pretrained
+from affetto.errors import ConfigError
+from affetto.frames import Frames
+from affetto.models.decoding.alignment import align
+from affetto.models.decoding.beam import BeamConfig, beam_search
+from affetto.models.decoding.greedy import best_paths
+from affetto.models.decoding.words import Spelling, Word, spell
+from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.language_model import LanguageModel, load_language_model
+from affetto.text import Alphabet
+
+LONGEST_S = 15.0
+"""What is decoded at once of a longer utterance."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Character probabilities to text and words.
+
+    Attributes:
+        alphabet: what the classes mean.
+        frame_rate_hz: frames a second.
+        beam: how to search; None takes the best class of every frame.
+        language_model: what a beam search asks, beside the recogniser.
+    """
+
+    alphabet: Alphabet
+    frame_rate_hz: float
+    beam: BeamConfig | None = None
+    language_model: LanguageModel | None = None
+
+    @property
+    def name(self) -> str:
+        """What it does, in a few words.
+
+        >>> Decoder(Alphabet(), 25.0).name
+        'greedy'
+        """
+        if self.beam is None:
+            return "greedy"
+        search = f"beam of {self.beam.width}"
+        if self.language_model is None:
+            return search
+        return f"{search}, language model x {self.beam.weight:g}, bonus {self.beam.bonus:g}"
+
+    def __call__(self, log_probs: Frames) -> list[Spelling]:
+        """What each utterance of a batch spells; it depends on no other.
+
+        Args:
+            log_probs: (batch, time, classes).
+        """
+        log_probs = log_probs.to("cpu")
+        if self.beam is None:
+            paths = best_paths(log_probs)
+        else:
+            found = beam_search(log_probs, self.alphabet, self.beam, self.language_model)
+            paths = align(log_probs, [each.classes for each in found])
+        return [
+            spell(path, values, self.alphabet, self.frame_rate_hz)
+            for path, values in zip(paths, log_probs.unpad(), strict=True)
+        ]
+
+    def decode_long(self, log_probs: Tensor) -> Spelling:
+        """What one utterance of any length spells: it is divided between words, so that time and memory stay in bounds.
+
+        Args:
+            log_probs: (time, classes).
+        """
+        longest = round(LONGEST_S * self.frame_rate_hz)
+        words: list[Word] = []
+        begin = 0
+        for part in divide(log_probs.to("cpu"), self.alphabet, longest):
+            [spelling] = self(Frames(part[None], torch.tensor([len(part)])))
+            words += [word.later(begin / self.frame_rate_hz) for word in spelling.words]
+            begin += len(part)
+        return Spelling(" ".join(word.text for word in words), tuple(words))
+
+
+def divide(log_probs: Tensor, alphabet: Alphabet, longest: int) -> Iterator[Tensor]:
+    """Cuts a long utterance's frames where it is likeliest that a word ends.
+
+    Args:
+        log_probs: (time, classes).
+        alphabet: what the classes mean.
+        longest: frames of the longest part.
+
+    Yields:
+        (frames, classes) each, one after the other without gaps; each but the last at least half as long as allowed.
+
+    >>> scores = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    >>> [len(part) for part in divide(scores, Alphabet(" "), longest=4)]
+    [3, 3]
+    """
+    boundary = alphabet.encode(" ")[0] if " " in alphabet.symbols else Alphabet.BLANK
+    while len(log_probs) > longest:
+        earliest = -(-longest // 2) - 1
+        place = earliest + int(log_probs[earliest:longest, boundary].argmax()) + 1
+        yield log_probs[:place]
+        log_probs = log_probs[place:]
+    if len(log_probs):
+        yield log_probs
+
+
+@dataclass(frozen=True)
+class DecoderChoice:
+    """What a user may say about decoding.
+
+    Attributes:
+        method: "greedy" or "beam"; None is a beam search where there is a language model, greedy where there is none.
+        language_model: its file; None takes the one in the model's folder, if there is one.
+        beam: how a beam search goes.
+    """
+
+    method: Literal["greedy", "beam"] | None = None
+    language_model: Path | None = None
+    beam: BeamConfig = field(default_factory=BeamConfig)
+
+
+def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None = None) -> Decoder:
+    """The decoder for a recogniser.
+
+    Args:
+        speech: the recogniser.
+        folder: its model's folder.
+        choice: what the user wants; None wants nothing special.
+
+    Raises:
+        CheckpointError: a language model is missing or damaged.
+        ConfigError: a language model is named for greedy decoding, which has no use for it, or has another alphabet.
+    """
+    choice = choice or DecoderChoice()
+    alphabet = Alphabet(speech.config.symbols)
+    path = choice.language_model
+    if path is not None and choice.method == "greedy":
+        raise ConfigError("greedy decoding asks no language model", "leave it out, or decode by beam", path)
+    embedded = folder / pretrained.LANGUAGE_MODEL
+    if path is None and choice.method != "greedy" and (embedded.exists() or embedded.with_suffix(".json").exists()):
+        path = embedded
+    if path is None:
+        beam = choice.beam if choice.method == "beam" else None
+        return Decoder(alphabet, speech.output_rate_hz, beam)
+    model, _ = load_language_model(path)
+    if model.alphabet.symbols != alphabet.symbols:
+        raise ConfigError(
+            f"is over the symbols {model.alphabet.symbols!r}, the recogniser over {alphabet.symbols!r}",
+            "train a language model with this recogniser's alphabet",
+            path,
+        )
+    return Decoder(alphabet, speech.output_rate_hz, choice.beam, model)

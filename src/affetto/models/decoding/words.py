@@ -1,0 +1,120 @@
+"""Words with times and confidences, read off a path: one class a frame.
+
+**Times.** A recogniser trained by CTC spells a character in a frame or two somewhere within its sound, and answers
+with blanks elsewhere. A word begins with the first frame of its first character and ends with the last frame of its
+last one, so the times are as fine as a frame (40 ms in the model `small`), lie mostly inside the spoken word, and are
+no phonetic boundaries.
+
+**Confidence.** The probability that the recogniser gives a character in the frame where it is surest of it, and of a
+word the geometric mean over its characters: 1 where no other spelling was considered. A language model has no say in
+it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from torch import Tensor
+
+from affetto.text import Alphabet
+
+
+class Word(NamedTuple):
+    """A word that was heard.
+
+    Attributes:
+        text: how it is spelt.
+        start_s: where it begins, seconds.
+        end_s: where it ends.
+        confidence: between 0 and 1, see `affetto.models.decoding.words`.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+    def later(self, seconds: float) -> Word:
+        """The same word in a recording that began so much earlier.
+
+        >>> Word("no", 0.5, 0.75, 0.9).later(2.0)
+        Word(text='no', start_s=2.5, end_s=2.75, confidence=0.9)
+        """
+        return self._replace(start_s=self.start_s + seconds, end_s=self.end_s + seconds)
+
+    def within(self, start_s: float, end_s: float) -> Word:
+        """The same word, of which nothing lies before or after a stretch.
+
+        >>> Word("no", 0.5, 0.75, 0.9).within(0.6, 2.0)
+        Word(text='no', start_s=0.6, end_s=0.75, confidence=0.9)
+        """
+        start_s, end_s = (min(max(each, start_s), end_s) for each in (self.start_s, self.end_s))
+        return self._replace(start_s=start_s, end_s=end_s)
+
+    def as_dict(self) -> dict[str, str | float]:
+        """Plain values for JSON, numbers rounded to 4 digits."""
+        numbers = {"start_s": self.start_s, "end_s": self.end_s, "confidence": self.confidence}
+        return {"text": self.text, **{name: round(value, 4) for name, value in numbers.items()}}
+
+
+class Spelling(NamedTuple):
+    """What one utterance was decoded to: its text, and the same as words.
+
+    Attributes:
+        text: words with single spaces between.
+        words: in time; times from the beginning of the utterance.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+
+
+class _Letter(NamedTuple):
+    """A character, its first frame, the one after its last, and its best log probability."""
+
+    symbol: str
+    first: int
+    end: int
+    log_prob: float
+
+
+def spell(path: Tensor, log_probs: Tensor, alphabet: Alphabet, frame_rate_hz: float) -> Spelling:
+    """The words of a path.
+
+    Args:
+        path: class numbers, (time,).
+        log_probs: (time, classes).
+        alphabet: what the classes mean; a space, if there is one, divides words.
+        frame_rate_hz: frames a second.
+
+    >>> from torch import full, tensor
+    >>> spell(tensor([3, 0, 3, 1, 4, 4]), full((6, 29), -0.5), Alphabet(), frame_rate_hz=10).words[1]
+    Word(text='b', start_s=0.4, end_s=0.6, confidence=0.6065306597126334)
+    """
+    of_path = log_probs.gather(1, path[:, None])[:, 0]
+    letters = _letters(path.tolist(), of_path.tolist(), alphabet)
+    words = tuple(
+        _word(list(group), frame_rate_hz)
+        for is_space, group in groupby(letters, key=lambda letter: letter.symbol == " ")
+        if not is_space
+    )
+    return Spelling(" ".join(word.text for word in words), words)
+
+
+def _letters(path: list[int], log_probs: list[float], alphabet: Alphabet) -> Iterator[_Letter]:
+    """Repeats joined, blanks dropped."""
+    place = 0
+    for number, run in groupby(path):
+        end = place + len(list(run))
+        if number != Alphabet.BLANK:
+            yield _Letter(alphabet.symbols[number - 1], place, end, max(log_probs[place:end]))
+        place = end
+
+
+def _word(letters: list[_Letter], frame_rate_hz: float) -> Word:
+    confidence = math.exp(min(0.0, sum(letter.log_prob for letter in letters) / len(letters)))
+    text = "".join(letter.symbol for letter in letters)
+    return Word(text, letters[0].first / frame_rate_hz, letters[-1].end / frame_rate_hz, confidence)
