@@ -18,6 +18,7 @@ from affetto.models.recogniser_checkpoint import save_recogniser
 from affetto.training.averaging import mean_of
 from affetto.training.kept_checkpoints import WholeCheckpoints
 from affetto.training.memory import keep_freed_memory
+from affetto.training.placement import ANYWHERE, Placement, first_process
 from affetto.training.recogniser_recipe import RecogniserRecipe, RecogniserTraining
 from affetto.training.recogniser_task import RecogniserTask
 from affetto.training.speech import SpeechModule, gather
@@ -45,14 +46,14 @@ class _Keeper(ModelCheckpoint):
         return f"{super().state_key} {Path(str(self.dirpath)).name}"
 
 
-def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, devices: int | str = "auto") -> Path:
+def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, placement: Placement = ANYWHERE) -> Path:
     """Trains a recogniser, or goes on where the same command was stopped.
 
     Args:
         recipe: what and how.
         data_root: the folder that the recipe's paths are relative to.
-        folder: keeps the checkpoints of the best and of the last epoch, logs and the result.
-        devices: how many, or "auto"; GPUs where there are any.
+        folder: keeps the checkpoints of the best and of the last epoch, logs and the result; all machines see it.
+        placement: on how many devices and machines. Each process reads batches of the recipe's size.
 
     Returns:
         The saved recogniser: the epoch, or the mean of epochs, with the lowest CER on the validation speakers. The
@@ -66,15 +67,16 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
     lightning.seed_everything(recipe.seed, verbose=False)
     data = gather(recipe, data_root)
     hours = sum(item.duration_s for item in data.training) / 3600
-    logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
+    if first_process():
+        logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
     model = DeepSpeech2(recipe.shape)
     if recipe.initial is not None:
         begin_with(model, recipe.initial)
-    task = RecogniserTask(model, recipe.training)
+    task = RecogniserTask(model, recipe.training, recipe.seed)
     speech = SpeechModule(data, recipe, folder / "sound" if recipe.training.cache_sound else None)
     best, callbacks = _callbacks(recipe.training, folder / "checkpoints")
     trainer = lightning.Trainer(
-        devices=devices,
+        **placement.arguments(),
         precision=recipe.training.precision,
         max_epochs=recipe.training.epochs,
         accumulate_grad_batches=recipe.training.accumulate,
@@ -100,7 +102,8 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, d
         "environment": environment(),
     }
     result = folder / "recogniser.safetensors"
-    save_recogniser(result, task.model, facts)
+    if first_process():
+        save_recogniser(result, task.model, facts)
     return result
 
 
@@ -136,7 +139,8 @@ def _best_of(
             mean = mean_of([_weights(path) for path in paths])
             task.load_state_dict(mean)
             cer = trainer.validate(task, speech, verbose=False)[0]["cer"]
-            logger.info("mean of %d epochs (%s): CER %.4f; the best epoch: %.4f", len(paths), name, cer, lowest)
+            if first_process():
+                logger.info("mean of %d epochs (%s): CER %.4f; the best epoch: %.4f", len(paths), name, cer, lowest)
             if lowest is None or cer < lowest:
                 found, lowest = mean, cer
     return found, lowest

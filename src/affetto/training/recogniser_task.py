@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from affetto import metrics, text
+from affetto.config import stable_seed
 from affetto.data.transcribed import TranscribedBatch
 from affetto.errors import TrainingError
 from affetto.frames import Waves
@@ -24,12 +25,19 @@ logger = logging.getLogger(__name__)
 
 
 class RecogniserTask(lightning.LightningModule):
-    """One step of CTC training, and greedy decoding for validation."""
+    """One step of CTC training, and greedy decoding for validation.
 
-    def __init__(self, model: DeepSpeech2, training: RecogniserTraining) -> None:
+    Args:
+        model: the network.
+        training: how it is trained.
+        seed: of masks and dropout.
+    """
+
+    def __init__(self, model: DeepSpeech2, training: RecogniserTraining, seed: int) -> None:
         super().__init__()
         self.model = model
         self.training_config = training
+        self.seed = seed
         self.alphabet = text.Alphabet(model.config.symbols)
         self.steps = SafeSteps(training.most_skipped)
         self._references: list[str] = []
@@ -49,6 +57,10 @@ class RecogniserTask(lightning.LightningModule):
             zero_infinity=True,
         )
         return losses / batch.target_lengths, log_probs
+
+    def on_train_epoch_start(self) -> None:
+        """Chance depends on the epoch and the process: a resumed training goes on as it would have."""
+        torch.manual_seed(stable_seed(self.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: TranscribedBatch | None, batch_index: int) -> Tensor | None:
         if batch is None:
