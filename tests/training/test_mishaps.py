@@ -66,7 +66,7 @@ def test_too_many_in_a_row_end_the_training(
     recipe = RecogniserRecipe.read(write_recipe(3, more="most_skipped = 3"))
     with monkeypatch.context() as patch:
         _spoil(patch, lambda step: step >= 7)  # in the second epoch
-        with pytest.raises(TrainingError, match="3 steps in a row had no usable gradient .*lower learning_rate"):
+        with pytest.raises(TrainingError, match=r"3 steps in a row had no usable gradient .*lower learning_rate"):
             fit_recogniser(recipe, tones, tmp_path / "run", placement=ONE)
     assert _last(tmp_path / "run")["epoch"] == 0
     fit_recogniser(recipe, tones, tmp_path / "run", placement=ONE)
@@ -146,7 +146,7 @@ def test_a_training_goes_on_once_the_disk_has_room(
 def test_a_resumed_training_ends_as_one_that_was_never_stopped(
     tones: Path, tmp_path: Path, write_recipe: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Order, masks, dropout, speed and learning rates of an epoch do not depend on the epochs run before by a process."""
+    """Order, masks, speed and learning rates of an epoch do not depend on which epochs a process has run before."""
     more = "perturb = { speed = [0.9, 1.1] }\naugment = { frequency_masks = 1 }\n"
     recipe = RecogniserRecipe.read(write_recipe(3, more=more))
     whole, parts = tmp_path / "whole", tmp_path / "parts"

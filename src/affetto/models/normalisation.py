@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,16 +23,17 @@ class BatchNorm(nn.BatchNorm1d):
         if not (self.training and self.shared and torch.distributed.is_initialized()):
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
-            return self._together(input.float()).to(input.dtype)
+            exact = input if input.dtype == torch.float64 else input.float()
+            return self._together(exact).to(input.dtype)
 
     def _together(self, inputs: Tensor) -> Tensor:
         others = (0, 2) if inputs.dim() == 3 else (0,)
         shape = (1, -1, 1) if inputs.dim() == 3 else (1, -1)
         count = inputs.new_tensor([inputs.numel() // self.num_features])
-        sums = _sum(torch.cat([inputs.sum(others), count]))
+        sums = _Sum.apply(torch.cat([inputs.sum(others), count]))  # type: ignore[no-untyped-call]
         mean, total = sums[:-1] / sums[-1].detach(), sums[-1].detach()
         centred = inputs - mean.view(shape)
-        variance = _sum(centred.square().sum(others)) / total
+        variance = _Sum.apply(centred.square().sum(others)) / total  # type: ignore[no-untyped-call]
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -42,12 +45,20 @@ class BatchNorm(nn.BatchNorm1d):
         return scaled * self.weight.view(shape) + self.bias.view(shape)
 
 
-def _sum(values: Tensor) -> Tensor:
-    """Over all processes; gradients are added up, too."""
-    from torch.distributed.nn.functional import all_reduce
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; each one's gradient is the sum of all theirs."""
 
-    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
-    return total
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
 
 
 def share_statistics(module: nn.Module, shared: bool) -> None:

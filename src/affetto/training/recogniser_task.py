@@ -58,15 +58,13 @@ class RecogniserTask(lightning.LightningModule):
         )
         return losses / batch.target_lengths, log_probs
 
-    def on_train_epoch_start(self) -> None:
-        """Chance depends on the epoch and the process: a resumed training goes on as it would have."""
-        torch.manual_seed(stable_seed(self.seed, self.current_epoch, self.global_rank))
-
     def training_step(self, batch: TranscribedBatch | None, batch_index: int) -> Tensor | None:
         if batch is None:
             if self.trainer.world_size == 1:
                 return None
             batch = self._silence()
+        # Chance depends on the step and the process alone: a resumed training goes on as it would have.
+        torch.manual_seed(stable_seed(self.seed, self.current_epoch, batch_index, self.global_rank))
         inputs = self.model.features(batch.waves)
         if self.current_epoch >= self.training_config.augment.from_epoch:
             inputs = mask_spectrogram(inputs, self.training_config.augment)
