@@ -14,6 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, precision_recall_
 
 from affetto import metrics
 
+TEXTS = st.lists(st.sampled_from(["a", "ab", "bb"]), min_size=1, max_size=4).map(" ".join)
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 
 
@@ -43,6 +44,19 @@ def test_word_error_rate(references: list[str], hypotheses: list[str], rate: flo
 )
 def test_character_error_rate(references: list[str], hypotheses: list[str], rate: float) -> None:
     assert metrics.cer(references, hypotheses) == pytest.approx(rate)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6), st.integers(0, 6))
+def test_counts_of_parts_add_up_to_the_rates_of_the_whole(pairs: list[tuple[str, str]], cut: int) -> None:
+    parts = [metrics.error_counts(*zip(*part, strict=True)) for part in (pairs[:cut], pairs[cut:]) if part]
+    errors, characters, word_errors, words = (sum(values) for values in zip(*parts, strict=True))
+    references, hypotheses = zip(*pairs, strict=True)
+    assert errors / characters == pytest.approx(metrics.cer(references, hypotheses))
+    assert word_errors / words == pytest.approx(metrics.wer(references, hypotheses))
+
+
+def test_nothing_said_counts_nothing() -> None:
+    assert metrics.error_counts([""], ["noise"]) == (0, 0, 0, 0)
 
 
 def test_error_rates_refuse_what_does_not_pair_up() -> None:

@@ -46,6 +46,32 @@ def cer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
     return float(jiwer.cer([reference for reference, _ in kept], [hypothesis for _, hypothesis in kept]))
 
 
+class ErrorCounts(NamedTuple):
+    """Edits, and what they are counted against: parts of a corpus are added up before a rate is taken."""
+
+    character_errors: int = 0
+    characters: int = 0
+    word_errors: int = 0
+    words: int = 0
+
+
+def error_counts(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorCounts:
+    """What `cer` and `wer` are shares of; references without a word do not count.
+
+    >>> error_counts(["a cat", ""], ["a bat", "eh"])
+    ErrorCounts(character_errors=1, characters=5, word_errors=1, words=2)
+    """
+    kept = [pair for pair in zip(references, hypotheses, strict=True) if pair[0].strip()]
+    if not kept:
+        return ErrorCounts()
+    spoken, heard = [list(texts) for texts in zip(*kept, strict=True)]
+    counts: list[int] = []
+    for found in (jiwer.process_characters(spoken, heard), jiwer.process_words(spoken, heard)):
+        missed = found.substitutions + found.deletions
+        counts += [missed + found.insertions, found.hits + missed]
+    return ErrorCounts(*counts)
+
+
 def _non_empty(references: Sequence[str], hypotheses: Sequence[str]) -> list[tuple[str, str]]:
     """An error rate is a share of the reference, so references without a word cannot count."""
     kept = [pair for pair in zip(references, hypotheses, strict=True) if pair[0].strip()]

@@ -69,3 +69,55 @@ def test_a_data_loader_takes_them(durations: list[float]) -> None:
     loader: DataLoader[float] = DataLoader(durations, batch_sampler=batches)  # type: ignore[arg-type]
     assert len(list(loader)) == len(batches) == 25
     assert loader.batch_sampler.sampler is batches  # type: ignore[union-attr]
+
+
+@given(
+    durations=DURATIONS,
+    size=st.integers(1, 9),
+    ranks=st.integers(1, 4),
+    epoch=st.integers(0, 3),
+    seconds=st.none() | st.floats(1, 60),
+)
+def test_processes_share_an_epoch_fairly(
+    durations: list[float], size: int, ranks: int, epoch: int, seconds: float | None
+) -> None:
+    parts = []
+    for rank in range(ranks):
+        batches = LengthSortedBatches(durations, size, seed=1, batch_seconds=seconds)
+        batches.divide(rank=rank, ranks=ranks)
+        parts.append(_epoch(batches, epoch))
+        assert len(parts[-1]) == len(batches)
+    assert len({len(part) for part in parts}) == 1  # as many steps for each
+    assert sorted(index for part in parts for batch in part for index in batch) == list(range(len(durations)))
+    for together in zip(*parts, strict=True):
+        sizes = [len(batch) for batch in together]
+        assert max(sizes) <= size
+        assert max(sizes) - min(sizes) <= 1
+    if size > 1 and len(durations) >= ranks and seconds is None:
+        assert all(batch for part in parts for batch in part)
+
+
+def test_processes_hear_like_lengths_at_a_step(durations: list[float]) -> None:
+    parts = []
+    for rank in range(4):
+        batches = LengthSortedBatches(durations, 8, seed=1)
+        batches.divide(rank=rank, ranks=4)
+        parts.append([max(durations[index] for index in batch) for batch in _epoch(batches, 2)])
+    spread = [max(lengths) / min(lengths) for lengths in zip(*parts, strict=True)]
+    assert np.median(spread) < 1.25
+
+
+@given(durations=DURATIONS, size=st.integers(1, 9), seconds=st.floats(1, 60))
+def test_no_batch_is_longer_than_asked_for(durations: list[float], size: int, seconds: float) -> None:
+    for batch in LengthSortedBatches(durations, size, seed=1, batch_seconds=seconds):
+        assert len(batch) == 1 or len(batch) * max(durations[index] for index in batch) <= seconds * (1 + 1e-9)
+
+
+def test_batches_are_filled_by_length() -> None:
+    durations = [1.0] * 10 + [5.0] * 4
+    assert [len(batch) for batch in LengthSortedBatches(durations, 8, seed=1, batch_seconds=10.0)] == [8, 2, 2, 2]
+
+
+def test_steps_are_as_many_in_every_epoch(durations: list[float]) -> None:
+    batches = LengthSortedBatches(durations, 16, seed=1, batch_seconds=60.0)
+    assert {len(_epoch(batches, epoch)) for epoch in range(5)} == {len(batches)}

@@ -20,16 +20,18 @@ from affetto.errors import ConfigError, SplitError, TrainingError
 from affetto.frames import pad_waves
 from affetto.models import checkpoint
 from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.training.placement import Placement
 from affetto.training.recogniser import fit_recogniser, gather
 from affetto.training.recogniser_recipe import RecogniserRecipe
 
 Write = Callable[..., Path]
+ONE = Placement(devices=1)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning advises on workers and logging
 
 
 def _fit(recipe: Path, tones: Path, folder: Path) -> Path:
-    return fit_recogniser(RecogniserRecipe.read(recipe), tones, folder, devices=1)
+    return fit_recogniser(RecogniserRecipe.read(recipe), tones, folder, placement=ONE)
 
 
 def _validations(folder: Path) -> list[dict[str, str]]:
@@ -93,7 +95,7 @@ def test_epochs_after_the_first_are_shuffled(tones: Path, tmp_path: Path, write_
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("affetto.data.transcribed.audio.load", spy)
-        fit_recogniser(recipe, tones, tmp_path / "run", devices=1)
+        fit_recogniser(recipe, tones, tmp_path / "run", placement=ONE)
     data = gather(recipe, tones)
     training, validation = len(data.training), len(data.validation)
     lengths = [each[0] for each in seen]
@@ -145,7 +147,7 @@ def killed_in_the_middle_of_the_second_epoch(self, batch, batch_index):
     return step(self, batch, batch_index)
 
 recogniser.RecogniserTask.training_step = killed_in_the_middle_of_the_second_epoch
-recogniser.fit_recogniser(RecogniserRecipe.read(recipe), data, folder, devices=1)
+recogniser.fit_recogniser(RecogniserRecipe.read(recipe), data, folder)
 """
 
 
@@ -277,5 +279,5 @@ def test_sound_that_is_damaged_later_is_left_out(tones: Path, tmp_path: Path, wr
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("affetto.training.recogniser.gather", then_damaged)
-        result = fit_recogniser(recipe, data, tmp_path / "run", devices=1)
+        result = fit_recogniser(recipe, data, tmp_path / "run", placement=ONE)
     assert result.exists()

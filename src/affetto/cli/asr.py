@@ -43,23 +43,31 @@ def train(
     data: Data,
     output: Output = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="How many GPUs, or processes on a CPU.", show_default="all GPUs")
+        int | None,
+        typer.Option(min=1, help="How many GPUs of each machine, or processes on a CPU.", show_default="all GPUs"),
     ] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="How many machines; start the command on each.")] = 1,
+    strategy: Annotated[str, typer.Option(help="How they work together, by Lightning's name.")] = "auto",
 ) -> None:
     r"""Train a recogniser, or go on where the same command was stopped.
 
-    Needs [cyan]pip install "affetto\[train]"[/].
+    Needs [cyan]pip install "affetto\[train]"[/]. Each GPU or process reads batches of the recipe's size.
 
-    [bold]Example[/]
+    [bold]Examples[/]
     [cyan]affetto asr train recipes/asr-small.toml --data ~/corpora[/]
+    [cyan]affetto asr train recipes/asr-lakomkin2017.toml --data ~/corpora --devices 8[/]
     """
     with extra("train", "lightning", "tensorboard"):
+        from affetto.training.placement import Placement, first_process
         from affetto.training.recogniser import fit_recogniser
     from affetto.training.recogniser_recipe import RecogniserRecipe
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
     folder = output or Path("runs") / recipe.stem
-    typer.echo(fit_recogniser(RecogniserRecipe.read(recipe), data, folder, devices=devices or "auto"))
+    placement = Placement(devices=devices, nodes=nodes, strategy=strategy)
+    result = fit_recogniser(RecogniserRecipe.read(recipe), data, folder, placement=placement)
+    if first_process():
+        typer.echo(result)
 
 
 @app.command("language-model", no_args_is_help=True)

@@ -42,12 +42,14 @@ class TranscribedBatch(NamedTuple):
         targets: class numbers, padded with 0, (batch, characters).
         target_lengths: characters of each utterance, (batch,).
         texts: the same as text.
+        ids: of the utterances.
     """
 
     waves: Waves
     targets: Tensor
     target_lengths: Tensor
     texts: list[str]
+    ids: list[str]
 
 
 def fewest_frames(classes: Sequence[int]) -> int:
@@ -111,28 +113,46 @@ def select(
     return kept, left_out
 
 
-def batch_loader(alphabet: text.Alphabet) -> Callable[[Sequence[Transcribed]], TranscribedBatch | None]:
+def read_sound(item: Transcribed) -> Tensor:
+    """The sound of an utterance, from its file: (samples,).
+
+    Raises:
+        AudioError: see `audio.load`.
+    """
+    utterance = item.utterance
+    return audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
+
+
+def batch_loader(
+    alphabet: text.Alphabet, read: Callable[[Transcribed], Tensor] = read_sound
+) -> Callable[[Sequence[Transcribed]], TranscribedBatch | None]:
     """A DataLoader's ``collate_fn``: reads the sound of a batch.
 
     What turns out to be unreadable is left out with a warning; None stands for a batch of which nothing is left.
+
+    Args:
+        alphabet: what the recogniser spells.
+        read: gives the sound of an utterance, or raises AudioError.
     """
 
     def load(items: Sequence[Transcribed]) -> TranscribedBatch | None:
-        waves, texts = [], []
+        waves, kept = [], []
         for item in items:
-            utterance = item.utterance
             try:
-                waves.append(audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s))
+                waves.append(read(item))
             except AudioError as error:
                 logger.warning("left out: %s", error)
                 continue
-            texts.append(item.text)
+            kept.append(item)
         if not waves:
             return None
-        targets = [torch.tensor(alphabet.encode(spoken)) for spoken in texts]
-        lengths = torch.tensor([len(target) for target in targets])
+        targets = [torch.tensor(alphabet.encode(item.text)) for item in kept]
         return TranscribedBatch(
-            pad_waves(waves), torch.nn.utils.rnn.pad_sequence(targets, batch_first=True), lengths, texts
+            pad_waves(waves),
+            torch.nn.utils.rnn.pad_sequence(targets, batch_first=True),
+            torch.tensor([len(target) for target in targets]),
+            [item.text for item in kept],
+            [item.utterance.id for item in kept],
         )
 
     return load

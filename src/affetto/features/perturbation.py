@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+import soxr
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
@@ -69,6 +70,27 @@ def amplify(wave: Tensor, gain_db: float) -> Tensor:
     2.5
     """
     return wave * 10 ** (gain_db / 20)
+
+
+def resample(wave: Tensor, speed: float) -> Tensor:
+    """Plays a recording faster or slower as a tape does: pitch and voice rise with the speed (Ko et al. 2015).
+
+    Far cheaper than `stretch`, and it makes voices of other sizes besides.
+
+    Args:
+        wave: (samples,), float32.
+        speed: how many times as fast; at exactly 1 the wave itself is given back.
+
+    Returns:
+        (samples / speed,), about, at least one sample.
+
+    >>> len(resample(torch.zeros(16000), 1.25))
+    12800
+    """
+    if speed == 1 or len(wave) == 0:
+        return wave
+    resampled = soxr.resample(wave.numpy(), speed * SAMPLE_RATE, SAMPLE_RATE, quality="MQ")
+    return torch.from_numpy(resampled) if len(resampled) else wave[:1]
 
 
 def stretch(wave: Tensor, tempo: float) -> Tensor:

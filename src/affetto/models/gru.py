@@ -1,8 +1,10 @@
 """A bidirectional GRU whose training on a CPU does not waste the CPU.
 
 PyTorch's own CPU backward pass multiplies and adds one small weight gradient for every time step. Here the recurrent
-weights' gradient is one large product over all steps, as cuDNN does it; the numbers are those of `torch.nn.GRU`, whose
-parameters are used as they are. ``benchmarks/gru.py`` measures the gain.
+weights' gradient is one large product over all steps, as cuDNN does it, and both directions take their steps together:
+each sequence is also read from its end, so that the two are equally long at every step. Under autocast the products
+run in its precision, and the states stay in float32. The numbers are those of `torch.nn.GRU`, whose parameters are
+used as they are. ``benchmarks/gru.py`` measures the gain.
 """
 
 from __future__ import annotations
@@ -35,75 +37,105 @@ def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
     if inputs.data.is_cuda or not torch.is_grad_enabled():
         outputs: PackedSequence = gru(inputs)[0]
         return outputs
-    sizes = inputs.batch_sizes.tolist()
-    directions = []
-    for suffix, backwards in (("", False), ("_reverse", True)):
-        weight_in, weight, bias_in, bias = (
-            getattr(gru, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        gates = nn.functional.linear(inputs.data, weight_in, bias_in)
-        directions.append(_Scan.apply(gates, weight, bias, sizes, backwards))  # type: ignore[no-untyped-call]
-    return inputs._replace(data=torch.cat(directions, dim=-1))
+    turned = from_the_end(inputs.batch_sizes)
+    gates = [
+        nn.functional.linear(data, getattr(gru, f"weight_ih_l0{suffix}"), getattr(gru, f"bias_ih_l0{suffix}"))
+        for data, suffix in ((inputs.data, ""), (inputs.data[turned], "_reverse"))
+    ]
+    weight, bias = (
+        torch.stack([getattr(gru, f"{name}_l0"), getattr(gru, f"{name}_l0_reverse")])
+        for name in ("weight_hh", "bias_hh")
+    )
+    forwards, backwards = _Scan.apply(*gates, weight, bias, inputs.batch_sizes.tolist())  # type: ignore[no-untyped-call]
+    return inputs._replace(data=torch.cat([forwards, backwards[turned]], dim=-1))
 
 
-def _steps(sizes: list[int], backwards: bool) -> list[tuple[int, int]]:
-    """First row and rows of each time step, in the order of computation."""
+def from_the_end(batch_sizes: Tensor) -> Tensor:
+    """For each packed row, the row that is as far from its sequence's end as this one is from the beginning.
+
+    Args:
+        batch_sizes: sequences that reach each time step, (time,), falling.
+
+    Returns:
+        (rows,).
+
+    >>> from_the_end(torch.tensor([2, 2, 1])).tolist()  # a b a b a: sequences of 3 and of 2 frames
+    [4, 3, 2, 1, 0]
+    """
+    steps = torch.arange(len(batch_sizes)).repeat_interleave(batch_sizes)
+    starts = batch_sizes.cumsum(0) - batch_sizes
+    sequences = torch.arange(len(steps)) - starts[steps]
+    lengths = (batch_sizes[None] > torch.arange(int(batch_sizes[0]))[:, None]).sum(1)
+    return starts[lengths[sequences] - 1 - steps] + sequences
+
+
+def _steps(sizes: list[int]) -> list[tuple[int, int]]:
+    """First row and rows of each time step."""
     steps, start = [], 0
     for size in sizes:
         steps.append((start, size))
         start += size
-    return steps[::-1] if backwards else steps
+    return steps
 
 
 class _Scan(torch.autograd.Function):
-    """The recurrence h = (1 - z) n + z h' of one direction, over packed rows.
+    """The recurrence h = (1 - z) n + z h' of two directions, over packed rows.
 
     r, z = sigmoid(gates + W h' + b); n = tanh(gates + r (W h' + b)), with the gates in the order r, z, n.
     """
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, weight: Tensor, bias: Tensor, sizes: list[int], backwards: bool) -> Tensor:
-        width = weight.shape[1]
-        steps = _steps(sizes, backwards)
-        active = gates.clone()  # becomes r, z, n: (rows, 3 width)
-        recurrent_n = gates.new_empty(len(gates), width)
-        previous = gates.new_zeros(len(gates), width)
-        hidden = torch.empty_like(previous)
-        transposed = weight.t()
-        for index, (start, size) in enumerate(steps):
-            rows = slice(start, start + size)
-            if index > 0:
-                last_start, last_size = steps[index - 1]
-                shared = min(size, last_size)
-                previous[start : start + shared] = hidden[last_start : last_start + shared]
-            recurrent = torch.addmm(bias, previous[rows], transposed)
-            r_and_z = active[rows, : 2 * width].add_(recurrent[:, : 2 * width]).sigmoid_()
-            recurrent_n[rows] = recurrent[:, 2 * width :]
-            n = active[rows, 2 * width :].addcmul_(r_and_z[:, :width], recurrent_n[rows]).tanh_()
-            torch.lerp(n, previous[rows], r_and_z[:, width:], out=hidden[rows])
-        ctx.steps = steps
-        ctx.save_for_backward(active, recurrent_n, previous, weight)
-        return hidden
+    def forward(
+        ctx: Any, gates: Tensor, late_gates: Tensor, weight: Tensor, bias: Tensor, sizes: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        coarse = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+        with torch.autocast("cpu", enabled=False):
+            rows, width = len(gates), weight.shape[2]
+            active = weight.new_empty(2, rows, 3 * width)  # becomes r, z, n
+            active[0], active[1] = gates, late_gates
+            recurrent_n, hidden = (weight.new_empty(2, rows, width) for _ in range(2))
+            by_state, offset = weight.to(coarse).transpose(1, 2).contiguous(), bias.to(coarse)[:, None]
+            last = weight.new_zeros(2, sizes[0], width)
+            for start, size in _steps(sizes):
+                here = slice(start, start + size)
+                last = last[:, :size]
+                recurrent = torch.baddbmm(offset, last.to(coarse), by_state)
+                r_and_z = active[:, here, : 2 * width].add_(recurrent[..., : 2 * width]).sigmoid_()
+                kept = recurrent_n[:, here].copy_(recurrent[..., 2 * width :])
+                n = active[:, here, 2 * width :].addcmul_(r_and_z[..., :width], kept).tanh_()
+                last = torch.lerp(n, last, r_and_z[..., width:], out=hidden[:, here])
+        ctx.sizes, ctx.coarse, ctx.gates = sizes, coarse, gates.dtype
+        ctx.save_for_backward(active, recurrent_n, hidden, weight)
+        return hidden[0], hidden[1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        active, recurrent_n, previous, weight = ctx.saved_tensors
+        active, recurrent_n, hidden, weight = ctx.saved_tensors
+        sizes, coarse = ctx.sizes, ctx.coarse
+        previous = torch.zeros_like(hidden)
+        before = torch.arange(sizes[0], hidden.shape[1])
+        before -= torch.tensor(sizes[:-1], dtype=torch.int64).repeat_interleave(
+            torch.tensor(sizes[1:], dtype=torch.int64)
+        )
+        torch.index_select(hidden, 1, before, out=previous[:, sizes[0] :])
         r, z, n = active.chunk(3, dim=-1)
         by_n = (1 - z) * (1 - n * n)  # d hidden / d (input of the tanh)
         # d hidden / d (W h' + b): for all rows at once, so that a time step is one product by the rows' gradient.
-        by_recurrent = torch.stack([by_n * recurrent_n * r * (1 - r), (previous - n) * z * (1 - z), by_n * r], dim=1)
-        d_hidden = gradients[0].clone()
-        d_recurrent = torch.empty_like(by_recurrent)  # (rows, 3, width)
-        flat = d_recurrent.flatten(1)
-        for (start, size), (last_start, last_size) in pairwise(reversed(ctx.steps)):
-            rows = slice(start, start + size)
-            torch.mul(d_hidden[rows, None], by_recurrent[rows], out=d_recurrent[rows])
-            shared = slice(start, start + min(size, last_size))
-            earlier = d_hidden[last_start : last_start + min(size, last_size)]
-            earlier.addcmul_(d_hidden[shared], z[shared]).addmm_(flat[shared], weight)
-        start, size = ctx.steps[0]
-        rows = slice(start, start + size)
-        torch.mul(d_hidden[rows, None], by_recurrent[rows], out=d_recurrent[rows])
-        d_gates = torch.cat([flat[:, : -n.shape[1]], d_hidden * by_n], dim=-1)
-        return d_gates, flat.t() @ previous, flat.sum(0), None, None
+        by_recurrent = torch.stack([by_n * recurrent_n * r * (1 - r), (previous - n) * z * (1 - z), by_n * r], dim=2)
+        d_hidden = torch.stack(gradients)
+        d_recurrent = torch.empty_like(by_recurrent, dtype=coarse)  # (2, rows, 3, width)
+        flat = d_recurrent.flatten(2)
+        by_state = weight.to(coarse)
+        steps = _steps(sizes)
+        for (start, size), (last_start, _) in pairwise(reversed(steps)):
+            here, earlier = slice(start, start + size), d_hidden[:, last_start : last_start + size]
+            torch.mul(d_hidden[:, here, None], by_recurrent[:, here], out=d_recurrent[:, here])
+            earlier.addcmul_(d_hidden[:, here], z[:, here]).add_(torch.bmm(flat[:, here], by_state))
+        first = slice(0, sizes[0])
+        torch.mul(d_hidden[:, first, None], by_recurrent[:, first], out=d_recurrent[:, first])
+        d_gates = torch.empty_like(flat, dtype=ctx.gates)
+        d_gates[..., : -n.shape[2]] = flat[..., : -n.shape[2]]
+        torch.mul(d_hidden, by_n, out=d_gates[..., -n.shape[2] :])
+        d_weight = torch.bmm(flat.transpose(1, 2), previous.to(coarse)).to(weight.dtype)
+        return d_gates[0], d_gates[1], d_weight, flat.sum(1, dtype=weight.dtype), None

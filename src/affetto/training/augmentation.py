@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from affetto.config import stable_seed
 from affetto.features.framing import FRAME_RATE_HZ
+from affetto.features.perturbation import amplify, resample
 from affetto.frames import Frames
-from affetto.training.recogniser_recipe import SpecAugment
+from affetto.training.recogniser_recipe import SpecAugment, SpeedAndGain
+
+
+def change_sound(wave: Tensor, config: SpeedAndGain, drawn_by: tuple[int | str, ...]) -> Tensor:
+    """Plays an utterance faster or slower, louder or softer.
+
+    Args:
+        wave: (samples,).
+        config: how far; where both are fixed at nothing, the wave itself is given back.
+        drawn_by: what the change depends on beside that, such as the seed, the epoch and the utterance: the same
+            whichever process reads it, and after a training was resumed.
+
+    >>> change_sound(torch.ones(2), SpeedAndGain(gain_db=(20.0, 20.0)), (1,)).tolist()
+    [10.0, 10.0]
+    """
+    if config == SpeedAndGain():
+        return wave
+    generator = np.random.default_rng(stable_seed(*drawn_by))
+    speed, gain_db = generator.uniform(*config.speed), generator.uniform(*config.gain_db)
+    return amplify(resample(wave, speed), gain_db)
 
 
 def mask_spectrogram(inputs: Frames, config: SpecAugment, generator: torch.Generator | None = None) -> Frames:

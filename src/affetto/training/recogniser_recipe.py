@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from affetto.config import Config, Seed
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
+
+_Speed = Annotated[float, Field(ge=0.5, le=2.0)]
+_Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
 
 
 class SpeechSource(Config):
@@ -45,13 +48,35 @@ class SpecAugment(Config):
     from_epoch: int = Field(default=0, ge=0)
 
 
+class SpeedAndGain(Config):
+    """How far speech is changed before its spectrogram is taken; both are drawn evenly between their bounds.
+
+    Attributes:
+        speed: 1.1 is 10 % faster and higher, as a tape would play it (Ko et al. 2015).
+        gain_db: what is added to the level, dB. A normalised spectrogram hears it in faint sound alone.
+    """
+
+    speed: tuple[_Speed, _Speed] = (1.0, 1.0)
+    gain_db: tuple[_Gain, _Gain] = (0.0, 0.0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.speed[0] > self.speed[1] or self.gain_db[0] > self.gain_db[1]:
+            raise ValueError("give the lower bound first")
+        return self
+
+
 class RecogniserTraining(Config):
     """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1).
 
     Attributes:
         epochs: at most so many.
         patience: epochs without a lower CER on the validation speakers before training stops.
-        batch_size: utterances a batch.
+        batch_size: utterances a batch, of each process that trains.
+        batch_seconds: at most so much sound a batch, padding counted: more short utterances, or fewer long ones.
+        accumulate: batches whose gradients make one step together.
+        precision: "bf16-mixed" or "16-mixed" (for GPUs without bfloat16) compute products with half the bits; numbers
+            that are kept, such as weights, states and statistics, have 32.
         optimiser: stochastic gradient descent with momentum 0.9, or AdamW.
         learning_rate: of the first epoch.
         anneal: what the learning rate is divided by after every epoch.
@@ -61,11 +86,24 @@ class RecogniserTraining(Config):
         clip_norm: the norm to which gradients are clipped.
         max_duration_s: longer utterances are left out.
         validation_utterances: a fixed random choice of so many validates each epoch.
+        average_last: also try the mean of the weights after so many last epochs; 1 is no mean.
+        average_best: also try the mean of so many epochs with the lowest CER; 1 is no mean. The result is what the
+            validation speakers are heard best by: the best epoch or one of the means.
+        augment: masks over the spectrogram.
+        perturb: speed and gain of the sound.
+        share_statistics: whether processes that train together normalise by the statistics of all their batches, as
+            one process with a larger batch would; else each by its own, which spares them waiting for each other.
+        cache_sound: keep decoded sound on disk (115 MB an hour) instead of decoding it in each epoch.
+        workers: processes that load batches ahead, for each process that trains; 0 loads in this one.
+        most_skipped: so many steps in a row without a usable gradient end the training.
     """
 
     epochs: int = Field(default=35, ge=1)
     patience: int = Field(default=3, ge=1)
     batch_size: int = Field(default=32, ge=1)
+    batch_seconds: float | None = Field(default=None, gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(default=3e-4, gt=0)
     anneal: float = Field(default=1.1, ge=1)
@@ -75,7 +113,14 @@ class RecogniserTraining(Config):
     clip_norm: float = Field(default=15.0, gt=0)
     max_duration_s: float = Field(default=15.0, gt=0)
     validation_utterances: int = Field(default=500, ge=1)
+    average_last: int = Field(default=1, ge=1)
+    average_best: int = Field(default=1, ge=1)
     augment: SpecAugment = SpecAugment()
+    perturb: SpeedAndGain = SpeedAndGain()
+    share_statistics: bool = True
+    cache_sound: bool = False
+    workers: int = Field(default=0, ge=0)
+    most_skipped: int = Field(default=20, ge=1)
 
 
 class RecogniserRecipe(Config):
@@ -85,6 +130,8 @@ class RecogniserRecipe(Config):
         seed: of initialisation, batches and masks.
         preset: a shape by name ...
         model: ... or a shape in full.
+        initial: a model to begin with instead of random numbers: the name of one that comes with affetto, or the folder
+            of one, of the same shape.
         corpora: what to train and validate on.
         training: how.
         licence: of the trained model, for its card.
@@ -93,6 +140,7 @@ class RecogniserRecipe(Config):
     seed: Seed = 1
     preset: str | None = None
     model: DeepSpeech2Config | None = None
+    initial: str | None = None
     corpora: tuple[SpeechSource, ...] = Field(min_length=1)
     training: RecogniserTraining = RecogniserTraining()
     licence: str = "unstated"
