@@ -10,7 +10,7 @@ import pytest
 from tests.data.speech_trees import pack, write_submission, write_talk
 
 from affetto.data.prepare import prepare_corpus
-from affetto.training.recogniser import SpeechData, gather
+from affetto.training.speech import SpeechData, gather
 from affetto.training.recogniser_recipe import RecogniserRecipe
 
 RECIPE = """

@@ -92,7 +92,7 @@ def language_model(
     [cyan]affetto asr language-model recipes/asr-small.toml --data ~/corpora[/]
     """
     with extra("train", "lightning", "tensorboard"):
-        from affetto.training.recogniser import gather
+        from affetto.training.speech import gather
     from affetto.training.language_model import NGramConfig, fit_language_model
     from affetto.training.recogniser_recipe import RecogniserRecipe
 
