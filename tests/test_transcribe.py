@@ -14,6 +14,7 @@ import affetto
 from affetto import audio, pretrained
 from affetto.errors import AudioError, CorpusError
 from affetto.frames import pad_waves
+from affetto.models.decoding import DecoderChoice
 from affetto.recognise import Recogniser, Recording
 from affetto.streaming import Overlap, Samples
 from affetto.transcribe import Transcriber, Transcript, score_transcriber, transcribed_utterances
@@ -93,7 +94,7 @@ needs_small = pytest.mark.skipif(pretrained.DEFAULT not in pretrained.names(), r
 
 @pytest.fixture(scope="module")
 def small() -> Transcriber:
-    return Transcriber.from_pretrained(device="cpu")
+    return Transcriber.from_pretrained(device="cpu", decoding=DecoderChoice("greedy"))
 
 
 @needs_small

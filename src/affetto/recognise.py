@@ -24,7 +24,7 @@ from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.streaming import Failure, Heard, Piece, Samples, Source, listen
-from affetto.streaming.segments import LIVE_FRAMES, cut
+from affetto.streaming.segments import cut
 from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
 
 SCHEMA_VERSION = 1
@@ -322,7 +322,7 @@ class Recogniser:
         Yields:
             Each stretch of speech as soon as a pause of 0.4 s tells that it has ended.
         """
-        for spoken in cut(blocks, LIVE_FRAMES):
+        for spoken in cut(blocks, live=True):
             (opinion,) = self.hear(pad_waves([spoken.wave]))
             piece = Piece(spoken.start_s, spoken.end_s, spoken.since_s, opinion)
             yield _judge(_segment(piece), opinion.probabilities, judgement)

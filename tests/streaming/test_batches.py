@@ -51,8 +51,8 @@ def test_segments_come_home(talk: Callable[[float], Samples]) -> None:
     assert isinstance(short, Heard)
     assert len(heard.pieces) == 20
     assert len(short.pieces) == 1
-    for piece in heard.pieces:  # each with at most 1.5 s of the pauses around it
-        assert 0 <= piece.content / SAMPLE_RATE - (piece.end_s - piece.start_s) <= 1.5
+    for piece in heard.pieces:  # each with at most 2 s of the pauses around it
+        assert 0 <= piece.content / SAMPLE_RATE - (piece.end_s - piece.start_s) <= 2
     ends = [piece.end_s for piece in heard.pieces]
     assert all(start > end for start, end in zip([piece.start_s for piece in heard.pieces][1:], ends, strict=False))
 

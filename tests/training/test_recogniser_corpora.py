@@ -10,8 +10,8 @@ import pytest
 from tests.data.speech_trees import pack, write_submission, write_talk
 
 from affetto.data.prepare import prepare_corpus
-from affetto.training.speech import SpeechData, gather
 from affetto.training.recogniser_recipe import RecogniserRecipe
+from affetto.training.speech import SpeechData, gather
 
 RECIPE = """
 model = {width = 2, depth = 1, convolutions = [{channels = 1, kernel = [21, 5], stride = [8, 3]}]}

@@ -19,9 +19,9 @@ LONGEST_S = 15.0
 PAUSE_S = 0.4
 """So long nobody speaks between two stretches. Sentences are further apart, the closures of [p] and [t] are shorter."""
 
-BEFORE_S, AFTER_S = 1.0, 0.5
+BEFORE_S, AFTER_S = 1.0, 1.0
 """So much of the pauses before and after a stretch is heard with it, if it was recorded: the networks were trained on
-clips that begin and end with some silence. The second costs no waiting: the pause that ends a stretch is as long."""
+clips that begin and end with some silence. Live, nobody waits for more than the pause that ends a stretch."""
 
 EARLIEST_S = 8.0
 """Before this, speech without a pause is not cut, so that there is enough to hear in each part."""
@@ -89,7 +89,7 @@ def quietest(samples: Tensor) -> int:
     return int(best[len(best) // 2]) * _QUIET_FRAME + _QUIET_FRAME // 2
 
 
-def cut(blocks: Iterable[Tensor], frames: int = FILE_FRAMES) -> Iterator[Spoken]:
+def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
     """Finds the speech in a stream, in stretches of at most 15 s.
 
     What is found depends on the sound alone, not on how it is divided into blocks. No more than two blocks and 18 s of
@@ -97,7 +97,7 @@ def cut(blocks: Iterable[Tensor], frames: int = FILE_FRAMES) -> Iterator[Spoken]
 
     Args:
         blocks: (samples,) each, at 16 kHz, finite.
-        frames: see `Segmenter`.
+        live: see `Segmenter`.
 
     Yields:
         In time; they do not overlap.
@@ -105,22 +105,39 @@ def cut(blocks: Iterable[Tensor], frames: int = FILE_FRAMES) -> Iterator[Spoken]
     >>> list(cut([torch.zeros(20 * 16000)]))
     []
     """
-    segmenter = Segmenter(frames)
+    segmenter = Segmenter(live=live)
     for block in blocks:
         yield from segmenter.feed(block)
     yield from segmenter.finish()
+
+
+class _Ended(NamedTuple):
+    """A stretch that waits for what of the pause after it is heard with it.
+
+    Attributes:
+        start: see `Spoken`.
+        end: see `Spoken`.
+        since: the first sample that is heard with it.
+        until: the one after the last, as far as is known.
+    """
+
+    start: int
+    end: int
+    since: int
+    until: int
 
 
 class Segmenter:
     """Finds the speech in a stream that comes in blocks, as soon as it has ended.
 
     Args:
-        frames: how many frames of 32 ms are listened to at a time; see `FILE_FRAMES` and `LIVE_FRAMES`.
+        live: give each stretch as soon as it has ended, rather than with more of the pause after it.
     """
 
-    def __init__(self, frames: int = FILE_FRAMES) -> None:
+    def __init__(self, *, live: bool = False) -> None:
         self._activity = Activity()
-        self._quantum = frames * FRAME
+        self._live = live
+        self._quantum = (LIVE_FRAMES if live else FILE_FRAMES) * FRAME
         self._sound = torch.zeros(0)  # from self._base on
         self._base = 0
         self._seen = 0  # what the detector has heard
@@ -129,6 +146,7 @@ class Segmenter:
         self._last = 0  # the end of its last frame that sounded like speech
         self._voiced = 0  # its samples that surely are
         self._taken = 0  # where the last stretch ended
+        self._ended: _Ended | None = None
 
     def feed(self, block: Tensor) -> list[Spoken]:
         """Takes the next samples.
@@ -149,7 +167,8 @@ class Segmenter:
         """Ends the stream, and gives what was still being spoken."""
         rest = self._base + len(self._sound) - self._seen
         found = self._listen(rest) if rest else []
-        return found + (self._close() if self._begin is not None else [])
+        found += self._close() if self._begin is not None else []
+        return found + self._release(self._seen)
 
     def _listen(self, samples: int) -> list[Spoken]:
         """Lets the detector hear the next samples, follows what it says, and forgets what is done with."""
@@ -159,6 +178,7 @@ class Segmenter:
             self._seen = min(first + (number + 1) * FRAME, first + samples)
             found += self._follow(probability, first + number * FRAME)
         needed = (self._seen if self._begin is None else self._begin) - _samples(_AROUND_S)
+        needed = needed if self._ended is None else min(needed, self._ended.since)
         if needed > self._base:
             self._sound = self._sound[needed - self._base :].clone()  # a copy lets the rest of the memory go
             self._base = needed
@@ -169,7 +189,9 @@ class Segmenter:
         if self._begin is None:
             if probability >= _BEGINS:
                 self._begin, self._last, self._voiced = frame, self._seen, self._seen - frame
-            return []
+                return self._release(frame - _samples(EARLY_S))
+            full = self._ended is not None and self._seen >= self._ended.end + _samples(AFTER_S)
+            return self._release(self._seen) if full else []
         if probability >= _GOES_ON:
             self._last = self._seen
             self._voiced += self._seen - frame if probability >= _BEGINS else 0
@@ -183,30 +205,41 @@ class Segmenter:
     def _close(self) -> list[Spoken]:
         """Speech has ended: it becomes a stretch, or two if it is long, or none if it was a click."""
         start, end = self._edges()
-        found = []
+        found: list[Spoken] = []
         if self._voiced >= _samples(SHORTEST_SPEECH_S):
             if end - start > _samples(LONGEST_S):
                 latest = min(end - start - _samples(SHORTEST_REST_S), _samples(LONGEST_S))
                 found.append(self._split(start, latest))
                 start = found[0].end
-            found.append(self._take(start, end, min(end + _samples(AFTER_S), self._seen)))
+            self._ended = self._end(start, end, self._seen)
         self._begin, self._continued = None, False
-        return found
+        return found + (self._release(self._seen) if self._live else [])
 
     def _split(self, start: int, latest: int) -> Spoken:
         """Cuts speech that does not pause at the quietest place between 8 s and the latest sample after its start."""
         earliest = start + _samples(EARLIEST_S)
         place = earliest + quietest(self._between(earliest, start + latest))
-        found = self._take(start, place, place)
+        part = self._end(start, place, place)
         self._begin, self._continued = place, True
-        return found
+        return self._spoken(part)
 
-    def _take(self, start: int, end: int, until: int) -> Spoken:
-        """A stretch with some of the pause before it, and what is after it up to a sample."""
-        margin = 0 if self._continued else _samples(BEFORE_S)
-        since = max(start - margin, self._taken, self._base)
+    def _end(self, start: int, end: int, until: int) -> _Ended:
+        """A stretch, with some of the pause before it."""
+        since = max(start - (0 if self._continued else _samples(BEFORE_S)), self._taken, self._base)
         self._taken = end
-        return Spoken(start, end, since, self._between(since, until).clone())
+        return _Ended(start, end, since, until)
+
+    def _release(self, quiet_until: int) -> list[Spoken]:
+        """The stretch that waits, if there is one, with the pause after it, which lasts up to this sample or longer."""
+        if self._ended is None:
+            return []
+        until = min(self._ended.end + _samples(AFTER_S), max(self._ended.until, quiet_until))
+        found = self._spoken(self._ended._replace(until=until))
+        self._ended = None
+        return [found]
+
+    def _spoken(self, ended: _Ended) -> Spoken:
+        return Spoken(ended.start, ended.end, ended.since, self._between(ended.since, ended.until).clone())
 
     def _edges(self) -> tuple[int, int]:
         """Where the present speech begins and ends."""
