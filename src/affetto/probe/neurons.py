@@ -145,9 +145,7 @@ def read_neurons(root: Path) -> Neurons:
         RunError: it is none, or is damaged.
     """
     facts = folder.read_facts(root, KIND)
-    return Neurons(
-        root, facts, folder.read_rows(root / BEST, BestUnit), folder.read_rows(root / BY_LAYER, BestUnit)
-    )
+    return Neurons(root, facts, folder.read_rows(root / BEST, BestUnit), folder.read_rows(root / BY_LAYER, BestUnit))
 
 
 class Looked(NamedTuple):
@@ -238,12 +236,8 @@ def _check_heard(tally: Tally, choosing: NDArray[np.bool_]) -> None:
 def _facts(tally: Tally, ear: Ear, names: NDArray[np.str_], choosing: NDArray[np.bool_]) -> dict[str, Any]:
     """What ``probe.json`` says of what was heard and what is missing."""
     measuring = ~choosing[tally.speakers] & tally.heard
-    gaps = {
-        name: int((tally.heard & np.isnan(tally.prosody[:, place])).sum()) for place, name in enumerate(TARGETS)
-    }
-    constant = {
-        name: int((tally.counts[:, place].sum(axis=0) == 0).sum()) for place, name in enumerate(TARGETS)
-    }
+    gaps = {name: int((tally.heard & np.isnan(tally.prosody[:, place])).sum()) for place, name in enumerate(TARGETS)}
+    constant = {name: int((tally.counts[:, place].sum(axis=0) == 0).sum()) for place, name in enumerate(TARGETS)}
     return {
         "layers": [layer._asdict() for group in ear.groups for layer in group.layers],
         "targets": UNITS,
@@ -262,9 +256,7 @@ def _facts(tally: Tally, ear: Ear, names: NDArray[np.str_], choosing: NDArray[np
     }
 
 
-def _to_show(
-    utterances: Sequence[Utterance], measuring: NDArray[np.bool_], config: NeuronConfig
-) -> list[Utterance]:
+def _to_show(utterances: Sequence[Utterance], measuring: NDArray[np.bool_], config: NeuronConfig) -> list[Utterance]:
     """Those asked for, and some of the measuring half.
 
     Raises:

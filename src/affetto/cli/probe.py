@@ -1,0 +1,146 @@
+"""``affetto probe``: look inside the recogniser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affetto.cli.arguments import Device
+from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
+
+if TYPE_CHECKING:
+    from affetto.probe.neurons import BestUnit, Neurons
+
+app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
+
+Corpus = Annotated[Path, typer.Option(help="The corpus's folder or manifest, relative to the data folder.")]
+Data = Annotated[
+    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the corpus lies in.", show_default="here")
+]
+Recogniser = Annotated[str, typer.Option(help="An embedded model's name, or a folder with recogniser.safetensors.")]
+Classes = Annotated[
+    str, typer.Option(help="Emotions whose utterances are heard, with commas between; all: every utterance.")
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="So many utterances, spread evenly.", show_default="all utterances")
+]
+Output = Annotated[Path | None, typer.Option(help="The folder to write to.", show_default="runs/PROBE-CORPUS")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that chance decides.")]
+Format = Annotated[TableOrJson, typer.Option("--format", help="How to print what was found.")]
+
+FOUR = "anger,happiness,neutral,sadness"
+
+
+@app.command()
+def neurons(  # noqa: PLR0913, PLR0917
+    corpus: Corpus = Path("crema-d"),
+    data: Data = Path(),
+    recogniser: Recogniser = "small",
+    classes: Classes = FOUR,
+    limit: Limit = None,
+    output: Output = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Look into a network of the same shape with random weights.")
+    ] = False,
+    permutations: Annotated[int, typer.Option(min=1, help="Of the null that p-values come from.")] = 199,
+    show: Annotated[list[str] | None, typer.Option(metavar="ID", help="An utterance to draw; may be repeated.")] = None,
+    seed: Seed = 1,
+    device: Device = "auto",
+    format_: Format = TableOrJson.TABLE,
+) -> None:
+    """Find the units that follow loudness, pitch, voicing, speaking rate and spectral tilt.
+
+    Units are chosen on one half of the speakers and measured on the other. The folder keeps the correlations of all
+    units; [cyan]affetto probe figures[/] draws it.
+
+    [bold]Example[/]
+    [cyan]affetto probe neurons --data ~/corpora --corpus crema-d --limit 500[/]
+    """
+    from affetto.probe.neurons import NeuronConfig, probe_neurons
+
+    values = {
+        **_common(corpus, classes, limit, recogniser, seed),
+        "untrained": untrained,
+        "permutations": permutations,
+        "show": tuple(show or ()),
+    }
+    folder = output or _folder("neurons-untrained" if untrained else "neurons", corpus)
+    with ProgressBar("hearing") as bar:
+        found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
+    if format_ is TableOrJson.JSON:
+        best = [
+            {name: None if value != value else value for name, value in row._asdict().items()} for row in found.best
+        ]
+        print_json({"version": 1, "folder": str(folder), "best": best})
+    else:
+        _show_neurons(found)
+
+
+def _common(corpus: Path, classes: str, limit: int | None, recogniser: str, seed: int) -> dict[str, object]:
+    named = () if classes == "all" else tuple(name.strip() for name in classes.split(",") if name.strip())
+    return {"corpus": corpus, "classes": named, "limit": limit, "recogniser": recogniser, "seed": seed}
+
+
+def _folder(kind: str, corpus: Path) -> Path:
+    return Path("runs") / f"{kind}-{corpus.stem}"
+
+
+def _show_neurons(found: Neurons) -> None:
+    from rich import box
+    from rich.table import Table
+
+    counts = found.facts["counts"]
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("target", "by", "method"):
+        grid.add_column(heading)
+    grid.add_column("unit", overflow="fold")
+    for heading in ("r", "95 %", "p"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in sorted((row for row in found.best if row.place == 1), key=lambda each: _order(found, each)):
+        grid.add_row(*_cells(row))
+    console().print(grid)
+    typer.echo(
+        f"{counts['units']:,} units, chosen on {len(found.facts['choosing'])} speakers and measured on "
+        f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units together"
+    )
+    for line in gaps(found):
+        typer.echo(line)
+    typer.echo(f"all units: {found.root}")
+
+
+def _order(found: Neurons, row: BestUnit) -> tuple[int, str, str]:
+    return list(found.facts["targets"]).index(row.target), row.level, row.method
+
+
+def _cells(row: BestUnit) -> tuple[str, ...]:
+    interval = "" if math.isnan(row.low) else f"{row.low:+.2f} to {row.high:+.2f}"
+    return (
+        row.target,
+        row.level,
+        row.method,
+        f"{row.layer} {row.number}",
+        f"{row.measured:+.3f}",
+        interval,
+        f"{row.p:.3f}",
+    )
+
+
+def gaps(found: Neurons) -> list[str]:
+    """What is missing, a line each."""
+    facts = found.facts
+    lines = [
+        f"{count:,} utterances have no {target}: they do not count for it"
+        for target, count in facts["utterances_without"].items()
+        if count
+    ]
+    lines += [f"no unit could be compared with {target}" for target in facts["targets"] if _nothing(found, target)]
+    if facts["unreadable"]:
+        lines.append(f"{len(facts['unreadable']):,} utterances were left out: their sound cannot be read")
+    return lines
+
+
+def _nothing(found: Neurons, target: str) -> bool:
+    return not any(row.target == target for row in found.best)
