@@ -12,6 +12,7 @@ from affetto.cli.arguments import Device
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
 
 if TYPE_CHECKING:
+    from affetto.probe.layers import LayerCurve
     from affetto.probe.neurons import BestUnit, Neurons
 
 app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
@@ -71,12 +72,19 @@ def neurons(  # noqa: PLR0913, PLR0917
     with ProgressBar("hearing") as bar:
         found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ is TableOrJson.JSON:
-        best = [
-            {name: None if value != value else value for name, value in row._asdict().items()} for row in found.best
-        ]
+        best = [plain(row._asdict()) for row in found.best]
         print_json({"version": 1, "folder": str(folder), "best": best})
     else:
         _show_neurons(found)
+
+
+def plain(values: dict[str, object]) -> dict[str, object]:
+    """Values as JSON has them: None for what is not a number.
+
+    >>> plain({"r": math.nan, "p": 0.5})
+    {'r': None, 'p': 0.5}
+    """
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
 
 
 def _common(corpus: Path, classes: str, limit: int | None, recogniser: str, seed: int) -> dict[str, object]:
@@ -104,7 +112,8 @@ def _show_neurons(found: Neurons) -> None:
     console().print(grid)
     typer.echo(
         f"{counts['units']:,} units, chosen on {len(found.facts['choosing'])} speakers and measured on "
-        f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units together"
+        f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units "
+        "together"
     )
     for line in gaps(found):
         typer.echo(line)
@@ -144,3 +153,59 @@ def gaps(found: Neurons) -> list[str]:
 
 def _nothing(found: Neurons, target: str) -> bool:
     return not any(row.target == target for row in found.best)
+
+
+@app.command()
+def layers(  # noqa: PLR0913, PLR0917
+    corpus: Corpus = Path("crema-d"),
+    data: Data = Path(),
+    recogniser: Recogniser = "small",
+    classes: Classes = FOUR,
+    limit: Limit = None,
+    output: Output = None,
+    folds: Annotated[int, typer.Option(min=3, help="Of speakers.")] = 10,
+    control: Annotated[bool, typer.Option(help="Probe a network of the same shape with random weights, too.")] = True,
+    seed: Seed = 1,
+    device: Device = "auto",
+    format_: Format = TableOrJson.TABLE,
+) -> None:
+    """Tell how much each layer knows of emotion: UAR of a linear probe on its mean, on speakers it never heard.
+
+    Stopped, the same command goes on.
+
+    [bold]Example[/]
+    [cyan]affetto probe layers --data ~/corpora --corpus crema-d[/]
+    """
+    from affetto.probe.layers import LayersConfig, probe_layers
+
+    values = {**_common(corpus, classes, limit, recogniser, seed), "folds": folds, "control": control}
+    folder = output or _folder("layers", corpus)
+    with ProgressBar("probing layers") as bar:
+        found = probe_layers(LayersConfig.parse(values), data, folder, device=device, progress=bar)
+    if format_ is TableOrJson.JSON:
+        scores = [plain(row._asdict()) for row in found.scores]
+        print_json({"version": 1, "folder": str(folder), "scores": scores})
+    else:
+        _show_layers(found)
+
+
+def _show_layers(found: LayerCurve) -> None:
+    from rich import box
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("network")
+    grid.add_column("layer", overflow="fold")
+    for heading in ("width", "UAR", "95 %", "behind the best"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in found.scores:
+        interval = "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+        behind = "best" if row.behind == 0 else f"{row.behind:.3f}"
+        if not math.isnan(row.behind_low):
+            behind += f" ({row.behind_low:+.3f} to {row.behind_high:+.3f})"
+        layer = "" if row.network == row.layer else row.layer
+        grid.add_row(row.network, layer, f"{row.width:,}", f"{row.uar:.3f}", interval, behind)
+    console().print(grid)
+    if found.facts["unreadable"]:
+        typer.echo(f"{found.facts['unreadable']:,} utterances were left out: their sound cannot be read")
+    typer.echo(f"what was said of each utterance: {found.root}")

@@ -163,7 +163,7 @@ class UnitRow(NamedTuple):
     pooled: float
 
 
-def best_rows(  # noqa: PLR0913
+def best_rows(
     tally: Tally,
     found: Found,
     choosing: NDArray[np.bool_],
