@@ -14,6 +14,7 @@ from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
 if TYPE_CHECKING:
     from affetto.probe.layers import LayerCurve
     from affetto.probe.neurons import BestUnit, Neurons
+    from affetto.probe.projections import Projections
 
 app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
 
@@ -209,3 +210,59 @@ def _show_layers(found: LayerCurve) -> None:
     if found.facts["unreadable"]:
         typer.echo(f"{found.facts['unreadable']:,} utterances were left out: their sound cannot be read")
     typer.echo(f"what was said of each utterance: {found.root}")
+
+
+@app.command()
+def projections(  # noqa: PLR0913, PLR0917
+    corpus: Corpus = Path("crema-d"),
+    data: Data = Path(),
+    recogniser: Recogniser = "small",
+    classes: Classes = FOUR,
+    limit: Limit = None,
+    output: Output = None,
+    rnn: Annotated[
+        str | None,
+        typer.Option(help="Layers to train a GRU on, with commas between; none: no layer.", show_default="GRU layers"),
+    ] = None,
+    seed: Seed = 1,
+    device: Device = "auto",
+    format_: Format = TableOrJson.TABLE,
+) -> None:
+    """Project utterances of held-out speakers to a plane, layer by layer, with numbers to hold the pictures against.
+
+    A layer is averaged over time (MP), or read by a GRU that is trained on other speakers (RNN).
+
+    [bold]Example[/]
+    [cyan]affetto probe projections --data ~/corpora --corpus crema-d --classes anger,sadness[/]
+    """
+    from affetto.probe.projections import ProjectionsConfig, probe_projections
+
+    values = _common(corpus, classes, limit, recogniser, seed)
+    if rnn is not None:
+        values["recurrent"] = () if rnn == "none" else tuple(name.strip() for name in rnn.split(","))
+    folder = output or _folder("projections", corpus)
+    with ProgressBar("projecting") as bar:
+        found = probe_projections(ProjectionsConfig.parse(values), data, folder, device=device, progress=bar)
+    if format_ is TableOrJson.JSON:
+        scores = [plain(row._asdict()) for row in found.scores]
+        print_json({"version": 1, "folder": str(folder), "scores": scores})
+    else:
+        _show_projections(found)
+
+
+def _show_projections(found: Projections) -> None:
+    from rich import box
+    from rich.table import Table
+
+    everything = "+".join(found.facts["config"]["classes"])
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("representation")
+    for heading in ("UAR", "95 %", "silhouette", "in t-SNE", "in PCA"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in found.scores:
+        if row.classes == everything:
+            numbers = (row.silhouette, row.tsne, row.pca)
+            interval = "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+            grid.add_row(row.name, f"{row.uar:.3f}", interval, *(f"{number:+.3f}" for number in numbers))
+    console().print(grid)
+    typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")

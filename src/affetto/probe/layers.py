@@ -110,7 +110,7 @@ def probe_layers(
     utterances = read_utterances(config, data_root)
     folds = make_folds(utterances, GroupedKFold(folds=config.folds), group=by_speaker, seed=config.seed)
     recogniser = read_recogniser(config.recogniser).to(choose_device(device))
-    facts = {
+    facts: dict[str, Any] = {
         "kind": KIND,
         "config": config.model_dump(mode="json"),
         "manifest_sha256": manifest_digest(utterances),

@@ -89,7 +89,8 @@ def _within(tally: Tally, method: str, half: NDArray[np.bool_]) -> Floats:
     sums = tally.sums[method][half].sum(axis=0, dtype=np.float64)
     heard = counts.max(axis=1, keepdims=True, initial=0)
     enough = (counts > 0) & (counts >= LEAST_SHARE * heard)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=enough)
+    found: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=enough)
+    return found
 
 
 def _highest(null: NDArray[np.floating], measured: Floats, chosen: Floats) -> Floats:
@@ -215,10 +216,10 @@ def _interval(
     if found.level == "frame":
         counts = tally.counts[half][:, target, chosen]
         people = np.flatnonzero(counts.any(axis=1))
-        crowds = draw_crowds(len(people), rng, RESAMPLES) if len(people) > 1 else np.ones((1, len(people)))
+        crowds = _crowds(len(people), rng)
         sums = tally.sums[found.method][half][people][:, target, chosen]
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = (crowds @ sums) / (crowds @ counts[people])
+            values: Floats = (crowds @ sums) / (crowds @ counts[people])
         return interval_of(values, len(people))
     units, values, speakers = _utterances(tally, target, half, found.method)
     names, numbers = np.unique(speakers, return_inverse=True)
@@ -226,8 +227,12 @@ def _interval(
     for number in range(len(names)):
         mine = numbers == number
         moments.add(number, units[chosen][:, mine].astype(np.float64), values[0, mine])
-    crowds = draw_crowds(len(names), rng, RESAMPLES) if len(names) > 1 else np.ones((1, len(names)))
-    return interval_of(moments.correlation(crowds.astype(np.float64)), len(names))
+    return interval_of(moments.correlation(_crowds(len(names), rng)), len(names))
+
+
+def _crowds(count: int, rng: np.random.Generator) -> Floats:
+    """Crowds of so many speakers; of one or none there is none to draw, and no interval."""
+    return draw_crowds(count, rng, RESAMPLES).astype(np.float64) if count > 1 else np.ones((1, count))
 
 
 def _pooled(

@@ -113,7 +113,8 @@ def turned(values: Single, turns: NDArray[np.float64]) -> Single:
     [[1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 1.0]]
     """
     steps = (turns * len(values)).astype(np.int64)
-    return values[(np.arange(len(values)) + steps[:, None]) % len(values)]
+    found: Single = values[(np.arange(len(values)) + steps[:, None]) % len(values)]
+    return found
 
 
 def _by_mask(part: Part) -> Iterator[tuple[Single, NDArray[np.float64], list[int]]]:

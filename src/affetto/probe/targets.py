@@ -51,7 +51,8 @@ class Prosody(NamedTuple):
         """Each target's mean over the frames that count, (targets,); not a number where none does."""
         counts = self.valid.sum(axis=0)
         sums = (self.values * self.valid).sum(axis=0)
-        return np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0)
+        found: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0)
+        return found
 
 
 def prosody(waves: Waves) -> list[Prosody]:
