@@ -1,7 +1,8 @@
 """Spectral tilt: how fast a frame's power falls with frequency, which vocal effort flattens and breathiness steepens.
 
 The tilt of a frame is the slope of the straight line that fits its power in decibels over the logarithm of frequency,
-from 100 Hz to 5 kHz, by least squares over the bins of the recogniser's own spectrogram.
+from 100 Hz to 5 kHz, by least squares over the bins of the recogniser's own spectrogram. That spectrogram has a floor,
+so the tilt of a frame whose upper bins lie below it comes out flatter than it is.
 """
 
 from __future__ import annotations

@@ -1,0 +1,214 @@
+"""The layer that every figure stands on: one style, one palette, and the same picture as PNG, SVG and part of a page.
+
+A `Picture` is a function that draws onto a `Canvas`, with what is said about it. It is drawn twice, for a wide screen
+or a sheet of paper and for a phone, so that letters stay readable on both. Only this file knows matplotlib::
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.panels(1, 1)[0]
+        axes.plot(times_s, loudness, color=ACCENT)
+
+    drawn = render(Picture("loudness", "Loudness over time", draw, caption="...", alt="..."))
+
+Figures are drawn without pyplot: nothing global is touched, and the same picture gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from affetto.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER = "#1f2a35", "#66717d", "#d9dee3", "#ffffff"
+"""Letters and main marks; what stands back; rules and grids; the ground."""
+
+ACCENT, SECOND = "#1f5f99", "#d98a1b"
+"""What a figure is about, and what it is compared with: a dark blue and a light orange."""
+
+SEQUENCE = ("#f7f9fb", "#c9dcec", "#86b1d6", "#3f7fb8", "#174a7c", "#0a2a4d")
+"""From nothing to all: one hue, ever darker, so that it survives grey printing."""
+
+EMOTIONS = {
+    "anger": "#c8451b",
+    "happiness": "#e8a317",
+    "neutral": "#7d8791",
+    "sadness": "#1f6fb2",
+    "fear": "#7b3f98",
+    "disgust": "#2e7d4f",
+    "surprise": "#d77fb1",
+    "boredom": "#8a6d4b",
+    "calm": "#6cc5d9",
+    "contempt": "#4a4a4a",
+    "excited": "#f2cf45",
+    "frustration": "#8c1c2f",
+    "joy": "#e8a317",
+}
+"""One colour an emotion, in every figure; after Okabe and Ito's, which the colour-blind can tell apart."""
+
+OTHERS = ("#4c6b8a", "#b07aa1", "#59a14f", "#9c755f", "#2b8c8c", "#a0a52d")
+"""For classes that are no emotion listed above, in their order."""
+
+WIDE_INCHES, NARROW_INCHES = 7.6, 3.9
+"""Widths; 100 of a page's pixels are an inch."""
+
+DOTS_PER_INCH = 200
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # it comes with matplotlib, so figures look alike everywhere
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "affetto",
+    "text.parse_math": False,  # a row may be called $x$
+}
+
+
+def colours(classes: Sequence[str]) -> dict[str, str]:
+    """The colour of each class: an emotion's own, another's by its place.
+
+    >>> colours(["anger", "yes"])["anger"] == EMOTIONS["anger"]
+    True
+    """
+    others = [name for name in classes if name not in EMOTIONS]
+    return {name: EMOTIONS.get(name) or OTHERS[others.index(name) % len(OTHERS)] for name in classes}
+
+
+def shades() -> Colormap:
+    """`SEQUENCE` as matplotlib wants it, for pictures of numbers between 0 and 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("affetto", SEQUENCE)
+
+
+class Canvas:
+    """Where a picture is drawn: a figure of a given width, whose height the picture chooses.
+
+    Args:
+        figure: of matplotlib.
+        narrow: for a phone: few columns, long names above what they name.
+    """
+
+    def __init__(self, figure: Figure, *, narrow: bool) -> None:
+        self.figure = figure
+        self.narrow = narrow
+
+    def height(self, inches: float) -> None:
+        """Sets the height."""
+        self.figure.set_figheight(inches)
+
+    def panels(self, rows: int, columns: int, *, sharex: bool = False, sharey: bool = False) -> list[Axes]:
+        """Panels of equal size, row by row; those that share an axis have its scale, and its numbers at the border."""
+        grid = self.figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+        return list(grid.flat)
+
+
+class Picture(NamedTuple):
+    """A figure yet to be drawn, and what is said about it.
+
+    Attributes:
+        name: of its files.
+        title: what it shows.
+        draw: draws it.
+        caption: what to see in it.
+        alt: the same for those who cannot see it.
+    """
+
+    name: str
+    title: str
+    draw: Callable[[Canvas], None]
+    caption: str
+    alt: str
+
+
+class Drawn(NamedTuple):
+    """A picture as bytes.
+
+    Attributes:
+        picture: what was drawn.
+        png: wide, `DOTS_PER_INCH`.
+        svg: wide.
+        narrow_svg: for a phone.
+    """
+
+    picture: Picture
+    png: bytes
+    svg: bytes
+    narrow_svg: bytes
+
+    def files(self) -> dict[str, bytes]:
+        """Name -> content of the files to write."""
+        return {f"{self.picture.name}.png": self.png, f"{self.picture.name}.svg": self.svg}
+
+
+def render(picture: Picture) -> Drawn:
+    """Draws a picture in every form that is needed.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _styled(picture, narrow=False) as figure:
+        png, svg = _png(figure), _svg(figure, picture)
+    with _styled(picture, narrow=True) as figure:
+        narrow_svg = _svg(figure, picture)
+    return Drawn(picture, png, svg, narrow_svg)
+
+
+@contextmanager
+def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
+    """A figure with the picture on it; the style holds until it is saved."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib is not installed", 'pip install "affetto[report]"') from error
+    with rc_context(cast("Any", STYLE)):
+        figure = Figure(figsize=(NARROW_INCHES if narrow else WIDE_INCHES, 3), layout="constrained")
+        picture.draw(Canvas(figure, narrow=narrow))
+        yield figure
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _svg(figure: Figure, picture: Picture) -> bytes:
+    """Without a date, and without the addresses of standards that a reader could take for something to fetch."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata={**nothing, "Title": picture.title})
+    text = re.sub(r"<!DOCTYPE.*?>\s*|\s*<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
+    return text.encode()
