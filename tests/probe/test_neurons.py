@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from affetto.data.splits import by_speaker
 from affetto.errors import CorpusError, LabelError, RunError, SplitError
+from affetto.features.loudness import loudness
 from affetto.frames import Frames, Waves
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.probe import neurons as module
@@ -73,7 +74,7 @@ def test_all_units_and_some_traces_are_kept(probed: Path) -> None:
 def test_the_same_seed_finds_the_same(make_corpus: Make, tiny_model: Path, tmp_path: Path) -> None:
     manifest = make_corpus(4)
     first, second, other = (
-        probe_neurons(_config(tiny_model, manifest, seed=seed), manifest.parent, tmp_path / name).best
+        str(probe_neurons(_config(tiny_model, manifest, seed=seed), manifest.parent, tmp_path / name).best)
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first == second != other
@@ -86,9 +87,8 @@ class Telling:
     fingerprint = "telling"
     device = torch.device("cpu")
 
-    def represent(self, waves: Waves, layers: Any) -> dict[str, Frames]:
-        from affetto.features.loudness import loudness
-
+    def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
+        assert set(layers) == {"first", "second"}
         loud = loudness(waves)
         noise = torch.randn((*loud.values.shape[:2], 3), generator=torch.Generator().manual_seed(1))
         second = Frames(torch.cat([noise[..., :2], loud.values.log1p()], dim=2)[:, ::2], (loud.lengths + 1) // 2)
