@@ -266,3 +266,21 @@ def _show_projections(found: Projections) -> None:
             grid.add_row(row.name, f"{row.uar:.3f}", interval, *(f"{number:+.3f}" for number in numbers))
     console().print(grid)
     typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")
+
+
+@app.command()
+def figures(
+    probe: Annotated[Path, typer.Argument(help="The folder of a finished probe.")],
+    output: Annotated[Path | None, typer.Option(help="Where the files go.", show_default="PROBE/figures")] = None,
+) -> None:
+    r"""Draw what a probe found, as PNG and SVG with captions.
+
+    Needs [cyan]pip install "affetto\[report]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto probe figures runs/neurons-crema-d[/]
+    """
+    from affetto.report.inside import write_figures
+
+    for path in write_figures(probe, output or probe / "figures"):
+        typer.echo(str(path))

@@ -107,6 +107,7 @@ def probe_layers(
         AffettoError: there is no such corpus, class, recogniser or device; there are too few speakers for the folds;
             the folder is of another probe.
     """
+    where = environment()  # the commit is that of the code that is running
     utterances = read_utterances(config, data_root)
     folds = make_folds(utterances, GroupedKFold(folds=config.folds), group=by_speaker, seed=config.seed)
     recogniser = read_recogniser(config.recogniser).to(choose_device(device))
@@ -134,7 +135,7 @@ def probe_layers(
     scores = _scores({each.name: each for each in every}, output, config)
     folder.write_rows(output / CURVE, scores, LayerScore._fields)
     facts |= {
-        "environment": environment(),
+        "environment": where,
         "counts": {"utterances": len(utterances), "speakers": len({by_speaker(each) for each in utterances})},
         "unreadable": int((~every[0].readable).sum()),
     }

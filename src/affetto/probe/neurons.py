@@ -116,7 +116,7 @@ def probe_neurons(
     if config.untrained:
         recogniser = untrained(recogniser, config.seed)
     encoder = DeepSpeech2Encoder(recogniser.to(choose_device(device)))
-    began = time.perf_counter()
+    began, where = time.perf_counter(), environment()  # the commit is that of the code that is running
     looked = look(encoder, utterances, config, progress)
     with folder.writing(output) as draft:
         folder.write_rows(draft / BEST, looked.best, BestUnit._fields)
@@ -127,7 +127,7 @@ def probe_neurons(
         facts = {
             "kind": KIND,
             "config": config.model_dump(mode="json"),
-            "environment": environment(),
+            "environment": where,
             "manifest_sha256": manifest_digest(utterances),
             "encoder_fingerprint": encoder.fingerprint,
             "seconds": round(time.perf_counter() - began, 1),

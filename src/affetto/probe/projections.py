@@ -134,6 +134,7 @@ def probe_projections(
             few speakers.
     """
     folder.check_free(output)
+    where = environment()  # the commit is that of the code that is running
     utterances = read_utterances(config, data_root)
     recogniser = read_recogniser(config.recogniser).to(choose_device(device))
     trained_on = _recurrent_layers(config, recogniser)
@@ -155,7 +156,7 @@ def probe_projections(
     facts = {
         "kind": KIND,
         "config": config.model_dump(mode="json"),
-        "environment": environment(),
+        "environment": where,
         "manifest_sha256": manifest_digest(utterances),
         "names": [vectors.name for vectors in every],
         "counts": {part: len(places) for part, places in zip(("train", "validation", "test"), task[2:], strict=True)},

@@ -25,7 +25,8 @@ class Tally:
     corpus has to be estimated.
 
     The permutation null turns a target round within each utterance by a number of frames that chance draws, as if its
-    beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not.
+    beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not. So
+    two things that only share their place in an utterance, as both fall from its beginning to its end, follow each other.
 
     Args:
         groups: of the layers.
