@@ -25,8 +25,8 @@ class Tally:
     corpus has to be estimated.
 
     The permutation null turns a target round within each utterance by a number of frames that chance draws, as if its
-    beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not. So
-    two things that only share their place in an utterance, as both fall from its beginning to its end, follow each other.
+    beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not. Two
+    things that merely both fall from the beginning of an utterance to its end follow each other in this sense.
 
     Args:
         groups: of the layers.
