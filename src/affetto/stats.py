@@ -173,7 +173,7 @@ def mean_and_deviation(values: Floats) -> tuple[Floats, Floats]:
 
 
 class Interval(NamedTuple):
-    """Where the true values lie, (3,) each; not a number where there are fewer than two speakers."""
+    """Where the true values lie, (3,) each for scores; not a number where there are fewer than two speakers."""
 
     low: Floats
     high: Floats
@@ -210,10 +210,29 @@ def speaker_interval(
     if count < 2:
         nowhere = np.full(len(METRICS), np.nan)
         return Interval(nowhere, nowhere)
-    crowds = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float32)
+    crowds = draw_crowds(count, rng, resamples)
     values = _crowd_scores(crowds, counted, names)
     if against is not None:
         values = values - _crowd_scores(crowds, against, names)
+    return interval_of(values, count, level)
+
+
+def draw_crowds(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> NDArray[np.float32]:
+    """How often each of so many speakers is drawn, with replacement, into each crowd of as many: (resamples, count)."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float32)
+
+
+def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
+    """The expanded percentile interval (Hesterberg 2015) of figures of drawn crowds, see `speaker_interval`.
+
+    Args:
+        values: (resamples, ...); what is not a number makes both ends so.
+        count: how many speakers there are; fewer than two have no interval.
+        level: how often the interval should hold the true value.
+    """
+    if count < 2:
+        nowhere = np.full(values.shape[1:], np.nan)
+        return Interval(nowhere, nowhere)
     widened = np.sqrt(count / (count - 1)) * distributions.t.isf((1 - level) / 2, count - 1)
     tail = float(distributions.norm.sf(widened))
     low, high = np.quantile(values, [tail, 1 - tail], axis=0)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, experiment, listen, model, recognise, report, train
+from affetto.cli import asr, corpus, experiment, listen, model, probe, recognise, report, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -29,6 +29,7 @@ app.add_typer(asr.app, name="asr")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(experiment.app, name="experiment", no_args_is_help=True)
 app.add_typer(model.app, name="model")
+app.add_typer(probe.app, name="probe")
 
 
 def _show_version(asked: bool) -> None:

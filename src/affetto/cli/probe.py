@@ -1,0 +1,286 @@
+"""``affetto probe``: look inside the recogniser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affetto.cli.arguments import Device
+from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
+
+if TYPE_CHECKING:
+    from affetto.probe.layers import LayerCurve
+    from affetto.probe.neurons import BestUnit, Neurons
+    from affetto.probe.projections import Projections
+
+app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
+
+Corpus = Annotated[Path, typer.Option(help="The corpus's folder or manifest, relative to the data folder.")]
+Data = Annotated[
+    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the corpus lies in.", show_default="here")
+]
+Recogniser = Annotated[str, typer.Option(help="An embedded model's name, or a folder with recogniser.safetensors.")]
+Classes = Annotated[
+    str, typer.Option(help="Emotions whose utterances are heard, with commas between; all: every utterance.")
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="So many utterances, spread evenly.", show_default="all utterances")
+]
+Output = Annotated[Path | None, typer.Option(help="The folder to write to.", show_default="runs/PROBE-CORPUS")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that chance decides.")]
+Format = Annotated[TableOrJson, typer.Option("--format", help="How to print what was found.")]
+
+FOUR = "anger,happiness,neutral,sadness"
+
+
+@app.command()
+def neurons(  # noqa: PLR0913, PLR0917
+    corpus: Corpus = Path("crema-d"),
+    data: Data = Path(),
+    recogniser: Recogniser = "small",
+    classes: Classes = FOUR,
+    limit: Limit = None,
+    output: Output = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Look into a network of the same shape with random weights.")
+    ] = False,
+    permutations: Annotated[int, typer.Option(min=1, help="Of the null that p-values come from.")] = 199,
+    show: Annotated[list[str] | None, typer.Option(metavar="ID", help="An utterance to draw; may be repeated.")] = None,
+    seed: Seed = 1,
+    device: Device = "auto",
+    format_: Format = TableOrJson.TABLE,
+) -> None:
+    """Find the units that follow loudness, pitch, voicing, speaking rate and spectral tilt.
+
+    Units are chosen on one half of the speakers and measured on the other. The folder keeps the correlations of all
+    units; [cyan]affetto probe figures[/] draws it.
+
+    [bold]Example[/]
+    [cyan]affetto probe neurons --data ~/corpora --corpus crema-d --limit 500[/]
+    """
+    from affetto.probe.neurons import NeuronConfig, probe_neurons
+
+    values = {
+        **_common(corpus, classes, limit, recogniser, seed),
+        "untrained": untrained,
+        "permutations": permutations,
+        "show": tuple(show or ()),
+    }
+    folder = output or _folder("neurons-untrained" if untrained else "neurons", corpus)
+    with ProgressBar("hearing") as bar:
+        found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
+    if format_ is TableOrJson.JSON:
+        best = [plain(row._asdict()) for row in found.best]
+        print_json({"version": 1, "folder": str(folder), "best": best})
+    else:
+        _show_neurons(found)
+
+
+def plain(values: dict[str, object]) -> dict[str, object]:
+    """Values as JSON has them: None for what is not a number.
+
+    >>> plain({"r": math.nan, "p": 0.5})
+    {'r': None, 'p': 0.5}
+    """
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+def _common(corpus: Path, classes: str, limit: int | None, recogniser: str, seed: int) -> dict[str, object]:
+    named = () if classes == "all" else tuple(name.strip() for name in classes.split(",") if name.strip())
+    return {"corpus": corpus, "classes": named, "limit": limit, "recogniser": recogniser, "seed": seed}
+
+
+def _folder(kind: str, corpus: Path) -> Path:
+    return Path("runs") / f"{kind}-{corpus.stem}"
+
+
+def _show_neurons(found: Neurons) -> None:
+    from rich import box
+    from rich.table import Table
+
+    counts = found.facts["counts"]
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("target", "by", "method"):
+        grid.add_column(heading)
+    grid.add_column("unit", overflow="fold")
+    for heading in ("r", "95 %", "p"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in sorted((row for row in found.best if row.place == 1), key=lambda each: _order(found, each)):
+        grid.add_row(*_cells(row))
+    console().print(grid)
+    typer.echo(
+        f"{counts['units']:,} units, chosen on {len(found.facts['choosing'])} speakers and measured on "
+        f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units "
+        "together"
+    )
+    for line in gaps(found):
+        typer.echo(line)
+    typer.echo(f"all units: {found.root}")
+
+
+def _order(found: Neurons, row: BestUnit) -> tuple[int, str, str]:
+    return list(found.facts["targets"]).index(row.target), row.level, row.method
+
+
+def _cells(row: BestUnit) -> tuple[str, ...]:
+    interval = "" if math.isnan(row.low) else f"{row.low:+.2f} to {row.high:+.2f}"
+    return (
+        row.target,
+        row.level,
+        row.method,
+        f"{row.layer} {row.number}",
+        f"{row.measured:+.3f}",
+        interval,
+        f"{row.p:.3f}",
+    )
+
+
+def gaps(found: Neurons) -> list[str]:
+    """What is missing, a line each."""
+    facts = found.facts
+    lines = [
+        f"{count:,} utterances have no {target}: they do not count for it"
+        for target, count in facts["utterances_without"].items()
+        if count
+    ]
+    lines += [f"no unit could be compared with {target}" for target in facts["targets"] if _nothing(found, target)]
+    if facts["unreadable"]:
+        lines.append(f"{len(facts['unreadable']):,} utterances were left out: their sound cannot be read")
+    return lines
+
+
+def _nothing(found: Neurons, target: str) -> bool:
+    return not any(row.target == target for row in found.best)
+
+
+@app.command()
+def layers(  # noqa: PLR0913, PLR0917
+    corpus: Corpus = Path("crema-d"),
+    data: Data = Path(),
+    recogniser: Recogniser = "small",
+    classes: Classes = FOUR,
+    limit: Limit = None,
+    output: Output = None,
+    folds: Annotated[int, typer.Option(min=3, help="Of speakers.")] = 10,
+    control: Annotated[bool, typer.Option(help="Probe a network of the same shape with random weights, too.")] = True,
+    seed: Seed = 1,
+    device: Device = "auto",
+    format_: Format = TableOrJson.TABLE,
+) -> None:
+    """Tell how much each layer knows of emotion: UAR of a linear probe on its mean, on speakers it never heard.
+
+    Stopped, the same command goes on.
+
+    [bold]Example[/]
+    [cyan]affetto probe layers --data ~/corpora --corpus crema-d[/]
+    """
+    from affetto.probe.layers import LayersConfig, probe_layers
+
+    values = {**_common(corpus, classes, limit, recogniser, seed), "folds": folds, "control": control}
+    folder = output or _folder("layers", corpus)
+    with ProgressBar("probing layers") as bar:
+        found = probe_layers(LayersConfig.parse(values), data, folder, device=device, progress=bar)
+    if format_ is TableOrJson.JSON:
+        scores = [plain(row._asdict()) for row in found.scores]
+        print_json({"version": 1, "folder": str(folder), "scores": scores})
+    else:
+        _show_layers(found)
+
+
+def _show_layers(found: LayerCurve) -> None:
+    from rich import box
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("network")
+    grid.add_column("layer", overflow="fold")
+    for heading in ("width", "UAR", "95 %", "behind the best"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in found.scores:
+        interval = "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+        behind = "best" if row.behind == 0 else f"{row.behind:.3f}"
+        if not math.isnan(row.behind_low):
+            behind += f" ({row.behind_low:+.3f} to {row.behind_high:+.3f})"
+        layer = "" if row.network == row.layer else row.layer
+        grid.add_row(row.network, layer, f"{row.width:,}", f"{row.uar:.3f}", interval, behind)
+    console().print(grid)
+    if found.facts["unreadable"]:
+        typer.echo(f"{found.facts['unreadable']:,} utterances were left out: their sound cannot be read")
+    typer.echo(f"what was said of each utterance: {found.root}")
+
+
+@app.command()
+def projections(  # noqa: PLR0913, PLR0917
+    corpus: Corpus = Path("crema-d"),
+    data: Data = Path(),
+    recogniser: Recogniser = "small",
+    classes: Classes = FOUR,
+    limit: Limit = None,
+    output: Output = None,
+    rnn: Annotated[
+        str | None,
+        typer.Option(help="Layers to train a GRU on, with commas between; none: no layer.", show_default="GRU layers"),
+    ] = None,
+    seed: Seed = 1,
+    device: Device = "auto",
+    format_: Format = TableOrJson.TABLE,
+) -> None:
+    """Project utterances of held-out speakers to a plane, layer by layer, with numbers to hold the pictures against.
+
+    A layer is averaged over time (MP), or read by a GRU that is trained on other speakers (RNN).
+
+    [bold]Example[/]
+    [cyan]affetto probe projections --data ~/corpora --corpus crema-d --classes anger,sadness[/]
+    """
+    from affetto.probe.projections import ProjectionsConfig, probe_projections
+
+    values = _common(corpus, classes, limit, recogniser, seed)
+    if rnn is not None:
+        values["recurrent"] = () if rnn == "none" else tuple(name.strip() for name in rnn.split(","))
+    folder = output or _folder("projections", corpus)
+    with ProgressBar("projecting") as bar:
+        found = probe_projections(ProjectionsConfig.parse(values), data, folder, device=device, progress=bar)
+    if format_ is TableOrJson.JSON:
+        scores = [plain(row._asdict()) for row in found.scores]
+        print_json({"version": 1, "folder": str(folder), "scores": scores})
+    else:
+        _show_projections(found)
+
+
+def _show_projections(found: Projections) -> None:
+    from rich import box
+    from rich.table import Table
+
+    everything = "+".join(found.facts["config"]["classes"])
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("representation")
+    for heading in ("UAR", "95 %", "silhouette", "in t-SNE", "in PCA"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in found.scores:
+        if row.classes == everything:
+            numbers = (row.silhouette, row.tsne, row.pca)
+            interval = "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+            grid.add_row(row.name, f"{row.uar:.3f}", interval, *(f"{number:+.3f}" for number in numbers))
+    console().print(grid)
+    typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")
+
+
+@app.command()
+def figures(
+    probe: Annotated[Path, typer.Argument(help="The folder of a finished probe.")],
+    output: Annotated[Path | None, typer.Option(help="Where the files go.", show_default="PROBE/figures")] = None,
+) -> None:
+    r"""Draw what a probe found, as PNG and SVG with captions.
+
+    Needs [cyan]pip install "affetto\[report]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto probe figures runs/neurons-crema-d[/]
+    """
+    from affetto.report.inside import write_figures
+
+    for path in write_figures(probe, output or probe / "figures"):
+        typer.echo(str(path))

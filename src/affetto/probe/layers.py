@@ -1,0 +1,249 @@
+"""Which layer tells emotion: a linear probe on the mean of each, beside features alone and a network never trained.
+
+::
+
+    probe.json             what was asked, and of what; written last
+    begun.json             the same before there is a result, so that a stopped probe goes on
+    predictions/NAME.csv   what was said of every utterance by the probe of one representation
+    layers.csv             the figures that follow from them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from affetto.config import stable_seed
+from affetto.data.manifest import manifest_digest
+from affetto.data.protocols import GroupedKFold, make_folds
+from affetto.data.splits import Split, by_speaker
+from affetto.data.utterance import Utterance
+from affetto.devices import choose_device
+from affetto.environment import environment
+from affetto.errors import CorpusError, RunError
+from affetto.evaluate import Prediction, read_predictions, write_predictions
+from affetto.models.checkpoint import fingerprint
+from affetto.probe import folder
+from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, untrained
+from affetto.probe.linear import COMPLEXITIES, linear_probe
+from affetto.probe.vectors import FEATURES, Vectors, feature_vectors, layer_vectors
+from affetto.represent import Progress
+from affetto.stats import Tally, run_scores, speaker_interval, tally
+from affetto.training.tasks import Task
+
+KIND = "layers"
+CURVE, BEGUN, PREDICTIONS = "layers.csv", "begun.json", "predictions"
+
+
+class LayersConfig(ProbeConfig):
+    """What the probe of layers is told.
+
+    Attributes:
+        folds: of speakers; the fold after the tested one chooses the complexity.
+        control: whether a network of the same shape with random weights is probed, too.
+        complexities: to choose from.
+    """
+
+    folds: Annotated[int, Field(ge=3)] = 10
+    control: bool = True
+    complexities: Annotated[tuple[float, ...], Field(min_length=1)] = COMPLEXITIES
+
+
+class LayerScore(NamedTuple):
+    """A line of ``layers.csv``.
+
+    Attributes:
+        network: "trained", "untrained" or "features".
+        layer: its name.
+        width: of its vectors.
+        uar: over all folds together.
+        low: the interval's lower end, over speakers.
+        high: its upper end.
+        accuracy: over all folds together.
+        behind: how far its UAR is behind that of the best.
+        behind_low: the lower end of the interval of that difference; no number for the best itself.
+        behind_high: its upper end.
+    """
+
+    network: str
+    layer: str
+    width: int
+    uar: float
+    low: float
+    high: float
+    accuracy: float
+    behind: float
+    behind_low: float
+    behind_high: float
+
+
+class LayerCurve(NamedTuple):
+    """What was found: the folder, ``probe.json``, and a score for each representation."""
+
+    root: Path
+    facts: dict[str, Any]
+    scores: list[LayerScore]
+
+
+def probe_layers(
+    config: LayersConfig, data_root: Path, output: Path, *, device: str = "auto", progress: Progress | None = None
+) -> LayerCurve:
+    """Probes every layer, or goes on where the same command was stopped.
+
+    Args:
+        config: what to look at.
+        data_root: the folder that the corpus is relative to.
+        output: the folder; representations are kept in ``cache`` beside it.
+        device: where the recogniser runs.
+        progress: is told how far one representation, or the probing of all of them, is.
+
+    Raises:
+        AffettoError: there is no such corpus, class, recogniser or device; there are too few speakers for the folds;
+            the folder is of another probe.
+    """
+    where = environment()  # the commit is that of the code that is running
+    utterances = read_utterances(config, data_root)
+    folds = make_folds(utterances, GroupedKFold(folds=config.folds), group=by_speaker, seed=config.seed)
+    recogniser = read_recogniser(config.recogniser).to(choose_device(device))
+    facts: dict[str, Any] = {
+        "kind": KIND,
+        "config": config.model_dump(mode="json"),
+        "manifest_sha256": manifest_digest(utterances),
+        "encoder_fingerprint": fingerprint(recogniser),
+        "features": FEATURES.model_dump(mode="json"),
+    }
+    _begin(output, facts)
+    cache = output.parent / "cache"
+    networks = {"trained": recogniser}
+    if config.control:
+        networks["untrained"] = untrained(recogniser, config.seed).to(choose_device(device))
+    every = [feature_vectors(utterances, cache, progress)]
+    for name, network in networks.items():
+        every += layer_vectors(utterances, network, name, cache, progress)
+    for place, vectors in enumerate(every):
+        path = output / PREDICTIONS / f"{vectors.name}.csv"
+        if not path.is_file():
+            write_predictions(path, list(_predictions(vectors, utterances, folds, config)))
+        if progress is not None:
+            progress(place + 1, len(every))
+    scores = _scores({each.name: each for each in every}, output, config)
+    folder.write_rows(output / CURVE, scores, LayerScore._fields)
+    facts |= {
+        "environment": where,
+        "counts": {"utterances": len(utterances), "speakers": len({by_speaker(each) for each in utterances})},
+        "unreadable": int((~every[0].readable).sum()),
+    }
+    folder.write_facts(output, facts)
+    return LayerCurve(output, facts, scores)
+
+
+def read_layers(root: Path) -> LayerCurve:
+    """Reads the folder of a probe of layers.
+
+    Raises:
+        RunError: it is none, or is damaged.
+    """
+    return LayerCurve(root, folder.read_facts(root, KIND), folder.read_rows(root / CURVE, LayerScore))
+
+
+def _begin(output: Path, facts: dict[str, Any]) -> None:
+    """Makes the folder, or makes sure that it is of the same probe.
+
+    Raises:
+        RunError: it is not, or cannot be written to.
+    """
+    path = output / BEGUN
+    text = json.dumps(facts, indent=2) + "\n"
+    try:
+        if output.exists() and (not path.is_file() or path.read_text(encoding="utf-8") != text):
+            raise RunError("holds something else", "give another --output, or remove it", output)
+        (output / PREDICTIONS).mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot be used ({error})", "give another --output", output) from error
+
+
+def tasks(utterances: Sequence[Utterance], folds: Sequence[Split], readable: NDArray[np.bool_]) -> Iterator[Task]:
+    """Folds by the places of their utterances, without those that cannot be read.
+
+    Raises:
+        CorpusError: no sound of a part can be read.
+    """
+    place = {(each.corpus, each.id): number for number, each in enumerate(utterances)}
+    for number, fold in enumerate(folds):
+        parts = [
+            np.array([place[each.corpus, each.id] for each in part], dtype=np.int64)
+            for part in (fold.train, fold.validation, fold.test)
+        ]
+        parts = [part[readable[part]] for part in parts]
+        if not all(len(part) for part in parts):
+            raise CorpusError("no sound of one of its parts can be read", "look at the warnings", f"fold {number}")
+        yield Task(0, number, *parts)
+
+
+def labels_of(utterances: Sequence[Utterance], classes: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each utterance's emotion among the classes."""
+    return np.array([classes.index(each.emotion or "") for each in utterances], dtype=np.int64)
+
+
+def _predictions(
+    vectors: Vectors, utterances: Sequence[Utterance], folds: Sequence[Split], config: LayersConfig
+) -> Iterator[Prediction]:
+    labels = labels_of(utterances, config.classes)
+    for task in tasks(utterances, folds, vectors.readable):
+        said = linear_probe(vectors.values, labels, task, config.complexities).test
+        for place, chances in zip(task.test.tolist(), said, strict=True):
+            each = utterances[place]
+            yield Prediction(
+                0,
+                task.fold,
+                each.id,
+                by_speaker(each),
+                each.emotion or "",
+                config.classes[int(chances.argmax())],
+                dict(zip(config.classes, chances.tolist(), strict=True)),
+            )
+
+
+def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> list[LayerScore]:
+    counted = {name: _tally(output / PREDICTIONS / f"{name}.csv", config.classes) for name in every}
+    values = {name: run_scores(each)[0] for name, each in counted.items()}
+    best = max(values, key=lambda name: float(values[name][0]))
+    seed = stable_seed(config.seed, "crowds")
+    found = []
+    for name, vectors in every.items():
+        interval = speaker_interval(counted[name], np.random.default_rng(seed))
+        behind = speaker_interval(counted[best], np.random.default_rng(seed), against=counted[name])
+        own = name == best
+        found.append(
+            LayerScore(
+                vectors.network,
+                vectors.layer,
+                vectors.values.shape[1],
+                float(values[name][0]),
+                float(interval.low[0]),
+                float(interval.high[0]),
+                float(values[name][1]),
+                float(values[best][0] - values[name][0]),
+                float("nan") if own else float(behind.low[0]),
+                float("nan") if own else float(behind.high[0]),
+            )
+        )
+    return found
+
+
+def _tally(path: Path, classes: Sequence[str]) -> Tally:
+    said = read_predictions(path)
+    return tally(
+        [(each.repeat, each.fold) for each in said],
+        [each.speaker for each in said],
+        [each.reference for each in said],
+        [each.predicted for each in said],
+        classes,
+    )

@@ -1,0 +1,272 @@
+"""Which units of a recogniser follow how loud, how high, how clearly voiced, how fast and how bright a voice is.
+
+The paper found that unit 840 of its second GRU layer correlates with loudness by more than .64 on average (section 4,
+figure 6). Here every unit of every layer is looked at, and what is reported was measured on speakers who did not choose
+the unit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from affetto.config import stable_seed
+from affetto.data.manifest import manifest_digest
+from affetto.data.splits import by_speaker, held_out_groups
+from affetto.data.utterance import Utterance
+from affetto.devices import choose_device
+from affetto.environment import environment
+from affetto.errors import CorpusError
+from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.encoders.encoder import Encoder, LayerInfo
+from affetto.probe import folder
+from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, untrained
+from affetto.probe.hearing import Ear
+from affetto.probe.selection import Found, UnitRow, best_rows, find
+from affetto.probe.tally import Tally
+from affetto.probe.targets import TARGETS, UNITS
+from affetto.probe.traces import traces
+
+KIND = "neurons"
+BEST, BY_LAYER, ARRAYS, TRACES = "best.csv", "by-layer.csv", "correlations.safetensors", "traces.safetensors"
+Progress = Callable[[int, int], None]
+
+
+class NeuronConfig(ProbeConfig):
+    """What the probe of neurons is told.
+
+    Attributes:
+        untrained: look into a network of the same shape with random weights instead.
+        permutations: of the null; p-values are no smaller than 1 / (permutations + 1).
+        best: units of each target to list.
+        shown: utterances of the measuring half to draw, taken by chance.
+        show: ids of further utterances to draw.
+    """
+
+    untrained: bool = False
+    permutations: Annotated[int, Field(ge=1, le=10_000)] = 199
+    best: Annotated[int, Field(ge=1)] = 5
+    shown: Annotated[int, Field(ge=0)] = 4
+    show: tuple[str, ...] = ()
+
+
+class BestUnit(NamedTuple):
+    """A line of ``best.csv`` or ``by-layer.csv``; see `UnitRow`.
+
+    Attributes:
+        layer: by name.
+        number: of the unit in its layer, from 0.
+    """
+
+    level: str
+    method: str
+    target: str
+    place: int
+    layer: str
+    number: int
+    chosen: float
+    measured: float
+    low: float
+    high: float
+    p: float
+    pooled: float
+
+
+class Neurons(NamedTuple):
+    """What was found.
+
+    Attributes:
+        root: the folder.
+        facts: ``probe.json``.
+        best: the best units of each target among all layers.
+        by_layer: the best unit of each layer for each target.
+    """
+
+    root: Path
+    facts: dict[str, Any]
+    best: list[BestUnit]
+    by_layer: list[BestUnit]
+
+
+def probe_neurons(
+    config: NeuronConfig, data_root: Path, output: Path, *, device: str = "auto", progress: Progress | None = None
+) -> Neurons:
+    """Looks into every unit, and writes what it finds to a folder.
+
+    Args:
+        config: what to look at.
+        data_root: the folder that the corpus is relative to.
+        output: the folder, which must not be there yet.
+        device: where the recogniser runs.
+        progress: is told the utterances heard and the utterances in all.
+
+    Raises:
+        AffettoError: the output is there already; there is no such corpus, class, recogniser or device; there are fewer
+            than two speakers; no sound can be read.
+    """
+    folder.check_free(output)
+    utterances = read_utterances(config, data_root)
+    recogniser = read_recogniser(config.recogniser)
+    if config.untrained:
+        recogniser = untrained(recogniser, config.seed)
+    encoder = DeepSpeech2Encoder(recogniser.to(choose_device(device)))
+    began, where = time.perf_counter(), environment()  # the commit is that of the code that is running
+    looked = look(encoder, utterances, config, progress)
+    with folder.writing(output) as draft:
+        folder.write_rows(draft / BEST, looked.best, BestUnit._fields)
+        folder.write_rows(draft / BY_LAYER, looked.by_layer, BestUnit._fields)
+        folder.write_arrays(draft / ARRAYS, looked.arrays)
+        index, drawn = traces(encoder, looked.best, _to_show(utterances, looked.measuring, config))
+        folder.write_arrays(draft / TRACES, drawn)
+        facts = {
+            "kind": KIND,
+            "config": config.model_dump(mode="json"),
+            "environment": where,
+            "manifest_sha256": manifest_digest(utterances),
+            "encoder_fingerprint": encoder.fingerprint,
+            "seconds": round(time.perf_counter() - began, 1),
+            **looked.facts,
+            "traces": index,
+        }
+        folder.write_facts(draft, facts)
+    return Neurons(output, facts, looked.best, looked.by_layer)
+
+
+def read_neurons(root: Path) -> Neurons:
+    """Reads the folder of a probe of neurons.
+
+    Raises:
+        RunError: it is none, or is damaged.
+    """
+    facts = folder.read_facts(root, KIND)
+    return Neurons(root, facts, folder.read_rows(root / BEST, BestUnit), folder.read_rows(root / BY_LAYER, BestUnit))
+
+
+class Looked(NamedTuple):
+    """What `look` finds: tables, arrays, facts for ``probe.json``, and whether an utterance measures."""
+
+    best: list[BestUnit]
+    by_layer: list[BestUnit]
+    arrays: dict[str, NDArray[Any]]
+    facts: dict[str, Any]
+    measuring: NDArray[np.bool_]
+
+
+def look(
+    encoder: Encoder, utterances: Sequence[Utterance], config: NeuronConfig, progress: Progress | None = None
+) -> Looked:
+    """Hears all utterances once, then chooses and measures units.
+
+    Raises:
+        SplitError: there are fewer than two speakers.
+        CorpusError: no sound of one of the halves can be read.
+    """
+    names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
+    _, held_out = held_out_groups(utterances, group=by_speaker, share=0.5, seed=stable_seed(config.seed, "halves"))
+    choosing = ~np.isin(names, [by_speaker(each) for each in held_out])
+    ear = Ear(encoder)
+    tally = Tally(
+        ear.groups,
+        speakers.astype(np.int64),
+        shuffled=~choosing[speakers],
+        permutations=config.permutations,
+        rng=np.random.default_rng(stable_seed(config.seed, "turns")),
+    )
+    done = 0
+    for batch in ear.hear(utterances):
+        for heard in batch:
+            tally.add(heard)
+        done += len(batch)
+        if progress is not None:
+            progress(done + len(ear.unreadable), len(utterances))
+    _check_heard(tally, choosing)
+    best, by_layer, arrays = _tables(tally, choosing, config)
+    return Looked(best, by_layer, arrays, _facts(tally, ear, names, choosing), ~choosing[speakers])
+
+
+def _tables(
+    tally: Tally, choosing: NDArray[np.bool_], config: NeuronConfig
+) -> tuple[list[BestUnit], list[BestUnit], dict[str, NDArray[Any]]]:
+    layers = [layer for group in tally.groups for layer in group.layers]
+    best: list[BestUnit] = []
+    by_layer: list[BestUnit] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for found in find(tally, choosing, np.random.default_rng(stable_seed(config.seed, "exchanges"))):
+        rng = np.random.default_rng(stable_seed(config.seed, "crowds"))
+        rows = best_rows(tally, found, choosing, rng, count=config.best)
+        best += [_named(row, layers) for row in rows]
+        first = 0
+        for layer in layers:
+            units = slice(first, first + layer.width)
+            by_layer += [_named(row, layers) for row in best_rows(tally, found, choosing, rng, count=1, units=units)]
+            first += layer.width
+        arrays |= _arrays(found)
+    return best, by_layer, arrays
+
+
+def _named(row: UnitRow, layers: Sequence[LayerInfo]) -> BestUnit:
+    number = row.unit
+    for layer in layers:
+        if number < layer.width:
+            return BestUnit(*row[:4], layer.name, number, *row[5:])
+        number -= layer.width
+    raise AssertionError("every unit is in a layer")
+
+
+def _arrays(found: Found) -> dict[str, NDArray[Any]]:
+    """The correlations of all units, and the null's, by level, method and what they are."""
+    return {
+        f"{found.level}.{found.method}.{name}": values.astype(np.float32)
+        for name, values in (("chosen", found.chosen), ("measured", found.measured), ("null_highest", found.highest))
+    }
+
+
+def _check_heard(tally: Tally, choosing: NDArray[np.bool_]) -> None:
+    for half, does in ((choosing, "choose"), (~choosing, "measure")):
+        if not tally.heard[half[tally.speakers]].any():
+            raise CorpusError(f"no sound of the speakers who {does} units can be read", "look at the warnings above")
+
+
+def _facts(tally: Tally, ear: Ear, names: NDArray[np.str_], choosing: NDArray[np.bool_]) -> dict[str, Any]:
+    """What ``probe.json`` says of what was heard and what is missing."""
+    measuring = ~choosing[tally.speakers] & tally.heard
+    gaps = {name: int((tally.heard & np.isnan(tally.prosody[:, place])).sum()) for place, name in enumerate(TARGETS)}
+    constant = {name: int((tally.counts[:, place].sum(axis=0) == 0).sum()) for place, name in enumerate(TARGETS)}
+    return {
+        "layers": [layer._asdict() for group in ear.groups for layer in group.layers],
+        "targets": UNITS,
+        "choosing": names[choosing].tolist(),
+        "measuring": names[~choosing].tolist(),
+        "counts": {
+            "utterances": int(tally.heard.sum()),
+            "measuring_utterances": int(measuring.sum()),
+            "speakers": len(names),
+            "units": int(tally.means.shape[1]),
+            "frames": int(sum(tally.frames[0][0].counts)),
+        },
+        "utterances_without": gaps,
+        "units_never_compared": constant,
+        "unreadable": ear.unreadable,
+    }
+
+
+def _to_show(utterances: Sequence[Utterance], measuring: NDArray[np.bool_], config: NeuronConfig) -> list[Utterance]:
+    """Those asked for, and some of the measuring half.
+
+    Raises:
+        CorpusError: there is no utterance of an id that was asked for.
+    """
+    known = {each.id: each for each in utterances}
+    unknown = [name for name in config.show if name not in known]
+    if unknown:
+        raise CorpusError(f"no utterance {unknown[0]!r} among those heard", "name one that is, or none", config.corpus)
+    rng = np.random.default_rng(stable_seed(config.seed, "shown"))
+    places = np.flatnonzero(measuring)
+    drawn = rng.choice(places, min(config.shown, len(places)), replace=False)
+    return [known[name] for name in dict.fromkeys([*config.show, *(utterances[place].id for place in drawn)])]

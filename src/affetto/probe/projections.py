@@ -1,0 +1,310 @@
+"""Utterances as points (the paper's figure 4): one picture a layer, averaged (MP-x) or read by a trained GRU (RNN-x).
+
+Only speakers whom nothing was fitted to are drawn. A picture of t-SNE shows neighbours, not distances, and pleases the
+eye whatever it is given; so beside each stands how well a linear probe tells the classes in the whole space, on the
+same speakers, and the silhouette, in the whole space and in the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from affetto.config import stable_seed
+from affetto.data.manifest import manifest_digest
+from affetto.data.protocols import GroupedKFold, make_folds
+from affetto.data.splits import by_speaker
+from affetto.data.utterance import Utterance
+from affetto.devices import choose_device
+from affetto.environment import environment
+from affetto.errors import TrainingError
+from affetto.frames import thin
+from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.heads import EmotionHead, RecurrentConfig
+from affetto.probe import folder
+from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances
+from affetto.probe.layers import labels_of, tasks
+from affetto.probe.linear import linear_probe
+from affetto.probe.vectors import Vectors, layer_vectors
+from affetto.represent import Layers, Progress, represent
+from affetto.stats import run_scores, speaker_interval, tally
+from affetto.training.fit import Study, material_of, new_head
+from affetto.training.heads import HeadTraining, fit_head
+from affetto.training.material import Material, measure
+from affetto.training.tasks import Task
+
+KIND = "projections"
+SCORES, POINTS, COORDINATES = "projections.csv", "points.csv", "coordinates.safetensors"
+WAYS = ("tsne", "pca")
+PERPLEXITY = 30.0
+
+
+class ProjectionsConfig(ProbeConfig):
+    """What the probe of representations is told.
+
+    Attributes:
+        parts: into which the speakers are divided; one is drawn, one validates, the others train.
+        recurrent: layers that a GRU is trained on; None takes every GRU layer.
+        units: of that GRU, in each direction.
+        stride: frames averaged into one before it.
+        training: how it is trained.
+        points: utterances drawn at most.
+    """
+
+    parts: Annotated[int, Field(ge=3)] = 4
+    recurrent: tuple[str, ...] | None = None
+    units: Annotated[int, Field(ge=1)] = 32
+    stride: Annotated[int, Field(ge=1)] = 4
+    training: HeadTraining = HeadTraining(epochs=10, learning_rate=2e-3, patience=1, stop_learning_rate=2e-4)
+    points: Annotated[int, Field(ge=10)] = 1_500
+
+
+class Point(NamedTuple):
+    """A line of ``points.csv``: an utterance that is drawn."""
+
+    utterance: str
+    speaker: str
+    emotion: str
+
+
+class ProjectionScore(NamedTuple):
+    """A line of ``projections.csv``.
+
+    Attributes:
+        name: "MP-gru3" or "RNN-gru3".
+        classes: all of those drawn, with "+" between, or two of them.
+        uar: of a linear probe of these classes in the whole space, on the speakers drawn.
+        low: the interval's lower end, over speakers.
+        high: its upper end.
+        silhouette: of the classes in the whole space, on the same.
+        tsne: the silhouette in the picture of t-SNE.
+        pca: the silhouette in the picture of the first two principal components.
+    """
+
+    name: str
+    classes: str
+    uar: float
+    low: float
+    high: float
+    silhouette: float
+    tsne: float
+    pca: float
+
+
+class Projections(NamedTuple):
+    """What was found.
+
+    Attributes:
+        root: the folder.
+        facts: ``probe.json``.
+        scores: the numbers beside the pictures.
+        points: the utterances drawn.
+        coordinates: "MP-gru3/tsne" -> (points, 2).
+    """
+
+    root: Path
+    facts: dict[str, Any]
+    scores: list[ProjectionScore]
+    points: list[Point]
+    coordinates: dict[str, NDArray[Any]]
+
+
+def probe_projections(
+    config: ProjectionsConfig, data_root: Path, output: Path, *, device: str = "auto", progress: Progress | None = None
+) -> Projections:
+    """Trains what has to be trained, projects held-out speakers, and writes a folder.
+
+    Args:
+        config: what to look at.
+        data_root: the folder that the corpus is relative to.
+        output: the folder, which must not be there yet; representations are kept in ``cache`` beside it.
+        device: where the recogniser runs.
+        progress: is told how far one representation is, or the pictures.
+
+    Raises:
+        AffettoError: the folder is there; there is no such corpus, class, layer, recogniser or device; there are too
+            few speakers.
+    """
+    folder.check_free(output)
+    where = environment()  # the commit is that of the code that is running
+    utterances = read_utterances(config, data_root)
+    recogniser = read_recogniser(config.recogniser).to(choose_device(device))
+    trained_on = _recurrent_layers(config, recogniser)
+    fold = make_folds(utterances, GroupedKFold(folds=config.parts), group=by_speaker, seed=config.seed)[0]
+    cache = output.parent / "cache"
+    averaged = list(layer_vectors(utterances, recogniser, "MP", cache, progress))
+    (task,) = tasks(utterances, [fold], averaged[0].readable)
+    every = [*averaged, *_recurrent(utterances, recogniser, task, config, trained_on, cache)]
+    drawn = _drawn(task, config)
+    scores: list[ProjectionScore] = []
+    coordinates: dict[str, NDArray[np.float32]] = {}
+    for place, vectors in enumerate(every):
+        pictures = _project(vectors, task, drawn, config.seed)
+        coordinates |= {f"{vectors.name}/{way}": picture for way, picture in zip(WAYS, pictures, strict=True)}
+        scores += _scores(vectors, utterances, task, drawn, pictures, config)
+        if progress is not None:
+            progress(place + 1, len(every))
+    points = [Point(each.id, by_speaker(each), each.emotion or "") for each in (utterances[place] for place in drawn)]
+    facts = {
+        "kind": KIND,
+        "config": config.model_dump(mode="json"),
+        "environment": where,
+        "manifest_sha256": manifest_digest(utterances),
+        "names": [vectors.name for vectors in every],
+        "counts": {part: len(places) for part, places in zip(("train", "validation", "test"), task[2:], strict=True)},
+        "unreadable": int((~averaged[0].readable).sum()),
+    }
+    with folder.writing(output) as draft:
+        folder.write_rows(draft / SCORES, scores, ProjectionScore._fields)
+        folder.write_rows(draft / POINTS, points, Point._fields)
+        folder.write_arrays(draft / COORDINATES, coordinates)
+        folder.write_facts(draft, facts)
+    return Projections(output, facts, scores, points, dict(coordinates))
+
+
+def read_projections(root: Path) -> Projections:
+    """Reads the folder of a probe of representations.
+
+    Raises:
+        RunError: it is none, or is damaged.
+    """
+    facts = folder.read_facts(root, KIND)
+    scores = folder.read_rows(root / SCORES, ProjectionScore)
+    points = folder.read_rows(root / POINTS, Point)
+    return Projections(root, facts, scores, points, folder.read_arrays(root / COORDINATES))
+
+
+def _recurrent_layers(config: ProjectionsConfig, recogniser: DeepSpeech2) -> tuple[str, ...]:
+    known = list(recogniser.layer_widths)
+    wanted = config.recurrent
+    if wanted is None:
+        return tuple(name for name in known if name.startswith("gru"))
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise TrainingError(f"the recogniser has no layer {unknown[0]!r}", f"choose among {', '.join(known)}")
+    return wanted
+
+
+def _recurrent(
+    utterances: Sequence[Utterance],
+    recogniser: DeepSpeech2,
+    task: Task,
+    config: ProjectionsConfig,
+    layers: Sequence[str],
+    cache: Path,
+) -> Iterator[Vectors]:
+    """What a new GRU makes of each layer, averaged over time (paper 3.1.3); it is trained on the training speakers."""
+    targets = torch.eye(len(config.classes))[torch.from_numpy(labels_of(utterances, config.classes))]
+    for layer in layers:
+        banks = represent(utterances, Layers(DeepSpeech2Encoder(recogniser), (layer,)), cache)
+        share = len(task.training) / len(utterances)
+        study = Study(config.classes, targets, share, banks, recogniser, config.seed)
+        model = RecurrentConfig(layer=layer, units=config.units, stride=config.stride, standardise=True)
+        material = material_of(model, study)
+        head = new_head(model, config.classes, banks[layer].width, stable_seed(config.seed, "rnn", layer))
+        measure(head, material, task.training)
+        fit_head(head, material, task, config.training, config.seed)
+        yield Vectors("RNN", layer, _read(head, material), banks[layer].readable)
+
+
+def _read(head: EmotionHead, material: Material) -> NDArray[np.float32]:
+    """The averaged outputs of a trained head's GRU, (utterances, width); zero where the sound cannot be read."""
+    assert head.branch is not None
+    assert material.layer is not None
+    readable = np.flatnonzero(material.layer.readable)
+    values = np.zeros((len(material.layer), head.branch.width), dtype=np.float32)
+    for start in range(0, len(readable), 64):
+        places = readable[start : start + 64]
+        with torch.inference_mode():
+            layer, _ = material.read(places)
+            assert layer is not None
+            values[places] = head.branch(thin(layer, head.stride)).cpu().numpy()
+    return values
+
+
+def _drawn(task: Task, config: ProjectionsConfig) -> NDArray[np.int64]:
+    """The utterances of held-out speakers that are drawn."""
+    if len(task.test) <= config.points:
+        return task.test
+    rng = np.random.default_rng(stable_seed(config.seed, "points"))
+    return np.sort(rng.choice(task.test, config.points, replace=False))
+
+
+def _project(
+    vectors: Vectors, task: Task, drawn: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points in two pictures; the principal components are those of the training speakers."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(vectors.values[task.training].astype(np.float64))
+    known = scaler.transform(vectors.values[task.training].astype(np.float64))
+    space = scaler.transform(vectors.values[drawn].astype(np.float64))
+    components = min(50, *known.shape)
+    pca = PCA(components, svd_solver="full").fit(known)
+    reduced = pca.transform(space)
+    perplexity = min(PERPLEXITY, (len(drawn) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=stable_seed(seed, "tsne"), n_jobs=1)
+    return tsne.fit_transform(reduced).astype(np.float32), reduced[:, :2].astype(np.float32)
+
+
+def _scores(
+    vectors: Vectors,
+    utterances: Sequence[Utterance],
+    task: Task,
+    drawn: NDArray[np.int64],
+    pictures: Sequence[NDArray[np.float32]],
+    config: ProjectionsConfig,
+) -> Iterator[ProjectionScore]:
+    """The numbers for all classes, and for each two where there are more."""
+    labels = labels_of(utterances, config.classes)
+    pairs = combinations(config.classes, 2) if len(config.classes) > 2 else ()
+    for classes in [config.classes, *pairs]:
+        member = np.isin(labels, [config.classes.index(name) for name in classes])
+        parts = [part[member[part]] for part in task[2:]]
+        shown = member[drawn]
+        deviation = vectors.values[task.training].std(axis=0)
+        space = vectors.values[drawn[shown]] / np.where(deviation > 0, deviation, 1.0)
+        pictured = [_silhouette(points[shown], labels[drawn[shown]]) for points in pictures]
+        uar, low, high = _uar(vectors, utterances, Task(0, 0, *parts), classes, config.seed)
+        yield ProjectionScore(
+            vectors.name, "+".join(classes), uar, low, high, _silhouette(space, labels[drawn[shown]]), *pictured
+        )
+
+
+def _uar(
+    vectors: Vectors, utterances: Sequence[Utterance], task: Task, classes: Sequence[str], seed: int
+) -> tuple[float, float, float]:
+    """UAR and its interval; not numbers where no utterance of these classes is tested or validates."""
+    if not len(task.test) or not len(task.validation):
+        return (float("nan"),) * 3
+    # Utterances of other classes are in no part of the task: whatever label they have is never looked at.
+    labels = np.array([classes.index(each.emotion) if each.emotion in classes else 0 for each in utterances])
+    said = linear_probe(vectors.values, labels, task).test.argmax(axis=1)
+    counted = tally(
+        [(0, 0)] * len(task.test),
+        [by_speaker(utterances[place]) for place in task.test],
+        [classes[labels[place]] for place in task.test],
+        [classes[each] for each in said],
+        classes,
+    )
+    interval = speaker_interval(counted, np.random.default_rng(stable_seed(seed, "crowds")))
+    return float(run_scores(counted)[0][0]), float(interval.low[0]), float(interval.high[0])
+
+
+def _silhouette(points: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The mean silhouette (Rousseeuw 1987); not a number where there are fewer than two classes."""
+    from sklearn.metrics import silhouette_score
+
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return float("nan")
+    return float(silhouette_score(points, labels))

@@ -1,0 +1,83 @@
+"""What units are compared with: five things that the ear hears in a voice beside the words, frame by frame.
+
+| target | is | counts in |
+|---|---|---|
+| loudness | `affetto.features.loudness`, as in the paper's figure 6 | every frame |
+| pitch | semitones above 50 Hz | voiced frames |
+| voicing | strength from 0 to 1 | every frame |
+| rate | syllable nuclei a second | frames from the first voiced one to the last |
+| tilt | dB an octave | frames that are no digital silence |
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affetto.features.loudness import loudness
+from affetto.features.pitch import LOWEST_HZ, pitch
+from affetto.features.speaking_rate import speaking_rate, speech_span, syllable_nuclei
+from affetto.features.tilt import spectral_tilt
+from affetto.frames import Waves
+
+TARGETS = ("loudness", "pitch", "voicing", "rate", "tilt")
+UNITS = {
+    "loudness": "loudness re 60 dB under full scale",
+    "pitch": "semitones above 50 Hz",
+    "voicing": "strength, 0 to 1",
+    "rate": "syllables a second",
+    "tilt": "dB an octave",
+}
+"""Target -> what it is measured in."""
+
+_SILENT = 1e-2
+"""Loudness of about -127 dB: only digital silence is below it."""
+
+
+class Prosody(NamedTuple):
+    """The targets of one recording, a column each in the order of `TARGETS`.
+
+    Attributes:
+        values: (time, targets), at 100 frames a second; 0 where they do not count.
+        valid: where they count, (time, targets).
+    """
+
+    values: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+
+    def means(self) -> NDArray[np.float64]:
+        """Each target's mean over the frames that count, (targets,); not a number where none does."""
+        counts = self.valid.sum(axis=0)
+        sums = (self.values * self.valid).sum(axis=0)
+        found: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0)
+        return found
+
+
+def prosody(waves: Waves) -> list[Prosody]:
+    """The targets of each recording of a batch.
+
+    >>> import torch
+    >>> silence, = prosody(Waves(torch.zeros(1, 16000), torch.tensor([16000])))
+    >>> silence.values.shape, silence.valid.any(axis=0).tolist()
+    ((99, 5), [True, False, True, False, False])
+    """
+    columns = (loudness(waves), pitch(waves), spectral_tilt(waves))
+    unpadded = zip(*(frames.unpad() for frames in columns), strict=True)
+    return [_prosody(*(part.cpu().numpy().astype(np.float64) for part in parts)) for parts in unpadded]
+
+
+def _prosody(loud: NDArray[np.float64], heard: NDArray[np.float64], tilt: NDArray[np.float64]) -> Prosody:
+    """One recording's, of loudness (time, 1), pitch and voicing (time, 2) and tilt (time, 1)."""
+    f0_hz, strength = heard.T
+    voiced = f0_hz > 0
+    semitones = np.where(voiced, 12 * np.log2(np.where(voiced, f0_hz, LOWEST_HZ) / LOWEST_HZ), 0.0)
+    span = speech_span(voiced)
+    rate = speaking_rate(syllable_nuclei(loud[:, 0], voiced), span)
+    every = np.ones(len(voiced), dtype=np.bool_)
+    sounding = loud[:, 0] > _SILENT
+    return Prosody(
+        np.stack([loud[:, 0], semitones, strength, rate, np.where(sounding, tilt[:, 0], 0.0)], axis=1),
+        np.stack([every, voiced, every, span, sounding], axis=1),
+    )
