@@ -36,4 +36,4 @@ speak angry en-us+f3 180 90 150 0 '
 speak happy en-us+f2 200 95 60 0.9 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
 speak neutral en-us+m7 155 45 60 0.8 'The train to the city leaves at ten past eight.'
 # Slow, low, flat and dull.
-speak sad en-us+m7 105 15 60 0.95 '<prosody range="x-low">I miss her. Nothing is the same any more.</prosody>'
+speak sad en-us+m7 105 15 60 0.95 '<prosody range="x-low">I miss her, and nothing is the same any more.</prosody>'
