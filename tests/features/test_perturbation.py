@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from affetto.audio import load
 from affetto.errors import ConfigError, MissingExtraError
-from affetto.features.perturbation import Perturbation, amplify, perturb, stretch
+from affetto.features.perturbation import Perturbation, amplify, perturb, resample, stretch
 from affetto.features.pitch import pitch
 from affetto.frames import pad_waves
 
@@ -144,3 +144,18 @@ def test_a_missing_stretcher_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "python_stretch.Signalsmith", None)
     with pytest.raises(MissingExtraError, match=r"affetto\[train\]"):
         stretch(voice(0.1), 1.1)
+
+
+@pytest.mark.parametrize("speed", [0.8, 1.0, 1.1, 1.25])
+def test_a_tape_raises_pitch_with_speed(speed: float) -> None:
+    wave = torch.sin(2 * torch.pi * 400 * torch.arange(16_000) / 16_000)
+    faster = resample(wave, speed)
+    assert len(faster) == pytest.approx(16_000 / speed, abs=1)
+    spectrum = torch.fft.rfft(faster * torch.hann_window(len(faster)), n=16_000).abs()
+    assert spectrum.argmax().item() == pytest.approx(400 * speed, abs=1)
+    assert faster[1000:-1000].abs().max().item() == pytest.approx(1.0, abs=0.01)
+
+
+@given(samples=st.integers(0, 50), speed=st.floats(0.5, 2.0))
+def test_a_tape_of_any_length_keeps_some_sound(samples: int, speed: float) -> None:
+    assert len(resample(torch.ones(samples), speed)) >= min(1, samples)

@@ -216,3 +216,18 @@ def test_climbing_from_a_layer_ends_where_recognising_does(name: str, start: int
         climbed = model.climb(known[["input", *layers][start]], layers[start], layers[last])
     torch.testing.assert_close(climbed.values, known[layers[last]].values, atol=1e-5, rtol=1e-4)
     assert climbed.lengths.tolist() == known[layers[last]].lengths.tolist()
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "layer"])
+def test_half_the_bits_give_nearly_the_same_gradients(normalisation: str) -> None:
+    torch.manual_seed(1)
+    model = DeepSpeech2(PRESETS["small"].model_copy(update={"width": 16, "normalisation": normalisation}))
+    waves = pad_waves([0.1 * torch.randn(samples) for samples in (16_000, 9_000)])
+    found = []
+    for coarse in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=coarse):
+            scores = model(waves).log_probs.values
+        assert scores.dtype == torch.float32
+        gradients = torch.autograd.grad(scores[..., 3].sum(), list(model.parameters()), allow_unused=True)
+        found.append(torch.cat([each.flatten() for each in gradients if each is not None]))
+    assert torch.nn.functional.cosine_similarity(*found, dim=0) > 0.99

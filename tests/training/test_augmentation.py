@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from affetto.errors import ConfigError
 from affetto.frames import Frames
-from affetto.training.augmentation import mask_spectrogram
-from affetto.training.recogniser_recipe import SpecAugment
+from affetto.training.augmentation import change_sound, mask_spectrogram
+from affetto.training.recogniser_recipe import SpecAugment, SpeedAndGain
 
 
 def _ones() -> Frames:
@@ -41,3 +43,20 @@ def test_every_utterance_and_every_seed_is_masked_otherwise() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[0], first[1])
+
+
+def test_speed_follows_what_it_is_drawn_by() -> None:
+    wave = torch.randn(16_000, generator=torch.Generator().manual_seed(1))
+    config = SpeedAndGain(speed=(0.9, 1.1), gain_db=(-6.0, 6.0))
+    first, again, other = (change_sound(wave, config, (1, epoch, "ann")) for epoch in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert len(first) != len(other)
+    lengths = [len(change_sound(wave, config, (number,))) for number in range(40)]
+    assert 16_000 / 1.1 - 1 <= min(lengths) < 15_500
+    assert 16_500 < max(lengths) <= 16_000 / 0.9 + 1
+
+
+@pytest.mark.parametrize("values", [{"speed": (1.1, 0.9)}, {"gain_db": (1, 0)}, {"speed": (0.1, 1)}])
+def test_bounds_that_are_none_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"lower bound first|greater than or equal to 0\.5"):
+        SpeedAndGain.parse(values)

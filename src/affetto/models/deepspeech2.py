@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -221,7 +222,9 @@ class DeepSpeech2(nn.Module):
             packed = recurrent(packed)
             if f"gru{number}" in collect:
                 layers[f"gru{number}"] = _unpack(packed, lengths)
-        scores = self.output(self.normalisation(packed.data)).log_softmax(dim=-1)
+        scores = self.output(self.normalisation(packed.data))
+        exact = scores if scores.dtype == torch.float64 else scores.float()  # half the bits are too few for a loss
+        scores = exact.log_softmax(dim=-1)
         return Recognition(_unpack(packed._replace(data=scores), lengths), layers)
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
