@@ -209,8 +209,8 @@ def test_csv_has_a_row_a_segment(recognise: Run, long_talk: Path) -> None:
     _, out, _ = recognise(path, DEMO / "sad.flac", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == ["file", "start_s", "end_s", "emotion", *EMOTIONS, "transcript", "sure"]
-    assert [row["file"] for row in rows] == [str(path)] * 4 + [str(DEMO / "sad.flac")] * 2
-    starts, ends = ([float(row[key]) for row in rows[:-2]] for key in ("start_s", "end_s"))
+    assert [row["file"] for row in rows] == [str(path)] * 4 + [str(DEMO / "sad.flac")]
+    starts, ends = ([float(row[key]) for row in rows[:-1]] for key in ("start_s", "end_s"))
     assert all(start < end for start, end in zip(starts, ends, strict=True))
     assert all(end < start for end, start in zip(ends, starts[1:], strict=False))
     np.testing.assert_allclose([sum(float(row[emotion]) for emotion in EMOTIONS) for row in rows], 1, atol=3e-4)
@@ -236,7 +236,7 @@ def test_the_table_tells_times_of_segments(recognise: Run, long_talk: Path) -> N
     assert picture.count(".") >= 3
     starts = [line[:4] for line in lines if "–" in line]
     assert starts == ["0:01", "0:06", "0:11", "0:16"]
-    assert "% " in next(line for line in lines if line.startswith("of 0:"))
+    assert "%" in next(line for line in lines if line.startswith("of 0:"))
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -278,7 +278,7 @@ def test_standard_input_is_heard(tiny_model: Path) -> None:
         arguments = [*COMMAND, "-", "--format", "json", "--model", str(tiny_model)]
         done = subprocess.run(arguments, stdin=cat.stdout, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads(done.stdout)[0]["duration_s"] == 4.7839
+    assert json.loads(done.stdout)[0]["duration_s"] == 4.7159
 
 
 def test_interruption_is_130(tiny_model: Path) -> None:
