@@ -252,7 +252,7 @@ def projections_picture(found: Projections, way: str) -> Picture:
         for axes, name in zip(panels, names, strict=False):
             points = found.coordinates[f"{name}/{way}"][order]
             tints = [palette[each] for each in emotions[order]]
-            axes.scatter(points[:, 0], points[:, 1], s=5, c=tints, linewidths=0, alpha=0.75)
+            axes.scatter(points[:, 0], points[:, 1], s=5, c=tints, linewidths=0, alpha=0.75, rasterized=True)
             score = scores[name]
             axes.set_title(f"{name}  UAR {_share(score.uar)}\nsilhouette {_signed(getattr(score, way))}", fontsize=8)
             axes.set(xticks=[], yticks=[])
