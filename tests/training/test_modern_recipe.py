@@ -17,6 +17,7 @@ from affetto.training.recogniser_recipe import RecogniserRecipe
 
 Write = Callable[..., Path]
 ONE = Placement(devices=1)
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning advises on workers and logging
 
@@ -80,3 +81,15 @@ def test_refuses_an_initial_model_of_another_shape(tones: Path, tmp_path: Path, 
 def test_refuses_an_initial_model_that_is_none(tones: Path, tmp_path: Path, write_recipe: Write) -> None:
     with pytest.raises(CheckpointError, match="enormous: no such model"):
         fit_recogniser(_with_initial(write_recipe, "enormous"), tones, tmp_path / "run", placement=ONE)
+
+
+@pytest.mark.parametrize("name", ["asr-small", "asr-lakomkin2017"])
+def test_the_recipes_of_the_repository_are_read(name: str) -> None:
+    recipe = RecogniserRecipe.read(REPOSITORY / "recipes" / f"{name}.toml")
+    assert recipe.shape.width in {256, 800}
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    training = RecogniserRecipe.read(REPOSITORY / "recipes" / "asr-lakomkin2017.toml").training
+    assert (training.optimiser, training.learning_rate, training.anneal) == ("sgd", 3e-4, 1.1)
+    assert (training.max_duration_s, training.accumulate, training.warmup_steps) == (15.0, 1, 0)
