@@ -1,0 +1,8 @@
+"""Recognising over HTTP: one process, one recogniser, and limits on everything that comes in.
+
+`create_app` makes the application, `run_service` serves it until it is told to stop; both need the extra ``serve``.
+"""
+
+from affetto.server.settings import Settings
+
+__all__ = ["Settings"]
