@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import schemathesis
 import soundfile
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tests.server.serving import RECOGNISE
 
 CONTAINERS = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III", "AIFF": "PCM_16"}
-EACH = 60
+EACH = 40
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,9 @@ def damaged(sound: bytes, rng: np.random.Generator) -> bytes:
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_damaged_recordings_are_answered(client: httpx.Client, sounds: dict[str, bytes], container: str) -> None:
     rng = np.random.default_rng(list(CONTAINERS).index(container))
-    answers = [client.post(RECOGNISE, content=damaged(sounds[container], rng)) for _ in range(EACH)]
+    broken = [damaged(sounds[container], rng) for _ in range(EACH)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda content: client.post(RECOGNISE, content=content), broken))
     statuses = {answer.status_code for answer in answers}
     assert statuses <= {200, 413, 422}
     assert 422 in statuses or container in {"WAV", "MP3", "AIFF"}
@@ -58,30 +64,22 @@ def test_damaged_recordings_are_answered(client: httpx.Client, sounds: dict[str,
 
 def test_requests_made_from_its_description(client: httpx.Client) -> None:
     schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
-    checked: list[int] = []
-
-    for operation in schema.get_all_operations():
-        made = operation.ok()
-
-        @settings(
-            max_examples=15,
-            deadline=None,
-            database=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @schema_given(made)
-        def ask(case: schemathesis.Case) -> None:
-            answer = case.call()
-            case.validate_response(answer)
-            checked.append(answer.status_code)
-
-        ask()
-    assert len(checked) >= 20
-    assert 500 not in checked
+    asked = [ask_as_described(made.ok()) for made in schema.get_all_operations()]
+    assert len(asked) == 4
+    assert sum(asked, Counter()).keys() >= {200, 422}
 
 
-def schema_given(operation):  # type: ignore[no-untyped-def]
-    from hypothesis import given
+def ask_as_described(operation: Any) -> Counter[int]:
+    """Requests that fit the description of an operation and such that do not; counts the answers by their status."""
+    statuses: Counter[int] = Counter()
 
-    return given(case=operation.as_strategy())
+    @settings(max_examples=8, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy())
+    def ask(case: schemathesis.Case) -> None:
+        answer = case.call()
+        # No schema can tell which bytes are sound, so what fits it may be refused.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+        statuses[answer.status_code] += 1
+
+    ask()
+    return statuses

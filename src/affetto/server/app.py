@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -55,9 +55,9 @@ _BODY = {
         "audio/*": _ANYTHING,
     },
 }
-_SCHEME = HTTPBearer(auto_error=False, description="Needed where the service was started with a token.")
+_SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 _FIGURES = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "In the format of Prometheus."}
-_UNAUTHORISED = documented("unauthorised", "bad_request", "unknown_host")
+_UNAUTHORISED = documented("unauthorised", "bad_request", "unknown_host", "large_head")
 
 
 def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
@@ -94,22 +94,32 @@ def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -
     return app
 
 
-def _guard(settings: Settings) -> Callable[[HTTPAuthorizationCredentials | None], Awaitable[None]]:
-    """Lets in who shows the token."""
+def _guard(settings: Settings) -> list[params.Depends]:
+    """Lets in who shows the token; everyone, if there is none."""
+    if settings.token is None:
+        return []
+    token = settings.token.get_secret_value().encode()
 
     async def check(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_SCHEME)]) -> None:
-        if settings.token is None:
-            return
-        given = "" if shown is None else shown.credentials
-        if not hmac.compare_digest(given.encode(), settings.token.get_secret_value().encode()):
+        given = b"" if shown is None else shown.credentials.encode()
+        if not hmac.compare_digest(given, token):  # takes as long however much of it is right
             raise RequestError("unauthorised", headers={"WWW-Authenticate": "Bearer"})
 
-    return check
+    return [Depends(check)]
 
 
 def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
     codes = (
-        *("bad_form", "bad_request", "unknown_host", "unauthorised", "slow_upload", "too_large", "too_long"),
+        *(
+            "bad_form",
+            "bad_request",
+            "unknown_host",
+            "large_head",
+            "unauthorised",
+            "slow_upload",
+            "too_large",
+            "too_long",
+        ),
         *("wrong_type", "bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
     )
     written = {kind: {"schema": {"type": "string"}} for kind in _MEDIA_TYPES.values() if kind != "application/json"}
@@ -121,7 +131,7 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
         response_model=RecordingAnswer,
         responses={200: result, **documented(*codes)},
         openapi_extra={"requestBody": _BODY},
-        dependencies=[Depends(_guard(settings))],
+        dependencies=_guard(settings),
     )
     async def recognise(request: Request, options: Annotated[Options, Query()]) -> Response:
         """Send a form with the file, or the file itself; get what `affetto recognise` says of it."""
@@ -134,14 +144,18 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
 
 
 def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
-    guard = Depends(_guard(settings))
+    guard = _guard(settings)
 
-    @app.get("/v1/models", summary="The models, and their cards", responses=_UNAUTHORISED, dependencies=[guard])
+    @app.get("/v1/models", summary="The models, and their cards", responses=_UNAUTHORISED, dependencies=guard)
     async def models() -> ModelsAnswer:
         """What the service hears with: emotions, licences, what was measured."""
         return ModelsAnswer(models=[model])
 
-    @app.get("/healthz", summary="Can it hear?", responses=documented("stopping", "bad_request"))
+    @app.get(
+        "/healthz",
+        summary="Can it hear?",
+        responses=documented("stopping", "bad_request", "unknown_host", "large_head"),
+    )
     async def health() -> Health:
         """Needs no token."""
         if not hearing.well:
@@ -153,7 +167,7 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
         summary="Figures for Prometheus",
         response_class=Response,
         responses={200: _FIGURES, **_UNAUTHORISED},
-        dependencies=[guard],
+        dependencies=guard,
     )
     async def figures_now() -> Response:
         """Requests by outcome, seconds of sound, latency, the queue."""

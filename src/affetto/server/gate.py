@@ -19,6 +19,9 @@ from affetto.server.telemetry import Metrics, described, tell
 HEARD_AT = "/v1/recognise"
 """The path whose requests are counted."""
 
+LONGEST_HEAD = 32_768
+"""Bytes; more of it than this is not waited for, and not accepted where it came at once."""
+
 _LINGER_S = 0.5
 _LINGER_BYTES = 16_000_000
 
@@ -100,11 +103,11 @@ class Gate:
         passage = _Passage(Headers(scope=scope), _Course(), receive, send)
         course = scope.setdefault("state", {})["course"] = passage.course
         try:
-            if self._settings.may_be_called(_host(passage.headers)):
-                await self._app(scope, passage.receive, passage.send)
+            if code := self._refuse(passage.headers):
+                course.problem = code
+                await RequestError(code).response()(scope, passage.receive, passage.send)
             else:
-                course.problem = "unknown_host"
-                await RequestError("unknown_host").response()(scope, passage.receive, passage.send)
+                await self._app(scope, passage.receive, passage.send)
         except Exception as error:  # noqa: BLE001  # a client is never shown a traceback
             course.problem = "internal"
             tell("unexpected", level=logging.ERROR, id=course.id, **described(error))
@@ -112,6 +115,12 @@ class Gate:
                 await RequestError("internal").response()(scope, passage.receive, passage.send)
         finally:
             self._tell(scope, course)
+
+    def _refuse(self, headers: Headers) -> str | None:
+        """What is wrong with the head of a request, if anything."""
+        if sum(len(name) + len(value) for name, value in headers.raw) > LONGEST_HEAD:
+            return "large_head"
+        return None if self._settings.may_be_called(_host(headers)) else "unknown_host"
 
     def _tell(self, scope: Scope, course: _Course) -> None:
         took_s = time.perf_counter() - course.began

@@ -46,6 +46,7 @@ KINDS: dict[str, _Kind] = {
     "no_sound": _Kind(422, "cannot be heard as sound", "send a wav, flac, ogg, opus or mp3 file"),
     "busy": _Kind(429, "too many requests at a time", "try again after the seconds in Retry-After"),
     "hung_up": _Kind(499, "the client is gone", "stay for the answer"),  # only in the log: nobody is there to read it
+    "large_head": _Kind(431, "the head of the request is too long", "send fewer and shorter headers"),
     "internal": _Kind(500, "something went wrong in the service", "try again; its log says more"),
     "stopping": _Kind(503, "the service is being stopped", "try again later"),
     "timeout": _Kind(504, "it took too long", "send a shorter recording, or try again when there is less to do"),

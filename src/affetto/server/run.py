@@ -15,11 +15,11 @@ from affetto.errors import ServiceError
 from affetto.recognise import Recogniser
 from affetto.server.answers import model_answer
 from affetto.server.app import create_app
+from affetto.server.gate import LONGEST_HEAD
 from affetto.server.protocol import patient
 from affetto.server.settings import LOOPBACK, Settings
 from affetto.server.telemetry import LOG, JsonLines
 
-_LONGEST_HEAD = 32_768  # bytes
 _KEEP_ALIVE_S = 5
 _WAITING_CONNECTIONS = 128
 
@@ -42,7 +42,7 @@ def make_server(recogniser: Recogniser, model: str, settings: Settings) -> uvico
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here depends on who asks
-        h11_max_incomplete_event_size=_LONGEST_HEAD,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.shutdown_s),
     )
