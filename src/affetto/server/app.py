@@ -57,7 +57,8 @@ _BODY = {
 }
 _SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 _FIGURES = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "In the format of Prometheus."}
-_UNAUTHORISED = documented("unauthorised", "bad_request", "unknown_host", "large_head")
+_ANYWHERE = ("bad_request", "unknown_host", "large_head")
+_UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
 
 
 def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
@@ -110,17 +111,9 @@ def _guard(settings: Settings) -> list[params.Depends]:
 
 def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
     codes = (
-        *(
-            "bad_form",
-            "bad_request",
-            "unknown_host",
-            "large_head",
-            "unauthorised",
-            "slow_upload",
-            "too_large",
-            "too_long",
-        ),
-        *("wrong_type", "bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
+        *_ANYWHERE,
+        *("unauthorised", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
+        *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
     )
     written = {kind: {"schema": {"type": "string"}} for kind in _MEDIA_TYPES.values() if kind != "application/json"}
     result = {"content": {"application/json": {"example": EXAMPLE}, **written}, "description": "What was heard."}
@@ -154,7 +147,7 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
     @app.get(
         "/healthz",
         summary="Can it hear?",
-        responses=documented("stopping", "bad_request", "unknown_host", "large_head"),
+        responses=documented("stopping", *_ANYWHERE),
     )
     async def health() -> Health:
         """Needs no token."""
