@@ -4,7 +4,7 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/affetto
 ENV PATH="/opt/affetto/bin:$PATH"
-COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
+COPY constraints.txt pyproject.toml LICENSE NOTICE ./
 COPY src src
 # torch comes from its own index, built for CPUs alone; everything in the versions that are known to work together.
 RUN pip install --no-cache-dir -c constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.conftest import REPOSITORY
 from tests.server.serving import DEMO, RECOGNISE
 
 from affetto.cli import main
+from affetto.cli.serve import serve
 from affetto.errors import ServiceError
-from affetto.server.settings import read_token
+from affetto.server.problems import KINDS
+from affetto.server.settings import Settings, read_token
 
 TOKEN = "a token of many letters"
 
@@ -92,6 +96,20 @@ def test_bad_tokens(tmp_path: Path, token: str) -> None:
     path.write_text(token, encoding="utf-8")
     with pytest.raises(ServiceError, match="not a token"):
         read_token(path, None)
+
+
+def test_the_options_are_the_settings_and_are_documented() -> None:
+    options = {name: each.default for name, each in inspect.signature(serve).parameters.items()}
+    settings = Settings().model_dump()
+    shared = ("host", "port", "queue")
+    renamed = {"max_upload": "max_upload_mb", "max_duration": "max_duration_s", "upload_time": "upload_s"}
+    renamed |= {"timeout": "timeout_s", "header_time": "header_s", "shutdown_time": "shutdown_s"}
+    assert {name: options[name] for name in (*shared, *renamed)} == {
+        name: settings[renamed.get(name, name)] for name in (*shared, *renamed)
+    }
+    text = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
+    assert [name for name in options.keys() - {"model", "device"} if f"`--{name.replace('_', '-')}`" not in text] == []
+    assert [code for code in KINDS if f"`{code}`" not in text] == []
 
 
 @pytest.mark.parametrize("module", ["fastapi", "uvicorn", "prometheus_client"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,6 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes one that is free.")] = 8000,
     token_file: Annotated[
         Path | None, typer.Option(help="Ask clients for the token in this file.", show_default=False)
-    ] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="AFFETTO_TOKEN", hidden=True, help="From the environment only.")
     ] = None,
     name: Annotated[
         list[str] | None,
@@ -63,6 +61,6 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
             "queue": queue,
             "shutdown_s": shutdown_time,
             "hosts": tuple(each.lower() for each in name or ()),
-            "token": read_token(token_file, token),
+            "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
         }
         run_service(model, device, Settings.parse(values, "affetto serve"), note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import sys
@@ -44,7 +45,7 @@ def make_server(recogniser: Recogniser, model: str, settings: Settings) -> uvico
         proxy_headers=False,  # nothing here depends on who asks
         h11_max_incomplete_event_size=LONGEST_HEAD,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.shutdown_s),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
     return uvicorn.Server(config)
 
