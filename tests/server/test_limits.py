@@ -71,6 +71,13 @@ def test_size_promised_and_not_promised(serve: Serve, angry: bytes) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
+def test_an_answer_reaches_a_client_that_is_still_sending(serve: Serve) -> None:
+    client = serve(max_upload_mb=0.01)
+    for _ in range(5):
+        chunks = (bytes(100_000) for _ in range(50))
+        assert code(client.post(RECOGNISE, content=chunks, headers={"Expect": "100-continue"})) == (413, "too_large")
+
+
 def test_a_large_promise_is_refused_before_anything_is_sent(serve: Serve) -> None:
     answer = raw(serve(), head("Content-Length: 99999999999999999999999"))
     assert answer.startswith(b"HTTP/1.1 4")
@@ -89,7 +96,7 @@ def test_a_short_promise_cuts_the_body(serve: Serve, angry: bytes) -> None:
         "Content-Length: 1\r\nContent-Length: 2",
         "Transfer-Encoding: gzip, chunked\r\nContent-Length: 5",
         "Bad Header: 1",
-        "X: " + "a" * 100_000,
+        "Connection: close\r\nX: " + "a" * 100_000,
         "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )

@@ -36,10 +36,14 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
 ) -> None:
     r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.
 
-    [cyan]POST /v1/recognise[/] hears a recording; [cyan]/v1/models[/], [cyan]/healthz[/], [cyan]/metrics[/] and
-    [cyan]/openapi.json[/] tell of the service. Nothing is kept after the answer; the log (lines of JSON on standard
-    error) holds no sound, no words and no names of files.
-    A token may also stand in the environment, as AFFETTO_TOKEN. Needs [cyan]pip install "affetto\[serve]"[/].
+    [cyan]POST /v1/recognise[/] hears a recording; [cyan]/v1/models[/], [cyan]/healthz[/],
+    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service.
+
+    Nothing is kept after the answer. The log, lines of JSON on standard error, holds
+    no sound, no words and no names of files.
+
+    The token may also stand in the environment, as AFFETTO_TOKEN.
+    Needs [cyan]pip install "affetto\[serve]"[/].
 
     [bold]Examples[/]
     [cyan]affetto serve[/]

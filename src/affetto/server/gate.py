@@ -70,7 +70,7 @@ class _Passage:
 
     async def _linger(self) -> None:
         """Reads on for a moment: to a client that is still sending, a closed connection would swallow the answer."""
-        if "expect" in self.headers:  # it waits for our consent, and is sent the answer instead
+        if "expect" in self.headers and not self.course.size:  # it waits for our consent, and gets the answer instead
             return
         until = self.course.size + _LINGER_BYTES
         try:
