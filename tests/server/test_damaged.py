@@ -17,7 +17,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tests.server.serving import RECOGNISE
 
 CONTAINERS = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III", "AIFF": "PCM_16"}
-EACH = 40
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +48,13 @@ def damaged(sound: bytes, rng: np.random.Generator) -> bytes:
     return values.tobytes()
 
 
+@pytest.mark.parametrize("many", [40, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_damaged_recordings_are_answered(client: httpx.Client, sounds: dict[str, bytes], container: str) -> None:
-    rng = np.random.default_rng(list(CONTAINERS).index(container))
-    broken = [damaged(sounds[container], rng) for _ in range(EACH)]
+def test_damaged_recordings_are_answered(
+    client: httpx.Client, sounds: dict[str, bytes], container: str, many: int
+) -> None:
+    rng = np.random.default_rng([list(CONTAINERS).index(container), many])
+    broken = [damaged(sounds[container], rng) for _ in range(many)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda content: client.post(RECOGNISE, content=content), broken))
     statuses = {answer.status_code for answer in answers}
