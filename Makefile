@@ -7,7 +7,7 @@ LOCK := build/lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check clean lock
+.PHONY: help venv demo serve test check clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ venv: $(VENV)/dev.stamp ## install affetto with everything for training and deve
 
 demo: $(VENV)/run.stamp ## hear the emotion in the bundled recordings (installs no extras)
 	$(BIN)/affetto recognise src/affetto/demo/*.flac
+
+serve: $(VENV)/serve.stamp ## answer over HTTP on http://127.0.0.1:8000 (more options: SERVE_ARGS=...)
+	$(BIN)/affetto serve $(SERVE_ARGS)
 
 test: $(VENV)/dev.stamp ## run the tests and the examples in the docstrings (more arguments: PYTEST_ARGS=...)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -52,6 +55,10 @@ $(VENV)/run.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/serve.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e ".[serve]"
+	@touch $(VENV)/run.stamp $@
+
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e ".[train,dev]"
-	@touch $(VENV)/run.stamp $@
+	@touch $(VENV)/run.stamp $(VENV)/serve.stamp $@

@@ -83,13 +83,19 @@ def _reason(error: Exception) -> str:
     return text.rstrip(". ") or type(error).__name__
 
 
-def info(path: Path) -> AudioInfo:
+def info(source: Path | IO[bytes], where: object | None = None) -> AudioInfo:
     """What the header of a sound file says.
+
+    Args:
+        source: a path, or an open file that can seek.
+        where: the name that errors carry, if not the path.
 
     Raises:
         AudioError: the file is missing, empty or not sound.
     """
-    with _open(path, path) as sound:
+    if where is None and isinstance(source, Path):
+        where = source
+    with _open(source, where) as sound:
         return AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
 
 

@@ -77,5 +77,9 @@ class RegistryError(AffettoError):
     """A name that nothing is registered under, or one that is taken already."""
 
 
+class ServiceError(AffettoError):
+    """A service that cannot start, or a request to it that it cannot answer."""
+
+
 class MissingExtraError(AffettoError):
     """A feature whose optional dependency is not installed."""

@@ -310,7 +310,17 @@ class Recogniser:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
         """
         for heard in listen(sources, self.hear, progress):
-            yield heard if isinstance(heard, Failure) else self._recording(heard, judgement)
+            yield heard if isinstance(heard, Failure) else self.judge(heard, judgement)
+
+    def judge(self, heard: Heard[Opinion], judgement: Judgement = _JUDGEMENT) -> Recording:
+        """A recording out of what `hear` made of its segments."""
+        if heard.pieces:
+            segments = [_segment(piece) for piece in heard.pieces]
+            return join_segments(heard.source, heard.duration_s, segments, judgement)
+        nothing = dict.fromkeys(self.emotions, 0.0)
+        return Recording(
+            heard.source, heard.duration_s, (), None, nothing, "", False, nothing, 0.0, heard.silent, judgement
+        )
 
     def follow(self, blocks: Iterable[Tensor], judgement: Judgement = _JUDGEMENT) -> Iterator[Segment]:
         """Hears sound while it is being made.
@@ -354,15 +364,6 @@ class Recogniser:
         if isinstance(result, Failure):
             raise result.error
         return result
-
-    def _recording(self, heard: Heard[Opinion], judgement: Judgement) -> Recording:
-        if heard.pieces:
-            segments = [_segment(piece) for piece in heard.pieces]
-            return join_segments(heard.source, heard.duration_s, segments, judgement)
-        nothing = dict.fromkeys(self.emotions, 0.0)
-        return Recording(
-            heard.source, heard.duration_s, (), None, nothing, "", False, nothing, 0.0, heard.silent, judgement
-        )
 
 
 def _segment(piece: Piece[Opinion]) -> Segment:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from affetto import audio
 from affetto.errors import AudioError
-from affetto.streaming.sources import Samples, Source, Stretch, blocks, label, sound_files
+from affetto.streaming.sources import Samples, Source, Stretch, Watched, blocks, label, sound_files
 
 
 def heard(source: Source) -> torch.Tensor:
@@ -100,3 +100,26 @@ def test_folders_are_searched(make_sound: Callable[..., Path], tmp_path: Path) -
 def test_folders_without_sound_say_so(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="no sound file in this folder"):
         sound_files(tmp_path)
+
+
+def test_watched_sound_is_the_same_sound_and_is_counted(make_sound: Callable[..., Path]) -> None:
+    path = make_sound(duration_s=70.0, sample_rate=8_000)
+    seen: list[float] = []
+    with path.open("rb") as file:
+        file.seek(100)  # it is read from its beginning all the same
+        source = Watched(file, "call", seen.append)
+        assert torch.equal(heard(source), audio.load(path))
+    assert len(seen) > 1
+    assert seen == sorted(seen)
+    assert (seen[-1], label(source)) == (pytest.approx(70.0), "call")
+
+
+def test_who_watches_may_stop_it(make_sound: Callable[..., Path]) -> None:
+    def stop(heard_s: float) -> None:
+        if heard_s > 20:
+            raise AudioError("enough", "send less", "call")
+
+    with make_sound(duration_s=70.0).open("rb") as file:
+        sound = blocks(Watched(file, "call", stop))
+        with pytest.raises(AudioError, match="enough"):
+            list(sound)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, experiment, listen, model, probe, recognise, report, train
+from affetto.cli import asr, corpus, experiment, listen, model, probe, recognise, report, serve, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("recognise", no_args_is_help=True)(recognise.recognise)
 app.command("listen")(listen.listen)
+app.command("serve")(serve.serve)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("report", no_args_is_help=True)(report.report)
 app.add_typer(asr.app, name="asr")

@@ -2,7 +2,7 @@
 
 from affetto.streaming.batches import Failure, Heard, Piece, listen
 from affetto.streaming.overlap import Chunk, Overlap, overlapping
-from affetto.streaming.sources import Samples, Source, Stretch, blocks, label, sound_files
+from affetto.streaming.sources import Samples, Source, Stretch, Watched, blocks, label, sound_files
 
 __all__ = [
     "Chunk",
@@ -13,6 +13,7 @@ __all__ = [
     "Samples",
     "Source",
     "Stretch",
+    "Watched",
     "blocks",
     "label",
     "listen",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
@@ -44,7 +44,21 @@ class Samples(NamedTuple):
     sample_rate: float
 
 
-Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples
+class Watched(NamedTuple):
+    """An open sound file that somebody may stop while it is heard.
+
+    Attributes:
+        file: open for reading bytes, and able to seek; it is read from its beginning.
+        name: what results and errors call it.
+        watch: told how many seconds came out of it so far; it raises an AffettoError to stop.
+    """
+
+    file: IO[bytes]
+    name: str
+    watch: Callable[[float], None]
+
+
+Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Watched
 
 
 def sound_files(folder: Path) -> list[Path]:
@@ -76,6 +90,8 @@ def label(source: Source) -> str:
         return "samples"
     if isinstance(source, Stretch):
         return str(source.path)
+    if isinstance(source, Watched):
+        return source.name
     if isinstance(source, str | Path):
         return str(source)
     name = getattr(source, "name", None)
@@ -90,17 +106,29 @@ def blocks(source: Source) -> Iterator[Tensor]:
 
     Raises:
         AudioError: see `audio.stream`; or samples of an impossible shape, kind or rate.
+        AffettoError: whatever the watch of a watched file raises.
     """
     if isinstance(source, Samples):
         yield _from_samples(source)
     elif isinstance(source, Stretch):
         yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s)
+    elif isinstance(source, Watched):
+        yield from _watched(source)
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source))
     elif source.seekable():
         yield from audio.stream(source, where=label(source))
     else:
         yield from _spooled(source)
+
+
+def _watched(source: Watched) -> Iterator[Tensor]:
+    source.file.seek(0)
+    samples = 0
+    for block in audio.stream(source.file, where=source.name):
+        samples += len(block)
+        source.watch(samples / audio.SAMPLE_RATE)
+        yield block
 
 
 def _spooled(source: IO[bytes]) -> Iterator[Tensor]:

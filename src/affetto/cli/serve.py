@@ -1,0 +1,70 @@
+"""``affetto serve``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affetto.cli.arguments import Device, Model
+from affetto.cli.terminal import extra, note
+
+
+def serve(  # noqa: PLR0913, PLR0917  # the shell's options
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes one that is free.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Ask clients for the token in this file.", show_default=False)
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name the service goes by (the header Host); may be repeated."),
+    ] = None,
+    max_upload: Annotated[float, typer.Option(metavar="MB", help="The largest upload.")] = 128,
+    max_duration: Annotated[float, typer.Option(metavar="SECONDS", help="The longest recording.")] = 600,
+    upload_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long an upload may take.")] = 30,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a result may take, after that.")] = 60,
+    header_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a request's head may take.")] = 10,
+    queue: Annotated[int, typer.Option(help="Requests at a time; more are told to come back later.")] = 32,
+    shutdown_time: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to finish what was begun, when stopped.")
+    ] = 20,
+    model: Model = "small",
+    device: Device = "auto",
+) -> None:
+    r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.
+
+    [cyan]POST /v1/recognise[/] hears a recording; [cyan]/v1/models[/], [cyan]/healthz[/],
+    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service.
+
+    Nothing is kept after the answer. The log, lines of JSON on standard error, holds
+    no sound, no words and no names of files.
+
+    The token may also stand in the environment, as AFFETTO_TOKEN.
+    Needs [cyan]pip install "affetto\[serve]"[/].
+
+    [bold]Examples[/]
+    [cyan]affetto serve[/]
+    [cyan]curl -F file=@call.wav http://127.0.0.1:8000/v1/recognise[/]
+    [cyan]affetto serve --host 0.0.0.0 --token-file /run/secrets/affetto[/]
+    """
+    with extra("serve", "fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart"):
+        from affetto.server.run import run_service
+        from affetto.server.settings import Settings, read_token
+
+        values = {
+            "host": host,
+            "port": port,
+            "max_upload_mb": max_upload,
+            "max_duration_s": max_duration,
+            "upload_s": upload_time,
+            "timeout_s": timeout,
+            "header_s": header_time,
+            "queue": queue,
+            "shutdown_s": shutdown_time,
+            "hosts": tuple(each.lower() for each in name or ()),
+            "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
+        }
+        run_service(model, device, Settings.parse(values, "affetto serve"), note)

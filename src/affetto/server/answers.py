@@ -1,0 +1,157 @@
+"""What the service answers, as its OpenAPI description tells it; the keys are those of `Recording.as_dict`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from affetto import pretrained
+from affetto.config import Config
+from affetto.models import checkpoint
+from affetto.models.head_checkpoint import KIND as HEAD
+from affetto.models.recogniser_checkpoint import KIND as SPEECH
+from affetto.recognise import SCHEMA_VERSION
+from affetto.timeline import Judgement
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+SmoothS = Annotated[float, Field(ge=0, le=3600, description="How far neighbouring segments count, seconds; 0: not.")]
+SureFrom = Annotated[float, Field(ge=0, le=1, description="The probability from which an emotion is sure.")]
+FormatName = Literal["json", "jsonl", "csv", "vtt", "srt", "textgrid", "rttm"]
+
+
+class Options(Config):
+    """How a recording is judged and told of; as the options of ``affetto recognise``."""
+
+    sure: SureFrom = 0.5
+    smooth: SmoothS = 0.0
+    format: Annotated[FormatName, Field(description="How the result is written.")] = "json"
+
+    @property
+    def judgement(self) -> Judgement:
+        """The same for the recogniser."""
+        return Judgement(sure=self.sure, smooth_s=self.smooth)
+
+
+class WordAnswer(Config):
+    """A word, when it was said, and how sure it is beside other words."""
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: Share
+
+
+class SegmentAnswer(Config):
+    """A stretch of speech, at most 15 s long."""
+
+    start_s: float
+    end_s: float
+    emotion: str
+    sure: bool
+    probabilities: dict[str, Share]
+    transcript: str
+    words: list[WordAnswer]
+
+
+class RecordingAnswer(Config):
+    """What was heard in a recording (docs/output.md)."""
+
+    version: int
+    file: str
+    duration_s: float
+    speech_s: float
+    emotion: str | None
+    sure: bool
+    probabilities: dict[str, Share]
+    shares: dict[str, Share]
+    unsure_share: Share
+    transcript: str
+    silent: bool
+    judgement: Judgement
+    segments: list[SegmentAnswer]
+
+
+class ModelAnswer(Config):
+    """A model, and what its card says."""
+
+    name: str
+    emotions: list[str]
+    licence: dict[str, str] = Field(description="Of the recogniser and of the emotion head.")
+    facts: dict[str, dict[str, Any]] = Field(description="What was measured when they were trained.")
+    card: str | None = Field(description="The model card, Markdown.")
+
+
+class ModelsAnswer(Config):
+    """The models that this service has."""
+
+    models: list[ModelAnswer]
+
+
+class Health(Config):
+    """Whether the service can hear."""
+
+    status: Literal["ok"] = "ok"
+
+
+EXAMPLE: dict[str, Any] = {
+    "version": SCHEMA_VERSION,
+    "file": "call.wav",
+    "duration_s": 3.2,
+    "speech_s": 2.0,
+    "emotion": "anger",
+    "sure": True,
+    "probabilities": {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04},
+    "shares": {"anger": 1.0, "happiness": 0.0, "neutral": 0.0, "sadness": 0.0},
+    "unsure_share": 0.0,
+    "transcript": "where were you",
+    "silent": False,
+    "judgement": {"sure": 0.5, "smooth_s": 0.0},
+    "segments": [
+        {
+            "start_s": 0.6,
+            "end_s": 2.6,
+            "emotion": "anger",
+            "sure": True,
+            "probabilities": {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04},
+            "transcript": "where were you",
+            "words": [
+                {"text": "where", "start_s": 0.72, "end_s": 1.0, "confidence": 0.91},
+                {"text": "were", "start_s": 1.08, "end_s": 1.28, "confidence": 0.84},
+                {"text": "you", "start_s": 1.36, "end_s": 1.6, "confidence": 0.95},
+            ],
+        }
+    ],
+}
+"""A made-up result, for the description."""
+
+_TOLD = ("training_hours", "epochs", "validation_cer", "utterances", "test", "temperature")
+
+
+def model_answer(model: str, emotions: tuple[str, ...]) -> ModelAnswer:
+    """What is known of a model; of a folder, only its own name is told.
+
+    Args:
+        model: an embedded model's name, or a folder.
+        emotions: those that it tells apart.
+
+    Raises:
+        CheckpointError: there is no such model.
+
+    >>> model_answer("small", ("anger", "sadness")).licence["emotion"]
+    'Apache-2.0 (weights); trained on CREMA-D, ODbL 1.0 and DbCL 1.0'
+    """
+    folder = pretrained.find(model)
+    facts = {
+        "recogniser": checkpoint.describe(folder / pretrained.RECOGNISER, SPEECH).facts,
+        "emotion": checkpoint.describe(folder / pretrained.EMOTION, HEAD).facts,
+    }
+    card = folder / "README.md"
+    return ModelAnswer(
+        name=folder.resolve().name,
+        emotions=list(emotions),
+        licence={part: str(each.get("licence", "not stated")) for part, each in facts.items()},
+        facts={part: {key: each[key] for key in _TOLD if key in each} for part, each in facts.items()},
+        card=card.read_text(encoding="utf-8") if card.is_file() else None,
+    )

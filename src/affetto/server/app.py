@@ -1,0 +1,217 @@
+"""The routes, and what answers them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, params
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from affetto import __version__
+from affetto.errors import AffettoError
+from affetto.formats import FORMATS
+from affetto.recognise import Recogniser, Recording
+from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer
+from affetto.server.gate import HEARD_AT, Gate
+from affetto.server.hearing import Hearing, look
+from affetto.server.problems import KINDS, RequestError, documented
+from affetto.server.settings import Settings
+from affetto.server.telemetry import Metrics
+from affetto.server.uploads import FIELD, receive
+from affetto.timeline import Judgement
+
+_MEDIA_TYPES = {
+    "json": "application/json",
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+    "vtt": "text/vtt",
+    "srt": "application/x-subrip",
+    "textgrid": "text/plain",
+    "rttm": "text/plain",
+}
+_DESCRIPTION = """Hears the emotion in speech, how sure it is, when, and what was said.
+
+What it says is a guess from the sound of a voice; see the card of the model for how often it is right."""
+_ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_FORM_SCHEMA = {
+    "type": "object",
+    "required": [FIELD],
+    "additionalProperties": False,
+    "properties": {FIELD: {"type": "string", "format": "binary", "description": "A wav, flac, ogg, opus or mp3 file."}},
+}
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": _FORM_SCHEMA},
+        "application/octet-stream": _ANYTHING,
+        "audio/*": _ANYTHING,
+    },
+}
+_SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
+_FIGURES = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "In the format of Prometheus."}
+_ANYWHERE = ("bad_request", "unknown_host", "large_head")
+_UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
+
+
+def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
+    """The application.
+
+    Args:
+        recogniser: hears everything, in a thread of its own.
+        model: what is told of it.
+        settings: the limits.
+    """
+    metrics = Metrics()
+    hearing = Hearing(recogniser, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        hearing.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(hearing.stop)
+
+    app = FastAPI(
+        title="affetto",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    _handle_errors(app)
+    _add_recognise(app, hearing, settings)
+    _add_others(app, hearing, settings, model, metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    return app
+
+
+def _guard(settings: Settings) -> list[params.Depends]:
+    """Lets in who shows the token; everyone, if there is none."""
+    if settings.token is None:
+        return []
+    token = settings.token.get_secret_value().encode()
+
+    async def check(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_SCHEME)]) -> None:
+        given = b"" if shown is None else shown.credentials.encode()
+        if not hmac.compare_digest(given, token):  # takes as long however much of it is right
+            raise RequestError("unauthorised", headers={"WWW-Authenticate": "Bearer"})
+
+    return [Depends(check)]
+
+
+def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
+    codes = (
+        *_ANYWHERE,
+        *("unauthorised", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
+        *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
+    )
+    written = {kind: {"schema": {"type": "string"}} for kind in _MEDIA_TYPES.values() if kind != "application/json"}
+    result = {"content": {"application/json": {"example": EXAMPLE}, **written}, "description": "What was heard."}
+
+    @app.post(
+        HEARD_AT,
+        summary="Hear a recording",
+        response_model=RecordingAnswer,
+        responses={200: result, **documented(*codes)},
+        openapi_extra={"requestBody": _BODY},
+        dependencies=_guard(settings),
+    )
+    async def recognise(request: Request, options: Annotated[Options, Query()]) -> Response:
+        """Send a form with the file, or the file itself; get what `affetto recognise` says of it."""
+        with hearing.place():
+            recording = await _heard(request, hearing, settings, options.judgement)
+        if options.format == "json":
+            return JSONResponse(recording.as_dict())
+        text = FORMATS[options.format].write(recording)
+        return Response(text, media_type=_MEDIA_TYPES[options.format])
+
+
+def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
+    guard = _guard(settings)
+
+    @app.get("/v1/models", summary="The models, and their cards", responses=_UNAUTHORISED, dependencies=guard)
+    async def models() -> ModelsAnswer:
+        """What the service hears with: emotions, licences, what was measured."""
+        return ModelsAnswer(models=[model])
+
+    @app.get(
+        "/healthz",
+        summary="Can it hear?",
+        responses=documented("stopping", *_ANYWHERE),
+    )
+    async def health() -> Health:
+        """Needs no token."""
+        if not hearing.well:
+            raise RequestError("stopping")
+        return Health()
+
+    @app.get(
+        "/metrics",
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: _FIGURES, **_UNAUTHORISED},
+        dependencies=guard,
+    )
+    async def figures_now() -> Response:
+        """Requests by outcome, seconds of sound, latency, the queue."""
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _heard(request: Request, hearing: Hearing, settings: Settings, judgement: Judgement) -> Recording:
+    """Takes the recording in and waits for its result, for as long as the client does."""
+    upload = await receive(request, settings)
+    try:
+        duration_s = await asyncio.to_thread(look, upload, settings)
+    except BaseException:
+        upload.sound.close()
+        raise
+    hears = asyncio.ensure_future(hearing.hear(upload, duration_s, judgement))
+    leaves = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({hears, leaves}, return_when=asyncio.FIRST_COMPLETED)
+        if not hears.done():
+            raise RequestError("hung_up")
+        return hears.result()
+    finally:
+        leaves.cancel()
+        hears.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Comes back when the client is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Every problem has the same shape, whoever found it."""
+
+    def answer(request: Request, problem: RequestError) -> Response:
+        request.state.course.problem = problem.code
+        return problem.response()
+
+    @app.exception_handler(AffettoError)
+    async def ours(request: Request, error: AffettoError) -> Response:
+        return answer(request, RequestError.of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def options(request: Request, error: RequestValidationError) -> Response:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+        return answer(request, RequestError("bad_option", faults))
+
+    @app.exception_handler(HTTPException)
+    async def routing(request: Request, error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "wrong_method"}
+        problem = RequestError(codes.get(error.status_code, "bad_request"), headers=error.headers)
+        assert problem.code in KINDS
+        return answer(request, problem)

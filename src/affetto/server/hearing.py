@@ -1,0 +1,246 @@
+"""One recogniser for all clients: what waits together is heard together, by one thread, and no more waits than may.
+
+Nothing that happens to one recording changes or harms another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from affetto import audio
+from affetto.errors import AffettoError
+from affetto.recognise import Opinion, Recogniser, Recording
+from affetto.server.problems import RequestError
+from affetto.server.settings import Settings
+from affetto.server.telemetry import Metrics, described, tell
+from affetto.server.uploads import Upload
+from affetto.streaming import Failure, Heard, Watched, listen
+from affetto.timeline import Judgement
+
+GATHER_S = 0.005
+"""So long the first of a batch waits for others."""
+
+_BATCH_RECORDINGS = 16
+_BATCH_S = 120.0  # of sound: a short recording waits for no more than this in the batch before its own
+_FIRST_SPEED = 20.0  # times real time, until something was measured
+_LONGEST_ADVICE_S = 60
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A recording that waits or is being heard; `taken` ones belong to the worker, which closes them."""
+
+    upload: Upload
+    duration_s: float
+    judgement: Judgement
+    answer: asyncio.Future[Recording]
+    loop: asyncio.AbstractEventLoop
+    taken: bool = False
+    abandoned: bool = False
+
+
+def look(upload: Upload, settings: Settings) -> float:
+    """Reads the head of a recording.
+
+    Returns:
+        The seconds of sound that it promises; what comes out is counted all the same.
+
+    Raises:
+        AudioError: it is no sound.
+        RequestError: it is too long.
+    """
+    upload.sound.seek(0)
+    duration_s = audio.info(upload.sound, upload.name).duration_s
+    _check_duration(settings, duration_s)
+    return duration_s
+
+
+def _check_duration(settings: Settings, duration_s: float) -> None:
+    if duration_s > settings.max_duration_s:
+        raise RequestError("too_long", f"the recording is longer than {settings.max_duration_s:g} s")
+
+
+class Hearing:
+    """Hears recordings for many clients with one recogniser.
+
+    Args:
+        recogniser: is used by the worker's thread alone.
+        settings: how many, how long.
+        metrics: what is counted.
+    """
+
+    def __init__(self, recogniser: Recogniser, settings: Settings, metrics: Metrics) -> None:
+        self._recogniser = recogniser
+        self._settings = settings
+        self._metrics = metrics
+        self._waiting: deque[_Job] = deque()
+        self._change = threading.Condition()
+        self._stopping = False
+        self._places = 0
+        self._speed = _FIRST_SPEED
+        self._worker: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins to work."""
+        self._worker = threading.Thread(target=self._work, name="hearing", daemon=True)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ends the work; what still waits or is being heard is answered with a problem."""
+        with self._change:
+            self._stopping = True
+            self._change.notify_all()
+        if self._worker is not None:
+            self._worker.join()
+
+    @property
+    def well(self) -> bool:
+        """Whether it can hear."""
+        return self._worker is not None and self._worker.is_alive() and not self._stopping
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Room for one request, from its head to its answer.
+
+        Raises:
+            RequestError: all are taken.
+        """
+        if self._places >= self._settings.queue:  # asked and changed by the event loop's thread alone
+            raise RequestError("busy", headers={"Retry-After": str(self._advice_s())})
+        self._places += 1
+        self._metrics.taken.set(self._places)
+        try:
+            yield
+        finally:
+            self._places -= 1
+            self._metrics.taken.set(self._places)
+
+    def _advice_s(self) -> int:
+        with self._change:
+            waiting_s = sum(job.duration_s for job in self._waiting)
+        return min(_LONGEST_ADVICE_S, max(1, math.ceil(waiting_s / self._speed)))
+
+    async def hear(self, upload: Upload, duration_s: float, judgement: Judgement) -> Recording:
+        """Waits until a recording was heard, and closes it; who stops waiting gives up its place in the queue.
+
+        Raises:
+            AffettoError: it cannot be heard, or not in time.
+        """
+        loop = asyncio.get_running_loop()
+        job = _Job(upload, duration_s, judgement, loop.create_future(), loop)
+        try:
+            self._put(job)
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await job.answer
+        except TimeoutError as error:
+            raise RequestError("timeout", f"no result after {self._settings.timeout_s:g} s") from error
+        finally:
+            self._leave(job)
+
+    def _put(self, job: _Job) -> None:
+        with self._change:
+            if self._stopping:
+                raise RequestError("stopping")
+            self._waiting.append(job)
+            self._metrics.queue.set(len(self._waiting))
+            self._change.notify_all()
+
+    def _leave(self, job: _Job) -> None:
+        with self._change:
+            job.abandoned = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._metrics.queue.set(len(self._waiting))
+            if not job.taken:
+                job.upload.sound.close()
+
+    def _work(self) -> None:
+        while batch := self._next():
+            began = time.monotonic()
+            self._hear(batch)
+            for job in batch:
+                job.upload.sound.close()
+            took_s = time.monotonic() - began
+            self._speed = 0.8 * self._speed + 0.2 * sum(job.duration_s for job in batch) / max(took_s, 1e-3)
+
+    def _next(self) -> list[_Job]:
+        """What is heard next, in the order in which it came; nothing when the service stops."""
+        with self._change:
+            while not self._stopping:
+                self._change.wait_for(lambda: self._waiting or self._stopping)
+                self._change.wait_for(lambda: len(self._waiting) >= _BATCH_RECORDINGS or self._stopping, GATHER_S)
+                if batch := self._take():  # while it gathered, all of them may have left
+                    return batch
+            for job in self._waiting:
+                _settle(job, RequestError("stopping"))
+            return []
+
+    def _take(self) -> list[_Job]:
+        batch: list[_Job] = []
+        sound_s = 0.0
+        while self._waiting and len(batch) < _BATCH_RECORDINGS and not self._stopping:
+            sound_s += self._waiting[0].duration_s
+            if batch and sound_s > _BATCH_S:
+                break
+            batch.append(self._waiting.popleft())
+            batch[-1].taken = True
+        self._metrics.queue.set(len(self._waiting))
+        return batch
+
+    def _hear(self, batch: list[_Job]) -> None:
+        self._metrics.batch.observe(len(batch))
+        ordered = sorted(batch, key=lambda job: job.duration_s)  # results come in order: the shortest first
+        left = deque(ordered)
+        sources = [Watched(job.upload.sound, job.upload.name, partial(self._watch, job)) for job in ordered]
+        try:
+            for result in listen(sources, self._recogniser.hear):
+                self._answer(left[0], result)
+                left.popleft()
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
+            tell("hearing failed", level=logging.ERROR, recordings=len(left), **described(error))
+            if len(batch) == 1:
+                _settle(batch[0], RequestError("internal"))
+                return
+            for job in left:  # one of them may be to blame, but not the others
+                self._hear([job])
+
+    def _answer(self, job: _Job, result: Heard[Opinion] | Failure) -> None:
+        if isinstance(result, Failure):
+            _settle(job, result.error)
+            return
+        self._metrics.sound_s.inc(result.duration_s)
+        _settle(job, self._recogniser.judge(result, job.judgement))
+
+    def _watch(self, job: _Job, heard_s: float) -> None:
+        """Stops what is longer than it promised, and what nobody waits for."""
+        _check_duration(self._settings, heard_s)
+        if job.abandoned:
+            raise RequestError("hung_up")
+        if self._stopping:
+            raise RequestError("stopping")
+
+
+def _settle(job: _Job, result: Recording | AffettoError) -> None:
+    """Gives the answer to the one who waits, if anyone does."""
+
+    def give() -> None:
+        if job.answer.done():
+            return
+        if isinstance(result, AffettoError):
+            job.answer.set_exception(result)
+        else:
+            job.answer.set_result(result)
+
+    try:
+        job.loop.call_soon_threadsafe(give)
+    except RuntimeError:  # the loop is closed, and nobody waits any more
+        return

@@ -1,0 +1,119 @@
+"""What can be wrong with a request, and the one shape in which that is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from affetto.config import Config
+from affetto.errors import AffettoError, AudioError, ServiceError
+
+
+class ProblemBody(Config):
+    """Why there is no result."""
+
+    code: str = Field(description="Stable, for programs; docs/serve.md lists them.")
+    problem: str = Field(description="What was found.")
+    remedy: str = Field(description="What to do about it.")
+
+
+class _Kind(NamedTuple):
+    status: int
+    problem: str
+    remedy: str
+
+
+KINDS: dict[str, _Kind] = {
+    "bad_request": _Kind(400, "not HTTP that can be understood", "mend the request"),
+    "bad_form": _Kind(400, "not a form that can be read", "send one file and nothing else: curl -F file=@call.wav"),
+    "unknown_host": _Kind(400, "this service does not go by that name", "call it by another, or start it with --name"),
+    "unauthorised": _Kind(401, "no token, or not the right one", "send the header: Authorization: Bearer TOKEN"),
+    "not_found": _Kind(404, "there is nothing here", "see /openapi.json for what there is"),
+    "wrong_method": _Kind(405, "this cannot be done here", "see /openapi.json for what can"),
+    "slow_upload": _Kind(408, "the recording came in too slowly", "send it faster, or a smaller file, such as FLAC"),
+    "too_large": _Kind(413, "the upload is too large", "send a smaller file, such as FLAC or Opus, or a part of it"),
+    "too_long": _Kind(413, "the recording is too long", "cut it, or hear it with: affetto recognise"),
+    "wrong_type": _Kind(
+        415,
+        "this kind of content is none of sound",
+        "send a form, or the file with Content-Type: audio/wav or the like",
+    ),
+    "bad_option": _Kind(422, "an option is not what it should be", "see docs/serve.md for the options"),
+    "no_sound": _Kind(422, "cannot be heard as sound", "send a wav, flac, ogg, opus or mp3 file"),
+    "busy": _Kind(429, "too many requests at a time", "try again after the seconds in Retry-After"),
+    "hung_up": _Kind(499, "the client is gone", "stay for the answer"),  # only in the log: nobody is there to read it
+    "large_head": _Kind(431, "the head of the request is too long", "send fewer and shorter headers"),
+    "internal": _Kind(500, "something went wrong in the service", "try again; its log says more"),
+    "stopping": _Kind(503, "the service is being stopped", "try again later"),
+    "timeout": _Kind(504, "it took too long", "send a shorter recording, or try again when there is less to do"),
+}
+"""Code -> what it means; the status is one of HTTP's, save for 499."""
+
+
+class RequestError(ServiceError):
+    """A request that is not answered with a result.
+
+    Args:
+        code: one of `KINDS`.
+        problem: what was found, if there is more to say than its kind does.
+        remedy: what to do about it, likewise.
+        headers: to send with it.
+
+    >>> problem = RequestError("too_long", "a recording of 7,200 s, and 600 s are allowed")
+    >>> problem.status, str(problem)
+    (413, 'a recording of 7,200 s, and 600 s are allowed; cut it, or hear it with: affetto recognise')
+    """
+
+    def __init__(
+        self,
+        code: str,
+        problem: str | None = None,
+        remedy: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        kind = KINDS[code]
+        super().__init__(problem or kind.problem, remedy or kind.remedy)
+        self.code = code
+        self.status = kind.status
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def of(cls, error: AffettoError) -> RequestError:
+        """What any of our errors becomes; the name of a file is left out."""
+        if isinstance(error, RequestError):
+            return error
+        if isinstance(error, AudioError):
+            return cls("no_sound", error.problem, error.remedy)
+        return cls("internal")
+
+    @property
+    def body(self) -> ProblemBody:
+        """What is sent."""
+        return ProblemBody(code=self.code, problem=self.problem, remedy=self.remedy)
+
+    def response(self) -> JSONResponse:
+        """The answer to the request."""
+        return JSONResponse(self.body.model_dump(), self.status, self.headers)
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, object]]:
+    """The problems that a route may answer with, for its OpenAPI description, each with an example.
+
+    >>> list(documented("too_large", "too_long", "busy"))
+    [413, 429]
+    """
+    found: dict[int | str, dict[str, object]] = {}
+    for status in dict.fromkeys(KINDS[code].status for code in codes):
+        examples = {
+            code: {"value": RequestError(code).body.model_dump()} for code in codes if KINDS[code].status == status
+        }
+        found[status] = {
+            "model": ProblemBody,
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"examples": examples}},
+        }
+    return found

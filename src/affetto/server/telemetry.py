@@ -1,0 +1,80 @@
+"""What is told of the service: figures for Prometheus, and a line of JSON a request; never sound, words or names."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LOG = logging.getLogger("affetto.server")
+
+_LATENCIES_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_BATCHES = (1, 2, 4, 8, 16)
+
+
+class Metrics:
+    """The figures of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "affetto_requests", "Requests to hear a recording, by outcome.", ["outcome"], registry=self.registry
+        )
+        self.sound_s = Counter("affetto_sound_seconds", "Sound that was heard, seconds.", registry=self.registry)
+        self.latency_s = Histogram(
+            "affetto_request_seconds",
+            "From the head of a request to its result, seconds.",
+            buckets=_LATENCIES_S,
+            registry=self.registry,
+        )
+        self.taken = Gauge(
+            "affetto_requests_taken", "Requests that come in, wait or are heard.", registry=self.registry
+        )
+        self.queue = Gauge("affetto_queue_length", "Recordings that wait to be heard.", registry=self.registry)
+        self.batch = Histogram(
+            "affetto_batch_recordings", "Recordings heard together.", buckets=_BATCHES, registry=self.registry
+        )
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them.
+
+        >>> b"affetto_queue_length 0.0" in Metrics().text()
+        True
+        """
+        return generate_latest(self.registry)
+
+
+class JsonLines(logging.Formatter):
+    """A line of JSON a record; of an exception, its kind and place, but not its message, which may quote anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        values: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            values |= described(record.exc_info[1])
+        return json.dumps(values)
+
+
+def described(error: BaseException) -> dict[str, str]:
+    """What a log may say of an exception.
+
+    >>> described(ValueError("the caller's words"))
+    {'exception': 'ValueError', 'at': 'nowhere'}
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].name}:{frames[-1].lineno}" if frames else "nowhere"
+    return {"exception": type(error).__name__, "at": place}
+
+
+def tell(event: str, *, level: int = logging.INFO, **facts: object) -> None:
+    """Logs an event."""
+    LOG.log(level, event, extra={"facts": facts})

@@ -1,0 +1,39 @@
+"""Services and their clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.server.serving import DEMO, Halting, serving
+
+from affetto.server.settings import Settings
+
+
+@pytest.fixture
+def recogniser(tiny_model: Path) -> Halting:
+    return Halting.made(tiny_model)
+
+
+@pytest.fixture
+def serve(recogniser: Halting, tiny_model: Path) -> Iterator[Callable[..., httpx.Client]]:
+    """Starts a service with these settings, and gives a client of it."""
+    with ExitStack() as stack:
+        stack.callback(recogniser.go_on)
+        yield lambda **values: stack.enter_context(serving(recogniser, tiny_model, Settings.parse(values)))
+        recogniser.go_on()
+
+
+@pytest.fixture(scope="module")
+def client(tiny_model: Path) -> Iterator[httpx.Client]:
+    """Of a service as it is by default, for all tests of a file."""
+    with serving(Halting.made(tiny_model), tiny_model, Settings()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def angry() -> bytes:
+    return (DEMO / "angry.flac").read_bytes()

@@ -1,0 +1,83 @@
+"""Services on a real socket, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+import affetto
+from affetto.frames import Waves
+from affetto.recognise import Opinion, Recogniser
+from affetto.server.run import bind, make_server
+from affetto.server.settings import Settings
+
+DEMO = Path(affetto.__file__).parent / "demo"
+RECOGNISE = "/v1/recognise"
+
+
+class Halting(Recogniser):
+    """The real one, which can be held up, and which notes how many segments it heard at a time."""
+
+    def hold(self) -> None:
+        self._going.clear()
+
+    def go_on(self) -> None:
+        self._going.set()
+
+    def hear(self, waves: Waves) -> list[Opinion]:
+        self.heard.append(len(waves.lengths))
+        assert self._going.wait(30)
+        return super().hear(waves)
+
+    @classmethod
+    def made(cls, model: Path) -> Halting:
+        made = cls.from_pretrained(model, "cpu")
+        assert isinstance(made, cls)
+        made._going = threading.Event()
+        made.heard = []
+        made.go_on()
+        return made
+
+    _going: threading.Event
+    heard: list[int]
+
+
+@contextmanager
+def serving(recogniser: Recogniser, model: Path, settings: Settings) -> Iterator[httpx.Client]:
+    with bind(settings.model_copy(update={"port": 0})) as listening:
+        server = make_server(recogniser, str(model), settings)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        port = listening.getsockname()[1]
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    """A figure of the service."""
+    lines = client.get("/metrics").text.splitlines()
+    (value,) = (line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == name)
+    return float(value)
+
+
+def eventually(is_so: Callable[[], bool], within_s: float = 10.0) -> bool:
+    """Whether something comes true."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        if is_so():
+            return True
+        time.sleep(0.02)
+    return False

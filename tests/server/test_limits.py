@@ -1,0 +1,283 @@
+"""Every limit, each on a service of its own with that limit low, and what becomes of the others meanwhile."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import soundfile
+from tests.server.serving import RECOGNISE, Halting, eventually, metric
+
+from affetto.server.telemetry import JsonLines
+
+Serve = Callable[..., httpx.Client]
+TOKEN = "a token of many letters"
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """An hour of silence in a few kilobytes."""
+    content = io.BytesIO()
+    with soundfile.SoundFile(content, "w", 8000, 1, "PCM_16", format="FLAC") as sound:
+        for _ in range(60):
+            sound.write(np.zeros(60 * 8000, np.int16))
+    return content.getvalue()
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def raw(client: httpx.Client, *parts: bytes, pause_s: float = 0.0) -> bytes:
+    """Sends bytes as they are, and gives all that comes back until the connection is closed."""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), 20) as connection:
+        for part in parts:
+            try:
+                connection.sendall(part)
+            except OSError:  # it was closed already
+                break
+            time.sleep(pause_s)
+        answer = b""
+        try:
+            while chunk := connection.recv(65_536):
+                answer += chunk
+        except ConnectionResetError:
+            pass
+        return answer
+
+
+def head(length: str, path: str = RECOGNISE) -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode()
+
+
+def test_size_promised_and_not_promised(serve: Serve, angry: bytes) -> None:
+    client = serve(max_upload_mb=0.01)
+    chunks = (bytes(1000) for _ in range(100))
+    assert code(client.post(RECOGNISE, content=angry)) == (413, "too_large")
+    assert code(client.post(RECOGNISE, content=chunks)) == (413, "too_large")
+    assert code(client.post(RECOGNISE, files={"file": ("a.flac", angry)})) == (413, "too_large")
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_an_answer_reaches_a_client_that_is_still_sending(serve: Serve) -> None:
+    client = serve(max_upload_mb=0.01)
+    for _ in range(5):
+        chunks = (bytes(100_000) for _ in range(50))
+        assert code(client.post(RECOGNISE, content=chunks, headers={"Expect": "100-continue"})) == (413, "too_large")
+
+
+def test_a_large_promise_is_refused_before_anything_is_sent(serve: Serve) -> None:
+    answer = raw(serve(), head("Content-Length: 99999999999999999999999"))
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b"Connection: close" in answer or b"connection: close" in answer
+
+
+def test_a_short_promise_cuts_the_body(serve: Serve, angry: bytes) -> None:
+    answer = raw(serve(), head("Content-Length: 100\r\nConnection: close") + angry)
+    assert answer.startswith(b"HTTP/1.1 422")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Content-Length: -1",
+        "Content-Length: 1\r\nContent-Length: 2",
+        "Transfer-Encoding: gzip, chunked\r\nContent-Length: 5",
+        "Bad Header: 1",
+        "Connection: close\r\nX: " + "a" * 100_000,
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_hostile_heads_are_refused(serve: Serve, lines: str) -> None:
+    client = serve()
+    answer = raw(client, head(lines))
+    assert answer.split(b" ", 2)[1] in {b"400", b"431", b"501"}
+    assert b"Traceback" not in answer
+    assert client.get("/healthz").is_success
+
+
+def test_decompression_bombs(serve: Serve, bomb: bytes) -> None:
+    client = serve(max_duration_s=100)
+    before = psutil.Process().memory_info().rss
+    assert len(bomb) < 200_000
+    assert code(client.post(RECOGNISE, content=bomb)) == (413, "too_long")
+    assert psutil.Process().memory_info().rss - before < 100e6
+
+
+def test_a_header_that_lies_about_the_length(
+    serve: Serve, bomb: bytes, recogniser: Halting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(max_duration_s=100)
+    monkeypatch.setattr("affetto.server.app.look", lambda *_: 1.0)
+    assert code(client.post(RECOGNISE, content=bomb)) == (413, "too_long")
+    assert recogniser.heard == []
+
+
+def test_a_token_is_asked_for(serve: Serve, angry: bytes) -> None:
+    client = serve(token=TOKEN)
+    for shown in (None, "Bearer wrong", f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", "Bearer \xe9"):
+        headers = {} if shown is None else {"Authorization": shown.encode("latin-1")}
+        answer = client.post(RECOGNISE, content=angry, headers=headers)
+        assert code(answer) == (401, "unauthorised")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.post(RECOGNISE, content=angry, headers=right).status_code == 200
+    assert [client.get(path).status_code for path in ("/v1/models", "/metrics", "/healthz")] == [401, 401, 200]
+    assert client.get("/metrics", headers=right).status_code == 200
+
+
+def begin(client: httpx.Client, pool: ThreadPoolExecutor, sound: bytes, many: int) -> list[Future[httpx.Response]]:
+    """Requests that are all taken."""
+    futures = [pool.submit(client.post, RECOGNISE, content=sound) for _ in range(many)]
+    assert eventually(lambda: metric(client, "affetto_requests_taken") == many)
+    return futures
+
+
+def test_what_is_too_much_is_sent_away_and_the_rest_is_answered(
+    serve: Serve, angry: bytes, recogniser: Halting
+) -> None:
+    client = serve(queue=3)
+    recogniser.hold()
+    with ThreadPoolExecutor(3) as pool:
+        taken = begin(client, pool, angry, 3)
+        refused = client.post(RECOGNISE, content=angry)
+        recogniser.go_on()
+        assert code(refused) == (429, "busy")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert [each.result().status_code for each in taken] == [200] * 3
+    assert client.post(RECOGNISE, content=angry).status_code == 200
+
+
+def test_what_waits_together_is_heard_together(serve: Serve, angry: bytes, recogniser: Halting) -> None:
+    client = serve()
+    recogniser.hold()
+    with ThreadPoolExecutor(9) as pool:
+        first = begin(client, pool, angry, 1)
+        assert eventually(lambda: recogniser.heard == [1])
+        pool.submit(client.post, RECOGNISE, content=b"broken")
+        others = [pool.submit(client.post, RECOGNISE, content=angry) for _ in range(7)]
+        assert eventually(lambda: metric(client, "affetto_queue_length") == 7)
+        recogniser.go_on()
+        results = [each.result().json() for each in (*first, *others)]
+    assert recogniser.heard == [1, 7]
+    assert all(each["transcript"] == results[0]["transcript"] for each in results)
+
+
+def test_one_that_breaks_the_networks_harms_no_other(
+    serve: Serve, angry: bytes, recogniser: Halting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    hear, short = Halting.hear, soundfile.read(io.BytesIO(angry))[0][:24_000]
+    content = io.BytesIO()
+    soundfile.write(content, short, 16_000, format="WAV")
+
+    def fails_on_the_short_one(self: Halting, waves: object) -> object:
+        if min(waves.lengths.tolist()) < 30_000:  # type: ignore[attr-defined]
+            raise RuntimeError("out of something")
+        return hear(self, waves)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Halting, "hear", fails_on_the_short_one)
+    recogniser.hold()
+    with ThreadPoolExecutor(3) as pool:
+        first = begin(client, pool, angry, 1)
+        eventually(lambda: recogniser.heard == [1])
+        broken = pool.submit(client.post, RECOGNISE, content=content.getvalue())
+        mate = pool.submit(client.post, RECOGNISE, content=angry)
+        assert eventually(lambda: metric(client, "affetto_queue_length") == 2)
+        recogniser.go_on()
+        assert code(broken.result()) == (500, "internal")
+        assert (first[0].result().status_code, mate.result().status_code) == (200, 200)
+
+
+def test_the_time_limit(serve: Serve, angry: bytes, recogniser: Halting) -> None:
+    client = serve(timeout_s=0.3)
+    recogniser.hold()
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(client.post, RECOGNISE, content=angry) for _ in range(2)]  # one is heard, one waits
+        assert [code(each.result()) for each in both] == [(504, "timeout")] * 2
+    recogniser.go_on()
+    assert eventually(lambda: client.post(RECOGNISE, content=angry).status_code == 200)
+
+
+@pytest.mark.parametrize("when", ["uploading", "waiting"])
+def test_who_hangs_up_frees_the_place(serve: Serve, angry: bytes, recogniser: Halting, when: str) -> None:
+    client = serve(queue=2)
+    recogniser.hold()
+    with ThreadPoolExecutor(1) as pool:
+        first = begin(client, pool, angry, 1)
+        assert eventually(lambda: recogniser.heard == [1])
+        sent = angry if when == "waiting" else angry[:10_000]
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
+            connection.sendall(head(f"Content-Length: {len(angry)}") + sent)
+            assert eventually(lambda: metric(client, "affetto_requests_taken") == 2)
+            if when == "waiting":
+                assert eventually(lambda: metric(client, "affetto_queue_length") == 1)
+        assert eventually(lambda: metric(client, "affetto_requests_taken") == 1)
+        assert metric(client, "affetto_queue_length") == 0
+        recogniser.go_on()
+        assert first[0].result().status_code == 200
+    assert metric(client, 'affetto_requests_total{outcome="hung_up"}') == 1
+
+
+def test_slow_bodies_and_slow_heads_are_given_up(serve: Serve, angry: bytes) -> None:
+    client = serve(upload_s=0.5, header_s=0.5)
+    drops = [angry[place : place + 1] for place in range(100)]
+    began = time.monotonic()
+    body = raw(client, head(f"Content-Length: {len(angry)}"), *drops, pause_s=0.05)
+    assert b" 408 " in body
+    assert b"slow_upload" in body
+    assert raw(client, *[head("X: 1")[place : place + 1] for place in range(40)], pause_s=0.05) == b""
+    assert time.monotonic() - began < 20
+    assert eventually(lambda: metric(client, "affetto_requests_taken") == 0)
+
+
+def opened_in(folder: Path) -> list[str]:
+    """What this process holds open there, also under no name."""
+    links = (os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+    return [target for target in links if target.startswith(str(folder))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux tells what is open")
+def test_nothing_is_left_on_disk(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recogniser: Halting, angry: bytes
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    client = serve()
+    large = io.BytesIO()
+    soundfile.write(large, np.tile(soundfile.read(io.BytesIO(angry))[0], 20), 16_000, format="WAV")
+    assert len(large.getvalue()) > 2_000_000
+    recogniser.hold()
+    with ThreadPoolExecutor(1) as pool:
+        (future,) = begin(client, pool, large.getvalue(), 1)
+        assert eventually(lambda: len(recogniser.heard) == 1)
+        assert opened_in(tmp_path)
+        assert list(tmp_path.iterdir()) == []  # it has no name even while it is used
+        recogniser.go_on()
+        assert future.result().status_code == 200
+    assert client.post(RECOGNISE, files={"file": ("a.wav", large.getvalue()[:1_500_000])}).status_code == 200
+    assert client.post(RECOGNISE, files={"file": ("a.wav", bytes(1_500_000))}).status_code == 422
+    assert eventually(lambda: opened_in(tmp_path) == [])
+
+
+def test_the_log_tells_no_secrets(serve: Serve, angry: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "affetto.server"):
+        client = serve(token=TOKEN)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        words = client.post(RECOGNISE, files={"file": ("secret.flac", angry)}, headers=headers).json()["transcript"]
+        client.get("/secret/path")
+        assert eventually(lambda: len(caplog.records) >= 2)
+    lines = [JsonLines().format(record) for record in caplog.records if record.name == "affetto.server"]
+    assert {json.loads(line)["outcome"] for line in lines} == {"ok", "not_found"}
+    assert not any("secret" in line or TOKEN in line or words in line for line in lines)

@@ -1,0 +1,151 @@
+"""What the service answers, over a real socket: the shell's results, and a problem of one shape for everything else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import webvtt
+from tests.server.serving import DEMO, RECOGNISE, metric
+
+from affetto.cli import main
+from affetto.server.answers import RecordingAnswer
+from affetto.server.problems import KINDS
+
+NAMES = [path.name for path in sorted(DEMO.glob("*.flac"))]
+
+
+def shell(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["recognise", "--format", "json", *map(str, arguments)])
+    (result,) = json.loads(capsys.readouterr().out)
+    assert isinstance(result, dict)
+    return result
+
+
+def form(content: bytes, name: str = "a.flac") -> dict[str, tuple[str, bytes]]:
+    return {"file": (name, content)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_the_shell_says(
+    client: httpx.Client,
+    tiny_model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.chdir(DEMO)
+    expected = shell(capsys, name, "--model", tiny_model, "--sure", "0.4", "--smooth", "2")
+    got = client.post(RECOGNISE, files=form((DEMO / name).read_bytes(), name), params={"sure": 0.4, "smooth": 2})
+    assert got.status_code == 200
+    assert got.json() == expected
+    assert list(got.json()) == list(expected)
+
+
+@pytest.mark.parametrize("kind", ["audio/flac", "application/octet-stream", "Audio/X-FLAC; rate=16000", None])
+def test_the_body_may_be_the_file(client: httpx.Client, angry: bytes, kind: str | None) -> None:
+    by_form = client.post(RECOGNISE, files=form(angry, "upload")).json()
+    headers = {} if kind is None else {"Content-Type": kind}
+    assert client.post(RECOGNISE, content=angry, headers=headers).json() == by_form
+    chunks = (angry[first : first + 1000] for first in range(0, len(angry), 1000))
+    assert client.post(RECOGNISE, content=chunks, headers=headers).json() == by_form
+
+
+def test_its_answers_are_as_described(client: httpx.Client, angry: bytes) -> None:
+    given = client.post(RECOGNISE, files=form(angry)).json()
+    assert RecordingAnswer.parse(given).model_dump() == given
+
+
+def test_no_speech_is_a_result(client: httpx.Client) -> None:
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros(16_000), 16_000, format="WAV")
+    answer = client.post(RECOGNISE, content=content.getvalue())
+    assert (answer.status_code, answer.json()["emotion"], answer.json()["silent"]) == (200, None, True)
+
+
+def test_other_formats(client: httpx.Client, angry: bytes) -> None:
+    answers = {
+        name: client.post(RECOGNISE, files=form(angry), params={"format": name})
+        for name in ("json", "csv", "vtt", "jsonl")
+    }
+    segments = answers["json"].json()["segments"]
+    assert json.loads(answers["jsonl"].text) == answers["json"].json()
+    assert [row["start_s"] for row in csv.DictReader(io.StringIO(answers["csv"].text))] == [
+        str(each["start_s"]) for each in segments
+    ]
+    assert len(webvtt.from_buffer(io.StringIO(answers["vtt"].text)).captions) == len(segments)
+    assert answers["vtt"].headers["content-type"].startswith("text/vtt")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "code"),
+    [
+        ("GET", "/", {}, "not_found"),
+        ("GET", "/v1/recognise/../../etc/passwd", {}, "not_found"),
+        ("GET", RECOGNISE, {}, "wrong_method"),
+        ("DELETE", "/healthz", {}, "wrong_method"),
+        ("POST", RECOGNISE, {"content": b"x", "headers": {"Content-Type": "text/html"}}, "wrong_type"),
+        ("POST", RECOGNISE, {"data": {"file": "/etc/passwd"}}, "wrong_type"),
+        ("POST", RECOGNISE, {"files": {"file": (None, "/etc/passwd")}}, "bad_form"),
+        ("POST", RECOGNISE, {"files": {"sound": ("a.wav", b"RIFF")}}, "bad_form"),
+        ("POST", RECOGNISE, {"files": [("file", ("a.wav", b"RIFF")), ("file", ("b.wav", b"RIFF"))]}, "bad_form"),
+        ("POST", RECOGNISE, {"content": b"no parts", "headers": {"Content-Type": "multipart/form-data"}}, "bad_form"),
+        (
+            "POST",
+            RECOGNISE,
+            {"content": b"no parts", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+            "bad_form",
+        ),
+        ("POST", RECOGNISE, {"content": b""}, "no_sound"),
+        ("POST", RECOGNISE, {"files": {"file": ("a.wav", b"")}}, "no_sound"),
+        ("POST", RECOGNISE, {"content": b"words, not sound"}, "no_sound"),
+        ("POST", RECOGNISE, {"params": {"sure": "2"}}, "bad_option"),
+        ("POST", RECOGNISE, {"params": {"smooth": "nan"}}, "bad_option"),
+        ("POST", RECOGNISE, {"params": {"path": "/etc/passwd"}}, "bad_option"),
+        ("POST", RECOGNISE, {"params": {"format": "table"}}, "bad_option"),
+        ("GET", "/healthz", {"headers": {"Host": "rebound.example"}}, "unknown_host"),
+    ],
+)
+def test_problems_have_one_shape(
+    client: httpx.Client, method: str, path: str, options: dict[str, object], code: str
+) -> None:
+    answer = client.request(method, path, **options)  # type: ignore[arg-type]
+    assert set(answer.json()) == {"code", "problem", "remedy"}
+    assert (answer.json()["code"], answer.status_code) == (code, KINDS[code].status)
+
+
+def test_the_model_is_told_of(client: httpx.Client) -> None:
+    (model,) = client.get("/v1/models").json()["models"]
+    assert model["emotions"] == ["anger", "happiness", "neutral", "sadness"]
+    assert model["licence"] == {"recogniser": "none", "emotion": "not stated"}
+    assert "/" not in model["name"]
+
+
+def test_it_counts(client: httpx.Client, angry: bytes) -> None:
+    client.post(RECOGNISE, files=form(angry))
+    before = [metric(client, name) for name in ('affetto_requests_total{outcome="ok"}', "affetto_sound_seconds_total")]
+    client.post(RECOGNISE, files=form(angry))
+    after = [metric(client, name) for name in ('affetto_requests_total{outcome="ok"}', "affetto_sound_seconds_total")]
+    assert np.subtract(after, before) == pytest.approx([1, soundfile.info(DEMO / "angry.flac").duration], abs=1e-3)
+    assert (metric(client, "affetto_queue_length"), metric(client, "affetto_requests_taken")) == (0, 0)
+
+
+def test_sixteen_at_once_are_all_answered(client: httpx.Client) -> None:
+    files = [DEMO / name for name in NAMES] * 4
+    alone = {path: client.post(RECOGNISE, files=form(path.read_bytes(), path.name)).json() for path in files[:4]}
+    with ThreadPoolExecutor(len(files)) as pool:
+        answers = list(pool.map(lambda path: client.post(RECOGNISE, files=form(path.read_bytes(), path.name)), files))
+    assert [answer.status_code for answer in answers] == [200] * len(files)
+    for path, answer in zip(files, answers, strict=True):
+        got, expected = answer.json(), alone[path]
+        assert got["probabilities"] == pytest.approx(expected["probabilities"], abs=2e-4)
+        assert (got["file"], got["transcript"]) == (path.name, expected["transcript"])
