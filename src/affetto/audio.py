@@ -46,13 +46,31 @@ class AudioInfo:
     channels: int
 
 
+class _Steady:
+    """An open file that stays where it is when a damaged header sends it before its beginning.
+
+    libsndfile asks from C, where an exception could only be printed.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.read = file.read
+        self.tell = file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return self._file.tell()
+
+
 @contextmanager
 def _open(source: Path | IO[bytes], where: object) -> Iterator[soundfile.SoundFile]:
     if isinstance(source, Path):
         _check_file(source, where)
     try:
         # As bytes, for soundfile would refuse a name that is not valid UTF-8.
-        sound = soundfile.SoundFile(os.fsencode(source) if isinstance(source, Path) else source)
+        sound = soundfile.SoundFile(os.fsencode(source) if isinstance(source, Path) else _Steady(source))
     # soundfile takes a name that ends in .raw for a promise of headerless samples, and asks for their format.
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"cannot be read as sound ({_reason(error)})", _REMEDY, where) from error

@@ -48,6 +48,7 @@ def damaged(sound: bytes, rng: np.random.Generator) -> bytes:
     return values.tobytes()
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a traceback in the log, else
 @pytest.mark.parametrize("many", [40, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_damaged_recordings_are_answered(
