@@ -139,7 +139,7 @@ def test_long_recordings_are_trained_on_a_few_heads_at_a_time(
     config, tasks = HEADS[kind], _tasks()
     material, heads, same = material_of(config), _heads(config, tasks), _heads(config, tasks)
     curves = fit_stack(heads, tasks, material, TRAINING, seed=5)
-    monkeypatch.setattr(own_batches, "MOST_STATES", 600)
+    monkeypatch.setattr(own_batches, "NEAR_STATES", 600)
     again = fit_stack(same, tasks, material, TRAINING, seed=5)
     for curve, expected in zip(again, curves, strict=True):
         np.testing.assert_allclose(curve, expected, rtol=2e-3, atol=2e-5)

@@ -18,6 +18,8 @@ from affetto.training.tasks import Task
 
 MOST_STATES = 2**26
 """Numbers in a layer's states, of all heads computed at once: a dozen such tensors of 256 MB are held in training."""
+NEAR_STATES = 2**21
+"""The same on a CPU: of more, too much falls out of its caches between one time step and the next."""
 
 
 class OwnBatches:
@@ -62,12 +64,13 @@ class OwnBatches:
         return batches, variants, torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
 
     def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
-        """As many heads at a time as fit into memory, for a batch of long recordings may take gigabytes a head."""
+        """As many heads at a time as are computed fast, and as fit into memory: long recordings may take gigabytes."""
         branch, (layer, acoustic) = self.stack.head.branch, self.material[:2]
         bank = layer if acoustic is None else acoustic
         assert branch is not None and bank is not None, "heads without a branch share their batches"  # noqa: PT018
         states = int(bank.lengths[variants, places].max()) * places.shape[1] * branch.width
-        size = max(1, MOST_STATES // states)
+        most = NEAR_STATES if self.material.device.type == "cpu" else MOST_STATES
+        size = max(1, most // states)
         return [slice(start, start + size) for start in range(0, len(places), size)]
 
     def _read(
