@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,9 @@ from affetto.cli.arguments import Device
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
 
 if TYPE_CHECKING:
-    from affetto.probe.layers import LayerCurve
+    from affetto.probe.layers import LayerCurve, LayerScore
     from affetto.probe.neurons import BestUnit, Neurons
-    from affetto.probe.projections import Projections
+    from affetto.probe.projections import Projections, ProjectionScore
 
 app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
 
@@ -73,8 +74,7 @@ def neurons(  # noqa: PLR0913, PLR0917
     with ProgressBar("hearing") as bar:
         found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ is TableOrJson.JSON:
-        best = [plain(row._asdict()) for row in found.best]
-        print_json({"version": 1, "folder": str(folder), "best": best})
+        _print_rows(folder, "best", found.best)
     else:
         _show_neurons(found)
 
@@ -86,6 +86,14 @@ def plain(values: dict[str, object]) -> dict[str, object]:
     {'r': None, 'p': 0.5}
     """
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+def _print_rows(folder: Path, name: str, rows: Sequence[BestUnit | LayerScore | ProjectionScore]) -> None:
+    print_json({"version": 1, "folder": str(folder), name: [plain(row._asdict()) for row in rows]})
+
+
+def _interval(low: float, high: float, form: str = ".3f") -> str:
+    return "" if math.isnan(low) else f"{low:{form}} to {high:{form}}"
 
 
 def _common(corpus: Path, classes: str, limit: int | None, recogniser: str, seed: int) -> dict[str, object]:
@@ -126,14 +134,13 @@ def _order(found: Neurons, row: BestUnit) -> tuple[int, str, str]:
 
 
 def _cells(row: BestUnit) -> tuple[str, ...]:
-    interval = "" if math.isnan(row.low) else f"{row.low:+.2f} to {row.high:+.2f}"
     return (
         row.target,
         row.level,
         row.method,
         f"{row.layer} {row.number}",
         f"{row.measured:+.3f}",
-        interval,
+        _interval(row.low, row.high, "+.2f"),
         f"{row.p:.3f}",
     )
 
@@ -184,8 +191,7 @@ def layers(  # noqa: PLR0913, PLR0917
     with ProgressBar("probing layers") as bar:
         found = probe_layers(LayersConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ is TableOrJson.JSON:
-        scores = [plain(row._asdict()) for row in found.scores]
-        print_json({"version": 1, "folder": str(folder), "scores": scores})
+        _print_rows(folder, "scores", found.scores)
     else:
         _show_layers(found)
 
@@ -200,12 +206,11 @@ def _show_layers(found: LayerCurve) -> None:
     for heading in ("width", "UAR", "95 %", "behind the best"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for row in found.scores:
-        interval = "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
         behind = "best" if row.behind == 0 else f"{row.behind:.3f}"
         if not math.isnan(row.behind_low):
-            behind += f" ({row.behind_low:+.3f} to {row.behind_high:+.3f})"
+            behind += f" ({_interval(row.behind_low, row.behind_high, '+.3f')})"
         layer = "" if row.network == row.layer else row.layer
-        grid.add_row(row.network, layer, f"{row.width:,}", f"{row.uar:.3f}", interval, behind)
+        grid.add_row(row.network, layer, f"{row.width:,}", f"{row.uar:.3f}", _interval(row.low, row.high), behind)
     console().print(grid)
     if found.facts["unreadable"]:
         typer.echo(f"{found.facts['unreadable']:,} utterances were left out: their sound cannot be read")
@@ -244,8 +249,7 @@ def projections(  # noqa: PLR0913, PLR0917
     with ProgressBar("projecting") as bar:
         found = probe_projections(ProjectionsConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ is TableOrJson.JSON:
-        scores = [plain(row._asdict()) for row in found.scores]
-        print_json({"version": 1, "folder": str(folder), "scores": scores})
+        _print_rows(folder, "scores", found.scores)
     else:
         _show_projections(found)
 
@@ -262,8 +266,8 @@ def _show_projections(found: Projections) -> None:
     for row in found.scores:
         if row.classes == everything:
             numbers = (row.silhouette, row.tsne, row.pca)
-            interval = "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
-            grid.add_row(row.name, f"{row.uar:.3f}", interval, *(f"{number:+.3f}" for number in numbers))
+            told = (f"{number:+.3f}" for number in numbers)
+            grid.add_row(row.name, f"{row.uar:.3f}", _interval(row.low, row.high), *told)
     console().print(grid)
     typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")
 

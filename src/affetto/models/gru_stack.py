@@ -1,7 +1,7 @@
 """Several bidirectional GRU layers of one shape, each with weights and input of its own, in one computation.
 
 A GRU of a hundred units leaves a processor idle: each time step is a product too small to be worth its call. Here the
-steps of all folds of a cross-validation, and of both directions, are one batched product. The numbers are those of
+steps of several folds of a cross-validation, and of both directions, are one batched product. The numbers are those of
 `torch.nn.GRU`. ``benchmarks/heads.py`` measures the gain.
 """
 

@@ -40,7 +40,7 @@ class EpochPlan(NamedTuple):
         return torch.from_numpy(factors)
 
     def keep_into(self, factors: NDArray[np.float32], dropout: float) -> None:
-        """Writes the same, in steps of 1 / 65,536: heads that average take no longer for a batch than floats would."""
+        """Writes the same, drawn in steps of 1 / 65,536: drawing floats takes as long as an averaging head's batch."""
         words = self.generator.integers(0, 2**64 - 1, -(-factors.size // 4), dtype=np.uint64, endpoint=True)
         draws = words.view(np.uint16)[: factors.size].reshape(factors.shape)
         np.multiply(draws >= round(dropout * 2**16), np.float32(1 / (1 - dropout)), out=factors)
