@@ -43,6 +43,8 @@ from affetto.experiment import (
 )
 from affetto.experiment.engine import compute, workers
 from affetto.features import functionals
+from affetto.training.stack import StackTraining
+from affetto.training.unfinished import Snapshot
 
 RECIPE = """
 recogniser = "{model}"
@@ -264,6 +266,44 @@ run_experiment(recipe, data, folder, engine=Engine(jobs=1))
     run_experiment(place / "recipe.toml", data_root, folder, engine=SERIAL)
     assert _cells(folder) == _cells(undisturbed.folder)
     assert not list(folder.glob("rows/*/.*"))
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_where_it_was(undisturbed: ExperimentRun, place: Path, data_root: Path) -> None:
+    folder = place / "killed in training"
+    # It is killed in the second epoch of the progressive heads, which are trained together.
+    program = f"""
+import os, signal
+from pathlib import Path
+from affetto.experiment import Engine, run_experiment
+from affetto.models.heads import ProgressiveConfig
+from affetto.training import unfinished
+from affetto.training.stack import StackTraining
+unfinished.Unfinished.__init__.__defaults__ = (0,)
+run_epoch = StackTraining.run_epoch
+def stop(self):
+    if self.epoch == 1 and isinstance(self.heads[0].config, ProgressiveConfig):
+        os.kill(os.getpid(), signal.SIGKILL)
+    run_epoch(self)
+StackTraining.run_epoch = stop
+recipe, data, folder = map(Path, {[str(place / "recipe.toml"), str(data_root), str(folder)]!r})
+run_experiment(recipe, data, folder, engine=Engine(jobs=1))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    assert [path.name for path in folder.glob("rows/*/unfinished*")] == ["unfinished-00-00.safetensors"]
+    begun: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        resume = StackTraining.resume
+
+        def noted(self: StackTraining, snapshot: Snapshot) -> None:
+            resume(self, snapshot)
+            begun.append(self.epoch)
+
+        patch.setattr(StackTraining, "resume", noted)
+        run_experiment(place / "recipe.toml", data_root, folder, engine=SERIAL)
+    assert begun == [1]
+    assert _cells(folder) == _cells(undisturbed.folder)
+    assert not list(folder.glob("rows/*/unfinished*"))
 
 
 @pytest.mark.slow

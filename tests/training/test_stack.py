@@ -28,6 +28,7 @@ from affetto.training.heads import HeadTraining, fit_head, probabilities
 from affetto.training.material import Material, measure
 from affetto.training.stack import StackTraining, fit_stack
 from affetto.training.tasks import Task
+from affetto.training.unfinished import Unfinished
 
 CLASSES = ("anger", "neutral", "sadness")
 COUNT, WIDTH = 60, 5
@@ -111,6 +112,34 @@ def test_heads_stop_one_by_one(material_of: Callable[[HeadConfig], Material]) ->
     assert max(lengths) < 60
     for curve in curves:
         assert curve[-1].learning_rate / 2 < 0.06 <= curve[-1].learning_rate
+
+
+@pytest.mark.parametrize("kind", ["mean_pooling, scaled", "progressive"])
+@pytest.mark.parametrize("stopped_after", [1, 3])
+def test_goes_on_to_the_bit(
+    kind: str, stopped_after: int, material_of: Callable[[HeadConfig], Material], tmp_path: Path
+) -> None:
+    config, tasks = HEADS[kind], _tasks()
+    training = TRAINING.model_copy(update={"epochs": 20, "learning_rate": 0.2, "stop_learning_rate": 0.06})
+    material = material_of(config)
+    whole = StackTraining(_heads(config, tasks), tasks, material, training, seed=5)
+    while not whole.done:
+        whole.run_epoch()
+        if whole.epoch == stopped_after:
+            Unfinished(tmp_path / "new" / "state", "it", every_s=0).keep(whole.snapshot)
+    resumed = StackTraining(_heads(config, tasks), tasks, material, training, seed=5)
+    kept = Unfinished(tmp_path / "new" / "state", "it").load()
+    assert kept is not None
+    resumed.resume(kept)
+    assert resumed.epoch == stopped_after
+    while not resumed.done:
+        resumed.run_epoch()
+    assert resumed.curves == whole.curves
+    for training in (whole, resumed):
+        training.finish()
+    for part in ("validation", "test"):
+        for one, other in zip(whole.probabilities(part), resumed.probabilities(part), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("kind", ["mean_pooling", "progressive"])

@@ -9,6 +9,7 @@
     folds.csv          which speakers are in which part of which fold
     rows/ROW/row.json  the row of the table: name, model, training, number of parameters
     rows/ROW/repeat-00-fold-03/{predictions,validation,curve}.csv
+    rows/ROW/unfinished-00-00.safetensors   how far the training that begins with a fold has come; gone in the end
 
 A cell, one fold of one repeat of a row, is written as a hidden folder and then renamed: it is finished exactly when
 its folder exists.
@@ -273,6 +274,10 @@ class RunFolder:
             raise _unwritable(row / name, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def unfinished(self, row_name: str, repeat: int, fold: int) -> Path:
+        """Where the training that begins with a fold may keep how far it has come."""
+        return self._row(row_name) / f"unfinished-{repeat:02d}-{fold:02d}.safetensors"
 
     def sweep(self) -> None:
         """Removes what a run that was killed left half written; only while no other run writes here."""

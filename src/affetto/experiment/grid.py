@@ -154,7 +154,8 @@ def do(unit: Unit) -> Done:
     """
     started = monotonic()
     folder, row = RunFolder(unit.folder), unit.row
-    for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training):
+    unfinished = folder.unfinished(row.name, unit.tasks[0].repeat, unit.tasks[0].fold)
+    for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training, unfinished=unfinished):
         if (task.repeat, task.fold) not in unit.missing:
             continue
         folder.write_cell(

@@ -46,6 +46,10 @@ class HeadStack:
             for name, values in self.values.items()
         }
 
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Takes over parameters and buffers of as many heads, by name: each (heads, ...)."""
+        self.values = {name: values[name].requires_grad_(old.requires_grad) for name, old in self.values.items()}
+
     def scores(
         self,
         layer: Frames | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import torch
@@ -35,6 +36,7 @@ from affetto.training.heads import HeadTraining, fit_head, probabilities
 from affetto.training.material import Material, measure
 from affetto.training.stack import StackTraining
 from affetto.training.tasks import Outcome, Task
+from affetto.training.unfinished import Unfinished
 
 ModelConfig = Annotated[
     BaselineConfig
@@ -133,6 +135,7 @@ def fit_tasks(
     training: HeadTraining,
     *,
     progress: Callable[[int], None] | None = None,
+    unfinished: Path | None = None,
 ) -> Iterator[tuple[Task, Outcome]]:
     """Fits a row to folds; heads on a frozen recogniser are trained together.
 
@@ -142,6 +145,7 @@ def fit_tasks(
         tasks: folds, those of a repeat standing together.
         training: how heads are trained; of no meaning to classical rows.
         progress: is told the number of each epoch that ended.
+        unfinished: where heads that are trained together keep how far they have come, and go on from after a kill.
 
     Yields:
         Each task and what came of it, in order.
@@ -156,7 +160,8 @@ def fit_tasks(
         for task in tasks:
             yield task, _fit_tuned(model, study, task, training)
     else:
-        yield from _fit_frozen(model, study, tasks, training, progress)
+        key = str(stable_seed(model.model_dump_json(), training.model_dump_json(), study.seed, *_cells(tasks)))
+        yield from _fit_frozen(model, study, tasks, training, progress, Unfinished(unfinished, key))
 
 
 def _fit_classical(model: ClassicalConfig, study: Study, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
@@ -188,19 +193,29 @@ def _fit_frozen(
     tasks: Sequence[Task],
     training: HeadTraining,
     progress: Callable[[int], None] | None,
+    unfinished: Unfinished,
 ) -> Iterator[tuple[Task, Outcome]]:
     material = material_of(model, study)
     width = 0 if material.layer is None else material.layer.width
     heads = [new_head(model, study.classes, width, stable_seed(study.seed, task.repeat, task.fold)) for task in tasks]
     stack = StackTraining(heads, tasks, material, training, study.seed)
+    kept = unfinished.load()
+    if kept is not None:
+        stack.resume(kept)
     while not stack.done:
         stack.run_epoch()
+        unfinished.keep(stack.snapshot)
         if progress is not None:
             progress(stack.epoch)
     stack.finish()
     said = zip(*(stack.probabilities(part) for part in ("validation", "test")), strict=True)
     for task, head, curve, (validation, test) in zip(tasks, heads, stack.curves, said, strict=True):
         yield task, Outcome(validation, test, tuple(curve), _trained(head))
+    unfinished.forget()
+
+
+def _cells(tasks: Sequence[Task]) -> list[str]:
+    return [f"{task.repeat}/{task.fold}" for task in tasks]
 
 
 def _fit_tuned(model: HeadConfig, study: Study, task: Task, training: HeadTraining) -> Outcome:

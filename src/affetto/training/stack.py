@@ -7,6 +7,7 @@ how much work goes into one call of the linear algebra below. ``benchmarks/heads
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Literal
@@ -27,6 +28,10 @@ from affetto.training.own_batches import OwnBatches
 from affetto.training.plan import plan_epoch
 from affetto.training.shared_batches import SharedBatches
 from affetto.training.tasks import Epoch, Task
+from affetto.training.unfinished import Snapshot
+
+_STATE = ("epoch", "live", "rates", "stalled", "best_losses", "curves")
+"""What of a training is no tensor."""
 
 
 class StackTraining:
@@ -98,6 +103,34 @@ class StackTraining:
         """Goes on with some of the heads that are not done."""
         self.stack.select(places)
         self.optimiser.select(places)
+
+    def snapshot(self) -> Snapshot:
+        """All that the next epoch depends on."""
+        groups = {
+            "value": self.stack.values,
+            "first": self.optimiser.first,
+            "second": self.optimiser.second,
+            **{f"best {head}": state for head, state in enumerate(self.best)},
+        }
+        numbers = {f"{group}/{name}": each.detach() for group, some in groups.items() for name, each in some.items()}
+        facts = {name: getattr(self, name) for name in _STATE}
+        return Snapshot({**numbers, "steps": self.optimiser.steps}, facts)
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Goes on to the bit from what `snapshot` gave, in a training of the same heads, tasks and material."""
+        groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, values in snapshot.numbers.items():
+            group, _, own = name.partition("/")
+            groups[group][own] = values.to(self.material.device)
+        for name, value in snapshot.facts.items():
+            setattr(self, name, value)
+        self.curves = [[Epoch(*each) for each in curve] for curve in self.curves]
+        self.select(self.live)
+        self.best = [groups[f"best {head}"] for head in range(len(self.heads))]
+        self.stack.load(groups["value"])
+        self.optimiser.steps = groups["steps"][""]
+        for moments, group in ((self.optimiser.first, "first"), (self.optimiser.second, "second")):
+            moments.update({name: groups[group][name] for name in moments})  # sums follow their order
 
     @property
     def done(self) -> bool:
