@@ -117,7 +117,7 @@ def test_the_options_are_the_settings_and_are_documented() -> None:
 def test_without_the_extra_it_says_so(
     module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("affetto.server")]:
+    for name in [name for name in sys.modules if name.startswith(("affetto.server", "uvicorn.protocols.websockets"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit) as ended:

@@ -236,8 +236,10 @@ class Hearing:
                 batch = self._take()
                 if batch or self._live:  # while it gathered, all of them may have left
                     return batch
-            for each in (*self._waiting, *self._live):
-                _settle(each, RequestError("stopping"))
+            for job in self._waiting:
+                _settle(job, RequestError("stopping"))
+            for stretch in self._live:
+                _settle(stretch, RequestError("stopping"))
             return None
 
     def _gathered(self) -> bool:

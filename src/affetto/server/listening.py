@@ -143,7 +143,12 @@ class Stream:
             self._ear.metrics.streams.labels(outcome).inc()
             self._ear.metrics.sound_s.inc(sound_s)
             took_s = round(time.perf_counter() - began, 4)
-            facts = {"bytes": self._size, "sound_s": round(sound_s, 2), "segments": self._segments, "seconds": took_s}
+            facts: dict[str, Any] = {
+                "bytes": self._size,
+                "sound_s": round(sound_s, 2),
+                "segments": self._segments,
+                "seconds": took_s,
+            }
             tell("stream", id=secrets.token_hex(8), route=LISTENS_AT, outcome=outcome, **facts)
 
     async def _outcome(self) -> str:
