@@ -7,10 +7,10 @@ LOCK := build/lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo serve test check clean lock
+.PHONY: help venv demo serve test test-heavy check clean lock
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/dev.stamp ## install affetto with everything for training and development into .venv
 
@@ -21,7 +21,10 @@ serve: $(VENV)/serve.stamp ## answer over HTTP on http://127.0.0.1:8000 (more op
 	$(BIN)/affetto serve $(SERVE_ARGS)
 
 test: $(VENV)/dev.stamp ## run the tests and the examples in the docstrings (more arguments: PYTEST_ARGS=...)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not heavy" $(PYTEST_ARGS)
+
+test-heavy: $(VENV)/dev.stamp ## run the tests that take minutes: crowds of clients, thousands of damaged files, memory
+	$(BIN)/python -m pytest -m heavy tests $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp ## lint, formatting, types, architecture
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Measures `affetto listen`: the time from the end of speech to the line that tells of it.
 
-The bundled recordings are piped in as fast as they were spoken, with pauses of 1.5 s.
+The bundled recordings are piped in as fast as they were spoken, with pauses of 1.5 s. The first is only
+there to be waited for: a program that is still starting would seem to answer late.
 Run on a quiet machine: python benchmarks/listen.py [--model MODEL] [--turns 3]
 """
 
@@ -41,17 +42,20 @@ def speak(pipe: IO[bytes], sound: np.ndarray, started: list[float]) -> None:
 def measure(model: str, turns: int) -> list[float]:
     """Seconds of each line."""
     parts = [np.pad(soundfile.read(path, dtype="int16")[0], (0, round(PAUSE_S * SAMPLE_RATE))) for path in DEMO]
-    sound = np.concatenate([np.zeros(10 * SAMPLE_RATE, np.int16), *parts * turns])  # it takes a while to start
     command = [sys.executable, "-m", "affetto", "listen", "-", "--format", "jsonl", "--model", model]
     started: list[float] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        voice = threading.Thread(target=speak, args=(process.stdin, sound, started))
+        process.stdin.write(parts[0].tobytes())
+        process.stdin.flush()
+        process.stdout.readline()
+        before_s = len(parts[0]) / SAMPLE_RATE
+        voice = threading.Thread(target=speak, args=(process.stdin, np.concatenate(parts * turns), started))
         voice.start()
-        delays = [time.perf_counter() - started[0] - json.loads(line)["end_s"] for line in process.stdout]
+        lines = [(time.perf_counter(), json.loads(line)["end_s"] - before_s) for line in process.stdout]
         voice.join()
-    return delays
+    return [came - started[0] - end_s for came, end_s in lines if end_s > 0]
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.streaming import Failure, Heard, Piece, Samples, Source, listen
-from affetto.streaming.segments import cut
+from affetto.streaming.segments import Spoken, cut
 from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
 
 SCHEMA_VERSION = 1
@@ -334,8 +334,7 @@ class Recogniser:
         """
         for spoken in cut(blocks, live=True):
             (opinion,) = self.hear(pad_waves([spoken.wave]))
-            piece = Piece(spoken.start_s, spoken.end_s, spoken.since_s, opinion)
-            yield _judge(_segment(piece), opinion.probabilities, judgement)
+            yield live_segment(spoken, opinion, judgement)
 
     @torch.inference_mode()
     def hear(self, waves: Waves) -> list[Opinion]:
@@ -364,6 +363,19 @@ class Recogniser:
         if isinstance(result, Failure):
             raise result.error
         return result
+
+
+def live_segment(spoken: Spoken, opinion: Opinion, judgement: Judgement = _JUDGEMENT) -> Segment:
+    """A segment out of what `Recogniser.hear` made of a stretch of live speech, judged by itself.
+
+    >>> spoken = Spoken(16_000, 32_000, 16_000, torch.zeros(16_000))
+    >>> opinion = Opinion(Spelling("", ()), {"anger": 0.6, "sadness": 0.4})
+    >>> segment = live_segment(spoken, opinion, Judgement(sure=0.7))
+    >>> segment.start_s, segment.end_s, segment.emotion, segment.sure
+    (1.0, 2.0, 'anger', False)
+    """
+    piece = Piece(spoken.start_s, spoken.end_s, spoken.since_s, opinion)
+    return _judge(_segment(piece), opinion.probabilities, judgement)
 
 
 def _segment(piece: Piece[Opinion]) -> Segment:

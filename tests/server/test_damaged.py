@@ -49,7 +49,7 @@ def damaged(sound: bytes, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a traceback in the log, else
-@pytest.mark.parametrize("many", [40, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("many", [40, pytest.param(500, marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_damaged_recordings_are_answered(
     client: httpx.Client, sounds: dict[str, bytes], container: str, many: int
@@ -65,18 +65,19 @@ def test_damaged_recordings_are_answered(
     assert client.post(RECOGNISE, content=sounds[container]).status_code == 200
 
 
-def test_requests_made_from_its_description(client: httpx.Client) -> None:
+@pytest.mark.parametrize("many", [8, pytest.param(300, marks=pytest.mark.heavy)])
+def test_requests_made_from_its_description(client: httpx.Client, many: int) -> None:
     schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
-    asked = [ask_as_described(made.ok()) for made in schema.get_all_operations()]
-    assert len(asked) == 4
-    assert sum(asked, Counter()).keys() >= {200, 422}
+    asked = [ask_as_described(made.ok(), many) for made in schema.get_all_operations()]
+    assert len(asked) == 5
+    assert sum(asked, Counter()).keys() >= {200, 422, 426}
 
 
-def ask_as_described(operation: Any) -> Counter[int]:
+def ask_as_described(operation: Any, many: int) -> Counter[int]:
     """Requests that fit the description of an operation and such that do not; counts the answers by their status."""
     statuses: Counter[int] = Counter()
 
-    @settings(max_examples=8, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=many, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
     def ask(case: schemathesis.Case) -> None:
         answer = case.call()

@@ -101,9 +101,10 @@ def test_bad_tokens(tmp_path: Path, token: str) -> None:
 def test_the_options_are_the_settings_and_are_documented() -> None:
     options = {name: each.default for name, each in inspect.signature(serve).parameters.items()}
     settings = Settings().model_dump()
-    shared = ("host", "port", "queue")
+    shared = ("host", "port", "queue", "live")
     renamed = {"max_upload": "max_upload_mb", "max_duration": "max_duration_s", "upload_time": "upload_s"}
     renamed |= {"timeout": "timeout_s", "header_time": "header_s", "shutdown_time": "shutdown_s"}
+    renamed |= {"live_time": "live_s", "idle_time": "idle_s"}
     assert {name: options[name] for name in (*shared, *renamed)} == {
         name: settings[renamed.get(name, name)] for name in (*shared, *renamed)
     }
@@ -112,11 +113,11 @@ def test_the_options_are_the_settings_and_are_documented() -> None:
     assert [code for code in KINDS if f"`{code}`" not in text] == []
 
 
-@pytest.mark.parametrize("module", ["fastapi", "uvicorn", "prometheus_client"])
+@pytest.mark.parametrize("module", ["fastapi", "uvicorn", "prometheus_client", "websockets"])
 def test_without_the_extra_it_says_so(
     module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("affetto.server")]:
+    for name in [name for name in sys.modules if name.startswith(("affetto.server", "uvicorn.protocols.websockets"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit) as ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from affetto.cli.decoding import (
     LanguageModelFile,
     decoder_choice,
 )
-from affetto.cli.terminal import ProgressBar, TableOrJson, extra, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, TableOrJson, extra, note, print_facts, print_json
 
 if TYPE_CHECKING:
     from affetto.transcribe import TranscriptionScores
@@ -60,14 +61,22 @@ def train(
     with extra("train", "lightning", "tensorboard"):
         from affetto.training.placement import Placement, first_process
         from affetto.training.recogniser import fit_recogniser
+        from affetto.training.stopping import stoppable
     from affetto.training.recogniser_recipe import RecogniserRecipe
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
     folder = output or Path("runs") / recipe.stem
     placement = Placement(devices=devices, nodes=nodes, strategy=strategy)
-    result = fit_recogniser(RecogniserRecipe.read(recipe), data, folder, placement=placement)
+    with stoppable(_say_stopped):
+        result = fit_recogniser(RecogniserRecipe.read(recipe), data, folder, placement=placement)
     if first_process():
         typer.echo(result)
+
+
+def _say_stopped() -> None:
+    if sys.stderr.isatty():
+        typer.echo(err=True)  # below the bar
+    note("stopped; the same command goes on from the last finished epoch")
 
 
 @app.command("language-model", no_args_is_help=True)

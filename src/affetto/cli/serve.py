@@ -28,6 +28,9 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a result may take, after that.")] = 60,
     header_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a request's head may take.")] = 10,
     queue: Annotated[int, typer.Option(help="Requests at a time; more are told to come back later.")] = 32,
+    live: Annotated[int, typer.Option(min=0, help="Live streams at a time.")] = 4,
+    live_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a live stream may last.")] = 3600,
+    idle_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may bring nothing.")] = 30,
     shutdown_time: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long to finish what was begun, when stopped.")
     ] = 20,
@@ -36,7 +39,8 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
 ) -> None:
     r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.
 
-    [cyan]POST /v1/recognise[/] hears a recording; [cyan]/v1/models[/], [cyan]/healthz[/],
+    [cyan]POST /v1/recognise[/] hears a recording, the WebSocket [cyan]/v1/listen[/] live sound;
+    [cyan]/v1/models[/], [cyan]/healthz[/],
     [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service.
 
     Nothing is kept after the answer. The log, lines of JSON on standard error, holds
@@ -50,7 +54,9 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]curl -F file=@call.wav http://127.0.0.1:8000/v1/recognise[/]
     [cyan]affetto serve --host 0.0.0.0 --token-file /run/secrets/affetto[/]
     """
-    with extra("serve", "fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart"):
+    with extra(
+        "serve", "fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart", "websockets"
+    ):
         from affetto.server.run import run_service
         from affetto.server.settings import Settings, read_token
 
@@ -63,6 +69,9 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
             "timeout_s": timeout,
             "header_s": header_time,
             "queue": queue,
+            "live": live,
+            "live_s": live_time,
+            "idle_s": idle_time,
             "shutdown_s": shutdown_time,
             "hosts": tuple(each.lower() for each in name or ()),
             "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from affetto.recognise import Recogniser, Recording
 from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer
 from affetto.server.gate import HEARD_AT, Gate
 from affetto.server.hearing import Hearing, look
+from affetto.server.listening import Ear, add_listening
 from affetto.server.problems import KINDS, RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
@@ -91,6 +91,7 @@ def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -
     _handle_errors(app)
     _add_recognise(app, hearing, settings)
     _add_others(app, hearing, settings, model, metrics)
+    add_listening(app, Ear(hearing, settings, metrics, recogniser.emotions))
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     return app
 
@@ -99,11 +100,9 @@ def _guard(settings: Settings) -> list[params.Depends]:
     """Lets in who shows the token; everyone, if there is none."""
     if settings.token is None:
         return []
-    token = settings.token.get_secret_value().encode()
 
     async def check(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_SCHEME)]) -> None:
-        given = b"" if shown is None else shown.credentials.encode()
-        if not hmac.compare_digest(given, token):  # takes as long however much of it is right
+        if not settings.admits(None if shown is None else shown.credentials):
             raise RequestError("unauthorised", headers={"WWW-Authenticate": "Bearer"})
 
     return [Depends(check)]

@@ -97,6 +97,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        if scope["type"] == "websocket":
+            await self._connect(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -115,6 +118,17 @@ class Gate:
                 await RequestError("internal").response()(scope, passage.receive, passage.send)
         finally:
             self._tell(scope, course)
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One WebSocket; a page from elsewhere, whose browser may reach what its server may not, gets none."""
+        headers = Headers(scope=scope)
+        code = self._refuse(headers) or ("foreign_page" if _foreign(headers, self._settings) else None)
+        if code is None:
+            await self._app(scope, receive, send)
+            return
+        problem = RequestError(code)
+        tell("request", id=secrets.token_hex(8), route=None, status=problem.status, outcome=code)
+        await problem.response()(scope, receive, send)
 
     def _refuse(self, headers: Headers) -> str | None:
         """What is wrong with the head of a request, if anything."""
@@ -136,8 +150,27 @@ class Gate:
 
 def _host(headers: Headers) -> str:
     """The name in the header Host, without the port."""
-    given = headers.get("host", "")
+    return _name(headers.get("host", ""))
+
+
+def _name(given: str) -> str:
     return given.partition("]")[0].lstrip("[") if given.startswith("[") else given.partition(":")[0]
+
+
+def _foreign(headers: Headers, settings: Settings) -> bool:
+    """Whether a web page of another origin asks; behind a proxy, it is of a name that the service was given.
+
+    >>> [
+    ...     _foreign(Headers({"host": "localhost:8000", "origin": origin}), Settings(hosts=("emotions.example",)))
+    ...     for origin in ("http://localhost:8000", "http://localhost:3000", "https://emotions.example", "null")
+    ... ]
+    [False, True, False, True]
+    """
+    origin = headers.get("origin")
+    if origin is None:  # no browser
+        return False
+    place = origin.partition("://")[2].lower()
+    return place != headers.get("host", "").lower() and _name(place) not in settings.hosts
 
 
 def _has_body(headers: Headers) -> bool:

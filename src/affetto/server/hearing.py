@@ -1,6 +1,7 @@
 """One recogniser for all clients: what waits together is heard together, by one thread, and no more waits than may.
 
-Nothing that happens to one recording changes or harms another.
+Nothing that happens to one recording changes or harms another. Live speech is heard first, in between the batches of
+recordings, stretch by stretch, so that what is heard in it is what `Recogniser.follow` hears.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from affetto import audio
 from affetto.errors import AffettoError
+from affetto.frames import Waves, pad_waves
 from affetto.recognise import Opinion, Recogniser, Recording
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
@@ -46,6 +51,15 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     taken: bool = False
     abandoned: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Stretch:
+    """Live speech that waits to be heard."""
+
+    wave: Tensor
+    answer: asyncio.Future[Opinion]
+    loop: asyncio.AbstractEventLoop
 
 
 def look(upload: Upload, settings: Settings) -> float:
@@ -83,9 +97,11 @@ class Hearing:
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[_Job] = deque()
+        self._live: deque[_Stretch] = deque()
         self._change = threading.Condition()
         self._stopping = False
         self._places = 0
+        self._live_places = 0
         self._speed = _FIRST_SPEED
         self._worker: threading.Thread | None = None
 
@@ -124,6 +140,23 @@ class Hearing:
             self._places -= 1
             self._metrics.taken.set(self._places)
 
+    @contextmanager
+    def live_place(self) -> Iterator[None]:
+        """Room for one live stream.
+
+        Raises:
+            RequestError: all are taken.
+        """
+        if self._live_places >= self._settings.live:
+            raise RequestError("busy", "too many live streams at a time", "try again when one of them has ended")
+        self._live_places += 1
+        self._metrics.live.set(self._live_places)
+        try:
+            yield
+        finally:
+            self._live_places -= 1
+            self._metrics.live.set(self._live_places)
+
     def _advice_s(self) -> int:
         with self._change:
             waiting_s = sum(job.duration_s for job in self._waiting)
@@ -146,6 +179,25 @@ class Hearing:
         finally:
             self._leave(job)
 
+    async def hear_live(self, wave: Tensor) -> Opinion:
+        """Waits until a stretch of live speech was heard, (samples,) at 16 kHz.
+
+        Raises:
+            RequestError: it cannot be heard, or not in time.
+        """
+        loop = asyncio.get_running_loop()
+        stretch = _Stretch(wave, loop.create_future(), loop)
+        with self._change:
+            if self._stopping:
+                raise RequestError("stopping")
+            self._live.append(stretch)
+            self._change.notify_all()
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await stretch.answer
+        except TimeoutError as error:
+            raise RequestError("timeout", f"no result after {self._settings.timeout_s:g} s") from error
+
     def _put(self, job: _Job) -> None:
         with self._change:
             if self._stopping:
@@ -164,7 +216,10 @@ class Hearing:
                 job.upload.sound.close()
 
     def _work(self) -> None:
-        while batch := self._next():
+        while (batch := self._next()) is not None:
+            self._hear_live()
+            if not batch:
+                continue
             began = time.monotonic()
             self._hear(batch)
             for job in batch:
@@ -172,17 +227,43 @@ class Hearing:
             took_s = time.monotonic() - began
             self._speed = 0.8 * self._speed + 0.2 * sum(job.duration_s for job in batch) / max(took_s, 1e-3)
 
-    def _next(self) -> list[_Job]:
-        """What is heard next, in the order in which it came; nothing when the service stops."""
+    def _next(self) -> list[_Job] | None:
+        """The recordings that are heard next, in the order in which they came; None when the service stops."""
         with self._change:
             while not self._stopping:
-                self._change.wait_for(lambda: self._waiting or self._stopping)
-                self._change.wait_for(lambda: len(self._waiting) >= _BATCH_RECORDINGS or self._stopping, GATHER_S)
-                if batch := self._take():  # while it gathered, all of them may have left
+                self._change.wait_for(lambda: self._waiting or self._live or self._stopping)
+                self._change.wait_for(self._gathered, GATHER_S)
+                batch = self._take()
+                if batch or self._live:  # while it gathered, all of them may have left
                     return batch
             for job in self._waiting:
                 _settle(job, RequestError("stopping"))
-            return []
+            for stretch in self._live:
+                _settle(stretch, RequestError("stopping"))
+            return None
+
+    def _gathered(self) -> bool:
+        return len(self._waiting) >= _BATCH_RECORDINGS or bool(self._live) or self._stopping
+
+    def _hear_live(self) -> None:
+        """Hears the live speech that waits now, so that what comes meanwhile keeps no recording waiting for ever."""
+        with self._change:
+            stretches, self._live = self._live, deque()
+        for each in stretches:
+            if each.answer.done():  # nobody waits any more
+                continue
+            try:
+                (opinion,) = self._recogniser.hear(pad_waves([each.wave]))
+            except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
+                tell("hearing failed", level=logging.ERROR, recordings=1, **described(error))
+                _settle(each, RequestError("internal"))
+            else:
+                _settle(each, opinion)
+
+    def _hear_waves(self, waves: Waves) -> list[Opinion]:
+        """A batch of recordings' segments, after the live speech that came during the one before."""
+        self._hear_live()
+        return self._recogniser.hear(waves)
 
     def _take(self) -> list[_Job]:
         batch: list[_Job] = []
@@ -202,7 +283,7 @@ class Hearing:
         left = deque(ordered)
         sources = [Watched(job.upload.sound, job.upload.name, partial(self._watch, job)) for job in ordered]
         try:
-            for result in listen(sources, self._recogniser.hear):
+            for result in listen(sources, self._hear_waves):
                 self._answer(left[0], result)
                 left.popleft()
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
@@ -229,16 +310,17 @@ class Hearing:
             raise RequestError("stopping")
 
 
-def _settle(job: _Job, result: Recording | AffettoError) -> None:
+def _settle(job: _Job | _Stretch, result: Recording | Opinion | AffettoError) -> None:
     """Gives the answer to the one who waits, if anyone does."""
+    answer: asyncio.Future[Any] = job.answer
 
     def give() -> None:
-        if job.answer.done():
+        if answer.done():
             return
         if isinstance(result, AffettoError):
-            job.answer.set_exception(result)
+            answer.set_exception(result)
         else:
-            job.answer.set_result(result)
+            answer.set_result(result)
 
     try:
         job.loop.call_soon_threadsafe(give)

@@ -30,11 +30,14 @@ class _Kind(NamedTuple):
 KINDS: dict[str, _Kind] = {
     "bad_request": _Kind(400, "not HTTP that can be understood", "mend the request"),
     "bad_form": _Kind(400, "not a form that can be read", "send one file and nothing else: curl -F file=@call.wav"),
+    "bad_message": _Kind(400, "not a message that is understood", 'send samples as bytes, then: {"type": "end"}'),
     "unknown_host": _Kind(400, "this service does not go by that name", "call it by another, or start it with --name"),
     "unauthorised": _Kind(401, "no token, or not the right one", "send the header: Authorization: Bearer TOKEN"),
+    "foreign_page": _Kind(403, "a web page from elsewhere asks", "open it under a name of this service; see --name"),
     "not_found": _Kind(404, "there is nothing here", "see /openapi.json for what there is"),
     "wrong_method": _Kind(405, "this cannot be done here", "see /openapi.json for what can"),
     "slow_upload": _Kind(408, "the recording came in too slowly", "send it faster, or a smaller file, such as FLAC"),
+    "idle": _Kind(408, "nothing comes in", "send sound as it is spoken, silence too, or end the stream"),
     "too_large": _Kind(413, "the upload is too large", "send a smaller file, such as FLAC or Opus, or a part of it"),
     "too_long": _Kind(413, "the recording is too long", "cut it, or hear it with: affetto recognise"),
     "wrong_type": _Kind(
@@ -44,6 +47,7 @@ KINDS: dict[str, _Kind] = {
     ),
     "bad_option": _Kind(422, "an option is not what it should be", "see docs/serve.md for the options"),
     "no_sound": _Kind(422, "cannot be heard as sound", "send a wav, flac, ogg, opus or mp3 file"),
+    "no_socket": _Kind(426, "live sound is heard over a WebSocket", "connect to it with ws:// or wss://"),
     "busy": _Kind(429, "too many requests at a time", "try again after the seconds in Retry-After"),
     "hung_up": _Kind(499, "the client is gone", "stay for the answer"),  # only in the log: nobody is there to read it
     "large_head": _Kind(431, "the head of the request is too long", "send fewer and shorter headers"),

@@ -1,4 +1,6 @@
-"""HTTP on the wire: uvicorn's, with a time limit on the head of a request, and our shape for what is not HTTP."""
+"""HTTP and WebSockets on the wire: uvicorn's, with a time limit on the head of a request, and our shape for what is not
+HTTP.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import json
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from affetto.server.problems import RequestError
 
@@ -62,6 +65,24 @@ class PatientProtocol(H11Protocol):
             self.transport.write(self.conn.send(h11.Data(data=body)) or b"")
             self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
         self.transport.close()
+
+
+class SteadySocket(WebSocketsSansIOProtocol):
+    """A WebSocket; who does not read what is written is cut off, before that fills the memory."""
+
+    def handle_ping(self) -> None:
+        """A sign of life is asked for."""
+        super().handle_ping()
+        self._check_reader()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The application is done with it."""
+        super().on_task_complete(task)
+        self._check_reader()
+
+    def _check_reader(self) -> None:
+        if not self.writable.is_set():
+            self.transport.abort()
 
 
 def patient(header_s: float) -> type[PatientProtocol]:

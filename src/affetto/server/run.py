@@ -17,7 +17,8 @@ from affetto.recognise import Recogniser
 from affetto.server.answers import model_answer
 from affetto.server.app import create_app
 from affetto.server.gate import LONGEST_HEAD
-from affetto.server.protocol import patient
+from affetto.server.listening import LARGEST_MESSAGE
+from affetto.server.protocol import SteadySocket, patient
 from affetto.server.settings import LOOPBACK, Settings
 from affetto.server.telemetry import LOG, JsonLines
 
@@ -36,7 +37,10 @@ def make_server(recogniser: Recogniser, model: str, settings: Settings) -> uvico
     config = uvicorn.Config(
         create_app(recogniser, model_answer(model, recogniser.emotions), settings),
         http=patient(settings.header_s),
-        ws="none",
+        ws=SteadySocket,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_ping_timeout=None,  # an answer may lie behind much sound; who sends nothing is idle
+        ws_per_message_deflate=False,
         loop="asyncio",
         lifespan="on",
         log_config=None,

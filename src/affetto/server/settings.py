@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,9 @@ class Settings(Config):
         timeout_s: how long a recording may wait and be heard, from the moment it is there.
         header_s: how long the head of a request may take to come in.
         queue: how many requests are taken at a time, those that come in, wait or are heard; more are sent away.
+        live: how many live streams are heard at a time; more are sent away.
+        live_s: how long one of them may last, by the clock and by its sound.
+        idle_s: how long a live stream may bring nothing.
         shutdown_s: how long what was begun may go on when the service is told to stop.
         hosts: the names it may be called by (the header Host); none given: this machine's own where `host` is one of
             them, and any name where it is not. So no web page can reach a service of this machine by a name of its own.
@@ -45,6 +49,9 @@ class Settings(Config):
     timeout_s: Seconds = 60
     header_s: Seconds = 10
     queue: int = Field(default=32, ge=1, le=10_000)
+    live: int = Field(default=4, ge=0, le=1000)
+    live_s: Seconds = 3600
+    idle_s: Seconds = 30
     shutdown_s: Seconds = 20
     hosts: tuple[str, ...] = ()
     token: SecretStr | None = None
@@ -53,6 +60,17 @@ class Settings(Config):
     def max_upload_bytes(self) -> int:
         """The longest body."""
         return int(self.max_upload_mb * 1e6)
+
+    def admits(self, token: str | None) -> bool:
+        """Whether a client that shows this token may come in.
+
+        >>> Settings().admits(None), Settings(token="correct horse battery").admits("correct horse")
+        (True, False)
+        """
+        if self.token is None:
+            return True
+        # Takes as long however much of it is right.
+        return token is not None and hmac.compare_digest(token.encode(), self.token.get_secret_value().encode())
 
     def may_be_called(self, name: str) -> bool:
         """Whether a request for this host is meant for us.

@@ -35,6 +35,13 @@ class Metrics:
             "affetto_requests_taken", "Requests that come in, wait or are heard.", registry=self.registry
         )
         self.queue = Gauge("affetto_queue_length", "Recordings that wait to be heard.", registry=self.registry)
+        self.live = Gauge("affetto_live_streams", "Live streams that are heard.", registry=self.registry)
+        self.streams = Counter(
+            "affetto_live_streams_ended",
+            "Live streams that have ended, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.batch = Histogram(
             "affetto_batch_recordings", "Recordings heard together.", buckets=_BATCHES, registry=self.registry
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import soxr
@@ -26,6 +26,73 @@ _READ_BYTES = 1 << 16  # at most; what is there is taken at once
 _BLOCK_S = 0.05
 
 
+class RawSamples:
+    """Samples of one channel without a header that come in pieces, torn anywhere, as sound at 16 kHz.
+
+    Args:
+        encoding: a name in `ENCODINGS`.
+        sample_rate: Hz.
+        where: what errors call the stream.
+
+    Raises:
+        AudioError: the encoding or the rate is none.
+
+    >>> samples = RawSamples()
+    >>> [samples.feed(piece).tolist() for piece in (bytes([0, 64, 0]), bytes([192]))]
+    [[0.5], [-0.5]]
+    """
+
+    def __init__(self, encoding: str = "s16le", sample_rate: int = SAMPLE_RATE, where: object | None = None) -> None:
+        if encoding not in ENCODINGS:
+            raise AudioError(f"no encoding {encoding!r}", f"choose one of {', '.join(ENCODINGS)}", where)
+        name, self._scale = ENCODINGS[encoding]
+        self._dtype = np.dtype(name)
+        self._resampler = _Resampler(sample_rate)
+        self._where = where
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Tensor:
+        """Takes the next bytes.
+
+        Returns:
+            (samples,) float32 at 16 kHz, full scale at 1; the resampler keeps some back.
+
+        Raises:
+            AudioError: samples are not finite numbers, or none of sound.
+        """
+        taken = self._rest + data
+        whole = len(taken) // self._dtype.itemsize * self._dtype.itemsize
+        self._rest = taken[whole:]
+        values = np.frombuffer(taken[:whole], self._dtype).astype(np.float32) * np.float32(self._scale)
+        # Noise read as floats is full of numbers that are none, or too large to be sound.
+        if not (np.abs(values) < 1e6).all():
+            raise AudioError("samples that are no sound", "check the encoding", self._where)
+        return self._resampler.feed(values)
+
+    def finish(self) -> Tensor:
+        """What was kept back, at the end of the stream."""
+        return self._resampler.finish()
+
+
+class _Resampler:
+    """A stream at 16 kHz, whatever rate it comes at."""
+
+    def __init__(self, sample_rate: int) -> None:
+        if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+            raise AudioError(f"a sampling rate of {sample_rate} Hz", "give it in Hz, as 44100")
+        same = sample_rate == SAMPLE_RATE
+        self._stream = None if same else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32")
+
+    def feed(self, values: NDArray[np.float32]) -> Tensor:
+        out = values if self._stream is None else self._stream.resample_chunk(values)
+        return torch.from_numpy(np.ascontiguousarray(out))
+
+    def finish(self) -> Tensor:
+        if self._stream is None:
+            return torch.zeros(0)
+        return torch.from_numpy(np.ascontiguousarray(self._stream.resample_chunk(np.zeros(0, np.float32), last=True)))
+
+
 def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
     """Samples of one channel, as they come.
 
@@ -38,44 +105,30 @@ def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SA
         (samples,) float32 at 16 kHz, full scale at 1, never empty.
 
     Raises:
-        AudioError: the encoding or the rate is none, or samples are not finite numbers.
+        AudioError: see `RawSamples`.
 
     >>> import io
     >>> [block.tolist() for block in raw_blocks(io.BytesIO(bytes([0, 64, 0, 192])))]
     [[0.5, -0.5]]
     """
-    if encoding not in ENCODINGS:
-        raise AudioError(f"no encoding {encoding!r}", f"choose one of {', '.join(ENCODINGS)}")
-    dtype, scale = ENCODINGS[encoding]
-    yield from _at_16_khz(_samples(stream, np.dtype(dtype), scale), sample_rate)
-
-
-def _samples(stream: IO[bytes], dtype: np.dtype[Any], scale: float) -> Iterator[NDArray[np.float32]]:
-    rest = b""
+    samples = RawSamples(encoding, sample_rate, getattr(stream, "name", None))
     read = getattr(stream, "read1", stream.read)  # read would wait until all it was asked for is there
     while chunk := read(_READ_BYTES):
-        taken = rest + chunk
-        whole = len(taken) // dtype.itemsize * dtype.itemsize
-        rest = taken[whole:]
-        values = np.frombuffer(taken[:whole], dtype).astype(np.float32) * np.float32(scale)
-        # Noise read as floats is full of numbers that are none, or too large to be sound.
-        if not (np.abs(values) < 1e6).all():
-            raise AudioError("samples that are no sound", "check the encoding", getattr(stream, "name", None))
-        yield values
+        block = samples.feed(chunk)
+        if len(block):
+            yield block
+    rest = samples.finish()
+    if len(rest):
+        yield rest
 
 
 def _at_16_khz(blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> Iterator[Tensor]:
-    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
-        raise AudioError(f"a sampling rate of {sample_rate} Hz", "give it in Hz, as 44100")
-    resampler = None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32")
-    for block in blocks:
-        out = block if resampler is None else resampler.resample_chunk(block)
-        if len(out):
-            yield torch.from_numpy(np.ascontiguousarray(out))
-    if resampler is not None:
-        out = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        if len(out):
-            yield torch.from_numpy(np.ascontiguousarray(out))
+    """Of a stream that has no end."""
+    resampler = _Resampler(sample_rate)
+    for values in blocks:
+        block = resampler.feed(values)
+        if len(block):
+            yield block
 
 
 def _endless(heard: queue.SimpleQueue[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

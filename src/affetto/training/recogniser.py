@@ -22,6 +22,7 @@ from affetto.training.placement import ANYWHERE, Placement, first_process
 from affetto.training.recogniser_recipe import RecogniserRecipe, RecogniserTraining
 from affetto.training.recogniser_task import RecogniserTask
 from affetto.training.speech import SpeechModule, gather
+from affetto.training.stopping import OwnHandlers
 from affetto.training.warm_start import begin_with
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ def _callbacks(training: RecogniserTraining, folder: Path) -> tuple[ModelCheckpo
             many = {"save_top_k": count, "monitor": monitor, "mode": mode, "save_weights_only": True}
             averaged.append(_Keeper(folder / name, "{epoch}", **many, **kept))  # type: ignore[arg-type]
     watching: list[Callback] = [_StayStopped(stopping), LearningRateMonitor("epoch"), TQDMProgressBar(refresh_rate=10)]
+    watching.append(OwnHandlers())
     return best, [best, *averaged, newest, stopping, *watching]  # the newest after those that are part of its state
 
 

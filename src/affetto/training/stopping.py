@@ -1,0 +1,120 @@
+"""SIGTERM and Ctrl-C end a training at once, in all its processes, whatever these are waiting for.
+
+Nothing is lost by that: each epoch's checkpoint is written whole or not at all. To unwind instead would be to wait for
+one another in the middle of a step, for ever where one process has left a sum that another still waits for.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_STARTED_BY = "AFFETTO_TRAINING_STARTED_BY"  # the process that the others of a machine inherit this from
+_LOOK_S = 0.5
+_AFTER_PARENT_S = 3.0  # a launcher that sees another process end before the first would kill that one
+
+
+@contextmanager
+def stoppable(say: Callable[[], None]) -> Iterator[None]:
+    """In this context, SIGTERM and Ctrl-C end the process with the exit code that a shell expects, 143 or 130.
+
+    A process that another one started for the same training ends with it, also where that one is killed. Outside of
+    the main thread, which alone hears signals, nothing is changed.
+
+    Args:
+        say: called before the end, in the process that was started first.
+
+    >>> with stoppable(lambda: print("stopped")):
+    ...     signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    False
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    over = threading.Event()
+    before = {each: signal.signal(each, _heard) for each in SIGNALS}
+    # The number of a signal is written there when it comes, even while the main thread waits for another process.
+    wakeup = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(told, over, say), name="stopping", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(wakeup)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        watch.join()
+        told.close()
+        tell.close()
+
+
+class OwnHandlers(Callback):
+    """Puts back the handler of SIGTERM that Lightning replaces: its own waits for a broadcast in which other processes,
+    in the middle of another sum, never join.
+    """
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._put_back()
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._put_back()
+
+    def _put_back(self) -> None:
+        if threading.current_thread() is threading.main_thread() and self.handler is not None:
+            signal.signal(signal.SIGTERM, self.handler)
+
+
+def _heard(signum: int, frame: FrameType | None) -> Any:
+    """The thread sees to it."""
+
+
+def _watch(told: socket.socket, over: threading.Event, say: Callable[[], None]) -> None:
+    parent = _parent()
+    while not over.is_set():
+        readable, _, _ = select.select([told], [], [], _LOOK_S)
+        stopped = [each for each in told.recv(64) if each in SIGNALS] if readable else []
+        if stopped:
+            _end(128 + stopped[0], parent, say)
+        elif parent is not None and os.getppid() != parent:
+            _end(128 + signal.SIGTERM, None, None)
+
+
+def _parent() -> int | None:
+    """The process that started this one for the same training; None for the first of a machine."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        os.environ[_STARTED_BY] = str(os.getpid())
+        return None
+    return int(os.environ.get(_STARTED_BY, os.getppid()))  # it may be gone before this one has come so far
+
+
+def _end(code: int, parent: int | None, say: Callable[[], None] | None) -> None:
+    """Ends this process and those that load for it."""
+    if parent is not None:
+        until = time.monotonic() + _AFTER_PARENT_S
+        while time.monotonic() < until and os.getppid() == parent:
+            time.sleep(0.05)
+    elif say is not None:
+        say()
+    for each in multiprocessing.active_children():
+        each.kill()
+    os._exit(code)
