@@ -31,13 +31,14 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     shutdown_time: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long to finish what was begun, when stopped.")
     ] = 20,
+    page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
     model: Model = "small",
     device: Device = "auto",
 ) -> None:
     r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.
 
     [cyan]POST /v1/recognise[/] hears a recording; [cyan]/v1/models[/], [cyan]/healthz[/],
-    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service.
+    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service; at [cyan]/[/] is a page for people.
 
     Nothing is kept after the answer. The log, lines of JSON on standard error, holds
     no sound, no words and no names of files.
@@ -65,6 +66,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
             "queue": queue,
             "shutdown_s": shutdown_time,
             "hosts": tuple(each.lower() for each in name or ()),
+            "page": page,
             "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
         }
         run_service(model, device, Settings.parse(values, "affetto serve"), note)
