@@ -30,9 +30,11 @@ class Options(Config):
     sure: SureFrom = 0.5
     smooth: SmoothS = 0.0
     format: Annotated[
-        list[FormatName],
-        Field(min_length=1, max_length=len(FORMATS), description="How the result is written; several may be asked for."),
-    ] = ["json"]
+        tuple[FormatName, ...],
+        Field(
+            min_length=1, max_length=len(FORMATS), description="How the result is written; several may be asked for."
+        ),
+    ] = ("json",)
 
     @property
     def judgement(self) -> Judgement:

@@ -138,7 +138,7 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
             recording = await _heard(request, hearing, settings, options.judgement)
         if len(options.format) > 1:
             return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
-        if options.format == ["json"]:
+        if options.format == ("json",):
             return JSONResponse(recording.as_dict())
         (name,) = options.format
         return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])

@@ -60,7 +60,9 @@ class PageRoute(BaseRoute):
 
     def __init__(self, facts: Facts) -> None:
         if find_spec("gradio") is None:
-            raise MissingExtraError("gradio is not installed", 'pip install "affetto[serve]", or leave out the page: --no-page')
+            raise MissingExtraError(
+                "gradio is not installed", 'pip install "affetto[serve]", or leave out the page: --no-page'
+            )
         self._facts = facts
         self._ours = StaticFiles(directory=STATIC)
         self._demo = StaticFiles(directory=DEMO)
@@ -107,7 +109,11 @@ class PageRoute(BaseRoute):
 def _without_secrets(scope: Scope, path: str) -> Scope:
     """What Gradio sees of a request: no query, no cookies, no token, no name of a host."""
     headers = [(name, value) for name, value in Headers(scope=scope).raw if name in _PASSED_ON]
-    kept = {key: scope[key] for key in ("type", "asgi", "http_version", "method", "scheme", "server", "client") if key in scope}
+    kept = {
+        key: scope[key]
+        for key in ("type", "asgi", "http_version", "method", "scheme", "server", "client")
+        if key in scope
+    }
     return {**kept, "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": headers}
 
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message
 
 import affetto
 from affetto.config import Config
+from affetto.palette import colours
 from affetto.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,13 +56,13 @@ class Facts(Config):
         max_duration_s: when the page ends a recording from the microphone.
         formats: what it asks for and offers for download.
         examples: names of recordings under ``/page/demo``.
-        colours: emotion -> ``#rrggbb``.
+        emotions: those that the model tells apart.
     """
 
     asks_token: bool
     max_upload_bytes: int
     max_duration_s: float
-    colours: dict[str, str]
+    emotions: tuple[str, ...]
     formats: tuple[str, ...] = FORMATS
     examples: tuple[str, ...] = Field(default_factory=lambda: tuple(sorted(path.name for path in DEMO.glob("*.flac"))))
 
@@ -69,21 +70,24 @@ class Facts(Config):
     def of(cls, settings: Settings, emotions: Sequence[str]) -> Facts:
         """Those of a service.
 
-        >>> Facts.of(Settings(), ["anger"]).for_script()["colours"]
-        {'anger': '#c8451b'}
+        >>> Facts.of(Settings(), ["anger"]).max_upload_bytes
+        128000000
         """
-        from affetto.report.figures import colours
-
         return cls(
             asks_token=settings.token is not None,
             max_upload_bytes=settings.max_upload_bytes,
             max_duration_s=settings.max_duration_s,
-            colours=colours(emotions),
+            emotions=tuple(emotions),
         )
 
     def for_script(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {to_camel(name): value for name, value in self.model_dump(mode="json").items()}
+        """Plain values for JSON, with the colours that the emotions have in every figure of affetto's.
+
+        >>> Facts.of(Settings(), ["anger"]).for_script()["colours"]
+        {'anger': '#c8451b'}
+        """
+        values = {to_camel(name): value for name, value in self.model_dump(mode="json").items()}
+        return {**values, "colours": colours(self.emotions)}
 
 
 def build(facts: Facts) -> ASGIApp:
@@ -121,7 +125,9 @@ def _blocks(facts: Facts) -> gradio.Blocks:
             js_on_load=_START.replace("FACTS", facts_json),
             apply_default_css=False,
         )
-        with gradio.Accordion("Model card: what it was trained on, and how often it is right", open=False, elem_id="af-card"):
+        with gradio.Accordion(
+            "Model card: what it was trained on, and how often it is right", open=False, elem_id="af-card"
+        ):
             card = gradio.Markdown()
         page.submit(fn=None, js=_CARD, outputs=card)  # runs in the browser alone
     return blocks

@@ -197,5 +197,5 @@ function trust(model) {
     right === undefined
       ? "how often it is right was not measured for this model"
       : `when tested on voices that it had not heard before, it was right ${Math.round(100 * right)} times in 100, and elsewhere it may be less`;
-  return `This is a guess from the sound of a voice, not what anyone feels: ${measured}, so do not judge people by it.`;
+  return `This is a guess from the sound of a voice, not what anyone feels: ${measured}, so do not judge people by it`;
 }
