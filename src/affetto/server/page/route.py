@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, get_route_path
+from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -73,7 +73,7 @@ class PageRoute(BaseRoute):
         """Whether this is the page or one of its files."""
         if scope["type"] != "http":
             return Match.NONE, {}
-        path = get_route_path(scope)
+        path: str = scope["path"]
         if not (path == _PAGE or _OURS.fullmatch(path) or _GRADIOS.fullmatch(path)):
             return Match.NONE, {}
         return (Match.FULL if scope["method"] in _READING else Match.PARTIAL), {}
@@ -82,7 +82,7 @@ class PageRoute(BaseRoute):
         """Answers a request that matches."""
         if scope["method"] not in _READING:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(_READING))})
-        path = get_route_path(scope)
+        path: str = scope["path"]
         if ours := _OURS.fullmatch(path):
             await self._file(ours[1], scope, receive, send)
             return

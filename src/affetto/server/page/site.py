@@ -99,7 +99,7 @@ def build(facts: Facts) -> ASGIApp:
     from fastapi import FastAPI
 
     carrier = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    return gradio.mount_gradio_app(
+    app: ASGIApp = gradio.mount_gradio_app(
         carrier,
         _blocks(facts),
         path="/",
@@ -113,13 +113,17 @@ def build(facts: Facts) -> ASGIApp:
         mcp_server=False,
         enable_monitoring=False,
     )
+    return app
 
 
 def _blocks(facts: Facts) -> gradio.Blocks:
     import gradio
 
     facts_json = json.dumps(facts.for_script())
-    with gradio.Blocks(analytics_enabled=False, title="affetto: the emotion in speech", fill_width=True) as blocks:
+    blocks: gradio.Blocks = gradio.Blocks(
+        analytics_enabled=False, title="affetto: the emotion in speech", fill_width=True
+    )
+    with blocks:
         page = gradio.HTML(
             html_template=(STATIC / "page.html").read_text(encoding="utf-8"),
             js_on_load=_START.replace("FACTS", facts_json),
