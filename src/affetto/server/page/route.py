@@ -109,12 +109,17 @@ class PageRoute(BaseRoute):
 def _without_secrets(scope: Scope, path: str) -> Scope:
     """What Gradio sees of a request: no query, no cookies, no token, no name of a host."""
     headers = [(name, value) for name, value in Headers(scope=scope).raw if name in _PASSED_ON]
-    kept = {
-        key: scope[key]
-        for key in ("type", "asgi", "http_version", "method", "scheme", "server", "client")
-        if key in scope
+    kept = {key: scope[key] for key in ("type", "asgi", "http_version", "scheme", "server", "client") if key in scope}
+    # Gradio knows GET alone; of an answer to HEAD, uvicorn leaves out the body.
+    return {
+        **kept,
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
     }
-    return {**kept, "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": headers}
 
 
 def _kept(send: Send, path: str) -> Send:

@@ -170,6 +170,7 @@ async def _get(app: ASGIApp, path: str) -> bytes:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Message) -> None:
+        assert message.get("status", 200) == 200
         if message["type"] == "http.response.body":
             body.extend(message.get("body", b""))
 
