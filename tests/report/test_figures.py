@@ -12,17 +12,15 @@ import pytest
 from PIL import Image
 
 from affetto.errors import MissingExtraError
+from affetto.palette import EMOTIONS, OTHERS, colours
 from affetto.report.figures import (
     ACCENT,
     DOTS_PER_INCH,
-    EMOTIONS,
     NARROW_INCHES,
-    OTHERS,
     SECOND,
     WIDE_INCHES,
     Canvas,
     Picture,
-    colours,
     render,
 )
 

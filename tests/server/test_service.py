@@ -89,7 +89,8 @@ def test_other_formats(client: httpx.Client, angry: bytes) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "options", "code"),
     [
-        ("GET", "/", {}, "not_found"),
+        ("GET", "/v2", {}, "not_found"),
+        ("DELETE", "/", {}, "wrong_method"),
         ("GET", "/v1/recognise/../../etc/passwd", {}, "not_found"),
         ("GET", RECOGNISE, {}, "wrong_method"),
         ("DELETE", "/healthz", {}, "wrong_method"),
@@ -112,6 +113,7 @@ def test_other_formats(client: httpx.Client, angry: bytes) -> None:
         ("POST", RECOGNISE, {"params": {"smooth": "nan"}}, "bad_option"),
         ("POST", RECOGNISE, {"params": {"path": "/etc/passwd"}}, "bad_option"),
         ("POST", RECOGNISE, {"params": {"format": "table"}}, "bad_option"),
+        ("POST", RECOGNISE, {"params": {"format": ["json", "table"]}}, "bad_option"),
         ("GET", "/healthz", {"headers": {"Host": "rebound.example"}}, "unknown_host"),
     ],
 )

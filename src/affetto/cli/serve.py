@@ -34,6 +34,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     shutdown_time: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long to finish what was begun, when stopped.")
     ] = 20,
+    page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
     model: Model = "small",
     device: Device = "auto",
 ) -> None:
@@ -41,7 +42,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
 
     [cyan]POST /v1/recognise[/] hears a recording, the WebSocket [cyan]/v1/listen[/] live sound;
     [cyan]/v1/models[/], [cyan]/healthz[/],
-    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service.
+    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service; at [cyan]/[/] is a page for people.
 
     Nothing is kept after the answer. The log, lines of JSON on standard error, holds
     no sound, no words and no names of files.
@@ -74,6 +75,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
             "idle_s": idle_time,
             "shutdown_s": shutdown_time,
             "hosts": tuple(each.lower() for each in name or ()),
+            "page": page,
             "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
         }
         run_service(model, device, Settings.parse(values, "affetto serve"), note)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -36,26 +36,6 @@ ACCENT, SECOND = "#1f5f99", "#d98a1b"
 
 SEQUENCE = ("#f7f9fb", "#c9dcec", "#86b1d6", "#3f7fb8", "#174a7c", "#0a2a4d")
 """From nothing to all: one hue, ever darker, so that it survives grey printing."""
-
-EMOTIONS = {
-    "anger": "#c8451b",
-    "happiness": "#e8a317",
-    "neutral": "#7d8791",
-    "sadness": "#1f6fb2",
-    "fear": "#4b2070",
-    "disgust": "#2e7d4f",
-    "surprise": "#eda9cf",
-    "boredom": "#8a6d4b",
-    "calm": "#6cc5d9",
-    "contempt": "#4a4a4a",
-    "excited": "#f2cf45",
-    "frustration": "#8c1c2f",
-    "joy": "#e8a317",
-}
-"""One colour an emotion, in every figure; after Okabe and Ito's, which the colour-blind can tell apart."""
-
-OTHERS = ("#4c6b8a", "#b07aa1", "#59a14f", "#9c755f", "#2b8c8c", "#a0a52d")
-"""For classes that are no emotion listed above, in their order."""
 
 WIDE_INCHES, NARROW_INCHES = 7.6, 3.9
 """Widths; 100 of a page's pixels are an inch."""
@@ -94,16 +74,6 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "affetto",
     "text.parse_math": False,  # a row may be called $x$
 }
-
-
-def colours(classes: Sequence[str]) -> dict[str, str]:
-    """The colour of each class: an emotion's own, another's by its place.
-
-    >>> colours(["anger", "yes"])["anger"] == EMOTIONS["anger"]
-    True
-    """
-    others = [name for name in classes if name not in EMOTIONS]
-    return {name: EMOTIONS.get(name) or OTHERS[others.index(name) % len(OTHERS)] for name in classes}
 
 
 def shades() -> Colormap:

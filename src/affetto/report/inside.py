@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affetto.errors import RunError
+from affetto.palette import colours
 from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
 from affetto.probe.neurons import TRACES, BestUnit, Neurons, read_neurons
 from affetto.probe.projections import Projections, read_projections
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, colours, render
+from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture, colours, shades
+from affetto.palette import colours
+from affetto.report.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture, shades
 from affetto.report.findings import Calibration, Confusion, Learning, Recalls, SpeakerScores
 from affetto.report.render import share
 from affetto.report.table import CHANCE, Table, TableRow, Verdict

@@ -12,8 +12,9 @@ import numpy as np
 from affetto import metrics
 from affetto.errors import RunError
 from affetto.evaluate.run_folder import CONFIG
+from affetto.palette import colours
 from affetto.report import findings, plots
-from affetto.report.figures import Picture, colours
+from affetto.report.figures import Picture
 from affetto.report.findings import Calibration, Learning
 from affetto.report.reading import Material
 from affetto.report.render import Sheet, share, sheets

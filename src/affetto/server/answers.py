@@ -8,6 +8,7 @@ from pydantic import Field
 
 from affetto import pretrained
 from affetto.config import Config
+from affetto.formats import FORMATS
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import KIND as HEAD
 from affetto.models.recogniser_checkpoint import KIND as SPEECH
@@ -19,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SmoothS = Annotated[float, Field(ge=0, le=3600, description="How far neighbouring segments count, seconds; 0: not.")]
 SureFrom = Annotated[float, Field(ge=0, le=1, description="The probability from which an emotion is sure.")]
 FormatName = Literal["json", "jsonl", "csv", "vtt", "srt", "textgrid", "rttm"]
+Texts = dict[FormatName, str]
+"""A recording in several formats, each the text of a file."""
 
 
 class Options(Config):
@@ -26,7 +29,12 @@ class Options(Config):
 
     sure: SureFrom = 0.5
     smooth: SmoothS = 0.0
-    format: Annotated[FormatName, Field(description="How the result is written.")] = "json"
+    format: Annotated[
+        tuple[FormatName, ...],
+        Field(
+            min_length=1, max_length=len(FORMATS), description="How the result is written; several may be asked for."
+        ),
+    ] = ("json",)
 
     @property
     def judgement(self) -> Judgement:

@@ -18,10 +18,11 @@ from affetto import __version__
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
 from affetto.recognise import Recogniser, Recording
-from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer
+from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer, Texts
 from affetto.server.gate import HEARD_AT, Gate
 from affetto.server.hearing import Hearing, look
 from affetto.server.listening import Ear, add_listening
+from affetto.server.page import Facts, PageRoute
 from affetto.server.problems import KINDS, RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
@@ -92,6 +93,8 @@ def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -
     _add_recognise(app, hearing, settings)
     _add_others(app, hearing, settings, model, metrics)
     add_listening(app, Ear(hearing, settings, metrics, recogniser.emotions))
+    if settings.page:
+        app.router.routes.append(PageRoute(Facts.of(settings, recogniser.emotions)))
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     return app
 
@@ -120,19 +123,24 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
     @app.post(
         HEARD_AT,
         summary="Hear a recording",
-        response_model=RecordingAnswer,
+        response_model=RecordingAnswer | Texts,
         responses={200: result, **documented(*codes)},
         openapi_extra={"requestBody": _BODY},
         dependencies=_guard(settings),
     )
     async def recognise(request: Request, options: Annotated[Options, Query()]) -> Response:
-        """Send a form with the file, or the file itself; get what `affetto recognise` says of it."""
+        """Send a form with the file, or the file itself; get what `affetto recognise` says of it.
+
+        Of several formats asked for, each comes as the text of a file, by name, in one object.
+        """
         with hearing.place():
             recording = await _heard(request, hearing, settings, options.judgement)
-        if options.format == "json":
+        if len(options.format) > 1:
+            return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
+        if options.format == ("json",):
             return JSONResponse(recording.as_dict())
-        text = FORMATS[options.format].write(recording)
-        return Response(text, media_type=_MEDIA_TYPES[options.format])
+        (name,) = options.format
+        return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])
 
 
 def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:

@@ -62,7 +62,7 @@ class _Passage:
             out = MutableHeaders(scope=message)
             out["X-Request-Id"] = self.course.id
             out["X-Content-Type-Options"] = "nosniff"
-            out["Cache-Control"] = "no-store"
+            out.setdefault("Cache-Control", "no-store")
             if _has_body(self.headers) and not self.course.all_read:
                 out["Connection"] = "close"  # else what is still coming would be taken for the next request
                 await self._linger()

@@ -38,6 +38,7 @@ class Settings(Config):
         shutdown_s: how long what was begun may go on when the service is told to stop.
         hosts: the names it may be called by (the header Host); none given: this machine's own where `host` is one of
             them, and any name where it is not. So no web page can reach a service of this machine by a name of its own.
+        page: whether there is a web page at ``/``.
         token: what a client has to show; None lets everyone in.
     """
 
@@ -54,6 +55,7 @@ class Settings(Config):
     idle_s: Seconds = 30
     shutdown_s: Seconds = 20
     hosts: tuple[str, ...] = ()
+    page: bool = True
     token: SecretStr | None = None
 
     @property

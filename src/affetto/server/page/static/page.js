@@ -1,0 +1,235 @@
+// The page: takes a recording in, has it heard, shows what came out. One recording at a time.
+
+import { show } from "./result.js";
+import { Problem, Service } from "./service.js";
+import { Recorder, decode, toWav } from "./sound.js";
+import { clock } from "./text.js";
+
+const TRIES = 5; // so often a busy service is asked again
+
+/**
+ * @param root the page's element, filled with page.html
+ * @param facts limits, formats, colours and examples, as the server tells them
+ * @param showCard called with the text of the model card
+ */
+export function start(root, facts, showCard) {
+  return new Page(root.querySelector(".af"), facts, showCard).begin();
+}
+
+class Page {
+  constructor(root, facts, showCard) {
+    Object.assign(this, { root, facts, showCard, service: new Service(facts), model: null, closeResult: () => {} });
+  }
+
+  find(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  async begin() {
+    this.tellLimits();
+    this.offerExamples();
+    this.takeFiles();
+    this.takeMicrophone();
+    this.takeToken();
+    this.find(".af-cancel").onclick = () => this.abort?.abort();
+    this.find(".af-trust a").onclick = (event) => {
+      event.preventDefault();
+      openCard();
+    };
+    await this.readModel();
+  }
+
+  state(name) {
+    this.root.dataset.state = name;
+    this.find(".af-idle").hidden = name === "recording" || name === "listening";
+    this.find(".af-recording").hidden = name !== "recording";
+    this.find(".af-listening").hidden = name !== "listening";
+    for (const button of this.root.querySelectorAll(".af-examples button")) {
+      button.disabled = name === "recording" || name === "listening";
+    }
+  }
+
+  get taken() {
+    return this.root.dataset.state === "recording" || this.root.dataset.state === "listening";
+  }
+
+  tellLimits() {
+    const { maxDurationS, maxUploadBytes } = this.facts;
+    const long = maxDurationS < 120 ? `${maxDurationS} seconds` : `${Math.floor(maxDurationS / 60)} minutes`;
+    this.find(".af-limits").textContent =
+      `wav, flac, ogg, opus, mp3 or whatever this browser can play; up to ${long} and ${maxUploadBytes / 1e6} MB. ` +
+      "It goes to this service alone, which keeps nothing of it.";
+  }
+
+  offerExamples() {
+    for (const name of this.facts.examples) {
+      const button = document.createElement("button");
+      Object.assign(button, { type: "button", className: "af-chip", textContent: name.replace(/\.\w+$/, "") });
+      button.onclick = async () => {
+        const answer = await fetch(new URL(`page/demo/${name}`, document.baseURI));
+        await this.hear(new File([await answer.blob()], name));
+      };
+      this.find(".af-examples").append(button);
+    }
+  }
+
+  takeFiles() {
+    const [zone, input] = [this.find(".af-drop"), this.find(".af-file")];
+    input.onchange = () => {
+      const [file] = input.files;
+      if (file) this.hear(file);
+      input.value = ""; // so that the same file can be chosen again
+    };
+    const over = (is) => zone.classList.toggle("af-over", is);
+    document.addEventListener("dragover", (event) => {
+      event.preventDefault(); // else the browser would leave the page for the file
+      over(!this.taken);
+    });
+    document.addEventListener("dragleave", (event) => event.relatedTarget === null && over(false));
+    document.addEventListener("drop", (event) => {
+      event.preventDefault();
+      over(false);
+      const [file] = event.dataTransfer.files;
+      if (file && !this.taken) this.hear(file);
+    });
+  }
+
+  takeMicrophone() {
+    const button = this.find(".af-record");
+    button.onclick = () => this.record();
+    this.find(".af-stop").onclick = () => this.endRecording();
+    this.find(".af-discard").onclick = () => {
+      this.recorder.discard();
+      this.state("idle");
+    };
+    if (!Recorder.possible) {
+      button.disabled = true;
+      button.title = "Browsers let only this machine's own pages, and those under https, use the microphone.";
+      this.find(".af-limits").textContent += ` ${button.title}`;
+    }
+  }
+
+  async record() {
+    this.clear();
+    this.recorder = new Recorder();
+    try {
+      await this.recorder.start((seconds, loudness) => {
+        this.find(".af-clock").textContent = clock(seconds);
+        this.find(".af-level span").style.width = `${Math.min(100, Math.sqrt(loudness) * 100)}%`;
+        if (seconds > this.facts.maxDurationS - 0.5) this.endRecording();
+      });
+    } catch {
+      this.fail(new Problem("microphone", "There is no microphone that this page may use.", "Allow it in the browser's address bar, or plug one in."));
+      return;
+    }
+    this.find(".af-clock").textContent = clock(0);
+    this.state("recording");
+    this.find(".af-stop").focus();
+  }
+
+  async endRecording() {
+    if (this.root.dataset.state !== "recording") return;
+    this.state("listening");
+    const file = await this.recorder.stop();
+    if (file === null) this.fail(new Problem("recording", "Nothing was recorded.", "Try again, a little longer."));
+    else await this.hear(file);
+  }
+
+  takeToken() {
+    const form = this.find(".af-token");
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      this.clear();
+      this.service.keep(form.querySelector("#af-token").value.trim());
+      await this.readModel();
+    };
+  }
+
+  /** Reads the model's card and, with it, finds out whether the token is right. */
+  async readModel() {
+    const lacks = this.facts.asksToken && this.service.token === null;
+    this.find(".af-token").hidden = !lacks;
+    if (lacks) return;
+    try {
+      this.model = await this.service.model();
+      this.showCard(this.model.card ?? "This model came without a card.");
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  clear() {
+    this.closeResult();
+    this.closeResult = () => {};
+    this.find(".af-problem").hidden = true;
+    this.find(".af-result").hidden = true;
+  }
+
+  async hear(file) {
+    this.clear();
+    this.state("listening");
+    this.abort = new AbortController();
+    const decoded = decode(file); // the browser's own ears, for the picture and for playing
+    try {
+      const texts = await this.ask(file, decoded);
+      this.closeResult = show(this.root, { texts, buffer: await decoded, model: this.model, facts: this.facts });
+      this.state("done");
+    } catch (error) {
+      if (error.name === "AbortError") this.state("idle");
+      else this.fail(error);
+    }
+  }
+
+  /** Has it heard. What only the browser can decode, such as a phone's m4a, is sent again as wav. */
+  async ask(file, decoded) {
+    try {
+      return await this.askPatiently(file);
+    } catch (error) {
+      const buffer = error.code === "no_sound" ? await decoded : null;
+      if (buffer === null || buffer.duration > this.facts.maxDurationS) throw error;
+      return this.askPatiently(toWav(buffer, file.name));
+    }
+  }
+
+  async askPatiently(file) {
+    for (let tried = 1; ; tried += 1) {
+      this.find(".af-doing").textContent = `Listening to ${file.name} …`;
+      try {
+        return await this.service.hear(file, this.abort.signal);
+      } catch (error) {
+        if (error.code !== "busy" || tried === TRIES) throw error;
+        await this.wait(error.retryAfterS ?? 1);
+      }
+    }
+  }
+
+  async wait(seconds) {
+    for (let left = seconds; left > 0; left -= 1) {
+      this.find(".af-doing").textContent = `Many are asking at the moment. Trying again in ${left} s …`;
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      this.abort.signal.throwIfAborted();
+    }
+  }
+
+  fail(error) {
+    const told = error instanceof Problem ? error : new Problem("page", "Something went wrong in this page.", String(error));
+    if (told.code === "unauthorised") {
+      this.service.keep(null);
+      this.find(".af-token").hidden = false;
+      told.remedy = "Check the token, and give it again.";
+    }
+    const problem = this.find(".af-problem");
+    problem.dataset.code = told.code;
+    problem.querySelector("strong").textContent = told.problem;
+    problem.querySelector("p").textContent = told.remedy;
+    problem.hidden = false;
+    this.state("failed");
+  }
+}
+
+function openCard() {
+  const card = document.querySelector("#af-card");
+  const button = card.querySelector("button");
+  if (!button.classList.contains("open")) button.click();
+  card.scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}

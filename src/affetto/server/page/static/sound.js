@@ -1,0 +1,154 @@
+// Sound in the browser: decoding, recording, playing a span. Nothing here leaves the page.
+
+const RATE_HZ = 16000; // what the networks hear
+
+/** A file's samples, mono at 16 kHz; null where this browser cannot decode it. */
+export async function decode(file) {
+  try {
+    const context = new OfflineAudioContext(1, 1, RATE_HZ);
+    const decoded = await context.decodeAudioData(await file.arrayBuffer());
+    return mono(decoded);
+  } catch {
+    return null;
+  }
+}
+
+function mono(buffer) {
+  if (buffer.numberOfChannels === 1) return buffer;
+  const mixed = new AudioBuffer({ length: buffer.length, numberOfChannels: 1, sampleRate: buffer.sampleRate });
+  const out = mixed.getChannelData(0);
+  for (let channel = 0; channel < buffer.numberOfChannels; channel += 1) {
+    const samples = buffer.getChannelData(channel);
+    for (let place = 0; place < out.length; place += 1) out[place] += samples[place] / buffer.numberOfChannels;
+  }
+  return mixed;
+}
+
+/** Samples as a WAV file, 16 bits, for what the service cannot decode itself. */
+export function toWav(buffer, name) {
+  const samples = buffer.getChannelData(0);
+  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const write = (place, text) => [...text].forEach((letter, i) => view.setUint8(place + i, letter.charCodeAt(0)));
+  write(0, "RIFF");
+  view.setUint32(4, 36 + 2 * samples.length, true);
+  write(8, "WAVEfmt ");
+  view.setUint32(16, 16, true); // the length of what describes the samples
+  view.setUint16(20, 1, true); // PCM
+  view.setUint16(22, 1, true); // one channel
+  view.setUint32(24, buffer.sampleRate, true);
+  view.setUint32(28, 2 * buffer.sampleRate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  write(36, "data");
+  view.setUint32(40, 2 * samples.length, true);
+  samples.forEach((value, i) => view.setInt16(44 + 2 * i, Math.round(Math.max(-1, Math.min(1, value)) * 32767), true));
+  return new File([view], name, { type: "audio/wav" });
+}
+
+/** The least and the greatest sample in each of `columns` stretches: [[low, high], ...]. */
+export function peaks(buffer, columns) {
+  const samples = buffer.getChannelData(0);
+  return Array.from({ length: columns }, (_, column) => {
+    const end = Math.max(Math.floor(((column + 1) * samples.length) / columns), 1);
+    let [low, high] = [0, 0];
+    for (let place = Math.floor((column * samples.length) / columns); place < end; place += 1) {
+      if (samples[place] < low) low = samples[place];
+      if (samples[place] > high) high = samples[place];
+    }
+    return [low, high];
+  });
+}
+
+/** The microphone, until it is stopped; `onTick` is told the seconds and how loud it is, 0 to 1. */
+export class Recorder {
+  static get possible() {
+    return Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
+  }
+
+  async start(onTick) {
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: true };
+    this.stream = await navigator.mediaDevices.getUserMedia({ audio });
+    this.chunks = [];
+    this.media = new MediaRecorder(this.stream);
+    this.media.ondataavailable = (event) => this.chunks.push(event.data);
+    this.context = new AudioContext();
+    const analyser = this.context.createAnalyser();
+    this.context.createMediaStreamSource(this.stream).connect(analyser);
+    const values = new Float32Array(analyser.fftSize);
+    const began = performance.now();
+    this.timer = setInterval(() => {
+      analyser.getFloatTimeDomainData(values);
+      onTick((performance.now() - began) / 1000, Math.max(...values.map(Math.abs)));
+    }, 100);
+    this.media.start();
+  }
+
+  /** Ends it. Gives what was recorded as a WAV file. */
+  async stop() {
+    const ended = new Promise((resolve) => (this.media.onstop = resolve));
+    this.media.stop();
+    await ended;
+    this.#release();
+    const buffer = await decode(new Blob(this.chunks, { type: this.media.mimeType }));
+    return buffer === null ? null : toWav(buffer, "recording.wav");
+  }
+
+  discard() {
+    this.media.onstop = null;
+    this.media.stop();
+    this.#release();
+  }
+
+  #release() {
+    clearInterval(this.timer);
+    this.stream.getTracks().forEach((track) => track.stop());
+    this.context.close();
+  }
+}
+
+/** Plays spans of a recording; `onTime` is told where it is, in seconds, and null at the end. */
+export class Player {
+  constructor(buffer, onTime) {
+    Object.assign(this, { buffer, onTime, source: null });
+  }
+
+  get playing() {
+    return this.source !== null;
+  }
+
+  async play(startS, endS) {
+    this.stop();
+    this.context ??= new AudioContext();
+    const source = new AudioBufferSourceNode(this.context, { buffer: this.buffer });
+    this.source = source; // before any waiting, so that a second click stops it
+    await this.context.resume();
+    if (this.source !== source) return;
+    source.connect(this.context.destination);
+    source.onended = () => this.source === source && this.stop();
+    source.start(0, startS, endS - startS);
+    const began = this.context.currentTime;
+    const follow = () => {
+      if (this.source !== source) return;
+      this.onTime(Math.min(startS + this.context.currentTime - began, endS));
+      requestAnimationFrame(follow);
+    };
+    follow();
+  }
+
+  stop() {
+    const { source } = this;
+    if (source === null) return;
+    this.source = null;
+    try {
+      source.stop();
+    } catch {
+      // it had not begun
+    }
+    this.onTime(null);
+  }
+
+  close() {
+    this.stop();
+    this.context?.close();
+  }
+}

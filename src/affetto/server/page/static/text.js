@@ -1,0 +1,24 @@
+// Numbers as people read them.
+
+/** 75.2 -> "1:15". */
+export function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** 75.24 -> "1:15.2". */
+export function exactClock(seconds) {
+  const tenths = Math.round(seconds * 10);
+  return `${clock(tenths / 10)}.${tenths % 10}`;
+}
+
+/** 0.984 -> "98 %"; never a certainty that is none. */
+export function percent(share) {
+  if (share > 0.99 && share < 1) return "> 99 %";
+  if (share > 0 && share < 0.01) return "< 1 %";
+  return `${Math.round(share * 100)} %`;
+}
+
+export function element(tag, className, text = "") {
+  return Object.assign(document.createElement(tag), { className, textContent: text });
+}

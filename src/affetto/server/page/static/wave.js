@@ -1,0 +1,112 @@
+// The recording as a picture: its wave, coloured by emotion, above a lane for each emotion.
+
+import { clock, element, percent } from "./text.js";
+import { peaks } from "./sound.js";
+
+const COLUMNS = 600;
+const HEIGHT = 100;
+const SVG = "http://www.w3.org/2000/svg";
+
+/** What a stretch of speech states: its emotion, or that it is not sure. */
+export function stated(segment) {
+  return segment.sure ? segment.emotion : "not sure";
+}
+
+/** Sets the colour of an emotion on an element; what is not sure has none. */
+export function paint(node, name, facts) {
+  node.style.setProperty("--emotion", facts.colours[name] ?? "var(--af-unsure)");
+  node.classList.toggle("af-unsure", !(name in facts.colours));
+}
+
+/** The wave as SVG, each stretch of speech in the colour of its emotion; a line where there is no sound to draw. */
+export function drawWave(place, recording, buffer, facts) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${COLUMNS} ${HEIGHT}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  const found = buffer === null ? null : peaks(buffer, COLUMNS);
+  const loudest = found === null ? 1 : Math.max(0.02, ...found.flat().map(Math.abs)); // silence stays a line
+  const path = (from, to) =>
+    Array.from({ length: to - from }, (_, i) => {
+      const [low, high] = found === null ? [-0.02, 0.02] : found[from + i].map((value) => value / loudest);
+      const [top, bottom] = [50 - 46 * high - 0.6, 50 - 46 * low + 0.6];
+      return `M${from + i + 0.5} ${top.toFixed(1)}V${bottom.toFixed(1)}`;
+    }).join("");
+  const add = (from, to, name) => {
+    const line = document.createElementNS(SVG, "path");
+    line.setAttribute("d", path(from, to));
+    if (name !== null) paint(line, name, facts);
+    svg.append(line);
+  };
+  const column = (seconds) => Math.min(COLUMNS, Math.max(0, Math.round((seconds / recording.duration_s) * COLUMNS)));
+  let done = 0;
+  for (const segment of recording.segments) {
+    const [from, to] = [Math.max(done, column(segment.start_s)), column(segment.end_s)];
+    add(done, from, null);
+    add(from, to, stated(segment));
+    done = Math.max(done, to);
+  }
+  add(done, COLUMNS, null);
+  place.replaceChildren(svg);
+}
+
+/** Buttons over the wave, one a stretch of speech; gives them. */
+export function drawSegments(place, recording, facts, onChoose) {
+  const buttons = recording.segments.map((segment, i) => {
+    const button = element("button", "af-segment");
+    const sure = percent(segment.probabilities[segment.emotion]);
+    button.type = "button";
+    button.setAttribute(
+      "aria-label",
+      `${stated(segment)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}: ${segment.transcript || "no words"}; play it`,
+    );
+    button.title = `${stated(segment)} (${segment.emotion} ${sure})`;
+    button.append(element("span", "af-tag", stated(segment)));
+    paint(button, stated(segment), facts);
+    span(button, segment, recording.duration_s);
+    button.onclick = () => onChoose(i);
+    return button;
+  });
+  place.replaceChildren(...buttons);
+  return buttons;
+}
+
+/** A lane an emotion: the more probable it is, the fuller its stretch; rows of a grid whose second column is time. */
+export function drawLanes(grid, before, recording, facts, onChoose) {
+  grid.querySelectorAll(".af-lane, .af-lane-name").forEach((old) => old.remove());
+  for (const emotion of Object.keys(recording.probabilities)) {
+    const name = element("div", "af-gutter af-lane-name", emotion);
+    const lane = element("div", "af-lane");
+    lane.setAttribute("aria-hidden", "true"); // the list of words says the same
+    paint(lane, emotion, facts);
+    paint(name, emotion, facts);
+    recording.segments.forEach((segment, i) => {
+      const cell = element("div", "af-cell");
+      cell.style.setProperty("--share", segment.probabilities[emotion]);
+      cell.title = `${emotion} ${percent(segment.probabilities[emotion])}`;
+      cell.onclick = () => onChoose(i);
+      span(cell, segment, recording.duration_s);
+      lane.append(cell);
+    });
+    grid.insertBefore(name, before);
+    grid.insertBefore(lane, before);
+  }
+}
+
+/** Marks of time: as many as fit, at round seconds. */
+export function drawAxis(place, durationS) {
+  const wide = place.clientWidth || 600;
+  const step = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600].find((each) => (wide * each) / durationS > 56) ?? 7200;
+  const marks = Array.from({ length: Math.floor(durationS / step) + 1 }, (_, i) => {
+    const seconds = i * step;
+    const mark = element("span", "", step < 1 ? seconds.toFixed(1) : clock(seconds));
+    mark.style.left = `${(100 * seconds) / durationS}%`;
+    return mark;
+  });
+  place.replaceChildren(...marks);
+}
+
+function span(node, segment, durationS) {
+  node.style.left = `${(100 * segment.start_s) / durationS}%`;
+  node.style.width = `${(100 * (segment.end_s - segment.start_s)) / durationS}%`;
+}

@@ -1,0 +1,319 @@
+"""The page in a real Chromium: everything that a person does with it, over a real socket."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, serving
+
+from affetto.server.settings import Settings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+pytestmark = pytest.mark.heavy
+
+TOKEN = "a token of many letters"
+PATIENCE_MS = 180_000  # a machine with other work may be slow; nothing here waits longer than it must
+# What the browser was told to play: the offset and the length of each span, seconds.
+WATCH = """
+window.played = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...given) {
+  window.played.push(given);
+  return start.apply(this, given);
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def sound() -> bytes:
+    """Two utterances with a pause between, as wav."""
+    parts = [np.zeros(8000), soundfile.read(DEMO / "angry.flac")[0], np.zeros(16_000)]
+    content = io.BytesIO()
+    samples = np.concatenate([*parts, soundfile.read(DEMO / "sad.flac")[0], np.zeros(8000)])
+    soundfile.write(content, samples, 16_000, format="WAV")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def browser(sound: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Chromium whose microphone hears the sound, again and again."""
+    heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    heard.write_bytes(sound)
+    installed = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome", "chromium-browser"))), None)
+    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    options += [f"--use-file-for-fake-audio-capture={heard}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_api.sync_playwright() as playwright:
+        if installed is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium: install one, or run: playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=installed, args=options, timeout=PATIENCE_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page; at the end of a test, nothing was asked for elsewhere and no error was told."""
+    contexts, strangers, complaints = [], [], []
+
+    def see(base: str, page: Any) -> None:
+        def asked(request: Any) -> None:
+            if not request.url.startswith((base, "blob:", "data:")):
+                strangers.append(request.url)
+
+        def told(message: Any) -> None:
+            # The browser itself tells of every answer that is no success, also of those that a test wants.
+            if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+                complaints.append(message.text)
+
+        page.on("request", asked)
+        page.on("websocket", lambda socket: strangers.append(socket.url))
+        page.on("console", told)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def opened(client: httpx.Client, width: int = 1280, scheme: str = "light") -> Any:
+        base = str(client.base_url)
+        context = browser.new_context(viewport={"width": width, "height": 850}, color_scheme=scheme)
+        contexts.append(context)
+        context.add_init_script(WATCH)
+        context.grant_permissions(["microphone"], origin=base)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        see(base, page)
+        client.get("/", timeout=PATIENCE_MS / 1000)  # Gradio is imported for the first visitor
+        page.goto(base)
+        page.wait_for_selector(".af-chip")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert (strangers, complaints) == ([], [])
+
+
+def give(page: Any, content: bytes, name: str = "call.wav") -> None:
+    page.set_input_files(".af-file", {"name": name, "mimeType": "audio/wav", "buffer": content})
+
+
+def result(page: Any) -> Any:
+    page.wait_for_selector(".af[data-state=done]")
+    return page.locator(".af-result")
+
+
+def problem(page: Any) -> tuple[str, str]:
+    page.wait_for_selector(".af[data-state=failed]")
+    shown = page.locator(".af-problem")
+    return shown.get_attribute("data-code"), shown.inner_text()
+
+
+def ask(client: httpx.Client, content: bytes, name: str = "call.wav", **params: str) -> httpx.Response:
+    return client.post(RECOGNISE, files={"file": (name, content)}, params=params)
+
+
+def test_a_recording_is_heard_and_shown(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+    page = visit(client)
+    give(page, sound)
+    shown, expected = result(page), ask(client, sound).json()
+    segments = expected["segments"]
+    assert len(segments) >= 2
+    statement = expected["emotion"] if expected["sure"] else "not sure"
+    assert shown.locator(".af-statement").inner_text() == statement
+    assert shown.locator(".af-source").inner_text().startswith("call.wav")
+    assert shown.locator(".af-segment").count() == len(segments)
+    assert shown.locator(".af-picture path").count() >= len(segments)
+    assert shown.locator(".af-bar dt").all_inner_texts() == list(expected["probabilities"])
+    words = [word["text"] for segment in segments for word in segment["words"]]
+    assert shown.locator(".af-word").all_inner_texts() == words
+    assert "not what anyone feels" in shown.locator(".af-trust").inner_text()
+    shown.locator(".af-trust a").click()
+    card = page.get_by_text("This model came without a card.")
+    card.wait_for()
+    assert card.is_visible()
+
+
+def test_a_click_plays_that_part(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+    page = visit(client)
+    give(page, sound)
+    shown = result(page)
+    segment = ask(client, sound).json()["segments"][1]
+    shown.locator(".af-segment").nth(1).click()
+    page.wait_for_function("window.played.length === 1")
+    assert shown.locator(".af-segment").nth(1).get_attribute("aria-pressed") == "true"
+    assert shown.locator(".af-bars h3").inner_text().startswith("Part 2")
+    word = segment["words"][0]
+    shown.locator(".af-words li").nth(1).locator(".af-word").first.click()
+    page.wait_for_function("window.played.length === 2")
+    spans = [(start, start + length) for _, start, length in page.evaluate("window.played")]
+    assert spans[0] == pytest.approx((segment["start_s"], segment["end_s"]))
+    assert spans[1] == pytest.approx((word["start_s"], word["end_s"]))
+    page.wait_for_selector(".af-play:not(.af-playing)")  # it ends by itself
+    shown.locator(".af-play").click()
+    page.wait_for_function("window.played.length === 3")
+    assert page.evaluate("window.played[2][1]") == 0
+    page.wait_for_selector(".af-head-line:not([hidden])", state="attached")
+    shown.locator(".af-play").click()
+    page.wait_for_selector(".af-play:not(.af-playing)")
+
+
+@pytest.mark.parametrize("format_", ["json", "csv", "vtt"])
+def test_downloads_are_what_the_api_gives(
+    client: httpx.Client, visit: Callable[..., Any], sound: bytes, format_: str
+) -> None:
+    page = visit(client)
+    give(page, sound)
+    shown = result(page)
+    with page.expect_download() as waiting:
+        shown.get_by_role("link", name=format_.upper(), exact=True).click()
+    got = Path(waiting.value.path()).read_text(encoding="utf-8")
+    expected = ask(client, sound, format=format_).text
+    assert waiting.value.suggested_filename == f"call.{format_}"
+    assert (json.loads(got) == json.loads(expected)) if format_ == "json" else (got == expected)
+
+
+def test_the_microphone(client: httpx.Client, visit: Callable[..., Any]) -> None:
+    page = visit(client)
+    page.locator(".af-record").click()
+    page.wait_for_selector(".af[data-state=recording]")
+    page.wait_for_function("document.querySelector('.af-clock').textContent >= '0:06'")
+    page.locator(".af-stop").click()
+    shown = result(page)
+    assert shown.locator(".af-source").inner_text().startswith("recording.wav")
+    assert shown.locator(".af-segment").count() >= 1
+    page.locator(".af-record").click()
+    page.locator(".af-discard").click()
+    page.wait_for_selector(".af[data-state=idle]")
+    assert shown.is_hidden()
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DEMO.glob("*.flac")))
+def test_examples_are_a_click_away(client: httpx.Client, visit: Callable[..., Any], name: str) -> None:
+    page = visit(client)
+    page.get_by_role("button", name=Path(name).stem, exact=True).click()
+    assert result(page).locator(".af-source").inner_text().startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", "no_sound"), (b"words, not sound", "no_sound"), (bytes(200_000), "too_large")]
+)
+def test_what_cannot_be_heard_is_told_and_the_next_is_heard(
+    serve: Callable[..., httpx.Client], visit: Callable[..., Any], content: bytes, code: str
+) -> None:
+    page = visit(serve(max_upload_mb=0.15))
+    give(page, content)
+    found, text = problem(page)
+    assert found == code
+    assert len(text.splitlines()) >= 2  # what was found, and what to do
+    page.get_by_role("button", name="angry", exact=True).click()
+    result(page)
+    assert page.locator(".af-problem").is_hidden()
+
+
+def test_what_is_too_long(serve: Callable[..., httpx.Client], visit: Callable[..., Any], sound: bytes) -> None:
+    page = visit(serve(max_duration_s=3))
+    give(page, sound)
+    assert problem(page)[0] == "too_long"
+
+
+def test_what_only_the_browser_can_decode_is_sent_as_wav(
+    client: httpx.Client, visit: Callable[..., Any], browser: Any
+) -> None:
+    page = visit(client)
+    recorded = page.evaluate(  # Chromium's recordings are WebM, which libsndfile does not know
+        """async () => {
+            const media = new MediaRecorder(await navigator.mediaDevices.getUserMedia({ audio: true }));
+            const chunks = [];
+            media.ondataavailable = (event) => chunks.push(event.data);
+            const ended = new Promise((resolve) => (media.onstop = resolve));
+            media.start();
+            await new Promise((resolve) => setTimeout(resolve, 3000));
+            media.stop();
+            await ended;
+            return [...new Uint8Array(await new Blob(chunks).arrayBuffer())];
+        }"""
+    )
+    assert ask(client, bytes(recorded), "memo.webm").json()["code"] == "no_sound"
+    give(page, bytes(recorded), "memo.webm")
+    assert result(page).locator(".af-source").inner_text().startswith("memo.webm")
+
+
+def test_silence_is_told_as_such(client: httpx.Client, visit: Callable[..., Any]) -> None:
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros(32_000), 16_000, format="WAV")
+    page = visit(client)
+    give(page, content.getvalue())
+    shown = result(page)
+    assert shown.locator(".af-statement").inner_text() == "no speech"
+    assert "was the microphone on" in shown.inner_text()
+
+
+def test_a_busy_service_is_asked_again(
+    serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, sound: bytes
+) -> None:
+    client = serve(queue=1)
+    page = visit(client)
+    recogniser.hold()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, client, sound)
+        assert eventually(lambda: metric(client, "affetto_requests_taken") == 1, 60)
+        give(page, sound)
+        page.wait_for_function("document.querySelector('.af-doing').textContent.startsWith('Many are asking')")
+        recogniser.go_on()
+        assert first.result().status_code == 200
+    result(page)
+
+
+def test_who_cancels_frees_the_place(
+    serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, sound: bytes
+) -> None:
+    client = serve()
+    page = visit(client)
+    recogniser.hold()
+    give(page, sound)
+    assert eventually(lambda: metric(client, "affetto_requests_taken") == 1, 60)
+    page.locator(".af-cancel").click()
+    page.wait_for_selector(".af[data-state=idle]")
+    assert eventually(lambda: metric(client, "affetto_requests_taken") == 0, 60)
+
+
+def test_a_token_is_asked_for_and_kept_in_the_tab(tiny_model: Path, visit: Callable[..., Any], sound: bytes) -> None:
+    with serving(Halting.made(tiny_model), tiny_model, Settings.parse({"token": TOKEN})) as client:
+        page = visit(client)
+        assert page.locator(".af-token").is_visible()
+        page.fill("#af-token", "another token")
+        page.get_by_role("button", name="Use it").click()
+        assert problem(page)[0] == "unauthorised"
+        page.fill("#af-token", TOKEN)
+        page.get_by_role("button", name="Use it").click()
+        page.wait_for_selector(".af-token", state="hidden")
+        give(page, sound)
+        result(page)
+        page.reload()
+        page.wait_for_selector(".af-chip")
+        assert page.locator(".af-token").is_hidden()
+        assert page.context.cookies() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_the_screen(
+    client: httpx.Client, visit: Callable[..., Any], sound: bytes, width: int, scheme: str
+) -> None:
+    page = visit(client, width, scheme)
+    give(page, sound)
+    result(page)
+    page.locator(".af-trust a").click()
+    page.get_by_text("This model came without a card.").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    ground = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 29)"}[scheme]
