@@ -37,6 +37,9 @@ ACCENT, SECOND = "#1f5f99", "#d98a1b"
 SEQUENCE = ("#f7f9fb", "#c9dcec", "#86b1d6", "#3f7fb8", "#174a7c", "#0a2a4d")
 """From nothing to all: one hue, ever darker, so that it survives grey printing."""
 
+DIVERGING = (SECOND, "#f3d6ad", "#f7f7f5", "#a9c4dc", ACCENT)
+"""From -1 to 1: orange, nothing, blue; the colour-blind tell the ends apart, and the middle is lightest."""
+
 EMOTIONS = {
     "anger": "#c8451b",
     "happiness": "#e8a317",
@@ -111,6 +114,13 @@ def shades() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("affetto", SEQUENCE)
+
+
+def diverging() -> Colormap:
+    """`DIVERGING` as matplotlib wants it, for numbers from -1 to 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("affetto-diverging", DIVERGING)
 
 
 class Canvas:
