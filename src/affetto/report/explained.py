@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from affetto.audio import SAMPLE_RATE
 from affetto.probe.explanation import DECIDING, WINDOW_S, Explanation, Passage
 from affetto.report.figures import ACCENT, INK, MUTED, RULE, Canvas, Picture, colours
-from affetto.report.passage import draw_passage, inches
+from affetto.report.passage import draw_passage, inches, signed
 from affetto.report.words import named
 from affetto.timeline import likeliest
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 _OVERVIEW_INCHES = 2.7
+_SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 
 
 def overview_picture(found: Explanation) -> Picture:
@@ -67,9 +69,9 @@ def whole_picture(found: Explanation) -> Picture:
             _draw_overview(figures[0], found, narrow=canvas.narrow)
         for part, passage in zip(figures[with_overview:], found.passages, strict=True):
             draw_passage(part, passage, narrow=canvas.narrow)
-        canvas.figure.suptitle(_short(found.source, letters // 2), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        canvas.figure.suptitle(_short(PurePath(found.source).name, letters // 2), x=0.01, ha="left", fontsize=12, fontweight="bold")
 
-    return Picture("explained", f"{found.source}: {found.statement}", draw, _overview_caption(found), _told(found))
+    return Picture("explained", f"{PurePath(found.source).name}: {found.statement}", draw, _overview_caption(found), _told(found))
 
 
 def _wrapped(text: str, letters: int) -> str:
@@ -105,21 +107,20 @@ def heading(passage: Passage) -> str:
 def passage_caption(passage: Passage) -> str:
     """What is to be seen in the picture of a passage, in plain words."""
     decision = passage.decision
-    reads = [*([f"layer {decision.layer} of the recogniser"] if decision.layer else [])]
-    own = [part.name for part in decision.parts if "unit" not in part.name]
-    reads += ["acoustic features of its own"] if own else []
     words = _deciding_words(passage)
-    during = f", during “{named(words, most=6)}”" if words else ""
+    during = f" (during “{named(words)}”)" if words else ""
     agreement = decision.agreement
-    checked = "" if np.isnan(agreement) else f" The two agree with r = {agreement:.2f}."
+    checked = "" if np.isnan(agreement) else f"; r = {agreement:.2f} with the bars"
+    own = any("unit" not in part.name for part in decision.parts)
+    reads = [*([f"recogniser layer {decision.layer}"] if decision.layer else []), *(["features of its own"] if own else [])]
     return (
-        f"Framed: the moments that decided, the fewest that make up {DECIDING:.0%} of all that speaks for "
-        f"{decision.emotion}{during}. The head reads {' and '.join(reads)}. Bars tell how much each moment speaks for "
-        f"{decision.emotion} (blue) or against it (orange), in logits, compared with a voice that is the average of the "
-        f"training speech all the time (which would be heard as {decision.baseline_emotion}); they add up to "
-        f"{decision.score - decision.baseline:+.1f}. The dots ask otherwise: how far the score falls without that "
-        f"moment.{checked} Below, the same bars by unit of the layer and by kind of feature. Emotion over time is what "
-        f"the head says of the {WINDOW_S:g} s around each point alone."
+        f"Framed, and dark among the bars: the fewest moments that make up {_SHARE} of all that speaks for "
+        f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in logits, by "
+        f"integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
+        f"{signed(decision.score - decision.baseline)}, the difference to a voice that is the average of the training "
+        f"speech from beginning to end, and would be heard as {decision.baseline_emotion}. Dots: how far the score falls "
+        f"without that moment{checked}. Last panel: the same sum by unit and by kind of feature; darker is more, by its "
+        f"square root. Emotion over time: what the head says of the {WINDOW_S:g} s around each point alone."
     )
 
 
