@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.errors import OutputError
 from affetto.probe.explanation import Ear, Explanation, Floats, Passage, see
 from affetto.recognise import Recogniser, Recording, Segment
+from affetto.report.explained import draw_explanation
 from affetto.streaming import Source
 from affetto.streaming.segments import cut
 from affetto.streaming.sources import blocks
@@ -86,6 +88,31 @@ def explain(
     )
 
 
+def write(found: Explanation, path: Path, form: str | None = None) -> None:
+    """Draws an explanation into a file, whole or not at all; its folder is made if it is not there.
+
+    Args:
+        found: what `explain` gave.
+        path: the file.
+        form: "png", "svg" or "html"; None is what the file's name ends in.
+
+    Raises:
+        OutputError: there is no such form, or the file cannot be written.
+        MissingExtraError: matplotlib or jinja2 is not installed.
+    """
+    content = draw_explanation(found, form or path.suffix.lower().lstrip("."))
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", "give another --output", path) from error
+    finally:
+        if draft.exists():
+            draft.unlink()
+
+
 def telling(segments: Sequence[Segment], most: int) -> list[int]:
     """The stretches that tell most: of each emotion heard the surest, then the surest of the others.
 
@@ -96,8 +123,9 @@ def telling(segments: Sequence[Segment], most: int) -> list[int]:
     Returns:
         Their places, in time.
 
-    >>> def heard(anger): return Segment(0, 1, "", "anger" if anger > 0.5 else "sadness", {"anger": anger, "sadness": 1 - anger})
-    >>> telling([heard(0.9), heard(0.8), heard(0.4)], 2)
+    >>> def heard(emotion: str, sure: float) -> Segment:
+    ...     return Segment(0, 1, "", emotion, {emotion: sure})
+    >>> telling([heard("anger", 0.9), heard("anger", 0.8), heard("sadness", 0.6)], 2)
     [0, 2]
     """
     surest = sorted(range(len(segments)), key=lambda place: -segments[place].probabilities[segments[place].emotion])

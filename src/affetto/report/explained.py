@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.audio import SAMPLE_RATE
+from affetto.errors import OutputError
 from affetto.probe.explanation import DECIDING, WINDOW_S, Explanation, Passage
-from affetto.report.figures import ACCENT, INK, MUTED, RULE, Canvas, Picture, colours
+from affetto.report.figures import ACCENT, INK, MUTED, Canvas, Drawn, Picture, colours, draw_png, draw_svg, render
+from affetto.report.page import asset, template
 from affetto.report.passage import draw_passage, inches, signed
 from affetto.report.words import named
 from affetto.timeline import likeliest
@@ -19,8 +21,52 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
+FORMS = ("png", "svg", "html")
+
 _OVERVIEW_INCHES = 2.7
 _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
+
+
+def draw_explanation(found: Explanation, form: str) -> bytes:
+    """An explanation as a file.
+
+    Args:
+        found: what was found out.
+        form: one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
+
+    Raises:
+        OutputError: there is no such form.
+        MissingExtraError: matplotlib or jinja2 is not installed.
+
+    >>> nothing = Explanation("a.wav", 2.0, "no speech", {"anger": 0.0}, (), np.zeros((10, 2)), ())
+    >>> draw_explanation(nothing, "png")[1:4]
+    b'PNG'
+    """
+    if form == "png":
+        return draw_png(whole_picture(found))
+    if form == "svg":
+        return draw_svg(whole_picture(found))
+    if form != "html":
+        raise OutputError(f"no explanation can be a .{form}", f"choose {named(FORMS)}", form)
+    parts: list[Drawn] = [render(picture) for picture in pictures(found)]
+    page = template("explained.html.jinja")(
+        name=_name(found),
+        statement=found.statement,
+        drawn=parts,
+        rows=[(clock(each.start_s), clock(each.end_s), *_shares(each.probabilities)) for each in found.moments],
+        header=("from", "to", *found.probabilities),
+        style=asset("page.css"),
+    )
+    return page.encode("utf-8", errors="backslashreplace")  # a file's name need not be valid text
+
+
+def pictures(found: Explanation) -> list[Picture]:
+    """The pictures of a page: the whole recording, and one for each passage that is looked into."""
+    return [overview_picture(found), *(passage_picture(found, number) for number in range(len(found.passages)))]
+
+
+def _shares(probabilities: Mapping[str, float]) -> list[str]:
+    return [f"{value:.0%}" for value in probabilities.values()]
 
 
 def overview_picture(found: Explanation) -> Picture:
@@ -61,7 +107,8 @@ def whole_picture(found: Explanation) -> Picture:
         heights = [high + 0.35 + 0.165 * (note.count("\n") + 1) for high, note in zip(heights, notes, strict=True)]
         canvas.height(sum(heights) + 0.4)
         figures = np.atleast_1d(canvas.figure.subfigures(len(heights), 1, height_ratios=heights))
-        titles = [f"The whole recording: {found.statement}"] * with_overview + [heading(each) for each in found.passages]
+        titles = [f"The whole recording: {found.statement}"] * with_overview
+        titles += [heading(each) for each in found.passages]
         for part, title, note in zip(figures, titles, notes, strict=True):
             part.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
             part.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED, linespacing=1.35)
@@ -69,14 +116,17 @@ def whole_picture(found: Explanation) -> Picture:
             _draw_overview(figures[0], found, narrow=canvas.narrow)
         for part, passage in zip(figures[with_overview:], found.passages, strict=True):
             draw_passage(part, passage, narrow=canvas.narrow)
-        canvas.figure.suptitle(_short(PurePath(found.source).name, letters // 2), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        title = _short(_name(found), letters // 2)
+        canvas.figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
-    return Picture("explained", f"{PurePath(found.source).name}: {found.statement}", draw, _overview_caption(found), _told(found))
+    return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _told(found))
+
+
+def _name(found: Explanation) -> str:
+    return PurePath(found.source).name
 
 
 def _wrapped(text: str, letters: int) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, letters))
 
 
@@ -112,15 +162,16 @@ def passage_caption(passage: Passage) -> str:
     agreement = decision.agreement
     checked = "" if np.isnan(agreement) else f"; r = {agreement:.2f} with the bars"
     own = any("unit" not in part.name for part in decision.parts)
-    reads = [*([f"recogniser layer {decision.layer}"] if decision.layer else []), *(["features of its own"] if own else [])]
+    reads = [f"recogniser layer {decision.layer}"] if decision.layer else []
+    reads += ["features of its own"] if own else []
     return (
         f"Framed, and dark among the bars: the fewest moments that make up {_SHARE} of all that speaks for "
-        f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in logits, by "
-        f"integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
+        f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in "
+        f"logits, by integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
         f"{signed(decision.score - decision.baseline)}, the difference to a voice that is the average of the training "
-        f"speech from beginning to end, and would be heard as {decision.baseline_emotion}. Dots: how far the score falls "
-        f"without that moment{checked}. Last panel: the same sum by unit and by kind of feature; darker is more, by its "
-        f"square root. Emotion over time: what the head says of the {WINDOW_S:g} s around each point alone."
+        f"speech from beginning to end, and would be heard as {decision.baseline_emotion}. Dots: how far the score "
+        f"falls without that moment{checked}. Last panel: the same sum by unit and by kind of feature; darker is more, "
+        f"by its square root. Emotion over time: what the head says of the {WINDOW_S:g} s around each point alone."
     )
 
 
@@ -150,15 +201,13 @@ def _overview_caption(found: Explanation) -> str:
     emotions = ", ".join(f"{name} {value:.0%}" for name, value in found.probabilities.items())
     looked = named([clock(each.moment.start_s) for each in found.passages], most=12)
     return (
-        f"Top: the sound. Below: each stretch of speech, filled with the probability of each emotion from bottom to top; "
-        f"white is where nobody speaks. Marked and looked into: {looked}. Over all speech: {emotions}."
+        "Top: the sound. Below: each stretch of speech, filled with the probability of each emotion from bottom to "
+        f"top; white is where nobody speaks. Marked and looked into: {looked}. Over all speech: {emotions}."
     )
 
 
 def _told(found: Explanation) -> str:
-    each = "; ".join(
-        f"{clock(moment.start_s)} {likeliest(moment.probabilities)}" for moment in found.moments[:40]
-    )
+    each = "; ".join(f"{clock(moment.start_s)} {likeliest(moment.probabilities)}" for moment in found.moments[:40])
     return f"Emotion in {len(found.moments)} stretches of speech. {each}".strip()
 
 

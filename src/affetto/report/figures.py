@@ -196,6 +196,26 @@ def render(picture: Picture) -> Drawn:
     return Drawn(picture, png, svg, narrow_svg)
 
 
+def draw_png(picture: Picture) -> bytes:
+    """The wide PNG alone.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _styled(picture, narrow=False) as figure:
+        return _png(figure)
+
+
+def draw_svg(picture: Picture) -> bytes:
+    """The wide SVG alone.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _styled(picture, narrow=False) as figure:
+        return _svg(figure, picture)
+
+
 @contextmanager
 def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
     """A figure with the picture on it; the style holds until it is saved."""

@@ -122,7 +122,7 @@ def _draw_spectrogram(axes: Axes, passage: Passage, narrow: bool) -> None:
     edges_s = passage.since_s + passage.decision.edges_s
     deciding = passage.decision.deciding
     for first, last in runs(~deciding):
-        axes.axvspan(edges_s[first], edges_s[last], color=PAPER, alpha=0.55, linewidth=0, zorder=2)
+        axes.axvspan(edges_s[first], edges_s[last], color=PAPER, alpha=0.42, linewidth=0, zorder=2)
     for first, last in runs(deciding):
         axes.axvspan(edges_s[first], edges_s[last], fill=False, edgecolor=INK, linewidth=1.3, zorder=3)
     axes.set(ylim=(0, 8), yticks=(0, 4, 8))
@@ -198,7 +198,10 @@ def _draw_decision(axes: Axes, passage: Passage, narrow: bool) -> None:
     decision = passage.decision
     edges_s = passage.since_s + decision.edges_s
     steps, middles_s = decision.steps, (edges_s[1:] + edges_s[:-1]) / 2
-    tints = [SECOND if value < 0 else ACCENT if decided else _PALE for value, decided in zip(steps, decision.deciding, strict=True)]
+    tints = [
+        SECOND if value < 0 else ACCENT if decided else _PALE
+        for value, decided in zip(steps, decision.deciding, strict=True)
+    ]
     axes.bar(edges_s[:-1], steps, np.diff(edges_s) * 0.92, align="edge", linewidth=0, color=tints)
     axes.plot(middles_s, decision.occluded, "o", color=INK, markersize=2.6, markerfacecolor=PAPER, markeredgewidth=0.9)
     axes.axhline(0, color=MUTED, linewidth=0.8)
