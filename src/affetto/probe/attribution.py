@@ -8,8 +8,8 @@ standardises its inputs keeps; for one that does not, zeros. A frame that is lik
 
 **Integrated gradients** (Sundararajan et al. 2017) share out the difference between the score and that of the baseline
 over every number that the head is given, and leave nothing over. **Occlusion** puts the baseline in the place of a
-stretch and looks how far the score falls. It is another question: where a part of the evidence would do, the score hardly
-falls without any single stretch, and the two differ.
+stretch and looks how far the score falls. It is another question: where a part of the evidence would do, the score
+hardly falls without any single stretch, and the two differ.
 
 Both are computed by captum, on the frames of the recogniser's layer and the acoustic features of the head's own branch:
 what the recogniser made of the sound is taken as given. A frame of a recurrent layer knows of its neighbours, so times

@@ -251,7 +251,8 @@ class Ear:
     @torch.inference_mode()
     def follow(self, given: Given, duration_s: float) -> Course:
         """What the head says of each second of a sound, had it been given that second alone."""
-        times_s = np.arange(min(WINDOW_S, duration_s) / 2, max(duration_s - WINDOW_S / 2, 1e-3) + 1e-6, HOP_S)
+        windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
+        times_s = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows)
         rows = []
         for some in np.array_split(times_s, -(-len(times_s) // _BATCH)):
             frames = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from affetto.errors import OutputError
 from affetto.probe.explanation import DECIDING, WINDOW_S, Explanation, Passage
-from affetto.report.figures import ACCENT, INK, MUTED, Canvas, Drawn, Picture, colours, draw_png, draw_svg, render
+from affetto.report.figures import ACCENT, INK, MUTED, Canvas, Picture, colours, draw_png, draw_svg
 from affetto.report.page import asset, template
 from affetto.report.passage import draw_passage, inches, signed
 from affetto.report.words import named
-from affetto.timeline import likeliest
+from affetto.timeline import Moment, likeliest, strip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FORMS = ("png", "svg", "html")
 
+_MOST_BARS = 300
+_MOST_ROWS = 300
 _OVERVIEW_INCHES = 2.7
 _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 
@@ -48,12 +50,16 @@ def draw_explanation(found: Explanation, form: str) -> bytes:
         return draw_svg(whole_picture(found))
     if form != "html":
         raise OutputError(f"no explanation can be a .{form}", f"choose {named(FORMS)}", form)
-    parts: list[Drawn] = [render(picture) for picture in pictures(found)]
+    parts = [(picture, draw_svg(picture), draw_svg(picture, narrow=True)) for picture in pictures(found)]
     page = template("explained.html.jinja")(
         name=_name(found),
         statement=found.statement,
         drawn=parts,
-        rows=[(clock(each.start_s), clock(each.end_s), *_shares(each.probabilities)) for each in found.moments],
+        rows=[
+            (clock(each.start_s), clock(each.end_s), *_shares(each.probabilities))
+            for each in found.moments[:_MOST_ROWS]
+        ],
+        more=max(0, len(found.moments) - _MOST_ROWS),
         header=("from", "to", *found.probabilities),
         style=asset("page.css"),
     )
@@ -65,8 +71,8 @@ def pictures(found: Explanation) -> list[Picture]:
     return [overview_picture(found), *(passage_picture(found, number) for number in range(len(found.passages)))]
 
 
-def _shares(probabilities: Mapping[str, float]) -> list[str]:
-    return [f"{value:.0%}" for value in probabilities.values()]
+def _row(moment: Moment) -> tuple[str, ...]:
+    return clock(moment.start_s), clock(moment.end_s), *(f"{value:.0%}" for value in moment.probabilities.values())
 
 
 def overview_picture(found: Explanation) -> Picture:
@@ -199,10 +205,11 @@ def _overview_caption(found: Explanation) -> str:
         why = "The recording is digital silence: check the microphone or the export." if found.silent else ""
         return f"Nobody speaks in these {found.duration_s:.1f} s, so there is no emotion to tell of. {why}".strip()
     emotions = ", ".join(f"{name} {value:.0%}" for name, value in found.probabilities.items())
-    looked = named([clock(each.moment.start_s) for each in found.passages], most=12)
+    times = [clock(each.moment.start_s) for each in found.passages]
+    looked = f"Marked and looked into: {named(times, most=12)}. " if times else ""
     return (
         "Top: the sound. Below: each stretch of speech, filled with the probability of each emotion from bottom to "
-        f"top; white is where nobody speaks. Marked and looked into: {looked}. Over all speech: {emotions}."
+        f"top; white is where nobody speaks. {looked}Over all speech: {emotions}."
     )
 
 
@@ -217,10 +224,11 @@ def _draw_overview(figure: FigureBase, found: Explanation, *, narrow: bool) -> N
     wave.set_title("sound")
     names = list(found.probabilities)
     palette = colours(names)
-    floor = np.zeros(len(found.moments))
-    starts, ends = (np.array([getattr(each, end) for each in found.moments]) for end in ("start_s", "end_s"))
+    moments = _few(found.moments, found.duration_s)
+    floor = np.zeros(len(moments))
+    starts, ends = (np.array([getattr(each, end) for each in moments]) for end in ("start_s", "end_s"))
     for name in names:
-        shares = np.array([each.probabilities[name] for each in found.moments])
+        shares = np.array([each.probabilities[name] for each in moments])
         emotion.bar(starts, shares, ends - starts, floor, align="edge", color=palette[name], linewidth=0, label=name)
         floor = floor + shares
     emotion.set(ylim=(0, 1), yticks=[])
@@ -235,6 +243,18 @@ def _draw_overview(figure: FigureBase, found: Explanation, *, narrow: bool) -> N
         emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=2 if narrow else len(names), handlelength=1)
     else:
         emotion.text(0.5, 0.5, found.statement, transform=emotion.transAxes, ha="center", va="center", fontsize=11)
+
+
+def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:
+    """Stretches of speech as they are, or, where they are more than can be seen, those that fill most of each cell."""
+    if len(moments) <= _MOST_BARS:
+        return moments
+    cell_s = duration_s / _MOST_BARS
+    return [
+        Moment(cell * cell_s, (cell + 1) * cell_s, moments[place].probabilities)
+        for cell, place in enumerate(strip(moments, duration_s, _MOST_BARS))
+        if place is not None
+    ]
 
 
 def _draw_outline(axes: Axes, found: Explanation) -> None:

@@ -206,13 +206,13 @@ def draw_png(picture: Picture) -> bytes:
         return _png(figure)
 
 
-def draw_svg(picture: Picture) -> bytes:
-    """The wide SVG alone.
+def draw_svg(picture: Picture, *, narrow: bool = False) -> bytes:
+    """An SVG alone, wide or for a phone.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _styled(picture, narrow=False) as figure:
+    with _styled(picture, narrow=narrow) as figure:
         return _svg(figure, picture)
 
 
