@@ -55,10 +55,7 @@ def draw_explanation(found: Explanation, form: str) -> bytes:
         name=_name(found),
         statement=found.statement,
         drawn=parts,
-        rows=[
-            (clock(each.start_s), clock(each.end_s), *_shares(each.probabilities))
-            for each in found.moments[:_MOST_ROWS]
-        ],
+        rows=[_row(each) for each in found.moments[:_MOST_ROWS]],
         more=max(0, len(found.moments) - _MOST_ROWS),
         header=("from", "to", *found.probabilities),
         style=asset("page.css"),

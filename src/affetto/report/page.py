@@ -17,7 +17,7 @@ from affetto.report.sections import Section, sections
 from affetto.report.summary import summarise
 
 PAGE = "index.html"
-FIGURES = ("uar", "confusion", "recall", "speakers", "learning", "calibration")
+FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")
 """Every figure that there may be; those of an older report that this one lacks are removed."""
 
 
