@@ -113,7 +113,7 @@ class Decision(NamedTuple):
     @property
     def steps(self) -> Floats:
         """What each step adds, (steps,); together they are the score less the baseline's."""
-        return np.sum([part.steps for part in self.parts], axis=0, dtype=np.float64)
+        return np.asarray(np.sum([part.steps for part in self.parts], axis=0), dtype=np.float64)
 
     @property
     def deciding(self) -> NDArray[np.bool_]:
@@ -240,19 +240,21 @@ class Ear:
         A layer's frame is centred on a spectrogram frame (see `affetto.probe.alignment`), an acoustic one on the
         middle of those that were averaged into it.
         """
-        layer = acoustic_s = None
+        layer: Floats | None = None
+        acoustic_s: Floats | None = None
         if given.layer is not None and self.head.layer is not None:
             layer = np.arange(len(given.layer)) / self.speech.frame_rates_hz[self.head.layer] + _MIDDLE_S
         if given.acoustic is not None and self.head.acoustic is not None:
             stride = self.head.acoustic.stride
-            acoustic_s = (np.arange(len(given.acoustic)) * stride + (stride - 1) / 2) / FRAME_RATE_HZ + _MIDDLE_S
+            places = np.arange(len(given.acoustic), dtype=np.float64) * stride + (stride - 1) / 2
+            acoustic_s = places / FRAME_RATE_HZ + _MIDDLE_S
         return layer, acoustic_s
 
     @torch.inference_mode()
     def follow(self, given: Given, duration_s: float) -> Course:
         """What the head says of each second of a sound, had it been given that second alone."""
         windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
-        times_s = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows)
+        times_s: Floats = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows, dtype=np.float64)
         rows = []
         for some in np.array_split(times_s, -(-len(times_s) // _BATCH)):
             frames = [

@@ -109,7 +109,7 @@ def whole_picture(found: Explanation) -> Picture:
         heights = [_OVERVIEW_INCHES] * with_overview + [inches(each, narrow=canvas.narrow) for each in found.passages]
         heights = [high + 0.35 + 0.165 * (note.count("\n") + 1) for high, note in zip(heights, notes, strict=True)]
         canvas.height(sum(heights) + 0.4)
-        figures = np.atleast_1d(canvas.figure.subfigures(len(heights), 1, height_ratios=heights))
+        figures = canvas.figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
         titles = [f"The whole recording: {found.statement}"] * with_overview
         titles += [heading(each) for each in found.passages]
         for part, title, note in zip(figures, titles, notes, strict=True):
