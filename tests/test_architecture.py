@@ -18,7 +18,7 @@ PARTS = sorted(
 )
 HEAVY = ("torch", "lightning", "sklearn", "scipy", "matplotlib", "jiwer", "inflect", "soundfile")
 EXTRAS = ("lightning", "pytorch_lightning", "tensorboard", "librosa", "opensmile", "psutil", "pytest", "hypothesis")
-EXTRAS += ("fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart", "httpx")
+EXTRAS += ("captum", "fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart", "httpx")
 
 
 def _python(program: str) -> str:
