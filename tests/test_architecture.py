@@ -18,7 +18,17 @@ PARTS = sorted(
 )
 HEAVY = ("torch", "lightning", "sklearn", "scipy", "matplotlib", "jiwer", "inflect", "soundfile")
 EXTRAS = ("lightning", "pytorch_lightning", "tensorboard", "librosa", "opensmile", "psutil", "pytest", "hypothesis")
-EXTRAS += ("fastapi", "gradio", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart", "httpx")
+EXTRAS += (
+    "captum",
+    "fastapi",
+    "gradio",
+    "starlette",
+    "uvicorn",
+    "h11",
+    "prometheus_client",
+    "python_multipart",
+    "httpx",
+)
 
 
 def _python(program: str) -> str:

@@ -22,7 +22,7 @@ from affetto.report import Written, build_table, page, sheets, write_report
 from affetto.training.tasks import Epoch
 
 Make = Callable[..., RunFolder]
-FIGURES = ("uar", "confusion", "recall", "speakers", "learning", "calibration")
+FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")
 FETCHES = {"src", "srcset", "href", "data", "poster", "action", "background"}
 VOID = {"meta", "img", "br", "hr", "link", "source", "input"}
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, experiment, listen, model, probe, recognise, report, serve, train
+from affetto.cli import asr, corpus, experiment, explain, listen, model, probe, recognise, report, serve, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("recognise", no_args_is_help=True)(recognise.recognise)
+app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("listen")(listen.listen)
 app.command("serve")(serve.serve)
 app.command("train", no_args_is_help=True)(train.train)

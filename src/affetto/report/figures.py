@@ -37,10 +37,14 @@ ACCENT, SECOND = "#1f5f99", "#d98a1b"
 SEQUENCE = ("#f7f9fb", "#c9dcec", "#86b1d6", "#3f7fb8", "#174a7c", "#0a2a4d")
 """From nothing to all: one hue, ever darker, so that it survives grey printing."""
 
+DIVERGING = (SECOND, "#f3d6ad", "#f7f7f5", "#a9c4dc", ACCENT)
+"""From -1 to 1: orange, nothing, blue; the colour-blind tell the ends apart, and the middle is lightest."""
+
 WIDE_INCHES, NARROW_INCHES = 7.6, 3.9
 """Widths; 100 of a page's pixels are an inch."""
 
-DOTS_PER_INCH = 200
+DOTS_PER_INCH, SCREEN_DOTS_PER_INCH = 200, 140
+"""For print; and for long pictures that are looked at on a screen."""
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -81,6 +85,13 @@ def shades() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("affetto", SEQUENCE)
+
+
+def diverging() -> Colormap:
+    """`DIVERGING` as matplotlib wants it, for numbers from -1 to 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("affetto-diverging", DIVERGING)
 
 
 class Canvas:
@@ -156,6 +167,26 @@ def render(picture: Picture) -> Drawn:
     return Drawn(picture, png, svg, narrow_svg)
 
 
+def draw_png(picture: Picture) -> bytes:
+    """The wide PNG alone, with `SCREEN_DOTS_PER_INCH`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _styled(picture, narrow=False) as figure:
+        return _png(figure, SCREEN_DOTS_PER_INCH)
+
+
+def draw_svg(picture: Picture, *, narrow: bool = False) -> bytes:
+    """An SVG alone, wide or for a phone.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _styled(picture, narrow=narrow) as figure:
+        return _svg(figure, picture)
+
+
 @contextmanager
 def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
     """A figure with the picture on it; the style holds until it is saved."""
@@ -173,9 +204,9 @@ def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
         yield figure
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, dots_per_inch: int = DOTS_PER_INCH) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=dots_per_inch, metadata={"Software": None})
     return file.getvalue()
 
 

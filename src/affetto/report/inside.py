@@ -16,14 +16,11 @@ from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
 from affetto.probe.neurons import TRACES, BestUnit, Neurons, read_neurons
 from affetto.probe.projections import Projections, read_projections
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, render
+from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, diverging, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
-
-DIVERGING = (SECOND, "#f3d6ad", "#f7f7f5", "#a9c4dc", ACCENT)
-"""From -1 to 1: orange, nothing, blue; the colour-blind tell the ends apart, and the middle is lightest."""
 
 _LEVELS = {"frame": "frame by frame", "utterance": "by utterance"}
 _WAYS = {"tsne": "t-SNE", "pca": "principal components"}
@@ -165,11 +162,9 @@ def _grid(
 
 
 def _heat(axes: Axes, grid: tuple[np.ndarray, np.ndarray], targets: Sequence[str], layers: Sequence[str]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
     values, p = grid
     shown = np.where(p > 0.05, 0.25 * values, values)
-    axes.imshow(shown, cmap=LinearSegmentedColormap.from_list("probe", DIVERGING), vmin=-1, vmax=1, aspect="auto")
+    axes.imshow(shown, cmap=diverging(), vmin=-1, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         chance = bool(p[row, column] > 0.05)
         colour = MUTED if chance or math.isnan(value) else PAPER if value > 0.7 else INK

@@ -17,7 +17,7 @@ from affetto.report.sections import Section, sections
 from affetto.report.summary import summarise
 
 PAGE = "index.html"
-FIGURES = ("uar", "confusion", "recall", "speakers", "learning", "calibration")
+FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")
 """Every figure that there may be; those of an older report that this one lacks are removed."""
 
 
@@ -59,7 +59,7 @@ def write_report(
             cannot be written.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
-    fill = _template()
+    fill = template("page.html.jinja")
     material = read(root, baseline, rows, _part(progress, 0, 60))
     found = list(sections(material))
     pictures = [part for section in found for part in section.parts if isinstance(part, Picture)]
@@ -85,7 +85,15 @@ def _part(progress: Progress | None, first: float, last: float) -> Progress:
     return tell
 
 
-def _template() -> Callable[..., str]:
+def template(name: str) -> Callable[..., str]:
+    """Fills a page; whatever it is told is escaped.
+
+    Args:
+        name: of the template, in ``assets``.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     try:
         import jinja2
     except ModuleNotFoundError as error:
@@ -94,10 +102,11 @@ def _template() -> Callable[..., str]:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["address"] = _address
-    return environment.from_string(_asset("page.html.jinja")).render
+    return environment.from_string(asset(name)).render
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """What lies in ``assets``."""
     return (resources.files("affetto.report") / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -109,7 +118,7 @@ def _told(material: Material, found: Sequence[Section], drawn: Mapping[str, Draw
         "missing": material.missing(),
         "sections": found,
         "drawn": drawn,
-        "style": _asset("page.css"),
+        "style": asset("page.css"),
         "version": material.run.environment().get("affetto"),
     }
 

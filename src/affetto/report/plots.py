@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affetto.palette import colours
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture, shades
-from affetto.report.findings import Calibration, Confusion, Learning, Recalls, SpeakerScores
+from affetto.report.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture
+from affetto.report.findings import Calibration, Learning, Recalls, SpeakerScores
 from affetto.report.render import share
 from affetto.report.table import CHANCE, Table, TableRow, Verdict
 from affetto.report.words import named, several
@@ -103,84 +103,6 @@ def _share_axis(axes: Axes, values: Sequence[float], *, margin: float = 0.14) ->
     axes.grid(axis="x")
 
 
-def confusion_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Picture:
-    """Confusion matrices side by side (figure 5 of the paper): shares of what is meant, and counts."""
-
-    def draw(canvas: Canvas) -> None:
-        columns = _columns(canvas, len(found), wide=3 if len(classes) <= 5 else 2)
-        rows = math.ceil(len(found) / columns)
-        size = min((2.6 if canvas.narrow else 6.7) / columns, 3.2)  # inches, about
-        canvas.height(rows * (size + 1.0))
-        panels = canvas.panels(rows, columns)
-        for number, (axes, (name, each)) in enumerate(zip(panels, found.items(), strict=False)):
-            _matrix(axes, each, classes, first=number % columns == 0, crowded=columns * len(classes) > 12)
-            axes.set_title(_folded(name, 30 if columns == 1 else 54 // columns))
-        _hide(panels[len(found) :])
-
-    worst = {name: worst_confusion(each, classes) for name, each in found.items()}
-    told = "; ".join(f"{name}: {text}" for name, text in worst.items() if text)
-    caption = (
-        "A line of a matrix is what is meant, a column what is heard. Large: the share of what is meant; the diagonal "
-        "is each class's recall, and its mean the table's UAR. Small: utterances, averaged over folds and repeats. "
-        f"Mixed up most: {told}."
-    )
-    recalls = "; ".join(f"{name}: {_diagonal(each, classes)}" for name, each in found.items())
-    alt = f"Confusion matrices. Recalls on their diagonals: {recalls}. Mixed up most: {told}."
-    return Picture("confusion", "What is taken for what", draw, caption, alt)
-
-
-def _diagonal(found: Confusion, classes: Sequence[str]) -> str:
-    recalls = zip(classes, np.diagonal(found.shares).tolist(), strict=True)
-    return ", ".join(
-        f"{name} {'has no utterance' if math.isnan(value) else share(value, 2)}" for name, value in recalls
-    )
-
-
-def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
-    """The largest share beside the diagonal, in words; empty where nothing is mixed up.
-
-    >>> worst_confusion(Confusion(np.zeros((2, 2)), np.array([[0.7, 0.3], [0.1, 0.9]])), ["anger", "fear"])
-    'anger as fear (.30)'
-    """
-    beside = np.nan_to_num(found.shares - np.diag(np.diagonal(found.shares)))
-    meant, heard = divmod(int(beside.argmax()), len(classes))
-    if beside[meant, heard] <= 0:
-        return ""
-    return f"{classes[meant]} as {classes[heard]} ({share(float(beside[meant, heard]), 2)})"
-
-
-def _matrix(axes: Axes, found: Confusion, classes: Sequence[str], *, first: bool, crowded: bool) -> None:
-    axes.imshow(np.nan_to_num(found.shares), cmap=shades(), vmin=0, vmax=1, aspect="equal")
-    size = 9.0 if len(classes) <= 4 else 7.5 if len(classes) <= 6 else 6.0
-    for (row, column), value in np.ndenumerate(found.shares):
-        if math.isnan(value):
-            text, small, colour = "–", "", MUTED
-        else:
-            text, small = share(value, 2), _few(float(found.counts[row, column]))
-            colour = PAPER if value > 0.45 else INK
-        axes.text(column, row - 0.08, text, ha="center", va="center", fontsize=size, color=colour)
-        axes.text(column, row + 0.3, small, ha="center", va="center", fontsize=size * 0.68, color=colour, alpha=0.85)
-    axes.set_xticks(range(len(classes)), classes)
-    if crowded or len(classes) > 3:
-        for label in axes.get_xticklabels():
-            label.set(rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes if first else [""] * len(classes))
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel("heard")
-    if first:
-        axes.set_ylabel("meant")
-
-
-def _few(count: float) -> str:
-    """A mean count.
-
-    >>> _few(0.0), _few(3.25), _few(117.4)
-    ('0', '3.2', '117')
-    """
-    return f"{count:.1f}" if 0 < count < 99.95 else f"{count:.0f}"
-
-
 def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Picture:
     """Recall of each class, a panel a class, a line a row."""
     palette, names = colours(classes), list(found)
@@ -200,7 +122,7 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
             axes.tick_params(axis="y", length=0)
             axes.axvline(1 / len(classes), color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
             _share_axis(axes, [*ends, 1 / len(classes)], margin=0.02)
-        _hide(panels[len(classes) :])
+        hide(panels[len(classes) :])
         canvas.figure.supxlabel("recall", fontsize=9)
 
     told = "; ".join(
@@ -276,7 +198,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
     """Training and validation loss by epoch, a panel a row."""
 
     def draw(canvas: Canvas) -> None:
-        columns = _columns(canvas, len(found), wide=3 if len(found) in (3, 5, 6) else 2)
+        columns = columns_of(canvas, len(found), wide=3 if len(found) in (3, 5, 6) else 2)
         rows = math.ceil(len(found) / columns)
         canvas.height(rows * 1.95 + 0.3)
         panels = canvas.panels(rows, columns, sharey=True)
@@ -291,14 +213,14 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
                     each.epochs, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0
                 )
                 axes.plot(each.epochs, mean, color=colour, linestyle=dashes, label=label)
-            axes.set_title(_folded(name, 42 if canvas.narrow else 84 // columns))
+            axes.set_title(folded(name, 42 if canvas.narrow else 84 // columns))
             axes.set_xlabel("epoch")
             axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
         panels[0].legend()
         for axes in panels[::columns]:
             axes.set_ylabel("cross-entropy")
-        _hide(panels[len(found) :])
+        hide(panels[len(found) :])
 
     told = "; ".join(
         f"{name}: validation loss {each.validation[0].min():.2f} at its lowest, best epoch {np.median(each.best):g}"
@@ -316,7 +238,7 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
     """Reliability diagrams before and after temperature scaling, a panel a row."""
 
     def draw(canvas: Canvas) -> None:
-        columns = _columns(canvas, len(found), wide=3)
+        columns = columns_of(canvas, len(found), wide=3)
         rows = math.ceil(len(found) / columns)
         canvas.height(rows * (3.2 if columns == 1 else 2.75) if not canvas.narrow else rows * (4.2 / columns + 0.1))
         panels = canvas.panels(rows, columns, sharey=True)
@@ -331,7 +253,7 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
                 axes.plot(bins.confidence[many], bins.accuracy[many], color=colour, linewidth=1.2, label=label)
                 sizes = 8 + 90 * parts
                 axes.scatter(bins.confidence, bins.accuracy, sizes, color=colour, marker=marker, linewidths=0, zorder=3)
-            axes.set_title(_folded(name, 36 if canvas.narrow else 72 // columns))
+            axes.set_title(folded(name, 36 if canvas.narrow else 72 // columns))
             axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence")
             axes.grid()
             axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
@@ -339,7 +261,7 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
         panels[0].legend(loc="upper left", handlelength=1.2)
         for axes in panels[::columns]:
             axes.set_ylabel("share that is right")
-        _hide(panels[len(found) :])
+        hide(panels[len(found) :])
 
     told = "; ".join(
         f"{name} {share(each.before.error)} as trained, {share(each.after.error)} scaled"
@@ -355,7 +277,8 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
     return Picture("calibration", "Confidence and truth", draw, caption, alt)
 
 
-def _columns(canvas: Canvas, panels: int, *, wide: int) -> int:
+def columns_of(canvas: Canvas, panels: int, *, wide: int) -> int:
+    """How many panels stand side by side."""
     return min(panels, 1 if canvas.narrow else wide)
 
 
@@ -368,15 +291,16 @@ def _short(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def _folded(name: str, letters: int) -> str:
+def folded(name: str, letters: int) -> str:
     r"""A title of at most two lines.
 
-    >>> _folded("Fine-tuning MP-3, layer 3 trained along", 22)
+    >>> folded("Fine-tuning MP-3, layer 3 trained along", 22)
     'Fine-tuning MP-3,\nlayer 3 trained along'
     """
     return "\n".join(textwrap.wrap(name, letters, max_lines=2, placeholder=" …", break_on_hyphens=False)) or name
 
 
-def _hide(panels: Sequence[Axes]) -> None:
+def hide(panels: Sequence[Axes]) -> None:
+    """Leaves panels empty."""
     for axes in panels:
         axes.set_visible(False)

@@ -13,7 +13,7 @@ from affetto import metrics
 from affetto.errors import RunError
 from affetto.evaluate.run_folder import CONFIG
 from affetto.palette import colours
-from affetto.report import findings, plots
+from affetto.report import confusions, findings, plots
 from affetto.report.figures import Picture
 from affetto.report.findings import Calibration, Learning
 from affetto.report.reading import Material
@@ -122,7 +122,8 @@ def _classes(material: Material) -> Iterator[Part]:
         yield Gap(
             f"No utterance tested so far means {named(silent)}: there is no recall, and UAR is over the other classes."
         )
-    yield plots.confusion_picture(found, material.classes)
+    yield confusions.confusion_picture(found, material.classes)
+    yield confusions.counts_picture(found, material.classes)
     yield plots.recall_picture(
         {name: findings.class_recalls(counted) for name, counted in chosen.items()}, material.classes
     )

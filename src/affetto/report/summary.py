@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from affetto.report.confusions import worst_confusion
 from affetto.report.findings import Confusion, confusion
-from affetto.report.plots import worst_confusion
 from affetto.report.reading import Material
 from affetto.report.render import chance, share, signed
 from affetto.report.table import CHANCE, Table, TableRow, Verdict

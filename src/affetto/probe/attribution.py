@@ -1,0 +1,187 @@
+"""Which frames and which units speak for an emotion: what a head is given, shared out over its score.
+
+**The score** explained is the head's logit of one emotion less the mean of the others' logits: only differences between
+logits count in a softmax.
+
+**The baseline**, what a frame is compared with, is the mean frame of the training speech, which a head that
+standardises its inputs keeps; for one that does not, zeros. A frame that is like it adds nothing.
+
+**Integrated gradients** (Sundararajan et al. 2017) share out the difference between the score and that of the baseline
+over every number that the head is given, and leave nothing over. **Occlusion** puts the baseline in the place of a
+stretch and looks how far the score falls. It is another question: where a part of the evidence would do, the score
+hardly falls without any single stretch, and the two differ.
+
+Both are computed by captum, on the frames of the recogniser's layer and the acoustic features of the head's own branch:
+what the recogniser made of the sound is taken as given. A frame of a recurrent layer knows of its neighbours, so times
+are blurred by what the recogniser carries along.
+
+Source: M. Sundararajan, A. Taly, Q. Yan (2017), Axiomatic attribution for deep networks, ICML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from affetto.errors import ConfigError, MissingExtraError
+from affetto.frames import Frames
+from affetto.models.heads import EmotionHead
+
+STEPS = (16, 64, 256)
+"""Points of the way from the baseline at which gradients are taken; more, where fewer leave too much over."""
+
+TOLERANCE = 0.01
+"""What may be left over, relative to what is shared out, or to a logit of 1 where that is less."""
+
+_AT_ONCE = 16  # recordings: what a GRU step costs grows little up to there, and memory stays in the hundreds of MB
+
+
+class Given(NamedTuple):
+    """What a head is given of one recording; None for what it does not read.
+
+    Attributes:
+        layer: frames of the recogniser's layer, (time, width).
+        acoustic: frames of acoustic features, (time, features).
+    """
+
+    layer: Tensor | None
+    acoustic: Tensor | None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Given:
+        """The same with each part changed."""
+        return Given(*(None if each is None else change(each) for each in self))
+
+
+class Attribution(NamedTuple):
+    """How much each number that a head was given speaks for an emotion, in logits.
+
+    Attributes:
+        layer: of each unit in each frame, (time, width).
+        acoustic: of each feature in each frame, (time, features).
+        score: the emotion's logit less the mean of the others'.
+        baseline: the same, had every frame been the mean frame of the training speech.
+    """
+
+    layer: Tensor | None
+    acoustic: Tensor | None
+    score: float
+    baseline: float
+
+    @property
+    def left_over(self) -> float:
+        """The difference of the scores less the sum of all parts: 0 but for what a sum misses of an integral."""
+        parts = sum(float(each.double().sum()) for each in (self.layer, self.acoustic) if each is not None)
+        return self.score - self.baseline - parts
+
+
+def average_frame(head: EmotionHead, given: Given) -> Given:
+    """The baseline: as many frames as are given, each the mean frame of the training speech."""
+    own = None if head.branch is None else head.branch.standardise.mean
+    means = (head.standardise.mean if head.pools else own, own)
+    return Given(
+        *(None if each is None else mean.expand_as(each) for each, mean in zip(given, means, strict=True))  # type: ignore[union-attr]
+    )
+
+
+def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
+    """Integrated gradients of an emotion's score.
+
+    Args:
+        head: in evaluation mode.
+        given: what it was given of one recording.
+        emotion: one of its classes.
+
+    Raises:
+        ConfigError: the head does not know the emotion.
+        MissingExtraError: captum is not installed.
+
+    >>> from affetto.models.heads import MeanPoolingConfig
+    >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), layer_width=2)
+    >>> with torch.no_grad():
+    ...     _ = head.output.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.0]]))  # only unit 0 counts
+    >>> found = attribute(head, Given(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), None), "anger")
+    >>> found.layer.round(decimals=3).tolist(), abs(found.left_over) < 1e-4
+    ([[1.5, 0.0], [4.5, 0.0]], True)
+    """
+    method = _captum().IntegratedGradients
+    score = _scorer(head, given, emotion)
+    inputs, baseline = _present(given), _present(average_frame(head, given))
+    with torch.no_grad():
+        here, there = (float(score(*values)) for values in (inputs, baseline))
+    found = Attribution(None, None, here, there)
+    for steps in STEPS:
+        with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradients of a GRU in evaluation mode
+            parts = method(score).attribute(inputs, baseline, n_steps=steps, internal_batch_size=_AT_ONCE)
+        found = Attribution(*_placed(given, [each[0].detach() for each in parts]), here, there)
+        if abs(found.left_over) <= TOLERANCE * max(1.0, abs(here - there)):
+            break
+    return found
+
+
+def occlude(head: EmotionHead, given: Given, emotion: str, stretches: Given) -> Tensor:
+    """How far an emotion's score falls when a stretch of frames is replaced by the baseline.
+
+    Args:
+        head: in evaluation mode.
+        given: what it was given of one recording.
+        emotion: one of its classes.
+        stretches: the number of each frame's stretch, (time,) integers from 0, for each part that is given.
+
+    Returns:
+        (stretches,), in logits; below 0 where the score rises.
+
+    Raises:
+        ConfigError: the head does not know the emotion.
+        MissingExtraError: captum is not installed.
+    """
+    method = _captum().FeatureAblation
+    score = _scorer(head, given, emotion)
+    inputs, baseline = _present(given), _present(average_frame(head, given))
+    numbers = _present(stretches)
+    masks = tuple(each[..., None].expand_as(part) for each, part in zip(numbers, inputs, strict=True))
+    with torch.no_grad():
+        parts = method(score).attribute(
+            inputs, baseline, feature_mask=masks, perturbations_per_eval=_AT_ONCE, enable_cross_tensor_attribution=True
+        )
+    falls = torch.zeros(1 + max(int(each.max()) for each in numbers))
+    for number, part in zip(numbers, parts, strict=True):
+        falls[number[0].cpu()] = part[0, :, 0].float().cpu()  # every number of a stretch carries the whole fall
+    return falls
+
+
+def _scorer(head: EmotionHead, given: Given, emotion: str) -> Callable[..., Tensor]:
+    """The score of (batch, time, width) tensors in the order of `Given`, those that are None left out: (batch,)."""
+    if emotion not in head.classes:
+        raise ConfigError(f"this model does not know {emotion!r}", f"choose of {', '.join(head.classes)}", "emotion")
+    place = head.classes.index(emotion)
+
+    def score(*values: Tensor) -> Tensor:
+        frames = [Frames(each, torch.full((len(each),), each.shape[1], device=each.device)) for each in values]
+        logits: Tensor = head(*_placed(given, frames))
+        others = logits.sum(dim=-1) - logits[:, place]
+        return logits[:, place] - others / max(1, len(head.classes) - 1)
+
+    return score
+
+
+def _present(given: Given) -> tuple[Tensor, ...]:
+    """What is given, as a batch of one."""
+    return tuple(each[None] for each in given if each is not None)
+
+
+def _placed(given: Given, parts: list[Any]) -> tuple[Any, Any]:
+    """One part for each that is given, in their places."""
+    rest = iter(parts)
+    layer, acoustic = (None if each is None else next(rest) for each in given)
+    return layer, acoustic
+
+
+def _captum() -> Any:
+    try:
+        import captum.attr
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("captum is not installed", 'pip install "affetto[report]"') from error
+    return captum.attr
