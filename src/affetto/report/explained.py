@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affetto.errors import OutputError
+from affetto.palette import colours
 from affetto.probe.explanation import DECIDING, WINDOW_S, Explanation, Passage
-from affetto.report.figures import ACCENT, INK, MUTED, Canvas, Picture, colours, draw_png, draw_svg
+from affetto.report.figures import ACCENT, INK, MUTED, Canvas, Picture, draw_png, draw_svg
 from affetto.report.page import asset, template
 from affetto.report.passage import draw_passage, inches, signed
 from affetto.report.words import named

@@ -8,8 +8,9 @@ import numpy as np
 
 from affetto.audio import SAMPLE_RATE
 from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
+from affetto.palette import colours
 from affetto.probe.explanation import Floats, Passage
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, colours, diverging, shades
+from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, diverging, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
