@@ -83,7 +83,7 @@ def test_refuses_an_initial_model_that_is_none(tones: Path, tmp_path: Path, writ
         fit_recogniser(_with_initial(write_recipe, "enormous"), tones, tmp_path / "run", placement=ONE)
 
 
-@pytest.mark.parametrize("name", ["asr-small", "asr-lakomkin2017"])
+@pytest.mark.parametrize("name", ["asr-small", "asr-small-augmented", "asr-lakomkin2017"])
 def test_the_recipes_of_the_repository_are_read(name: str) -> None:
     recipe = RecogniserRecipe.read(REPOSITORY / "recipes" / f"{name}.toml")
     assert recipe.shape.width in {256, 800}
