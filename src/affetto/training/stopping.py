@@ -45,18 +45,21 @@ def stoppable(say: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    parent = _parent()
     told, tell = socket.socketpair()
     tell.setblocking(False)
     over = threading.Event()
     before = {each: signal.signal(each, _heard) for each in SIGNALS}
     # The number of a signal is written there when it comes, even while the main thread waits for another process.
     wakeup = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-    watch = threading.Thread(target=_watch, args=(told, over, say), name="stopping", daemon=True)
+    watch = threading.Thread(target=_watch, args=(told, over, parent, say), name="stopping", daemon=True)
     watch.start()
     try:
         yield
     finally:
         over.set()
+        if parent is None:
+            os.environ.pop(_STARTED_BY, None)  # else what this process starts later would look for a training's end
         signal.set_wakeup_fd(wakeup)
         for each, handler in before.items():
             signal.signal(each, handler)
@@ -88,8 +91,7 @@ def _heard(signum: int, frame: FrameType | None) -> Any:
     """The thread sees to it."""
 
 
-def _watch(told: socket.socket, over: threading.Event, say: Callable[[], None]) -> None:
-    parent = _parent()
+def _watch(told: socket.socket, over: threading.Event, parent: int | None, say: Callable[[], None]) -> None:
     while not over.is_set():
         readable, _, _ = select.select([told], [], [], _LOOK_S)
         stopped = [each for each in told.recv(64) if each in SIGNALS] if readable else []
@@ -104,6 +106,8 @@ def _parent() -> int | None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
         os.environ[_STARTED_BY] = str(os.getpid())
         return None
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return os.getppid()  # torchrun started all of them
     return int(os.environ.get(_STARTED_BY, os.getppid()))  # it may be gone before this one has come so far
 
 
