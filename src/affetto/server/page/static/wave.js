@@ -97,7 +97,8 @@ export function drawLanes(grid, before, recording, facts, onChoose) {
 export function drawAxis(place, durationS) {
   const wide = place.clientWidth || 600;
   const step = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600].find((each) => (wide * each) / durationS > 56) ?? 7200;
-  const marks = Array.from({ length: Math.floor(durationS / step) + 1 }, (_, i) => {
+  const readableS = durationS * (1 - 28 / wide); // what begins later is cut off at the edge
+  const marks = Array.from({ length: Math.max(0, Math.floor(readableS / step)) + 1 }, (_, i) => {
     const seconds = i * step;
     const mark = element("span", "", step < 1 ? seconds.toFixed(1) : clock(seconds));
     mark.style.left = `${(100 * seconds) / durationS}%`;
