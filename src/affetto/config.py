@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -59,10 +59,18 @@ class Config(BaseModel):
         Raises:
             ConfigError: the file is missing, is not TOML, or does not fit this class.
         """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(error.strerror or str(error), "check the recipe's path", path) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"not TOML: {error}", "mend the recipe's syntax", path) from error
-        return cls.parse(values, where=path)
+        return cls.parse(read_toml(path), where=path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Plain values of a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), "check the recipe's path", path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not TOML: {error}", "mend the recipe's syntax", path) from error

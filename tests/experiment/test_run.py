@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from affetto.data.splits import by_speaker
 from affetto.errors import (
@@ -43,6 +44,8 @@ from affetto.experiment import (
 )
 from affetto.experiment.engine import compute, workers
 from affetto.features import functionals
+from affetto.models.checkpoint import fingerprint
+from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 from affetto.training.stack import StackTraining
 from affetto.training.unfinished import Snapshot
 
@@ -542,3 +545,19 @@ def test_unreadable_sound_is_left_out_and_counted(
         path.write_bytes(b"no sound")
     with pytest.raises(SplitError, match=r"no sound of its .* part can be read"):
         run_experiment(*arguments[:2], tmp_path / "other", engine=SERIAL, only=["MP-1"])
+
+
+def test_another_recogniser_than_the_recipes(place: Path, data_root: Path, tiny_model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    model, _ = load_recogniser(tiny_model / "recogniser.safetensors")
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    save_recogniser(other / "recogniser.safetensors", model, {"validation_cer": 0.25})
+    done = run_experiment(
+        place / "recipe.toml", data_root, place / "other", recogniser=str(other), engine=SERIAL, only=["MP-1"]
+    )
+    run = RunFolder(done.folder)
+    assert run.config()["recogniser"] == str(other)
+    assert run.facts()["recogniser_cer"] == 0.25
+    assert run.facts()["encoder_fingerprint"] == fingerprint(model)

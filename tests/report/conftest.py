@@ -140,3 +140,16 @@ def make_run_in() -> Callable[..., RunFolder]:
         return run
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_models() -> Callable[..., tuple[Model, ...]]:
+    """Two rows of given skill."""
+
+    def make(gains: float, stays: float, *, layer: str = "gru3") -> tuple[Model, ...]:
+        return (
+            Model("Gains", {"kind": "mean_pooling", "layer": layer}, gains),
+            Model("Stays", {"kind": "progressive", "layer": "gru3", "branch": BRANCH}, stays),
+        )
+
+    return make

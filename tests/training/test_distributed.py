@@ -74,3 +74,16 @@ def test_two_processes_end_as_one_would(
         assert float(mine["validation_loss"]) == pytest.approx(float(others["validation_loss"]), rel=1e-3)
     steps = -(-len(gather(RecogniserRecipe.read(recipes[1]), tones).training) // 4)
     assert torch.load(together / "checkpoints" / "last.ckpt", weights_only=False)["global_step"] == 3 * steps
+
+
+def test_two_processes_train_a_first_recipe_and_the_next(
+    tones: Path, tmp_path: Path, recipes: dict[int, Path], alone: Path
+) -> None:
+    """The second changes next to nothing, so that what one process ended with is what both end with."""
+    recipe = tmp_path / "later.toml"
+    text = recipes[2].read_text().replace("0.02", "1e-12").replace("epochs = 3", "epochs = 1")
+    recipe.write_text(f'first = "{recipes[2]}"\n{text}')
+    found, _ = load_recogniser(_train(recipe, tones, tmp_path / "run", "--devices", "2"))
+    expected, _ = load_recogniser(alone / "recogniser.safetensors")
+    for (name, ours), theirs in zip(found.named_parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=2e-3, msg=lambda text, name=name: f"{name}: {text}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from affetto.errors import CheckpointError, TrainingError
+from affetto.errors import CheckpointError, ConfigError, TrainingError
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.training.placement import Placement
 from affetto.training.recogniser import fit_recogniser
@@ -81,6 +81,62 @@ def test_refuses_an_initial_model_of_another_shape(tones: Path, tmp_path: Path, 
 def test_refuses_an_initial_model_that_is_none(tones: Path, tmp_path: Path, write_recipe: Write) -> None:
     with pytest.raises(CheckpointError, match="enormous: no such model"):
         fit_recogniser(_with_initial(write_recipe, "enormous"), tones, tmp_path / "run", placement=ONE)
+
+
+def test_keeps_models_of_its_epochs(tones: Path, tmp_path: Path, write_recipe: Write) -> None:
+    recipe = RecogniserRecipe.read(write_recipe(4, more="keep_every = 2\n"))
+    folder = tmp_path / "run"
+    fit_recogniser(recipe, tones, folder, placement=ONE)
+    assert sorted(each.name for each in (folder / "epochs").iterdir()) == ["02", "04"]
+    (log,) = folder.glob("csv/*/metrics.csv")
+    rates = [float(row["cer"]) for row in csv.DictReader(log.open()) if row.get("cer")]
+    for epoch in (2, 4):
+        _, description = load_recogniser(folder / "epochs" / f"{epoch:02d}" / "recogniser.safetensors")
+        assert description.facts["epochs"] == epoch
+        assert description.facts["validation_cer"] == pytest.approx(rates[epoch - 1])
+
+
+def _two_stages(write_recipe: Write) -> RecogniserRecipe:
+    write_recipe(2, name="earlier.toml")
+    path = write_recipe(1, name="later.toml")
+    path.write_text('first = "earlier.toml"\n' + path.read_text().replace("0.01", "1e-12"))
+    return RecogniserRecipe.read(path)
+
+
+def test_a_first_recipe_is_trained_first_and_once(tones: Path, tmp_path: Path, write_recipe: Write) -> None:
+    recipe = _two_stages(write_recipe)
+    folder = tmp_path / "run"
+    path = fit_recogniser(recipe, tones, folder, placement=ONE)
+    first = folder / "first" / "recogniser.safetensors"
+    (before, told), (after, description) = load_recogniser(first), load_recogniser(path)
+    for (name, ours), theirs in zip(after.named_parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    assert description.facts["recipe"]["first"] == told.facts["recipe"]
+    written = first.stat().st_mtime_ns
+    fit_recogniser(recipe, tones, folder, placement=ONE)
+    assert first.stat().st_mtime_ns == written
+
+
+def test_a_recipe_never_comes_before_itself(tmp_path: Path, write_recipe: Write) -> None:
+    path = write_recipe(1)
+    path.write_text(f'first = "{path.name}"\n' + path.read_text())
+    with pytest.raises(ConfigError, match=r"before itself.*'first'"):
+        RecogniserRecipe.read(path)
+
+
+def test_begins_with_one_thing_only(tmp_path: Path, write_recipe: Write) -> None:
+    write_recipe(1, name="earlier.toml")
+    path = write_recipe(1)
+    path.write_text('first = "earlier.toml"\ninitial = "small"\n' + path.read_text())
+    with pytest.raises(ConfigError, match="either an initial model or a first recipe"):
+        RecogniserRecipe.read(path)
+
+
+def test_a_missing_first_recipe_is_named(tmp_path: Path, write_recipe: Write) -> None:
+    path = write_recipe(1)
+    path.write_text('first = "nowhere.toml"\n' + path.read_text())
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        RecogniserRecipe.read(path)
 
 
 @pytest.mark.parametrize("name", ["asr-small", "asr-small-augmented", "asr-lakomkin2017"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from affetto.cli.arguments import Data, Output, Recipe
+from affetto.cli.experiment_recognisers import recognisers
 from affetto.cli.experiment_table import table
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
 
@@ -30,6 +31,7 @@ class EngineKind(StrEnum):
 
 app = typer.Typer(help="Compare models on folds of speakers they never heard, and test the differences.")
 app.command("table", no_args_is_help=True)(table)
+app.command("recognisers", no_args_is_help=True)(recognisers)
 
 
 @app.command(no_args_is_help=True)
@@ -37,6 +39,13 @@ def run(  # noqa: PLR0913, PLR0917
     recipe: Recipe,
     data: Data,
     output: Output = None,
+    recogniser: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose layers are reused: an embedded model's name, or another model's folder.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     engine: Annotated[
         EngineKind,
         typer.Option(help="Processes of this machine, or a Ray cluster (the one of RAY_ADDRESS, else one here)."),
@@ -66,7 +75,9 @@ def run(  # noqa: PLR0913, PLR0917
     where = Engine(kind=engine.value, jobs=jobs, device=device)
     with Shown() as shown:
         try:
-            done = run_experiment(recipe, data, folder, engine=where, only=only or (), progress=shown)
+            done = run_experiment(
+                recipe, data, folder, recogniser=recogniser, engine=where, only=only or (), progress=shown
+            )
         except KeyboardInterrupt:
             shown.say("stopped; the same command goes on from here")
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from affetto.cli.terminal import ProgressBar, console, print_json
 
 if TYPE_CHECKING:
-    from affetto.report import Table
+    from affetto.report import Sheet, Table
 
 WIDE = 130
 """Columns of a terminal on which the spread of every score fits."""
@@ -63,12 +64,17 @@ def table(
 
 
 def _show(found: Table) -> None:
-    from rich.table import Table as Grid
-
     from affetto.report import sheets
 
+    show_sheets(sheets(found, wide=console().width >= WIDE), found.notes)
+
+
+def show_sheets(found: Iterable[Sheet], notes: Iterable[str]) -> None:
+    """Prints sheets, and what one has to know to read them."""
+    from rich.table import Table as Grid
+
     screen = console()
-    for sheet in sheets(found, wide=screen.width >= WIDE):
+    for sheet in found:
         screen.print(f"{sheet.title}", style="bold")
         grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for place, heading in enumerate(sheet.header):
@@ -77,7 +83,7 @@ def _show(found: Table) -> None:
             grid.add_row(*row)
         screen.print(grid)
         screen.print()
-    notes = Grid.grid(padding=(0, 1, 0, 0))
-    for note in found.notes:
-        notes.add_row("-", note)
-    screen.print(notes)
+    listed = Grid.grid(padding=(0, 1, 0, 0))
+    for note in notes:
+        listed.add_row("-", note)
+    screen.print(listed)

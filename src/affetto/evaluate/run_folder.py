@@ -3,7 +3,7 @@
 ::
 
     config.toml        the recipe with every default filled in
-    run.json           version, digest of the manifest, classes, fingerprint of the recogniser, counts
+    run.json           version, digest of the manifest, classes, fingerprint and CER of the recogniser, counts
     environment.json   versions, commit, machine
     manifest.jsonl     the utterances, each with the emotion that it counts as
     folds.csv          which speakers are in which part of which fold

@@ -77,11 +77,12 @@ class _Plan(NamedTuple):
     facts: dict[str, Any]
 
 
-def run_experiment(
+def run_experiment(  # noqa: PLR0913
     recipe_path: Path,
     data_root: Path,
     folder: Path,
     *,
+    recogniser: str | None = None,
     engine: Engine | None = None,
     only: Collection[str] = (),
     progress: Tell | None = None,
@@ -92,6 +93,7 @@ def run_experiment(
         recipe_path: a TOML file, see `ExperimentRecipe`.
         data_root: the folder that the recipe's corpus is relative to.
         folder: the run's; representations go into ``cache`` beside it, where other runs find them.
+        recogniser: whose layers are reused, instead of the recipe's.
         engine: where to compute; None is all cores of this machine.
         only: names of rows; none are all rows.
         progress: is told of what goes on, see `affetto.experiment.progress`.
@@ -102,7 +104,10 @@ def run_experiment(
     """
     engine, tell = engine or Engine(), progress or _silent
     engine.check()
-    plan = _plan(recipe_path, data_root, only, tell)
+    recipe = ExperimentRecipe.read(recipe_path)
+    if recogniser is not None:
+        recipe = recipe.model_copy(update={"recogniser": recogniser})
+    plan = _plan(recipe, data_root, _asked(recipe, only, recipe_path), tell)
     check_same(RunFolder(folder), plan.recipe, plan.facts)
     with alone(folder) as run:
         run.sweep()
@@ -122,10 +127,8 @@ def _silent(event: Event) -> None:
     del event
 
 
-def _plan(recipe_path: Path, data_root: Path, only: Collection[str], tell: Tell) -> _Plan:
-    recipe = ExperimentRecipe.read(recipe_path)
-    asked = _asked(recipe, only, recipe_path)
-    recogniser, _ = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
+def _plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], tell: Tell) -> _Plan:
+    recogniser, description = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
     rows, skipped = [], {}
     for row in asked:
         if any(isinstance(need, Functionals) for need in needs(row.model, recogniser)) and not functionals.available():
@@ -138,7 +141,11 @@ def _plan(recipe_path: Path, data_root: Path, only: Collection[str], tell: Tell)
             "no row can be computed: opensmile is not installed", 'pip install "affetto[classical]"'
         )
     data = load_data(recipe, data_root)
-    return _Plan(recipe, tuple(rows), skipped, data, recogniser, facts(data, checkpoint.fingerprint(recogniser)))
+    all_facts = {
+        **facts(data, checkpoint.fingerprint(recogniser)),
+        "recogniser_cer": description.facts.get("validation_cer"),
+    }
+    return _Plan(recipe, tuple(rows), skipped, data, recogniser, all_facts)
 
 
 def _asked(recipe: ExperimentRecipe, only: Collection[str], where: Path) -> list[RowConfig]:

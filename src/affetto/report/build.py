@@ -86,7 +86,7 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     utterances = [each for each in run.utterances() if each.id not in unreadable]
     if chosen.name is not None:
         against = next(each for each in heard if each.row.name == chosen.name)
-        ratio = _test_to_training(run, against, len(utterances))
+        ratio = test_to_training(run, against.row.name, against.counted, len(utterances))
         entries = [replace(entry, comparison=found) for entry, found in _compare(entries, heard, against, ratio)]
     table = Table(tuple(entries), chosen.name)
     told = RunFacts(
@@ -185,7 +185,7 @@ def _compare(
     entries: Sequence[TableRow], heard: Sequence[_Heard], against: _Heard, ratio: float
 ) -> Iterable[tuple[TableRow, Comparison | None]]:
     """Each row's difference to the baseline, and which of them survive testing so many."""
-    found = [None if each is against else _difference(each.counted, against.counted, ratio) for each in heard]
+    found = [None if each is against else difference(each.counted, against.counted, ratio) for each in heard]
     corrected = stats.holm([float("nan") if each is None else each.p for each in found])
     judged = [
         None if each is None else replace(each, p_holm=p, verdict=_verdict(each, p))
@@ -194,8 +194,14 @@ def _compare(
     return zip(entries, judged, strict=True)
 
 
-def _difference(counted: stats.Tally, against: stats.Tally, ratio: float) -> Comparison:
-    """Over the folds both have; each averages over its own repeats, which have nothing to do with the other's."""
+def difference(counted: stats.Tally, against: stats.Tally, ratio: float) -> Comparison:
+    """One model less another, over the folds both have; each averages over its own repeats.
+
+    Args:
+        counted: the one.
+        against: the other.
+        ratio: test utterances / training utterances.
+    """
     shared = set(counted.folds.tolist()) & set(against.folds.tolist())
     one, other = (each.where(np.isin(each.folds, list(shared))) for each in (counted, against))
     nothing = float("nan")
@@ -227,10 +233,10 @@ def _verdict(found: Comparison, p: float) -> Verdict:
     return Verdict.BETTER if found.difference > 0 else Verdict.WORSE
 
 
-def _test_to_training(run: RunFolder, against: _Heard, utterances: int) -> float:
-    """Utterances tested for each that is trained on, averaged over the baseline's folds."""
-    tested = _by_cell(zip(against.counted.repeats, against.counted.folds, strict=True), against.counted.confusions)
-    validation = Counter(run.validation_answers(against.row.name).cells)
+def test_to_training(run: RunFolder, row: str, counted: stats.Tally, utterances: int) -> float:
+    """Utterances tested for each that is trained on, averaged over a row's folds."""
+    tested = _by_cell(zip(counted.repeats, counted.folds, strict=True), counted.confusions)
+    validation = Counter(run.validation_answers(row).cells)
     trained = {cell: utterances - heard - validation[cell] for cell, heard in tested.items()}
     ratios = [tested[cell] / heard for cell, heard in trained.items() if heard > 0]
     if not ratios:

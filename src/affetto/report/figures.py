@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import io
 import re
+import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from affetto.errors import MissingExtraError
+from affetto.errors import MissingExtraError, RunError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,6 +167,26 @@ def render(picture: Picture) -> Drawn:
     with _styled(picture, narrow=True) as figure:
         narrow_svg = _svg(figure, picture)
     return Drawn(picture, png, svg, narrow_svg)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes files into a folder, each whole or not at all.
+
+    Raises:
+        RunError: they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            draft = folder / f".{name}.{uuid.uuid4().hex}"
+            try:
+                draft.write_bytes(content)
+                draft.replace(folder / name)
+            finally:
+                draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot be written ({error.strerror or error})", "give another place", folder) from error
+    return [folder / name for name in files]
 
 
 def draw_png(picture: Picture) -> bytes:

@@ -16,7 +16,7 @@ from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
 from affetto.probe.neurons import TRACES, BestUnit, Neurons, read_neurons
 from affetto.probe.projections import Projections, read_projections
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, diverging, render
+from affetto.report.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, diverging, render, write_files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,13 +66,7 @@ def write_figures(root: Path, output: Path) -> list[Path]:
         for each in drawn
     ]
     files["captions.md"] = "\n".join(told).encode()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (output / name).write_bytes(content)
-    except OSError as error:
-        raise RunError(f"cannot be written ({error.strerror or error})", "give another --output", output) from error
-    return [output / name for name in files]
+    return write_files(output, files)
 
 
 def layers_picture(found: LayerCurve) -> Picture:

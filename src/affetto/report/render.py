@@ -53,12 +53,17 @@ def sheets(table: Table, *, wide: bool) -> list[Sheet]:
 
 def to_markdown(table: Table) -> str:
     """Tables for a Markdown page, with the notes as a list below."""
+    return markdown_of(sheets(table, wide=True), table.notes)
+
+
+def markdown_of(found: Iterable[Sheet], notes: Iterable[str]) -> str:
+    """Sheets and what one has to know to read them, for a Markdown page."""
     lines: list[str] = []
-    for sheet in sheets(table, wide=True):
+    for sheet in found:
         rows = [[_markdown(cell) for cell in cells] for cells in (sheet.header, *sheet.rows)]
         rule = ["---", *["---:"] * (len(sheet.header) - 1)]
         lines += [f"**{_markdown(sheet.title)}**", "", *map(_piped, [rows[0], rule, *rows[1:]]), ""]
-    return "\n".join([*lines, *(f"- {_markdown(note)}" for note in table.notes), ""])
+    return "\n".join([*lines, *(f"- {_markdown(note)}" for note in notes), ""])
 
 
 def to_latex(table: Table) -> str:
@@ -102,7 +107,7 @@ def to_values(table: Table) -> dict[str, Any]:
     for row, original in zip(values["rows"], table.rows, strict=True):
         row["unfinished"] = original.unfinished
         row["published"] = _paper_values(original.published)
-    return {"version": VERSION, "unfinished": table.unfinished, **{key: _told(value) for key, value in values.items()}}
+    return {"version": VERSION, "unfinished": table.unfinished, **{key: told(value) for key, value in values.items()}}
 
 
 def _sheet(title: str, rows: Iterable[TableRow], shown: Callable[[TableRow], Cells]) -> Sheet:
@@ -119,7 +124,7 @@ def _scores(row: TableRow, wide: bool) -> Cells:
     found = [_name(row), ("parameters" if wide else "params", _count(row.parameters, exact=wide))]
     if wide:
         found.append(("runs × folds", f"{row.runs} × {row.folds}"))
-    found += [("UAR", share(row.uar.mean)), *_spread(row.uar), ("95 %", _range(row.uar.low, row.uar.high))]
+    found += [("UAR", share(row.uar.mean)), *_spread(row.uar), ("95 %", extent(row.uar.low, row.uar.high))]
     for heading, figure in (("accuracy", row.accuracy), ("F1", row.f1_macro)):
         found += [(heading, share(figure.mean)), *(_spread(figure) if wide else ())]
     return found
@@ -132,7 +137,7 @@ def _spread(figure: Figure) -> Cells:
 def _difference(row: TableRow, wide: bool) -> Cells:
     found = row.comparison
     assert found is not None
-    cells = [_name(row), ("difference", signed(found.difference)), ("95 %", _range(found.low, found.high, signed))]
+    cells = [_name(row), ("difference", signed(found.difference)), ("95 %", extent(found.low, found.high, signed))]
     if wide:
         cells += [("over folds", signed(found.fold_difference)), ("folds", str(found.folds))]
     cells += [("p", chance(found.p)), ("p (Holm)", chance(found.p_holm))]
@@ -185,7 +190,8 @@ def signed(value: float) -> str:
     return text if value < 0 else f"+{text}"
 
 
-def _range(low: float, high: float, text: Callable[[float], str] = share) -> str:
+def extent(low: float, high: float, text: Callable[[float], str] = share) -> str:
+    """An interval; nothing for none."""
     return "" if math.isnan(low) else f"{text(low)} to {text(high)}"
 
 
@@ -227,12 +233,12 @@ def _paper_values(theirs: Published | None) -> dict[str, Any] | None:
     return {"name": theirs.name, **values, "readable": theirs.readable}
 
 
-def _told(value: Any) -> Any:
+def told(value: Any) -> Any:
     """JSON knows no number that is none."""
     if isinstance(value, dict):
-        return {key: _told(each) for key, each in value.items()}
+        return {key: told(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_told(each) for each in value]
+        return [told(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

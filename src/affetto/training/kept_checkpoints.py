@@ -1,15 +1,20 @@
-"""Checkpoints of a training: written whole or not at all."""
+"""What a training keeps while it goes on: checkpoints, written whole or not at all, and models of its epochs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback
 
+from affetto import pretrained
 from affetto.errors import TrainingError
+from affetto.models.recogniser_checkpoint import save_recogniser
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -37,3 +42,25 @@ class WholeCheckpoints(TorchCheckpointIO):
                 "make room, then give the same command: it goes on from the last checkpoint, which is whole",
                 target,
             ) from error
+
+
+class EpochModels(Callback):
+    """Keeps what was learnt up to an epoch as a model of its own, to study how it came about.
+
+    Args:
+        folder: gets a folder for each such epoch, named by its number from 1.
+        every: after so many epochs.
+        facts: what the model's file says of it, from the number of epochs and the CER on the validation speakers.
+    """
+
+    def __init__(self, folder: Path, every: int, facts: Callable[[int, float], dict[str, Any]]) -> None:
+        self.folder = folder
+        self.every = every
+        self.facts = facts
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epochs = trainer.current_epoch + 1
+        if epochs % self.every == 0 and trainer.is_global_zero:
+            cer = float(trainer.callback_metrics["cer"])
+            path = self.folder / f"{epochs:02d}" / pretrained.RECOGNISER
+            save_recogniser(path, pl_module.model, self.facts(epochs, cer), half=True)  # type: ignore[arg-type]

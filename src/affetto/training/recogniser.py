@@ -12,11 +12,12 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMon
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
+from affetto import pretrained
 from affetto.environment import environment
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import save_recogniser
 from affetto.training.averaging import mean_of
-from affetto.training.kept_checkpoints import WholeCheckpoints
+from affetto.training.kept_checkpoints import EpochModels, WholeCheckpoints
 from affetto.training.memory import keep_freed_memory
 from affetto.training.placement import ANYWHERE, Placement, first_process
 from affetto.training.recogniser_recipe import RecogniserRecipe, RecogniserTraining
@@ -53,7 +54,8 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
     Args:
         recipe: what and how.
         data_root: the folder that the recipe's paths are relative to.
-        folder: keeps the checkpoints of the best and of the last epoch, logs and the result; all machines see it.
+        folder: keeps the checkpoints of the best and of the last epoch, logs and the result; all machines see it. What
+            a first recipe keeps is in its folder "first".
         placement: on how many devices and machines. Each process reads batches of the recipe's size.
 
     Returns:
@@ -65,17 +67,36 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
             checkpoint cannot be written; or step after step has no usable gradient.
     """
     keep_freed_memory()
+    initial = recipe.initial
+    if recipe.first is not None:
+        first = folder / "first" / pretrained.RECOGNISER
+        if not first.exists():
+            fit_recogniser(recipe.first, data_root, first.parent, placement=placement)
+        initial = str(first.parent)
     lightning.seed_everything(recipe.seed, verbose=False)
     data = gather(recipe, data_root)
     hours = sum(item.duration_s for item in data.training) / 3600
     if first_process():
         logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
     model = DeepSpeech2(recipe.shape)
-    if recipe.initial is not None:
-        begin_with(model, recipe.initial)
+    if initial is not None:
+        begin_with(model, initial)
     task = RecogniserTask(model, recipe.training, recipe.seed)
     speech = SpeechModule(data, recipe, folder / "sound" if recipe.training.cache_sound else None)
     best, callbacks = _callbacks(recipe.training, folder / "checkpoints")
+
+    def facts(epochs: int, cer: float | None) -> dict[str, Any]:
+        return {
+            "licence": recipe.licence,
+            "recipe": recipe.model_dump(mode="json"),
+            "training_hours": round(hours, 2),
+            "epochs": epochs,
+            "validation_cer": cer,
+            "environment": environment(),
+        }
+
+    if recipe.training.keep_every:
+        callbacks.append(EpochModels(folder / "epochs", recipe.training.keep_every, facts))
     trainer = lightning.Trainer(
         **placement.arguments(),
         precision=recipe.training.precision,
@@ -94,17 +115,10 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
     epochs = trainer.current_epoch
     found, cer = _best_of(trainer, task, speech, best)
     task.load_state_dict(found)
-    facts = {
-        "licence": recipe.licence,
-        "recipe": recipe.model_dump(mode="json"),
-        "training_hours": round(hours, 2),
-        "epochs": epochs,
-        "validation_cer": cer,
-        "environment": environment(),
-    }
-    result = folder / "recogniser.safetensors"
+    result = folder / pretrained.RECOGNISER
     if first_process():
-        save_recogniser(result, task.model, facts)
+        save_recogniser(result, task.model, facts(epochs, cer))
+    trainer.strategy.barrier()  # what comes next may begin with it
     return result
 
 

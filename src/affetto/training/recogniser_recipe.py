@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from affetto.config import Config, Seed
+from affetto.config import Config, Seed, read_toml
+from affetto.errors import ConfigError
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
 
 _Speed = Annotated[float, Field(ge=0.5, le=2.0)]
@@ -89,6 +90,7 @@ class RecogniserTraining(Config):
         average_last: also try the mean of the weights after so many last epochs; 1 is no mean.
         average_best: also try the mean of so many epochs with the lowest CER; 1 is no mean. The result is what the
             validation speakers are heard best by: the best epoch or one of the means.
+        keep_every: also keep a model of its own after every so many epochs, in the folder "epochs"; 0 keeps none.
         augment: masks over the spectrogram.
         perturb: speed and gain of the sound.
         share_statistics: whether processes that train together normalise by the statistics of all their batches, as
@@ -115,6 +117,7 @@ class RecogniserTraining(Config):
     validation_utterances: int = Field(default=500, ge=1)
     average_last: int = Field(default=1, ge=1)
     average_best: int = Field(default=1, ge=1)
+    keep_every: int = Field(default=0, ge=0)
     augment: SpecAugment = SpecAugment()
     perturb: SpeedAndGain = SpeedAndGain()
     share_statistics: bool = True
@@ -132,6 +135,7 @@ class RecogniserRecipe(Config):
         model: ... or a shape in full.
         initial: a model to begin with instead of random numbers: the name of one that comes with affetto, or the folder
             of one, of the same shape.
+        first: ... or another recipe, whose result this one begins with; in TOML its path, relative to this recipe.
         corpora: what to train and validate on.
         training: how.
         licence: of the trained model, for its card.
@@ -141,6 +145,7 @@ class RecogniserRecipe(Config):
     preset: str | None = None
     model: DeepSpeech2Config | None = None
     initial: str | None = None
+    first: Self | None = None
     corpora: tuple[SpeechSource, ...] = Field(min_length=1)
     training: RecogniserTraining = RecogniserTraining()
     licence: str = "unstated"
@@ -152,6 +157,30 @@ class RecogniserRecipe(Config):
         if self.preset is not None and self.preset not in PRESETS:
             raise ValueError(f"no preset {self.preset!r}; choose one of {', '.join(PRESETS)}")
         return self
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.initial is not None and self.first is not None:
+            raise ValueError("give either an initial model or a first recipe")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads a TOML recipe, and the one that comes first, if any.
+
+        Raises:
+            ConfigError: a file is missing, is not TOML, or does not fit this class; or recipes name each other first.
+        """
+        return cls._read(path, ())
+
+    @classmethod
+    def _read(cls, path: Path, later: tuple[Path, ...]) -> Self:
+        values = read_toml(path)
+        if path.resolve() in later:
+            raise ConfigError("this recipe would come before itself", "take one of the keys 'first' out", path)
+        if isinstance(values.get("first"), str):
+            values["first"] = cls._read(path.parent / values["first"], (*later, path.resolve()))
+        return cls.parse(values, where=path)
 
     @property
     def shape(self) -> DeepSpeech2Config:

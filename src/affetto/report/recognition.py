@@ -1,0 +1,225 @@
+"""What better recognition does to emotion: one recipe's rows, over recognisers that recognise better and better.
+
+The paper's hypothesis is that what a recogniser learns serves to tell emotions (its section 1); if so, one that has
+learnt more should serve better. Each run reused another recogniser; its figure is the CER of that recogniser on the
+speakers that were held out of its own training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from affetto import stats
+from affetto.errors import RunError
+from affetto.evaluate import RunFolder
+from affetto.report.build import derive, difference, test_to_training
+from affetto.report.figures import ACCENT, SECOND, Canvas, Picture
+from affetto.report.render import VERSION, Sheet, chance, extent, share, signed, told
+from affetto.report.table import CHANCE, Comparison, Figure
+from affetto.report.words import several
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row over one recogniser.
+
+    Attributes:
+        run: the run folder's name.
+        recogniser: as the run's recipe calls it.
+        cer: of the recogniser.
+        uar: of the row.
+    """
+
+    run: str
+    recogniser: str
+    cer: float
+    uar: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row over all recognisers.
+
+    Attributes:
+        name: of the row.
+        points: highest CER first.
+        agreement: Kendall's tau-b between UAR and lower CER; 1 where each better recogniser tells emotion better.
+        gain: UAR over the best recogniser less that over the worst.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    agreement: float
+    gain: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What the runs of several recognisers have in common.
+
+    Attributes:
+        lines: the rows that every run has finished, in the order of the first run's recipe.
+        utterances: of each run.
+        speakers: of each run.
+        folds: of each run.
+    """
+
+    lines: tuple[Line, ...]
+    utterances: int
+    speakers: int
+    folds: int
+
+
+class _Run(NamedTuple):
+    folder: RunFolder
+    recogniser: str
+    cer: float
+    figures: dict[str, Figure]
+    counted: dict[str, stats.Tally]
+
+
+def compare_recognisers(folders: Sequence[Path]) -> Recognition:
+    """Compares the runs of one recipe over several recognisers.
+
+    Raises:
+        RunError: fewer than two runs; a folder is none, does not know its recogniser's CER, or was run on other
+            utterances, folds or models than the first; or no row is finished in all of them.
+    """
+    if len(folders) < 2:
+        raise RunError("one run compares no recognisers", "name two or more run folders", *folders)
+    read = [_read(RunFolder(folder)) for folder in folders]
+    first, runs = read[0], sorted(read, key=lambda run: -run.cer)
+    for run in runs:
+        _check_like(run.folder, first.folder)
+    names = [name for name in first.figures if all(name in run.figures for run in runs)]
+    if not names:
+        raise RunError("no row is finished in every run", "finish them, or name runs of one recipe", first.folder.root)
+    utterances = first.folder.utterances()
+    counted = first.counted[names[0]]
+    ratio = test_to_training(first.folder, names[0], counted, len(utterances))
+    return Recognition(
+        tuple(_line(name, runs, ratio) for name in names),
+        len(utterances),
+        len({each.speaker for each in utterances}),
+        len(set(counted.folds.tolist())),
+    )
+
+
+def _line(name: str, runs: Sequence[_Run], ratio: float) -> Line:
+    points = tuple(Point(run.folder.root.name, run.recogniser, run.cer, run.figures[name]) for run in runs)
+    return Line(
+        name,
+        points,
+        stats.rank_agreement([-each.cer for each in points], [each.uar.mean for each in points]),
+        difference(runs[-1].counted[name], runs[0].counted[name], ratio),
+    )
+
+
+def _read(folder: RunFolder) -> _Run:
+    facts = folder.facts()
+    cer = facts.get("recogniser_cer")
+    if not isinstance(cer, int | float) or not math.isfinite(cer):
+        raise RunError(
+            "does not tell its recogniser's CER",
+            "run it with a recogniser that affetto asr train made, and this version of affetto",
+            folder.root,
+        )
+    found = derive(folder)
+    figures = {row.name: row.uar for row in found.table.rows if not row.unfinished and row.kind not in CHANCE}
+    return _Run(folder, str(folder.config().get("recogniser", "")), float(cer), figures, found.counted)
+
+
+def _check_like(run: RunFolder, first: RunFolder) -> None:
+    parts = [("facts", "manifest_sha256", "other utterances or labels"), ("facts", "classes", "other classes"),
+             ("config", "seed", "another seed"), ("config", "protocol", "other folds")]  # fmt: skip
+    for file, key, what in parts:
+        if getattr(run, file)().get(key) != getattr(first, file)().get(key):
+            raise RunError(f"was run with {what} than {first.root}", "compare runs of one recipe", run.root)
+    known = {row.name: row.model for row in first.rows()}
+    for row in run.rows():
+        if known.get(row.name, row.model) != row.model:
+            raise RunError(f"{row.name} is another model in {first.root}", "compare runs of one recipe", run.root)
+
+
+def recognition_sheets(found: Recognition) -> list[Sheet]:
+    """What a terminal or a page shows: UAR of each row over each recogniser, and how the two go together."""
+    points = found.lines[0].points
+    scores = Sheet(
+        "UAR of each row, by the recogniser's CER",
+        ("row", *(share(each.cer) for each in points)),
+        tuple((line.name, *(share(each.uar.mean) for each in line.points)) for line in found.lines),
+    )
+    corrected = stats.holm([line.gain.p for line in found.lines])
+    gains = Sheet(
+        f"UAR at a CER of {share(points[-1].cer)} less that at {share(points[0].cer)}",
+        ("row", "difference", "95 %", "p", "p (Holm)", "tau-b"),
+        tuple(
+            (line.name, signed(line.gain.difference), extent(line.gain.low, line.gain.high, signed),
+             chance(line.gain.p), chance(p), signed(line.agreement))
+            for line, p in zip(found.lines, corrected, strict=True)
+        ),
+    )  # fmt: skip
+    return [scores, gains]
+
+
+def recognition_notes(found: Recognition) -> list[str]:
+    """What one has to know to read the sheets."""
+    runs = ", ".join(f"{each.run} ({each.recogniser}) {share(each.cer)}" for each in found.lines[0].points)
+    return [
+        f"{several(found.utterances, 'utterance')}, {several(found.speakers, 'speaker')}, "
+        f"{several(found.folds, 'fold')}, the same in every run. CER: on speakers held out of the recogniser's own "
+        f"training, as that training measured it: {runs}.",
+        "95 %: interval by bootstrap over speakers. p: Nadeau and Bengio's corrected t-test over folds; Holm: "
+        "corrected for the rows. tau-b: Kendall's, between UAR and lower CER; 1 where each better recogniser tells emotion better. "
+        "Epochs of one training are not independent recognisers.",
+    ]
+
+
+def recognition_values(found: Recognition) -> dict[str, Any]:
+    """All of it, as JSON has it."""
+    return {"version": VERSION, **told(asdict(found))}
+
+
+def recognition_picture(found: Recognition) -> Picture:
+    """UAR against the recogniser's CER, a line a row; recognition gets better from left to right."""
+    cers = [each.cer for each in found.lines[0].points]
+    many = len(found.lines)
+
+    def draw(canvas: Canvas) -> None:
+        canvas.height(4.6 if canvas.narrow else 3.6)
+        axes = canvas.panels(1, 1)[0]
+        shown = sorted(found.lines, key=lambda line: -line.points[-1].uar.mean)
+        for place, line in enumerate(shown):
+            colour = _mixed(place / max(1, many - 1))
+            uars = [each.uar for each in line.points]
+            axes.fill_between(cers, [each.low for each in uars], [each.high for each in uars], color=colour, alpha=0.07,
+                              linewidth=0)  # fmt: skip
+            marker = "osD^vP"[place % 6]
+            axes.plot(cers, [each.mean for each in uars], color=colour, marker=marker, markersize=4.5, label=line.name)
+        axes.invert_xaxis()
+        axes.grid()
+        axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
+        axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
+        axes.set(xlabel="CER of the recogniser on held-out speakers; better to the right", ylabel="UAR of emotions")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2 if canvas.narrow else 3)
+
+    caption = (
+        "Each mark is a run of the same rows on the same folds over another recogniser; bands are 95 % intervals over "
+        "the speakers, who are the same in every mark, so that neighbours may differ though their bands overlap."
+    )
+    ends = "; ".join(
+        f"{line.name} from {share(line.points[0].uar.mean)} to {share(line.points[-1].uar.mean)}"
+        for line in found.lines
+    )
+    alt = f"UAR against CER, from a CER of {share(cers[0])} to {share(cers[-1])}: {ends}."
+    return Picture("recognition", "Better recognition, better emotion?", draw, caption, alt)
+
+
+def _mixed(part: float) -> str:
+    """A colour between the accent and the second one, so that lines stay apart in grey as well."""
+    ends = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (ACCENT, SECOND)]
+    return "#" + "".join(f"{round(one + part * (other - one)):02x}" for one, other in zip(*ends, strict=True))
