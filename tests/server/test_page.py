@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.server.serving import DEMO, RECOGNISE, Halting, serving
+from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, serving
 
 from affetto.cli import main
 from affetto.errors import MissingExtraError
@@ -205,3 +206,12 @@ def test_nothing_lies_in_the_temporary_folder(
     for path in ("/", "/theme.css", "/page/page.js", *re.findall(r'src="\.(/assets/[^"]+)"', start)):
         assert client.get(path).status_code == 200
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_tells_that_it_was_the_page(client: httpx.Client, start: str, caplog: pytest.LogCaptureFixture) -> None:
+    del start
+    with caplog.at_level(logging.INFO, "affetto.server"):
+        client.get("/")
+        client.get(f"/page/{STATIC[0]}")
+        assert eventually(lambda: len(caplog.records) >= 2)
+    assert [record.facts["route"] for record in caplog.records] == ["/", "/"]  # type: ignore[attr-defined]

@@ -174,8 +174,8 @@ def recognition_notes(found: Recognition) -> list[str]:
         f"{several(found.folds, 'fold')}, the same in every run. CER: on speakers held out of the recogniser's own "
         f"training, as that training measured it: {runs}.",
         "95 %: interval by bootstrap over speakers. p: Nadeau and Bengio's corrected t-test over folds; Holm: "
-        "corrected for the rows. tau-b: Kendall's, between UAR and lower CER; 1 where each better recogniser tells emotion better. "
-        "Epochs of one training are not independent recognisers.",
+        "corrected for the rows. tau-b: Kendall's, between UAR and lower CER; 1 where each better recogniser tells "
+        "emotion better. Epochs of one training are not independent recognisers.",
     ]
 
 

@@ -58,6 +58,9 @@ class PageRoute(BaseRoute):
         MissingExtraError: Gradio is not installed.
     """
 
+    path = _PAGE
+    """What the log calls the page and all of its files."""
+
     def __init__(self, facts: Facts) -> None:
         if find_spec("gradio") is None:
             raise MissingExtraError(
@@ -76,7 +79,7 @@ class PageRoute(BaseRoute):
         path: str = scope["path"]
         if not (path == _PAGE or _OURS.fullmatch(path) or _GRADIOS.fullmatch(path)):
             return Match.NONE, {}
-        return (Match.FULL if scope["method"] in _READING else Match.PARTIAL), {}
+        return (Match.FULL if scope["method"] in _READING else Match.PARTIAL), {"route": self}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request that matches."""
