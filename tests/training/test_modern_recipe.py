@@ -139,7 +139,7 @@ def test_a_missing_first_recipe_is_named(tmp_path: Path, write_recipe: Write) ->
         RecogniserRecipe.read(path)
 
 
-@pytest.mark.parametrize("name", ["asr-small", "asr-small-first", "asr-lakomkin2017"])
+@pytest.mark.parametrize("name", ["asr-small", "asr-small-first", "asr-small-second", "asr-lakomkin2017"])
 def test_the_recipes_of_the_repository_are_read(name: str) -> None:
     recipe = RecogniserRecipe.read(REPOSITORY / "recipes" / f"{name}.toml")
     assert recipe.shape.width in {256, 800}
