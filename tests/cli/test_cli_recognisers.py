@@ -72,4 +72,4 @@ def test_complains_in_one_line(run: Run, folders: list[Path]) -> None:
 
 
 def test_help_teaches_by_example(run: Run) -> None:
-    assert "affetto experiment recognisers runs/recognition/*" in run("experiment", "recognisers", "--help")[1]
+    assert "affetto experiment recognisers runs/recognition-*" in run("experiment", "recognisers", "--help")[1]

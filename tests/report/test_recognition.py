@@ -126,3 +126,14 @@ def test_rows_that_some_run_has_not_finished_are_left_out(
     other = make_run_in(tmp_path, two_models(0.5, 0.5), unfinished={"Gains": {(2, 4)}})
     _set(other, recogniser_cer=0.4)
     assert [line.name for line in compare_recognisers([*runs, other.root]).lines] == ["Stays"]
+
+
+def test_other_folds_are_refused(
+    tmp_path: Path, make_run_in: MakeIn, two_models: Callable[..., object], runs: Sequence[Path]
+) -> None:
+    other = make_run_in(tmp_path, two_models(0.5, 0.5))
+    _set(other, recogniser_cer=0.4)
+    path = other.root / "config.toml"
+    path.write_text(path.read_text().replace('kind = "grouped_k_fold"', 'kind = "leave_one_speaker_out"'))
+    with pytest.raises(RunError, match="another protocol than"):
+        compare_recognisers([*runs, other.root])

@@ -37,8 +37,8 @@ def recognisers(
 
     [bold]Example[/]
     [cyan]for n in 01 06 18; do affetto experiment run recipes/recognition.toml --data ~/corpora
-    --recogniser runs/asr-small/epochs/$n --output runs/recognition/$n; done[/]
-    [cyan]affetto experiment recognisers runs/recognition/* --figure runs/recognition[/]
+    --recogniser runs/asr-small-second/first/epochs/$n --output runs/recognition-$n; done[/]
+    [cyan]affetto experiment recognisers runs/recognition-* --figure figures[/]
     """
     from affetto.report.recognition import (
         compare_recognisers,

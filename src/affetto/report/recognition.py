@@ -8,7 +8,7 @@ speakers that were held out of its own training.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +74,10 @@ class Recognition:
     folds: int
 
 
+_MAY_DIFFER = {"recogniser", "repeats", "stack", "training", "rows"}
+"""Keys of a recipe in which compared runs may differ: rows, with how each is trained, are compared one by one."""
+
+
 class _Run(NamedTuple):
     folder: RunFolder
     recogniser: str
@@ -134,15 +138,22 @@ def _read(folder: RunFolder) -> _Run:
 
 
 def _check_like(run: RunFolder, first: RunFolder) -> None:
-    parts = [("facts", "manifest_sha256", "other utterances or labels"), ("facts", "classes", "other classes"),
-             ("config", "seed", "another seed"), ("config", "protocol", "other folds")]  # fmt: skip
-    for file, key, what in parts:
-        if getattr(run, file)().get(key) != getattr(first, file)().get(key):
+    for key, what in (("manifest_sha256", "other utterances or labels"), ("classes", "other classes")):
+        if run.facts().get(key) != first.facts().get(key):
             raise RunError(f"was run with {what} than {first.root}", "compare runs of one recipe", run.root)
-    known = {row.name: row.model for row in first.rows()}
-    for row in run.rows():
-        if known.get(row.name, row.model) != row.model:
-            raise RunError(f"{row.name} is another model in {first.root}", "compare runs of one recipe", run.root)
+    mine, theirs = run.config(), first.config()
+    for key in sorted((mine.keys() | theirs.keys()) - _MAY_DIFFER):
+        if mine.get(key) != theirs.get(key):
+            raise RunError(f"was run with another {key} than {first.root}", "compare runs of one recipe", run.root)
+    rows, known = _rows(mine), _rows(theirs)
+    for name in rows.keys() & known.keys():
+        if rows[name] != known[name]:
+            raise RunError(f"{name} is another model in {first.root}", "compare runs of one recipe", run.root)
+
+
+def _rows(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a row is and how it is trained, by its name."""
+    return {row["name"]: {key: value for key, value in row.items() if key != "repeats"} for row in config["rows"]}
 
 
 def recognition_sheets(found: Recognition) -> list[Sheet]:

@@ -67,12 +67,7 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
             checkpoint cannot be written; or step after step has no usable gradient.
     """
     keep_freed_memory()
-    initial = recipe.initial
-    if recipe.first is not None:
-        first = folder / "first" / pretrained.RECOGNISER
-        if not first.exists():
-            fit_recogniser(recipe.first, data_root, first.parent, placement=placement)
-        initial = str(first.parent)
+    initial = _beginning(recipe, data_root, folder, placement)
     lightning.seed_everything(recipe.seed, verbose=False)
     data = gather(recipe, data_root)
     hours = sum(item.duration_s for item in data.training) / 3600
@@ -97,19 +92,7 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
 
     if recipe.training.keep_every:
         callbacks.append(EpochModels(folder / "epochs", recipe.training.keep_every, facts))
-    trainer = lightning.Trainer(
-        **placement.arguments(),
-        precision=recipe.training.precision,
-        max_epochs=recipe.training.epochs,
-        accumulate_grad_batches=recipe.training.accumulate,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard")],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=20,
-    )
+    trainer = _trainer(recipe.training, folder, placement, callbacks)
     last = folder / "checkpoints" / "last.ckpt"
     trainer.fit(task, speech, ckpt_path=last if last.exists() else None, weights_only=False)  # our own file
     epochs = trainer.current_epoch
@@ -120,6 +103,34 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
         save_recogniser(result, task.model, facts(epochs, cer))
     trainer.strategy.barrier()  # what comes next may begin with it
     return result
+
+
+def _beginning(recipe: RecogniserRecipe, data_root: Path, folder: Path, placement: Placement) -> str | None:
+    """The model to begin with, if any; a first recipe that is not trained yet is trained now."""
+    if recipe.first is None:
+        return recipe.initial
+    first = folder / "first" / pretrained.RECOGNISER
+    if not first.exists():
+        fit_recogniser(recipe.first, data_root, first.parent, placement=placement)
+    return str(first.parent)
+
+
+def _trainer(
+    training: RecogniserTraining, folder: Path, placement: Placement, callbacks: list[Callback]
+) -> lightning.Trainer:
+    return lightning.Trainer(
+        **placement.arguments(),
+        precision=training.precision,
+        max_epochs=training.epochs,
+        accumulate_grad_batches=training.accumulate,
+        callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
+        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard")],
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+    )
 
 
 def _callbacks(training: RecogniserTraining, folder: Path) -> tuple[ModelCheckpoint, list[Callback]]:
