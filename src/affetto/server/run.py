@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TextIO
 
 import uvicorn
@@ -85,7 +86,7 @@ def run_service(model: str, device: str, settings: Settings, tell: Callable[[str
         ServiceError: the port is taken.
     """
     with bind(settings) as listening:
-        server = make_server(Recogniser.from_pretrained(model, device), model, settings)
+        server = make_server(_load(model, device), model, settings)
         _log_to(sys.stderr)
         signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -96,6 +97,17 @@ def run_service(model: str, device: str, settings: Settings, tell: Callable[[str
             server.run(sockets=[listening])
         except KeyboardInterrupt:
             return
+
+
+def _load(model: str, device: str) -> Recogniser:
+    """A recogniser, loaded by a thread that ends.
+
+    Each thread that computes keeps helpers for as long as it lives, and where there are more of them than cores, OpenMP
+    sends them to sleep after every step: heard beside the helpers of the thread that loaded it, a clip takes four times
+    as long (``benchmarks/serve.py``).
+    """
+    with ThreadPoolExecutor(1, "loading") as pool:
+        return pool.submit(Recogniser.from_pretrained, model, device).result()
 
 
 def _log_to(stream: TextIO) -> None:
