@@ -1,6 +1,7 @@
 """Short trainings of a recogniser that differ from one another in one choice each, side by side.
 
-    python benchmarks/choices.py --data DATA [--output runs/choices] [--jobs 2]     (about an hour on two cores)
+    python benchmarks/synthesised_speech.py --data DATA
+    python benchmarks/choices.py --data DATA [--output runs/choices] [--jobs 2]     (about two hours on two cores)
 
 Trains what benchmarks/choices.toml lists by `affetto asr train`, a process of one thread each; stopped anywhere, it
 goes on. Then it prints a table in Markdown and draws the curves.
@@ -58,6 +59,13 @@ class Epoch(NamedTuple):
     training: float
 
 
+class Curve(NamedTuple):
+    """A training: its epochs, and the CER with the mean of the weights after the last few."""
+
+    epochs: list[Epoch]
+    averaged: float
+
+
 def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """Plain values with those of `change` in their places, table by table."""
     both = dict(values)
@@ -81,7 +89,7 @@ def train(variant: Variant, data: Path, output: Path) -> None:
     if not (folder / "recogniser.safetensors").exists():
         folder.mkdir(parents=True, exist_ok=True)
         recipe = folder / "recipe.toml"
-        recipe.write_text(tomli_w.dumps(variant.recipe), encoding="utf-8")
+        recipe.write_text(tomli_w.dumps(placed(variant.recipe)), encoding="utf-8")
         command = [sys.executable, "-m", "affetto", "asr", "train", recipe, "--data", data, "--output", folder]
         with (folder / "train.log").open("a", encoding="utf-8") as log:
             done = subprocess.run(
@@ -90,7 +98,21 @@ def train(variant: Variant, data: Path, output: Path) -> None:
         if done.returncode:
             raise SystemExit(f"{variant.name}: see {folder / 'train.log'}")
     shutil.rmtree(folder / "sound", ignore_errors=True)
-    print(f"{variant.folder}: {' '.join(share(each.cer) for each in epochs(folder))}", file=sys.stderr, flush=True)
+    print(
+        f"{variant.folder}: {' '.join(share(each.cer) for each in curve_of(folder).epochs)}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def placed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose corpora in runs/, made here, are not looked for below the data folder."""
+    paths = [Path(each["path"]) for each in recipe["corpora"]]
+    corpora = [
+        {**each, "path": str(path.absolute() if path.parts[0] == "runs" else path)}
+        for each, path in zip(recipe["corpora"], paths, strict=True)
+    ]
+    return {**recipe, "corpora": corpora}
 
 
 def rows(folder: Path) -> Iterator[dict[str, str]]:
@@ -100,8 +122,8 @@ def rows(folder: Path) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(file)
 
 
-def epochs(folder: Path) -> list[Epoch]:
-    """The epochs of a training, in order."""
+def curve_of(folder: Path) -> Curve:
+    """What the log of a finished training tells."""
     losses: dict[int, list[float]] = {}
     heard: dict[int, dict[str, str]] = {}
     for row in rows(folder):
@@ -109,10 +131,13 @@ def epochs(folder: Path) -> list[Epoch]:
             losses.setdefault(int(row["epoch"]), []).append(float(row["loss"]))
         if row.get("cer"):
             heard[int(row["epoch"])] = row
-    return [
-        Epoch(float(row["cer"]), float(row["wer"]), float(row["validation_loss"]), mean(losses[epoch]))
-        for epoch, row in sorted(heard.items())
+    epochs = [
+        Epoch(
+            float(heard[epoch]["cer"]), float(heard[epoch]["wer"]), float(heard[epoch]["validation_loss"]), mean(values)
+        )
+        for epoch, values in sorted(losses.items())
     ]
+    return Curve(epochs, float(heard[max(heard)]["cer"]))  # the mean is heard last, as an epoch without losses
 
 
 def share(value: float) -> str:
@@ -120,20 +145,20 @@ def share(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1)
 
 
-def table(curves: dict[Variant, list[Epoch]]) -> str:
+def table(curves: dict[Variant, Curve]) -> str:
     """CER after each epoch, and where the losses ended, in Markdown."""
-    longest = max(len(curve) for curve in curves.values())
-    heads = ["asks", "training", *(f"CER {epoch + 1}" for epoch in range(longest)), "WER", "loss", "validation loss"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (longest + 3)]
+    longest = max(len(curve.epochs) for curve in curves.values())
+    numbers = [*(str(epoch + 1) for epoch in range(longest)), "mean", "WER", "loss", "validation loss"]
+    lines = ["| " + " | ".join(["asks", "training", *numbers]) + " |", "|---|---|" + "---:|" * len(numbers)]
     for variant, curve in curves.items():
-        last = curve[-1]
-        cells = [share(each.cer) for each in curve]
-        ends = [share(last.wer), f"{last.training:.2f}", f"{last.validation:.2f}"]
+        last = curve.epochs[-1]
+        cells = [share(each.cer) for each in curve.epochs]
+        ends = [share(curve.averaged), share(last.wer), f"{last.training:.2f}", f"{last.validation:.2f}"]
         lines.append("| " + " | ".join([variant.asks, variant.name, *cells, *ends]) + " |")
     return "\n".join(lines)
 
 
-def picture(study: str, curves: dict[Variant, list[Epoch]]) -> Picture:
+def picture(study: str, curves: dict[Variant, Curve]) -> Picture:
     """CER against the epoch, a panel a question; each has the base and what only chance sets apart from it."""
     chance = [each for each in curves if each.asks == CHANCE]
     questions = list(dict.fromkeys(each.asks for each in curves if each.asks != CHANCE))
@@ -148,7 +173,7 @@ def picture(study: str, curves: dict[Variant, list[Epoch]]) -> Picture:
             for each in [*chance, *(each for each in curves if each.asks == question)]:
                 colour = (ACCENT if each.name == BASE else MUTED) if each in chance else next(hues)
                 mark = None if each in chance else MARKS[HUES.index(colour)]
-                cers = [epoch.cer for epoch in curves[each]]
+                cers = [epoch.cer for epoch in curves[each].epochs]
                 axes.plot(range(1, len(cers) + 1), cers, color=colour, marker=mark, ms=4, label=each.name)
             axes.set(title=question[0].upper() + question[1:], xlabel="epoch", ylabel="CER")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -157,7 +182,7 @@ def picture(study: str, curves: dict[Variant, list[Epoch]]) -> Picture:
         for axes in panels[len(questions) :]:
             axes.set_visible(False)
 
-    ends = "; ".join(f"{each.name} {share(curve[-1].cer)}" for each, curve in curves.items())
+    ends = "; ".join(f"{each.name} {share(curve.epochs[-1].cer)}" for each, curve in curves.items())
     caption = "Each line is one training; the grey one differs from the blue one by its seed alone."
     name = f"choices-{study.replace(' ', '-')}"
     return Picture(name, f"One choice at a time, {study}", draw, caption, f"CER after the last epoch: {ends}.")
@@ -175,7 +200,7 @@ def main() -> None:
         for done in [pool.submit(train, each, arguments.data, arguments.output) for each in variants]:
             done.result()
     for study in dict.fromkeys(each.study for each in variants):
-        curves = {each: epochs(arguments.output / each.folder) for each in variants if each.study == study}
+        curves = {each: curve_of(arguments.output / each.folder) for each in variants if each.study == study}
         print(f"{study}:\n\n{table(curves)}\n")
         write_files(arguments.figures or arguments.output, render(picture(study, curves)).files())
 
