@@ -2,8 +2,8 @@
 
 A GRU of a hundred units leaves a processor idle: each time step is a product too small to be worth its call. Here the
 steps of several folds of a cross-validation, and of both directions, are one batched product. What is slow then is
-memory, so frames are packed (padding is neither kept nor computed), and the backward pass writes gradients over what the
-forward pass kept. The numbers are those of `torch.nn.GRU`. ``benchmarks/heads.py`` measures the gain.
+memory: frames are packed, so that hardly any padding is kept or computed, and the backward pass writes gradients over
+what the forward pass kept. The numbers are those of `torch.nn.GRU`. ``benchmarks/heads.py`` measures the gain.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Packing(NamedTuple):
     lengths: Tensor
 
     def both_ways(self, rows: Tensor) -> Tensor:
-        """Rows of each model, then the same with each sequence read from its end: (models, rows) to (2 models, rows)."""
+        """Each model's rows, then the same with each sequence read from its end: (2 models, rows) of (models, rows)."""
         return torch.cat([rows, rows.gather(1, self.turned)])
 
     def averages(self, states: Tensor) -> Tensor:
