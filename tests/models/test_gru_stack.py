@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from affetto.models.gru_stack import gru_stack
+from affetto.models.gru import from_the_end
+from affetto.models.gru_stack import gru_stack, pack, side_by_side
 
 TIME, BATCH, IN_WIDTH, WIDTH = 7, 5, 4, 3
 LENGTHS = {
@@ -31,9 +32,14 @@ def test_outputs_and_gradients_are_pytorchs(case: str) -> None:
     mask = torch.arange(TIME)[None, :, None] < lengths[:, None]
     wanted = torch.randn(2, TIME, BATCH, 2 * WIDTH, generator=generator) * mask[..., None]
 
-    outputs = gru_stack(stacked, inputs, mask)
-    (outputs * wanted).sum().backward()  # type: ignore[no-untyped-call]
-    found, d_inputs = outputs.detach() * mask[..., None], inputs.grad
+    packing = pack(lengths)
+    rows = inputs[:, packing.steps, packing.sequences]
+    both = torch.cat([rows, torch.stack([own[turned] for own, turned in zip(rows, packing.turned, strict=True)])])
+    outputs = side_by_side(gru_stack(stacked, both, packing), packing)
+    outputs = outputs * packing.real[..., None]
+    (outputs * wanted[:, packing.steps, packing.sequences]).sum().backward()  # type: ignore[no-untyped-call]
+    found, d_inputs = torch.zeros_like(wanted), inputs.grad
+    found[:, packing.steps, packing.sequences] = outputs.detach()
     inputs.grad = None
     for place, gru in enumerate(grus):
         packed = pack_padded_sequence(inputs[place], lengths[place], enforce_sorted=False)
@@ -50,6 +56,31 @@ def test_outputs_and_gradients_are_pytorchs(case: str) -> None:
 def test_an_input_that_needs_no_gradient() -> None:
     gru = nn.GRU(IN_WIDTH, WIDTH, bidirectional=True)
     stacked = {name: values[None].clone().requires_grad_() for name, values in gru.state_dict().items()}
-    mask = torch.ones(1, TIME, BATCH, dtype=torch.bool)
-    gru_stack(stacked, torch.randn(1, TIME, BATCH, IN_WIDTH), mask).sum().backward()  # type: ignore[no-untyped-call]
+    packing = pack(torch.full((1, BATCH), TIME))
+    gru_stack(stacked, torch.randn(2, TIME * BATCH, IN_WIDTH), packing).sum().backward()  # type: ignore[no-untyped-call]
     assert all(values.grad is not None and values.grad.any() for values in stacked.values())
+
+
+@pytest.mark.parametrize("lengths", [[7, 7, 7], [7, 6, 3, 1]])
+def test_frames_are_packed_as_pytorch_packs_them(lengths: list[int]) -> None:
+    packing, theirs = pack(torch.tensor([lengths])), pack_padded_sequence(torch.ones(7, len(lengths)), lengths)
+    assert packing.sizes == theirs.batch_sizes.tolist()
+    assert packing.real.all()
+    assert packing.turned.tolist() == [from_the_end(theirs.batch_sizes).tolist()]
+
+
+def test_averages_are_over_a_sequences_own_frames() -> None:
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.randn(2, TIME, BATCH, WIDTH, generator=generator).requires_grad_()
+    lengths = torch.tensor(LENGTHS["some shorter"])
+    packing = pack(lengths)
+    forwards = frames[:, packing.steps, packing.sequences]
+    averages = packing.averages(torch.cat([forwards, -forwards]))
+    weights = torch.randn(averages.shape, generator=generator)
+    (found,) = torch.autograd.grad((averages * weights).sum(), frames)
+
+    mask = (torch.arange(TIME)[None, :, None] < lengths[:, None])[..., None]
+    means = (frames * mask).sum(dim=1) / lengths[..., None]
+    expected = torch.cat([means, -means], dim=-1)
+    torch.testing.assert_close(averages, expected)
+    torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), frames)[0])

@@ -1,14 +1,15 @@
 """Several bidirectional GRU layers of one shape, each with weights and input of its own, in one computation.
 
 A GRU of a hundred units leaves a processor idle: each time step is a product too small to be worth its call. Here the
-steps of several folds of a cross-validation, and of both directions, are one batched product. The numbers are those of
-`torch.nn.GRU`. ``benchmarks/heads.py`` measures the gain.
+steps of several folds of a cross-validation, and of both directions, are one batched product. What is slow then is
+memory: frames are packed, so that hardly any padding is kept or computed, and the backward pass writes gradients over
+what the forward pass kept. The numbers are those of `torch.nn.GRU`. ``benchmarks/heads.py`` measures the gain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,116 +18,204 @@ from torch.autograd.function import once_differentiable
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, mask: Tensor) -> Tensor:
+class Packing(NamedTuple):
+    """How batches of sequences, one a model, lie in rows: all first frames, all second frames, and so on.
+
+    A time step has as many rows as the model with most sequences of that length needs, so that all models have the
+    same rows. Least is wasted where each model's sequences stand from the longest to the shortest.
+
+    Attributes:
+        sizes: rows of each time step, falling.
+        steps: the time step of each row, (rows,).
+        sequences: its place in the batch, (rows,).
+        real: whether a model has a frame there, (models, rows).
+        turned: the row that is as far from its sequence's end as this one is from the beginning, (models, rows).
+        lengths: of each sequence, (models, batch).
+    """
+
+    sizes: list[int]
+    steps: Tensor
+    sequences: Tensor
+    real: Tensor
+    turned: Tensor
+    lengths: Tensor
+
+    def both_ways(self, rows: Tensor) -> Tensor:
+        """Each model's rows, then the same with each sequence read from its end: (2 models, rows) of (models, rows)."""
+        return torch.cat([rows, rows.gather(1, self.turned)])
+
+    def averages(self, states: Tensor) -> Tensor:
+        """Each sequence's mean over its frames, (2 models, rows, width) to (models, batch, 2 x width)."""
+        share = self.real / self.lengths.gather(1, self.sequences.expand_as(self.turned))
+        means: Tensor = _Sums.apply(states, torch.cat([share, share])[..., None], self)  # type: ignore[no-untyped-call]
+        return torch.cat(means.chunk(2), dim=-1)
+
+
+def pack(lengths: Tensor) -> Packing:
+    """Arranges sequences of some lengths, (models, batch), each at least 1.
+
+    >>> packing = pack(torch.tensor([[3, 1], [2, 2]]))
+    >>> packing.sizes, packing.real.int().tolist()
+    ([2, 2, 1], [[1, 1, 1, 0, 1], [1, 1, 1, 1, 0]])
+    """
+    batch, time = lengths.shape[1], int(lengths.max())
+    reached = torch.arange(time, device=lengths.device)[:, None] < lengths.amax(dim=0)  # (time, batch)
+    places = torch.arange(1, batch + 1, device=lengths.device)
+    sizes = (reached * places).amax(dim=1)
+    steps, sequences = (places <= sizes[:, None]).nonzero().unbind(dim=1)
+    own = lengths[:, sequences]
+    real = steps < own
+    starts = sizes.cumsum(0) - sizes
+    turned = starts[torch.where(real, own - 1 - steps, steps)] + sequences
+    return Packing(sizes.tolist(), steps, sequences, real, turned, lengths)
+
+
+def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, packing: Packing) -> Tensor:
     """Runs one bidirectional layer of each of several models.
 
     Args:
         parameters: those of `torch.nn.GRU` by name ("weight_ih_l0", "weight_ih_l0_reverse", ...), stacked: each
             (models, ...).
-        inputs: (models, time, batch, in_width).
-        mask: True where a frame is real, (models, time, batch); padding stands at the end.
+        inputs: each model's rows, then the same rows with each sequence read from its end, (2 models, rows, in_width).
+        packing: how frames lie in them.
 
     Returns:
-        (models, time, batch, 2 x width): both directions side by side. What stands at padded frames means nothing.
+        (2 models, rows, width): what the forward directions give, then what the backward directions give as they read,
+        from each sequence's end. What stands in rows without a frame means nothing.
 
     >>> gru = torch.nn.GRU(3, 2, bidirectional=True)
     >>> stacked = {name: values[None] for name, values in gru.state_dict().items()}
-    >>> inputs = torch.ones(5, 4, 3)
-    >>> outputs = gru_stack(stacked, inputs[None], torch.ones(1, 5, 4, dtype=torch.bool))
-    >>> torch.allclose(outputs[0], gru(inputs)[0], atol=1e-6)
+    >>> inputs, packing = torch.ones(1, 5 * 4, 3), pack(torch.full((1, 4), 5))  # 5 frames of 4 sequences
+    >>> outputs = side_by_side(gru_stack(stacked, torch.cat([inputs, inputs]), packing), packing)
+    >>> torch.allclose(outputs[0].view(5, 4, 4), gru(inputs.view(5, 4, 3))[0], atol=1e-6)
     True
     """
     weights = [torch.cat([parameters[f"{name}_l0"], parameters[f"{name}_l0_reverse"]]) for name in PARAMETERS]
-    both = torch.cat([inputs, inputs.flip(1)])  # forwards, then backwards: (2 models, time, batch, in_width)
-    outputs: Tensor = _Scan.apply(both, *weights, mask)  # type: ignore[no-untyped-call]
+    outputs: Tensor = _Scan.apply(inputs, *weights, packing.sizes)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+def side_by_side(outputs: Tensor, packing: Packing) -> Tensor:
+    """Both directions of each frame, (2 models, rows, width) to (models, rows, 2 x width)."""
     forwards, backwards = outputs.chunk(2)
-    return torch.cat([forwards, backwards.flip(1)], dim=-1)
+    return torch.cat([forwards, _turn(backwards, packing.turned)], dim=-1)
+
+
+def read_both_ways(outputs: Tensor, packing: Packing) -> Tensor:
+    """What a layer gave, as the next one reads it: (2 models, rows, width) to (2 models, rows, 2 x width)."""
+    frames = side_by_side(outputs, packing)
+    return torch.cat([frames, _turn(frames, packing.turned)])
+
+
+def _steps(sizes: list[int]) -> Iterator[slice]:
+    """Where each time step's rows are."""
+    start = 0
+    for size in sizes:
+        yield slice(start, start + size)
+        start += size
 
 
 class _Scan(torch.autograd.Function):
     """The recurrence of every model and direction, time step by time step.
 
     r, z = sigmoid(W x + b + U h' + c); n = tanh(W x + b + r (U h' + c)); h = (1 - z) n + z h'.
-
-    The second half of the models runs on time turned round, where padding stands at the start and has to keep the
-    state at zero. r, z and n are kept apart, so that what a step writes of a model lies together in memory.
     """
 
     @staticmethod
     def forward(  # noqa: PLR0913, PLR0917
-        ctx: Any, inputs: Tensor, weight_in: Tensor, weight: Tensor, bias_in: Tensor, bias: Tensor, mask: Tensor
+        ctx: Any, inputs: Tensor, weight_in: Tensor, weight: Tensor, bias_in: Tensor, bias: Tensor, sizes: list[int]
     ) -> Tensor:
-        stacked, time, batch, _ = inputs.shape
         width = weight.shape[2]
-        rows = inputs.flatten(1, 2)
-        biases = [*(bias_in + bias)[:, : 2 * width].chunk(2, dim=1), bias_in[:, 2 * width :]]
-        r, z, n = (
-            torch.baddbmm(own[:, None], rows, by_input).view(stacked, time, batch, width)
-            for own, by_input in zip(biases, weight_in.transpose(1, 2).chunk(3, dim=2), strict=True)
-        )
-        recurrent_n = torch.empty_like(n)
-        states = inputs.new_zeros(stacked, time + 1, batch, width)
-        by_r, by_z, by_n = (each.contiguous() for each in weight.transpose(1, 2).chunk(3, dim=2))
-        bias_n, late = bias[:, None, 2 * width :], _late_steps(mask)
-        for step in range(time):
-            previous, here = states[:, step], n[:, step]
-            r[:, step].baddbmm_(previous, by_r).sigmoid_()
-            z[:, step].baddbmm_(previous, by_z).sigmoid_()
-            recurrent = torch.baddbmm(bias_n, previous, by_n)
-            here.addcmul_(r[:, step], recurrent).tanh_()
-            recurrent_n[:, step] = recurrent
-            torch.lerp(here, previous, z[:, step], out=states[:, step + 1])
-            if step < len(late):
-                states[stacked // 2 :, step + 1] *= late[step]
-        ctx.save_for_backward(inputs, weight_in, weight, r, z, n, recurrent_n, states, late)
-        return states[:, 1:]
+        gates = torch.bmm(inputs, weight_in.transpose(1, 2))  # (stacked, rows, 3 width), becomes r, z, n
+        recurrent_n, previous, states = (gates.new_empty(*gates.shape[:2], width) for _ in range(3))
+        by_state, bias_n = weight.transpose(1, 2).contiguous(), bias_in[:, None, 2 * width :]
+        offset = torch.cat([(bias_in + bias)[:, : 2 * width], bias[:, 2 * width :]], dim=1)[:, None]
+        last = states.new_zeros(len(states), sizes[0], width)
+        for here, size in zip(_steps(sizes), sizes, strict=True):
+            before = previous[:, here].copy_(last[:, :size])
+            recurrent = torch.baddbmm(offset, before, by_state)
+            r_and_z = gates[:, here, : 2 * width].add_(recurrent[..., : 2 * width]).sigmoid_()
+            kept = recurrent_n[:, here].copy_(recurrent[..., 2 * width :])
+            n = torch.addcmul(gates[:, here, 2 * width :], r_and_z[..., :width], kept).add_(bias_n).tanh_()
+            gates[:, here, 2 * width :] = n
+            last = torch.lerp(n, before, r_and_z[..., width:], out=states[:, here])
+        ctx.sizes = sizes
+        ctx.save_for_backward(inputs, weight_in, weight, gates, recurrent_n, previous)
+        return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight_in, weight, r, z, n, recurrent_n, states, late = ctx.saved_tensors
-        stacked, time = n.shape[:2]
-        # By the sums that stand in r, z and n; of those in n, by what comes from the input and from the state.
-        d_r, d_z, d_n, d_recurrent_n = (torch.empty_like(n) for _ in range(4))
-        from_r, from_z, from_n = (each.contiguous() for each in weight.chunk(3, dim=1))
-        d_state = torch.zeros_like(states[:, 0])
-        for step in reversed(range(time)):
-            r_here, z_here, n_here = r[:, step], z[:, step], n[:, step]
-            d_state += gradients[0][:, step]
-            if step < len(late):
-                d_state[stacked // 2 :] *= late[step]
-            by_n = torch.addcmul(d_state, d_state * n_here, n_here, value=-1)  # d_state (1 - n n)
-            by_n.addcmul_(by_n, z_here, value=-1)
-            by_recurrent = by_n * r_here
-            by_r = by_recurrent * recurrent_n[:, step]
-            by_r.addcmul_(by_r, r_here, value=-1)
-            d_state *= z_here
-            by_z = (states[:, step] - n_here).mul_(d_state)
-            by_z.addcmul_(by_z, z_here, value=-1)
-            d_state.baddbmm_(by_r, from_r).baddbmm_(by_z, from_z).baddbmm_(by_recurrent, from_n)
-            d_r[:, step], d_z[:, step], d_n[:, step], d_recurrent_n[:, step] = by_r, by_z, by_n, by_recurrent
-        rows, previous = inputs.flatten(1, 2), states[:, :-1].flatten(1, 2)
-        from_gates = [each.flatten(1, 2) for each in (d_r, d_z, d_n)]
-        d_weight_in = torch.cat([each.transpose(1, 2) @ rows for each in from_gates], dim=1)
-        d_bias_in = torch.cat([each.sum(1) for each in from_gates], dim=1)
-        d_inputs = None
-        if ctx.needs_input_grad[0]:
-            by_input = weight_in.chunk(3, dim=1)
-            d_inputs = from_gates[0] @ by_input[0]
-            for gate, own in zip(from_gates[1:], by_input[1:], strict=True):
-                d_inputs.baddbmm_(gate, own)
-            d_inputs = d_inputs.view_as(inputs)
-        from_gates[2] = d_recurrent_n.flatten(1, 2)
-        d_weight = torch.cat([each.transpose(1, 2) @ previous for each in from_gates], dim=1)
-        d_bias = torch.cat([each.sum(1) for each in from_gates], dim=1)
+        inputs, weight_in, weight, gates, recurrent_n, previous = ctx.saved_tensors
+        width = weight.shape[2]
+        d_last = None
+        for here in reversed(list(_steps(ctx.sizes))):
+            (r, z, n), of_n, before = gates[:, here].chunk(3, dim=2), recurrent_n[:, here], previous[:, here]
+            d_state = gradients[0][:, here].clone(memory_format=torch.contiguous_format)
+            if d_last is not None:
+                d_state[:, : d_last.shape[1]] += d_last
+            by_n = torch.addcmul(d_state, d_state, z, value=-1)  # d_state (1 - z)
+            by_z = torch.sub(before, n).mul_(z).mul_(by_n)
+            by_n.addcmul_(by_n * n, n, value=-1)
+            d_state.mul_(z)
+            # From here on, what the forward pass kept is overwritten: by the gradients of the sums that stand in r and
+            # z and of what r is multiplied by, and in recurrent_n by the gradient of the sum in n.
+            z.copy_(by_z)
+            torch.mul(by_n, r, out=n)
+            by_r = of_n.mul_(n)
+            torch.addcmul(by_r, by_r, r, value=-1, out=r)
+            of_n.copy_(by_n)
+            d_last = d_state.baddbmm_(gates[:, here], weight)
+        d_weight, d_bias = torch.bmm(gates.transpose(1, 2), previous), gates.sum(1)
+        gates[..., 2 * width :] = recurrent_n
+        d_inputs = torch.bmm(gates, weight_in) if ctx.needs_input_grad[0] else None
+        d_weight_in = torch.bmm(gates.transpose(1, 2), inputs)
+        d_bias_in = torch.cat([d_bias[:, : 2 * width], recurrent_n.sum(1)], dim=1)
         return d_inputs, d_weight_in, d_weight, d_bias_in, d_bias, None
 
 
-def _late_steps(mask: Tensor) -> Tensor:
-    """For each step, with time turned round, at which some sequence has not begun: 1 where one has, else 0.
+class _Sums(torch.autograd.Function):
+    """The weighted sum of each sequence's rows, (stacked, rows, width) to (stacked, batch, width)."""
 
-    Returns:
-        (late steps, models, batch, 1).
-    """
-    padded = int((~mask).any(dim=(0, 2)).sum())
-    return mask.flip(1)[:, :padded, :, None].transpose(0, 1).float()
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weights: Tensor, packing: Packing) -> Tensor:
+        sums = states.new_zeros(len(states), packing.sizes[0], states.shape[2])
+        for here, size in zip(_steps(packing.sizes), packing.sizes, strict=True):
+            sums[:, :size].addcmul_(states[:, here], weights[:, here])
+        ctx.sizes = packing.sizes
+        ctx.save_for_backward(weights)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weights,) = ctx.saved_tensors
+        d_states = weights.new_empty(*weights.shape[:2], gradients[0].shape[2])
+        for here, size in zip(_steps(ctx.sizes), ctx.sizes, strict=True):
+            torch.mul(gradients[0][:, :size], weights[:, here], out=d_states[:, here])
+        return d_states, None, None
+
+
+class _Turned(torch.autograd.Function):
+    """Rows in an order that is its own reverse: turning the gradient, too, is faster than scattering it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, turned: Tensor) -> Tensor:
+        ctx.save_for_backward(turned)
+        return _pick(rows, turned)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _pick(gradients[0], *ctx.saved_tensors), None
+
+
+def _pick(rows: Tensor, order: Tensor) -> Tensor:
+    """Each model's rows in an order of its own, (models, rows, width) by (models, rows)."""
+    first = torch.arange(len(rows), device=rows.device)[:, None] * rows.shape[1]
+    return rows.flatten(0, 1).index_select(0, (first + order).flatten()).view_as(rows)
+
+
+def _turn(rows: Tensor, turned: Tensor) -> Tensor:
+    result: Tensor = _Turned.apply(rows, turned)  # type: ignore[no-untyped-call]
+    return result

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from affetto.frames import Frames, thin, time_mask
-from affetto.models.gru_stack import gru_stack
+from affetto.frames import Frames, thin
+from affetto.models.gru_stack import gru_stack, pack, read_both_ways
 from affetto.models.heads import EmotionHead
 
 _LAYERS = "branch.layers"
@@ -54,14 +54,17 @@ class HeadStack:
         self,
         layer: Frames | None,
         acoustic: Frames | None,
+        chosen: Tensor,
         keep: Tensor | None = None,
         heads: slice = slice(None),
     ) -> Tensor:
         """Scores (before the softmax), each head's of its own batch.
 
         Args:
-            layer: frames of the recogniser layer, values (heads, batch, time, layer_width) and lengths (heads, batch).
+            layer: frames of the recogniser layer, of all utterances in the batches, (utterances, time, layer_width).
             acoustic: the same of acoustic features.
+            chosen: which of these utterances each head's batch holds, (heads, batch); branches are fastest with the
+                longest first.
             keep: what dropout leaves, as factors, (heads, batch, width).
             heads: which.
 
@@ -72,19 +75,20 @@ class HeadStack:
         parts = []
         if self.head.pools:
             assert layer is not None, f"the head reads {self.head.layer}"
-            parts.append(_standardise(own, "standardise", _mean(layer)))
-        frames = _thin(layer, self.head.stride) if self.head.acoustic is None else acoustic
+            parts.append(_standardise(own, "standardise", layer.mean()[chosen]))
         if self.head.branch is not None:
+            frames = acoustic if layer is None or self.head.acoustic is not None else thin(layer, self.head.stride)
             assert frames is not None, "the branch hears something"
-            parts.append(self._branch(own, frames))
+            parts.append(self._branch(own, frames, chosen))
         joined = torch.cat(parts, dim=-1)
         kept = joined if keep is None else joined * keep
         return torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
 
-    def _branch(self, own: Mapping[str, Tensor], frames: Frames) -> Tensor:
-        values = frames.values.transpose(1, 2)
-        mask = _mask(frames).transpose(1, 2)  # (heads, time, batch)
+    def _branch(self, own: Mapping[str, Tensor], frames: Frames, chosen: Tensor) -> Tensor:
         assert self.head.branch is not None
+        packing = pack(frames.lengths[chosen])
+        rows = packing.both_ways(chosen[:, packing.sequences] * frames.values.shape[1] + packing.steps)
+        values = frames.values.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
         for number in range(len(self.head.branch.layers)):
             prefix = f"{_LAYERS}.{number}."
             parameters = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
@@ -92,8 +96,9 @@ class HeadStack:
                 parameters |= _scaled(
                     parameters, *(own[f"branch.standardise.{part}"] for part in ("mean", "deviation"))
                 )
-            values = gru_stack(parameters, values, mask)
-        return (values * mask[..., None]).sum(dim=1) / frames.lengths[..., None]
+            read = values if number == 0 else read_both_ways(values, packing)
+            values = gru_stack(parameters, read, packing)
+        return packing.averages(values)
 
 
 def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -> dict[str, Tensor]:
@@ -114,23 +119,3 @@ def _standardise(own: Mapping[str, Tensor], name: str, values: Tensor) -> Tensor
     shape = (len(values), *(1,) * (values.dim() - 2), -1)
     mean, deviation = (own[f"{name}.{part}"].view(shape) for part in ("mean", "deviation"))
     return (values - mean) / deviation
-
-
-def _thin(frames: Frames | None, stride: int) -> Frames | None:
-    """Averages neighbouring frames, see `affetto.frames.thin`."""
-    if frames is None or stride == 1:
-        return frames
-    thinned = thin(Frames(frames.values.flatten(0, 1), frames.lengths.flatten()), stride)
-    shape = frames.lengths.shape
-    return Frames(thinned.values.view(*shape, *thinned.values.shape[1:]), thinned.lengths.view(shape))
-
-
-def _mask(frames: Frames) -> Tensor:
-    """True where a frame is real: (heads, batch, time)."""
-    flat = time_mask(frames.lengths.flatten(), frames.values.shape[2])
-    return flat.view(*frames.lengths.shape, -1)
-
-
-def _mean(frames: Frames) -> Tensor:
-    """Over each sequence's own frames: (heads, batch, width)."""
-    return (frames.values * _mask(frames)[..., None]).sum(dim=2) / frames.lengths[..., None]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from affetto.frames import Frames
 from affetto.models.head_stack import HeadStack
+from affetto.represent import Bank
 from affetto.training.heads import EVALUATION_BATCH
 from affetto.training.lesson import Learnt, Lesson, loss_weights
 from affetto.training.material import Material, cross_entropies
@@ -40,9 +41,9 @@ class OwnBatches:
             (places, real), (heard, _) = _fill(batches), _fill(variants)
             own, keep = real.to(self.material.device), keep.to(self.material.device)
             losses = []
+            layer, acoustic, chosen = self._read(places, heard)
             for heads in self._groups(places, heard):
-                layer, acoustic = self._read(places[heads], heard[heads])
-                scores = self.stack.scores(layer, acoustic, keep[heads], heads)
+                scores = self.stack.scores(layer, acoustic, chosen[heads], keep[heads], heads)
                 targets = self.material.targets_of(places[heads])
                 weights = None if lesson.weights is None else lesson.weights[heads]
                 shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
@@ -51,46 +52,50 @@ class OwnBatches:
             yield Learnt(torch.cat(losses).detach(), own.sum(dim=1))
 
     def _cut(self, lesson: Lesson, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
-        """Each head's batch, the variants that it hears, and what dropout leaves, (heads, batch, width)."""
+        """Each head's batch, from the longest utterance to the shortest, the variants that it hears, and what dropout
+        leaves, (heads, batch, width).
+        """
         batches, variants, keeps, members = [], [], [], iter(lesson.member)
         for repeat, plan in zip(dict.fromkeys(lesson.repeats), lesson.plans, strict=True):
             chunk = plan.chunks[step]
             keep = plan.keep(len(chunk), self.stack.head.width, self.stack.head.dropout)
+            order = np.argsort(-self._heard.lengths[plan.variants[chunk], chunk], kind="stable")
             for _ in range(lesson.repeats.count(repeat)):
-                own = next(members)[chunk]
+                own = order[next(members)[chunk[order]]]
                 batches.append(chunk[own])
                 variants.append(plan.variants[chunk[own]])
                 keeps.append(keep[torch.from_numpy(own)])
         return batches, variants, torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
 
+    @property
+    def _heard(self) -> Bank:
+        """What the branches read."""
+        bank = self.material.layer if self.material.acoustic is None else self.material.acoustic
+        assert bank is not None, "heads without a branch share their batches"
+        return bank
+
     def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
         """As many heads at a time as are computed fast, and as fit into memory: long recordings may take gigabytes."""
-        branch, (layer, acoustic) = self.stack.head.branch, self.material[:2]
-        bank = layer if acoustic is None else acoustic
-        assert branch is not None and bank is not None, "heads without a branch share their batches"  # noqa: PT018
-        states = int(bank.lengths[variants, places].max()) * places.shape[1] * branch.width
+        branch = self.stack.head.branch
+        assert branch is not None, "heads without a branch share their batches"
+        states = int(self._heard.lengths[variants, places].max()) * places.shape[1] * branch.width
         most = NEAR_STATES if self.material.device.type == "cpu" else MOST_STATES
         size = max(1, most // states)
         return [slice(start, start + size) for start in range(0, len(places), size)]
 
     def _read(
-        self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
-    ) -> tuple[Frames | None, Frames | None]:
-        """Of (heads, batch) places: frames with values (heads, batch, time, width)."""
-        flat = self.material.read(places.ravel(), None if variants is None else variants.ravel())
-        layer, acoustic = (
-            None
-            if frames is None
-            else Frames(frames.values.view(*places.shape, *frames.values.shape[1:]), frames.lengths.view(places.shape))
-            for frames in flat
-        )
-        return layer, acoustic
+        self, places: NDArray[np.int64], variants: NDArray[np.int64]
+    ) -> tuple[Frames | None, Frames | None, Tensor]:
+        """The frames of all utterances in (heads, batch) places, read once, and where each place is among them."""
+        once, chosen = np.unique(places * (self._heard.variants + 1) + variants, return_inverse=True)
+        layer, acoustic = self.material.read(*np.divmod(once, self._heard.variants + 1))
+        return layer, acoustic, torch.from_numpy(chosen.reshape(places.shape)).to(self.material.device)
 
     @torch.inference_mode()
     def scores(self, tasks: Sequence[Task], part: str) -> list[Tensor]:
         """Each head's scores of its own utterances; those of like length are read together."""
         parts = [getattr(task, part) for task in tasks]
-        orders = [np.argsort(self.material.durations[0][each], kind="stable") for each in parts]
+        orders = [np.argsort(-self._heard.lengths[0][each], kind="stable") for each in parts]
         places, _ = _fill([each[order] for each, order in zip(parts, orders, strict=True)])
         batches = [places[:, start : start + EVALUATION_BATCH] for start in range(0, places.shape[1], EVALUATION_BATCH)]
         scores = torch.cat([self._plain_scores(each) for each in batches], dim=1)
@@ -98,13 +103,15 @@ class OwnBatches:
 
     def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
         """(heads, batch, classes) of (heads, batch) places."""
-        groups = self._groups(places, np.zeros_like(places))
-        return torch.cat([self.stack.scores(*self._read(places[heads]), heads=heads) for heads in groups])
+        heard = np.zeros_like(places)
+        layer, acoustic, chosen = self._read(places, heard)
+        groups = self._groups(places, heard)
+        return torch.cat([self.stack.scores(layer, acoustic, chosen[heads], heads=heads) for heads in groups])
 
 
 def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:
-    """Rows of different lengths, filled up with what stands first in them, and where they are real."""
+    """Rows of different lengths, filled up with what stands last in them, and where they are real."""
     longest = max(1, *(len(row) for row in rows))
-    filled = np.stack([np.concatenate([row, np.full(longest - len(row), row[0] if len(row) else 0)]) for row in rows])
+    filled = np.stack([np.concatenate([row, np.full(longest - len(row), row[-1] if len(row) else 0)]) for row in rows])
     real = np.arange(longest) < np.array([len(row) for row in rows])[:, None]
     return filled.astype(np.int64), torch.from_numpy(real)
