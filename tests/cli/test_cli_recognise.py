@@ -242,6 +242,17 @@ def test_the_table_tells_times_of_segments(recognise: Run, long_talk: Path) -> N
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_the_timeline_fits_a_narrow_terminal(recognise: Run, long_talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    _, out, _ = recognise(long_talk, "--sure", "0")
+    lines = [line.strip() for line in out.splitlines()]
+    pictures = [line for line in lines if line and set(line) <= set("AHNS.")]
+    assert [len(line) for line in pictures] == [42]
+    axis = lines[lines.index(pictures[0]) + 1]
+    assert (axis[:6], len(axis)) == ("0:00.0", 42)
+    assert max(map(len, out.splitlines())) <= 44
+
+
 def test_what_is_not_sure_says_so(recognise: Run, long_talk: Path) -> None:
     _, out, _ = recognise(long_talk, "--sure", "1")
     assert "? not sure 100%" in out

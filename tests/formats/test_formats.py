@@ -18,7 +18,7 @@ from praatio import textgrid
 
 from affetto.cli.recognise import Format
 from affetto.formats import FORMATS
-from affetto.formats.spans import Span, spans
+from affetto.formats.spans import spans
 from affetto.models.decoding import Word
 from affetto.recognise import Recording, Segment, join_segments
 from affetto.timeline import Judgement
@@ -124,10 +124,21 @@ def test_textgrids_tell_when_each_word_was_said(tmp_path: Path) -> None:
     assert [tuple(entry) for entry in tier.entries] == [(0.1, 0.3, "oh"), (0.3, 0.8, "no")]
 
 
-@pytest.mark.parametrize("times", [((0.1, 0.3), (0.3, 0.3)), ((0.1, 0.4), (0.3, 0.8))])
-def test_words_that_leave_no_room_are_told_of_together(times: tuple[tuple[float, float], ...]) -> None:
-    said = tuple(Word(text, *when, 0.9) for text, when in zip(("oh", "no"), times, strict=True))
-    assert spans(Segment(0.0, 1.0, "oh no", "anger", ROW, words=said)) == [Span(0.0, 1.0, "oh no")]
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (((0.1, 0.3), (0.3, 0.8), (0.8, 0.8)), [(0.1, 0.3, "oh"), (0.3, 0.8, "no no")]),
+        (((0.0, 0.0), (0.1, 0.3), (0.3, 0.8)), [(0.1, 0.3, "oh no"), (0.3, 0.8, "no")]),
+        (((0.0, 0.0), (0.0, 0.0), (0.0, 0.3)), [(0.0, 0.3, "oh no no")]),
+        (((0.0, 0.0), (0.0, 0.0), (0.0, 0.0)), [(0.0, 1.0, "oh no no")]),
+        (((0.1, 0.4), (0.3, 0.8), (0.8, 0.9)), [(0.0, 1.0, "oh no no")]),
+    ],
+)
+def test_words_that_leave_no_room_are_told_of_together(
+    times: tuple[tuple[float, float], ...], expected: list[tuple[float, float, str]]
+) -> None:
+    said = tuple(Word(text, *when, 0.9) for text, when in zip(("oh", "no", "no"), times, strict=True))
+    assert spans(Segment(0.0, 1.0, "oh no no", "anger", ROW, words=said)) == expected
 
 
 def test_textgrids_double_quotes(tmp_path: Path) -> None:

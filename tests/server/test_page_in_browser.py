@@ -166,6 +166,17 @@ def test_a_click_plays_that_part(client: httpx.Client, visit: Callable[..., Any]
     page.wait_for_selector(".af-play:not(.af-playing)")
 
 
+def test_names_that_do_not_fit_are_left_out(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+    page = visit(client)
+    give(page, sound)
+    result(page)
+    page.evaluate(
+        "document.querySelectorAll('.af-segment .af-tag').forEach((tag) => (tag.textContent = 'a'.repeat(200)))"
+    )
+    page.set_viewport_size({"width": 1000, "height": 850})
+    page.wait_for_function("!document.querySelector('.af-segment:not(.af-narrow)')")
+
+
 @pytest.mark.parametrize("format_", ["json", "csv", "vtt"])
 def test_downloads_are_what_the_api_gives(
     client: httpx.Client, visit: Callable[..., Any], sound: bytes, format_: str

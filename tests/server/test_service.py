@@ -16,7 +16,7 @@ import webvtt
 from tests.server.serving import DEMO, RECOGNISE, metric
 
 from affetto.cli import main
-from affetto.server.answers import RecordingAnswer
+from affetto.server.answers import ModelsAnswer, RecordingAnswer
 from affetto.server.problems import KINDS
 
 NAMES = [path.name for path in sorted(DEMO.glob("*.flac"))]
@@ -123,6 +123,24 @@ def test_problems_have_one_shape(
     answer = client.request(method, path, **options)  # type: ignore[arg-type]
     assert set(answer.json()) == {"code", "problem", "remedy"}
     assert (answer.json()["code"], answer.status_code) == (code, KINDS[code].status)
+
+
+def test_every_answer_is_described_by_an_example(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()
+    contents = [
+        (path, status, kind, content)
+        for path, methods in described["paths"].items()
+        for method in methods.values()
+        for status, answer in method["responses"].items()
+        for kind, content in answer.get("content", {}).items()
+    ]
+    assert len({path for path, *_ in contents}) == 5
+    assert [told for *told, content in contents if not {"example", "examples"} & set(content)] == []
+    (_, _, _, result) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/json"))
+    (_, _, _, line) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/x-ndjson"))
+    assert RecordingAnswer.parse(result["example"]).model_dump() == json.loads(line["example"]) == result["example"]
+    (_, _, _, models) = next(each for each in contents if each[:2] == ("/v1/models", "200"))
+    ModelsAnswer.parse(models["example"])
 
 
 def test_the_model_is_told_of(client: httpx.Client) -> None:

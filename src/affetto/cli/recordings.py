@@ -19,6 +19,9 @@ from affetto.timeline import NO_SPEECH, NOT_SURE, Moment, strip
 
 BAR_CELLS = 16
 TIMELINE_CELLS = 72
+"""At most; a narrow terminal has fewer."""
+
+_INDENT = 2
 _COLOURS = {"anger": "red", "happiness": "yellow", "neutral": "green", "sadness": "blue", "fear": "magenta"}
 _MORE_COLOURS = ("cyan", "magenta", "bright_red", "bright_green", "bright_yellow", "bright_blue", "white")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -58,13 +61,19 @@ def percent(share: float) -> str:
     return f"{share:4.0%}"
 
 
-def view(recording: Recording, *, ascii_only: bool = False) -> Group:
-    """A recording for people: its name, a bar an emotion, and what was said; of several segments, when."""
+def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> Group:
+    """A recording for people: its name, a bar an emotion, and what was said; of several segments, when.
+
+    Args:
+        recording: what was heard.
+        width: of the terminal, cells.
+        ascii_only: whether it shows nothing else.
+    """
     title = Text.assemble((recording.source, "bold"), "  ", (clock(recording.duration_s), "dim"), overflow="fold")
     several = len(recording.segments) > 1
     if not recording.segments:
         why = ", and no sound at all: check the microphone or the export" if recording.silent else ""
-        return Group(title, Padding(Text.assemble((NO_SPEECH, "bold"), why), (0, 0, 0, 2)))
+        return Group(title, Padding(Text.assemble((NO_SPEECH, "bold"), why), (0, 0, 0, _INDENT)))
     if not recording.sure:
         title.append(f"  {NOT_SURE}", "bold")
     words = Text() if several else Text(recording.transcript, "italic", overflow="fold")
@@ -72,9 +81,11 @@ def view(recording: Recording, *, ascii_only: bool = False) -> Group:
     body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + BAR_CELLS)
     body.add_column(ratio=1)
     body.add_row(_bars(recording, ascii_only), words)
-    parts: list[RenderableType] = [title, Padding(body, (0, 0, 0, 2))]
+    parts: list[RenderableType] = [title, Padding(body, (0, 0, 0, _INDENT))]
     if several:
-        parts += [Padding(each, (0, 0, 0, 2)) for each in (_timeline(recording), _segments(recording, ascii_only))]
+        cells = max(1, min(TIMELINE_CELLS, width - _INDENT))
+        timeline, segments = _timeline(recording, cells), _segments(recording, ascii_only)
+        parts += [Padding(each, (0, 0, 0, _INDENT)) for each in (timeline, segments)]
     return Group(*parts)
 
 
@@ -98,12 +109,12 @@ def _bars(recording: Recording, ascii_only: bool) -> Table:
     return grid
 
 
-def _timeline(recording: Recording) -> Group:
+def _timeline(recording: Recording, cells: int) -> Group:
     """A letter for each part of the recording, coloured, and what it stands for with its share of the speech."""
     moments = [Moment(each.start_s, each.end_s, each.probabilities) for each in recording.segments]
     colours, letters = _colours(recording.probabilities), _letters(recording.probabilities)
     picture = Text()
-    for place in strip(moments, recording.duration_s, TIMELINE_CELLS):
+    for place in strip(moments, recording.duration_s, cells):
         if place is None:
             picture.append(".", "dim")
         elif not recording.segments[place].sure:
@@ -112,7 +123,7 @@ def _timeline(recording: Recording) -> Group:
             emotion = recording.segments[place].emotion
             picture.append(letters[emotion], f"black on {colours[emotion]}")
     end = clock(recording.duration_s)
-    axis = Text(f"{clock(0)}{end:>{TIMELINE_CELLS - len(clock(0))}}", "dim")
+    axis = Text(f"{clock(0)}{end:>{max(0, cells - len(clock(0)))}}", "dim")
     parts = [(f"{letters[emotion]} {emotion}", share, colours[emotion]) for emotion, share in recording.shares.items()]
     parts.append((f"? {NOT_SURE}", recording.unsure_share, "bright_black"))
     legend = Text("  ").join(
@@ -165,7 +176,7 @@ def show_table(recordings: Iterable[Recording]) -> None:
     """The view of each as soon as it is there."""
     out = console()
     for recording in recordings:
-        out.print(view(recording, ascii_only=out.options.ascii_only))
+        out.print(view(recording, width=out.width, ascii_only=out.options.ascii_only))
 
 
 def print_recordings(format_: str, recordings: Iterable[Recording], emotions: Sequence[str]) -> None:

@@ -22,9 +22,16 @@ def spans(segment: Segment) -> list[Span]:
     >>> spans(Segment(1.0, 2.0, "oh no", "anger", {"anger": 1.0}))
     [Span(start_s=1.0, end_s=2.0, text='oh no')]
     """
-    words = [Span(each.start_s, each.end_s, each.text) for each in segment.words]
-    lasting = all(each.end_s > each.start_s for each in words)  # one at the very edge of a segment may not
-    if words and lasting and all(one.end_s <= other.start_s for one, other in pairwise(words)):
+    words: list[Span] = []
+    waiting = ""  # at the very edge of a segment a word may not last: it is told of with its neighbour
+    for each in segment.words:
+        text = f"{waiting} {each.text}".lstrip()
+        waiting = "" if each.end_s > each.start_s else text
+        if not waiting:
+            words.append(Span(each.start_s, each.end_s, text))
+    if words and waiting:
+        words[-1] = words[-1]._replace(text=f"{words[-1].text} {waiting}")
+    if words and all(one.end_s <= other.start_s for one, other in pairwise(words)):
         return words
     return [Span(segment.start_s, segment.end_s, segment.transcript)] if segment.transcript else []
 

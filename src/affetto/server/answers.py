@@ -134,6 +134,21 @@ EXAMPLE: dict[str, Any] = {
 }
 """A made-up result, for the description."""
 
+EXAMPLE_MODEL: dict[str, Any] = {
+    "name": "small",
+    "emotions": list(EXAMPLE["probabilities"]),
+    "licence": {"recogniser": "Apache-2.0 (weights)", "emotion": "Apache-2.0 (weights)"},
+    "facts": {"recogniser": {"training_hours": 10.07, "epochs": 5}, "emotion": {"test": {"accuracy": 0.72}}},
+    "card": "# Model card: small",
+}
+"""A made-up model, likewise."""
+
+EXAMPLE_FIGURES = """# HELP affetto_requests_total Requests to hear a recording, by outcome.
+# TYPE affetto_requests_total counter
+affetto_requests_total{outcome="ok"} 26.0
+"""
+"""Made-up figures, likewise."""
+
 _TOLD = ("training_hours", "epochs", "validation_cer", "utterances", "test", "temperature")
 
 

@@ -17,8 +17,19 @@ from starlette.responses import JSONResponse, Response
 from affetto import __version__
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
-from affetto.recognise import Recogniser, Recording
-from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer, Texts
+from affetto.models.decoding import Word
+from affetto.recognise import Recogniser, Recording, Segment, join_segments
+from affetto.server.answers import (
+    EXAMPLE,
+    EXAMPLE_FIGURES,
+    EXAMPLE_MODEL,
+    Health,
+    ModelAnswer,
+    ModelsAnswer,
+    Options,
+    RecordingAnswer,
+    Texts,
+)
 from affetto.server.gate import HEARD_AT, Gate
 from affetto.server.hearing import Hearing, look
 from affetto.server.listening import Ear, add_listening
@@ -57,7 +68,12 @@ _BODY = {
     },
 }
 _SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
-_FIGURES = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "In the format of Prometheus."}
+_FIGURES = {
+    "content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE_FIGURES}},
+    "description": "In the format of Prometheus.",
+}
+_MODELS: dict[str, object] = {"content": {"application/json": {"example": {"models": [EXAMPLE_MODEL]}}}}
+_HEALTH: dict[str, object] = {"content": {"application/json": {"example": Health().model_dump()}}}
 _ANYWHERE = ("bad_request", "unknown_host", "large_head")
 _UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
 
@@ -117,7 +133,9 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
         *("unauthorised", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
         *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
     )
-    written = {kind: {"schema": {"type": "string"}} for kind in _MEDIA_TYPES.values() if kind != "application/json"}
+    written = {
+        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": example} for name, example in _examples().items()
+    }
     result = {"content": {"application/json": {"example": EXAMPLE}, **written}, "description": "What was heard."}
 
     @app.post(
@@ -143,10 +161,24 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
         return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])
 
 
+def _examples() -> dict[str, str]:
+    """The made-up result as text, once for each media type that is not JSON."""
+    segments = [
+        Segment(**{**each, "words": tuple(Word(**word) for word in each["words"])}) for each in EXAMPLE["segments"]
+    ]
+    recording = join_segments(EXAMPLE["file"], EXAMPLE["duration_s"], segments)
+    return {name: FORMATS[name].write(recording) for name in ("jsonl", "csv", "vtt", "srt", "rttm")}
+
+
 def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
     guard = _guard(settings)
 
-    @app.get("/v1/models", summary="The models, and their cards", responses=_UNAUTHORISED, dependencies=guard)
+    @app.get(
+        "/v1/models",
+        summary="The models, and their cards",
+        responses={200: _MODELS, **_UNAUTHORISED},
+        dependencies=guard,
+    )
     async def models() -> ModelsAnswer:
         """What the service hears with: emotions, licences, what was measured."""
         return ModelsAnswer(models=[model])
@@ -154,7 +186,7 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
     @app.get(
         "/healthz",
         summary="Can it hear?",
-        responses=documented("stopping", *_ANYWHERE),
+        responses={200: _HEALTH, **documented("stopping", *_ANYWHERE)},
     )
     async def health() -> Health:
         """Needs no token."""

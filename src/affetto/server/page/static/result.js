@@ -2,7 +2,7 @@
 
 import { Player } from "./sound.js";
 import { clock, element, exactClock, percent } from "./text.js";
-import { drawAxis, drawLanes, drawSegments, drawWave, paint, stated } from "./wave.js";
+import { drawAxis, drawLanes, drawSegments, drawWave, hideCutTag, paint, stated } from "./wave.js";
 
 const DOUBTFUL = 0.5; // words less sure than this are dotted
 const MEDIA_TYPES = { json: "application/json", csv: "text/csv", vtt: "text/vtt" };
@@ -87,7 +87,7 @@ class Shown {
     const axis = this.find(".af-axis");
     this.observer = new ResizeObserver(() => {
       drawAxis(axis, this.recording.duration_s);
-      for (const button of this.buttons) button.classList.toggle("af-narrow", button.clientWidth < 64);
+      for (const button of this.buttons) hideCutTag(button);
     });
     this.observer.observe(axis);
     this.find(".af-statement").focus({ preventScroll: true });

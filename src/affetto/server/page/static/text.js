@@ -12,11 +12,11 @@ export function exactClock(seconds) {
   return `${clock(tenths / 10)}.${tenths % 10}`;
 }
 
-/** 0.984 -> "98 %"; never a certainty that is none. */
+/** 0.984 -> "98 %", on one line; never a certainty that is none. */
 export function percent(share) {
-  if (share > 0.99 && share < 1) return "> 99 %";
-  if (share > 0 && share < 0.01) return "< 1 %";
-  return `${Math.round(share * 100)} %`;
+  if (share > 0.99 && share < 1) return ">\u00a099\u00a0%";
+  if (share > 0 && share < 0.01) return "<\u00a01\u00a0%";
+  return `${Math.round(share * 100)}\u00a0%`;
 }
 
 export function element(tag, className, text = "") {

@@ -111,3 +111,10 @@ function span(node, segment, durationS) {
   node.style.left = `${(100 * segment.start_s) / durationS}%`;
   node.style.width = `${(100 * (segment.end_s - segment.start_s)) / durationS}%`;
 }
+
+/** A name that would be cut off is left out; the list of words and the button's title say it, too. */
+export function hideCutTag(button) {
+  const tag = button.querySelector(".af-tag");
+  button.classList.remove("af-narrow");
+  button.classList.toggle("af-narrow", tag.offsetLeft + tag.offsetWidth > button.clientWidth);
+}
