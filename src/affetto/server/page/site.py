@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -99,21 +101,40 @@ def build(facts: Facts) -> ASGIApp:
     from fastapi import FastAPI
 
     carrier = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app: ASGIApp = gradio.mount_gradio_app(
-        carrier,
-        _blocks(facts),
-        path="/",
-        theme=gradio.themes.Base(font=_FONTS, font_mono=_FONTS_MONO),
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=1,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-    )
+    with _folder_for_gradio():
+        app: ASGIApp = gradio.mount_gradio_app(
+            carrier,
+            _blocks(facts),
+            path="/",
+            theme=gradio.themes.Base(font=_FONTS, font_mono=_FONTS_MONO),
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            max_file_size=1,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+        )
     return app
+
+
+@contextmanager
+def _folder_for_gradio() -> Iterator[None]:
+    """Where Gradio's app makes the folders of tools that the page does not have; nothing of them stays on disk.
+
+    The folder that it would take is the same for all users of a machine: where another one owns it, it could not start.
+    """
+    from gradio import routes
+
+    names = vars(routes)
+    usual = names["DEFAULT_TEMP_DIR"]
+    with TemporaryDirectory(prefix="affetto-page-") as folder:
+        names["DEFAULT_TEMP_DIR"] = folder
+        try:
+            yield
+        finally:
+            names["DEFAULT_TEMP_DIR"] = usual
 
 
 def _blocks(facts: Facts) -> gradio.Blocks:
