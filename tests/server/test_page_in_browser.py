@@ -173,7 +173,7 @@ def test_names_that_do_not_fit_are_left_out(client: httpx.Client, visit: Callabl
     page.evaluate(
         "document.querySelectorAll('.af-segment .af-tag').forEach((tag) => (tag.textContent = 'a'.repeat(200)))"
     )
-    page.set_viewport_size({"width": 1000, "height": 850})
+    page.set_viewport_size({"width": 390, "height": 850})
     page.wait_for_function("!document.querySelector('.af-segment:not(.af-narrow)')")
 
 
