@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from affetto.cli.probe import gaps
 from affetto.data.manifest import write_manifest
 from affetto.data.utterance import Utterance
+from affetto.probe.neurons import Neurons
 
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -71,3 +73,17 @@ def test_a_corpus_that_is_not_there(run: Run, probe: str, tmp_path: Path) -> Non
     assert (code, out) == (2, "")
     assert "nowhere" in err
     assert not (tmp_path / "probe").exists()
+
+
+def test_units_that_never_change_are_told() -> None:
+    facts = {
+        "counts": {"units": 3248},
+        "targets": {},
+        "utterances_without": {"loudness": 0, "pitch": 7},
+        "units_never_compared": {"loudness": 12, "pitch": 40},  # 28 change, but in no utterance with a pitch
+        "unreadable": {},
+    }
+    assert gaps(Neurons(Path(), facts, [], [])) == [
+        "7 utterances have no pitch: they do not count for it",
+        "12 of 3,248 units never change: they follow nothing",
+    ]

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from affetto.errors import RunError
+from affetto.errors import ConfigError, RunError
 from affetto.probe import folder
 from affetto.probe.layers import CURVE, LayerScore
 from affetto.probe.neurons import BEST, BY_LAYER, TRACES, BestUnit
 from affetto.probe.projections import COORDINATES, POINTS, SCORES, Point, ProjectionScore
+from affetto.report.figures import Canvas
 from affetto.report.inside import pictures_of, write_figures
 
 NAN = float("nan")
@@ -120,3 +122,46 @@ def test_what_is_no_probe_is_told(content: str | None, says: str, tmp_path: Path
         (tmp_path / "probe.json").write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=says):
         write_figures(tmp_path, tmp_path / "figures")
+
+
+def _three(root: Path) -> None:
+    """Three classes in turn, four points each, and other numbers for all of them than for two."""
+    every = ["anger", "happiness", "sadness"]
+    scores = [
+        ProjectionScore("MP-gru1", "anger+happiness+sadness", 0.5, 0.4, 0.6, 0.1, 0.2, 0.3),
+        ProjectionScore("MP-gru1", "anger+sadness", 0.9, 0.8, 1.0, 0.4, 0.5, NAN),
+    ]
+    folder.write_rows(root / SCORES, scores, ProjectionScore._fields)
+    folder.write_rows(root / POINTS, [Point(str(n), "s", every[n % 3]) for n in range(12)], Point._fields)
+    points = np.arange(24, dtype=np.float32).reshape(12, 2)
+    folder.write_arrays(root / COORDINATES, {f"MP-gru1/{way}": points for way in ("tsne", "pca")})
+    folder.write_facts(root, {"kind": "projections", "config": {"classes": every}, "names": ["MP-gru1"]})
+
+
+def test_two_classes_are_drawn_with_their_own_numbers(tmp_path: Path) -> None:
+    _three(tmp_path)
+    tsne, pca = pictures_of(tmp_path, ["sadness", "anger"])
+    assert (tsne.name, pca.name) == ("projections-tsne-anger-sadness", "projections-pca-anger-sadness")
+    assert tsne.caption.startswith("8 utterances that mean anger or sadness of speakers")
+    assert "Other classes shaped the picture, and are left out." in tsne.caption
+    assert tsne.alt == "Scatter plots: MP-gru1 UAR .900."
+    figure = Figure(layout="constrained")
+    pca.draw(Canvas(figure, narrow=False))
+    shown = np.asarray(figure.axes[0].collections[0].get_offsets())
+    assert sorted(shown[:, 0].tolist()) == [2.0 * n for n in range(12) if n % 3 != 1]
+    assert figure.axes[0].get_title().endswith("silhouette –")  # there is no such number
+
+
+@pytest.mark.parametrize(
+    "classes", [["anger"], ["anger", "anger"], ["anger", "joy"], ["anger", "happiness", "sadness"]]
+)
+def test_what_is_not_two_of_the_classes(classes: list[str], tmp_path: Path) -> None:
+    _three(tmp_path)
+    with pytest.raises(ConfigError, match=r"not two of the classes: anger.*; choose two of anger, happiness, sadness"):
+        pictures_of(tmp_path, classes)
+
+
+def test_other_probes_have_no_classes_to_choose_of(tmp_path: Path) -> None:
+    _layers(tmp_path)
+    with pytest.raises(ConfigError, match="a probe of layers has no classes to choose of"):
+        pictures_of(tmp_path, CLASSES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -105,6 +106,13 @@ def test_the_page_needs_nothing_else(made: Made) -> None:
     assert not {"script", "link", "iframe", "object"} & set(made.parsed.tags)
     assert not any(word in made.parsed.style for word in ("url(", "@import", "@font-face"))
     assert "http" not in made.text.replace(made.parsed.style, "").split("<body>")[0]
+
+
+def test_names_of_utterances_are_not_broken_and_more_to_the_right_is_shown(made: Made) -> None:
+    names = re.search(r"tbody th \{[^}]*\}", made.parsed.style)
+    assert names is not None
+    assert "overflow-wrap: break-word" in names[0]
+    assert re.search(r"\.scroll \{[^}]*linear-gradient[^}]*local", made.parsed.style)
 
 
 def test_links_lead_somewhere(made: Made) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -245,8 +246,12 @@ class _Memory(RunFolder):
     def validation_answers(self, row_name: str) -> Answers:
         return Answers(*(column[:100] for column in self.answers(row_name)))
 
-    def utterances(self) -> list[object]:  # type: ignore[override]
-        return [*super().utterances()] * 25
+
+class _Large(NamedTuple):
+    repeats: int = 1
+    folds: int = 10
+    speakers: int = 70
+    each: int = 70
 
 
 def test_a_large_table_takes_seconds(make_run: Make) -> None:
@@ -255,12 +260,15 @@ def test_a_large_table_takes_seconds(make_run: Make) -> None:
     classes = ("anger", "happiness", "neutral", "sadness")
     shares = dict.fromkeys(classes, 0.25)
     said = [
-        Prediction(repeat, speaker % 10, "", f"s{speaker}", classes[number % 4], classes[(number * right) % 4], shares)
+        Prediction(
+            repeat, speaker % 10, f"s{speaker}-{number}", f"s{speaker}",
+            classes[number % 4], classes[(number * right) % 4], shares,
+        )
         for repeat in range(10)
         for speaker in range(70)
         for number, right in enumerate(rng.integers(1, 3, 70).tolist())
-    ]
-    run = _Memory(make_run(), said, 25)
+    ]  # fmt: skip
+    run = _Memory(make_run((), design=_Large()), said, 25)
     since = time.process_time()
     table = build_table(run, "Row 0")
     assert len(table.rows) == 25

@@ -154,6 +154,9 @@ def gaps(found: Neurons) -> list[str]:
         if count
     ]
     lines += [f"no unit could be compared with {target}" for target in facts["targets"] if _nothing(found, target)]
+    still = min(facts["units_never_compared"].values())
+    if still:
+        lines.append(f"{still:,} of {facts['counts']['units']:,} units never change: they follow nothing")
     if facts["unreadable"]:
         lines.append(f"{len(facts['unreadable']):,} utterances were left out: their sound cannot be read")
     return lines
@@ -266,7 +269,7 @@ def _show_projections(found: Projections) -> None:
     for row in found.scores:
         if row.classes == everything:
             numbers = (row.silhouette, row.tsne, row.pca)
-            told = (f"{number:+.3f}" for number in numbers)
+            told = ("–" if math.isnan(number) else f"{number:+.3f}" for number in numbers)
             grid.add_row(row.name, f"{row.uar:.3f}", _interval(row.low, row.high), *told)
     console().print(grid)
     typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")
@@ -276,6 +279,10 @@ def _show_projections(found: Projections) -> None:
 def figures(
     probe: Annotated[Path, typer.Argument(help="The folder of a finished probe.")],
     output: Annotated[Path | None, typer.Option(help="Where the files go.", show_default="PROBE/figures")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Of a probe of projections, the two classes to draw, with a comma.", show_default="all"),
+    ] = None,
 ) -> None:
     r"""Draw what a probe found, as PNG and SVG with captions.
 
@@ -283,8 +290,10 @@ def figures(
 
     [bold]Example[/]
     [cyan]affetto probe figures runs/neurons-crema-d[/]
+    [cyan]affetto probe figures runs/projections-crema-d --classes anger,happiness --output pair[/]
     """
     from affetto.report.inside import write_figures
 
-    for path in write_figures(probe, output or probe / "figures"):
+    chosen = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    for path in write_figures(probe, output or probe / "figures", chosen):
         typer.echo(str(path))

@@ -40,6 +40,7 @@ from affetto.training.tasks import Epoch
 VERSION = 1
 CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
 MANIFEST, FOLDS, ROWS = "manifest.jsonl", "folds.csv", "rows"
+_KINDS: dict[str, type[Any]] = {"classes": list, "counts": dict, "unreadable": list}
 _CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
 _REMEDY = "restore the file, or run the experiment into another folder"
 _COMPUTE_AGAIN = "remove the folder that it lies in and run the same command again: only what is missing is computed"
@@ -118,6 +119,9 @@ class RunFolder:
                 "use the affetto that wrote it",
                 self.root / FACTS,
             )
+        for name, kind in _KINDS.items():
+            if not isinstance(facts.get(name, kind()), kind):
+                raise RunError(f"damaged ({name} is {facts[name]!r})", _REMEDY, self.root / FACTS)
         return facts
 
     def config(self) -> dict[str, Any]:
@@ -278,6 +282,10 @@ class RunFolder:
     def unfinished(self, row_name: str, repeat: int, fold: int) -> Path:
         """Where the training that begins with a fold may keep how far it has come."""
         return self._row(row_name) / f"unfinished-{repeat:02d}-{fold:02d}.safetensors"
+
+    def cell(self, row_name: str, cell: tuple[int, int]) -> Path:
+        """The folder of a (repeat, fold) of a row, finished or not."""
+        return self._row(row_name) / f"repeat-{cell[0]:02d}-fold-{cell[1]:02d}"
 
     def sweep(self) -> None:
         """Removes what a run that was killed left half written; only while no other run writes here."""

@@ -12,6 +12,7 @@ import numpy as np
 from affetto import stats
 from affetto.errors import RunError
 from affetto.evaluate import Row, RunFolder
+from affetto.evaluate.division import check_division, read_division
 from affetto.evaluate.predictions import Answers
 from affetto.report.notes import RunFacts, write_notes
 from affetto.report.published import published, reported
@@ -72,14 +73,16 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     rows = run.rows()
     if not rows:
         raise RunError("no cell is finished yet", "wait for the first one, or go on with the experiment", run.root)
-    facts = run.facts()
+    facts, division = run.facts(), read_division(run)
     classes = tuple(str(name) for name in facts.get("classes", ()))
     chosen = _choose(run, rows, classes, baseline)
     heard = []
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
-        heard.append(_Heard(row, count(run.answers(row.name), classes)))
+        answers = run.answers(row.name)
+        check_division(run, division, row.name, "test", answers)
+        heard.append(_Heard(row, count(answers, classes)))
     repeats, folds = _design(run, heard)
     entries = [_entry(each, repeats[each.row.name], folds) for each in heard]
     unreadable = set(facts.get("unreadable", ()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.errors import RunError
+from affetto.errors import ConfigError, RunError
 from affetto.palette import colours
 from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
@@ -26,40 +26,49 @@ _LEVELS = {"frame": "frame by frame", "utterance": "by utterance"}
 _WAYS = {"tsne": "t-SNE", "pca": "principal components"}
 
 
-def pictures_of(root: Path) -> list[Picture]:
+def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
     """Every figure of a probe's folder.
+
+    Args:
+        root: the folder.
+        classes: of a probe of projections, the two whose utterances are drawn; all where empty.
 
     Raises:
         RunError: the folder is no probe's, or is damaged.
+        ConfigError: there are no such classes to choose of.
     """
     try:
         kind = json.loads((root / FACTS).read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError) as error:
         raise RunError("no finished probe", "name the output folder of affetto probe", root) from error
+    if classes and kind != "projections":
+        raise ConfigError(f"a probe of {kind} has no classes to choose of", "leave them out", "classes")
     if kind == "layers":
         return [layers_picture(read_layers(root))]
     if kind == "projections":
         found = read_projections(root)
-        return [projections_picture(found, way) for way in _WAYS]
+        return [projections_picture(found, way, classes) for way in _WAYS]
     neurons = read_neurons(root)
     return [units_picture(neurons), *overlay_pictures(neurons)]
 
 
-def write_figures(root: Path, output: Path) -> list[Path]:
+def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
     """Draws a probe's folder as PNG and SVG, with the captions in ``captions.md``.
 
     Args:
         root: the probe's folder.
         output: where the files go; it is made if it is not there.
+        classes: see `pictures_of`.
 
     Returns:
         The files.
 
     Raises:
         RunError: the folder is no probe's or is damaged, or nothing can be written to the output.
+        ConfigError: there are no such classes to choose of.
         MissingExtraError: matplotlib is not installed.
     """
-    drawn = [render(picture) for picture in pictures_of(root)]
+    drawn = [render(picture) for picture in pictures_of(root, classes)]
     files = {name: content for each in drawn for name, content in each.files().items()}
     told = [
         f"## {each.picture.title}\n\n![{each.picture.alt}]({each.picture.name}.png)\n\n{each.picture.caption}\n"
@@ -226,11 +235,22 @@ def _scaled(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     return np.asarray((values - values[kept].mean()) / (deviation if deviation > 0 else 1.0))
 
 
-def projections_picture(found: Projections, way: str) -> Picture:
-    """Utterances as points, a panel a representation (the paper's figure 4)."""
-    classes = found.facts["config"]["classes"]
-    palette, names = colours(classes), found.facts["names"]
+def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()) -> Picture:
+    """Utterances as points, a panel a representation (the paper's figure 4).
+
+    Args:
+        found: by the probe.
+        way: "tsne" or "pca".
+        chosen: the two classes to draw, with the numbers of these two; all where empty.
+
+    Raises:
+        ConfigError: these are not two of the classes.
+    """
+    every = found.facts["config"]["classes"]
+    classes = _of_two(every, chosen) if chosen else every
+    palette, names = colours(every), found.facts["names"]
     emotions = np.array([point.emotion for point in found.points])
+    drawn = np.flatnonzero(np.isin(emotions, classes))
     scores = {score.name: score for score in found.scores if score.classes == "+".join(classes)}
 
     def draw(canvas: Canvas) -> None:
@@ -238,7 +258,7 @@ def projections_picture(found: Projections, way: str) -> Picture:
         rows = math.ceil(len(names) / columns)
         canvas.height((1.95 if canvas.narrow else 2.05) * rows + 0.3)
         panels = canvas.panels(rows, columns)
-        order = np.random.default_rng(0).permutation(len(emotions))  # so that no class lies on top
+        order = np.random.default_rng(0).permutation(drawn)  # so that no class lies on top
         for axes, name in zip(panels, names, strict=False):
             points = found.coordinates[f"{name}/{way}"][order]
             tints = [palette[each] for each in emotions[order]]
@@ -252,16 +272,29 @@ def projections_picture(found: Projections, way: str) -> Picture:
         marks = [_mark(palette[name]) for name in classes]
         canvas.figure.legend(marks, classes, loc="outside lower center", ncols=len(classes), handletextpad=0.2)
 
-    highest = max(scores.values(), key=lambda score: score.uar)
+    highest = max(scores.values(), key=lambda score: -1.0 if math.isnan(score.uar) else score.uar)
+    of = f" that mean {' or '.join(classes)}" if chosen else ""
+    rest = " Other classes shaped the picture, and are left out." if len(classes) < len(every) else ""
     caption = (
-        f"{len(found.points):,} utterances of speakers whom nothing was fitted to, by {_WAYS[way]}. MP: the mean of a "
+        f"{len(drawn):,} utterances{of} of speakers whom nothing was fitted to, by {_WAYS[way]}. MP: the mean of a "
         "layer over time; RNN: the mean of a small GRU trained on that layer with other speakers. UAR: of a linear "
         "probe in the whole space, on the same utterances; silhouette: of the classes in the picture, 1 where they lie "
-        f"apart, 0 where they lie in each other. The highest UAR is that of {highest.name}. "
+        f"apart, 0 where they lie in each other. The highest UAR is that of {highest.name}.{rest} "
         + ("Distances between clouds mean nothing in t-SNE." if way == "tsne" else "Axes: the first two components.")
     )
     told = "; ".join(f"{score.name} UAR {_share(score.uar)}" for score in scores.values())
-    return Picture(f"projections-{way}", f"Utterances by {_WAYS[way]}", draw, caption, f"Scatter plots: {told}.")
+    name, title = "-".join(["projections", way, *(classes if chosen else ())]), f"Utterances by {_WAYS[way]}"
+    return Picture(
+        name, title + (f": {' and '.join(classes)}" if chosen else ""), draw, caption, f"Scatter plots: {told}."
+    )
+
+
+def _of_two(every: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """Two classes in the order of all."""
+    if len(set(chosen)) != 2 or not set(chosen) <= set(every):
+        told = ", ".join(chosen)
+        raise ConfigError(f"not two of the classes: {told}", f"choose two of {', '.join(every)}", "classes")
+    return [name for name in every if name in chosen]
 
 
 def _mark(colour: str) -> Line2D:
@@ -272,18 +305,18 @@ def _mark(colour: str) -> Line2D:
 
 
 def _share(value: float) -> str:
-    """A share as tables have it.
+    """A share as tables have it; a dash where there is none.
 
-    >>> _share(0.7104)
-    '.710'
+    >>> _share(0.7104), _share(math.nan)
+    ('.710', '–')
     """
-    return f"{value:.3f}".removeprefix("0")
+    return "–" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
 
 
 def _signed(value: float) -> str:
-    """A correlation.
+    """A correlation; a dash where there is none.
 
-    >>> _signed(-0.826), _signed(0.0)
-    ('-.83', '.00')
+    >>> _signed(-0.826), _signed(0.0), _signed(math.nan)
+    ('-.83', '.00', '–')
     """
-    return f"{value:.2f}".replace("0.", ".", 1)
+    return "–" if math.isnan(value) else f"{value:.2f}".replace("0.", ".", 1)

@@ -217,7 +217,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
             axes.set_xlabel("epoch")
             axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
-        panels[0].legend()
+        panels[0].legend(loc="upper right")  # to look for the best place takes long, and matplotlib warns of it
         for axes in panels[::columns]:
             axes.set_ylabel("cross-entropy")
         hide(panels[len(found) :])

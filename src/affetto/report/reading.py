@@ -13,6 +13,7 @@ from affetto import stats
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
+from affetto.evaluate.division import check_division, read_division
 from affetto.evaluate.predictions import Answers
 from affetto.report.build import UAR, Derived, Progress, count, derive
 from affetto.report.table import CHANCE, Table, TableRow
@@ -36,7 +37,8 @@ class ReadOnce(RunFolder):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._tested = lru_cache(None)(super().answers)
-        self._validating = lru_cache(None)(super().validation_answers)
+        self._validating = lru_cache(None)(self._checked_validation)
+        self._division = lru_cache(None)(lambda: read_division(self))
 
     def answers(self, row_name: str) -> Answers:
         """See `RunFolder.answers`."""
@@ -45,6 +47,11 @@ class ReadOnce(RunFolder):
     def validation_answers(self, row_name: str) -> Answers:
         """See `RunFolder.validation_answers`."""
         return self._validating(row_name)
+
+    def _checked_validation(self, row_name: str) -> Answers:
+        answers = super().validation_answers(row_name)
+        check_division(self, self._division(), row_name, "validation", answers)
+        return answers
 
 
 class Choice(NamedTuple):
