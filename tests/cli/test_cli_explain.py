@@ -96,6 +96,15 @@ def test_an_svg_is_one_whole_picture(explained: Explanation) -> None:
     assert ET.fromstring(picture).tag.endswith("svg")
 
 
+def test_a_picture_for_a_phone_is_narrower(explained: Explanation) -> None:
+    wide, narrow = (
+        float(re.findall(rb'<svg [^>]*width="([0-9.]+)pt"', draw_explanation(explained, "svg", narrow=narrow))[0])
+        for narrow in (False, True)
+    )
+    assert narrow < 0.6 * wide
+    assert len(draw_explanation(explained, "png", narrow=True)) < len(draw_explanation(explained, "png"))
+
+
 def test_thousands_of_stretches_stay_a_small_page() -> None:
     moments = tuple(Moment(10.0 * n, 10.0 * n + 8, {"anger": 0.3, "sadness": 0.7}) for n in range(4_000))
     long = Explanation("day.wav", 40_000.0, "sadness", moments[0].probabilities, moments, np.zeros((1200, 2)), ())

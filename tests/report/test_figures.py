@@ -48,7 +48,7 @@ def test_a_picture_in_every_form() -> None:
         assert root.tag == f"{SVG}svg"
         assert float(root.get("width", "").removesuffix("pt")) == pytest.approx(72 * inches)
         assert root.findtext(f"{SVG}title") == "A line & <more>"
-    assert set(drawn.files()) == {"line.png", "line.svg"}
+    assert set(drawn.files()) == {"line.png", "line.svg", "line-narrow.svg"}
 
 
 def test_the_same_picture_gives_the_same_bytes() -> None:

@@ -87,7 +87,7 @@ def test_every_figure_is_written_whole(fill: Any, names: list[str], says: str, t
     fill(tmp_path)
     files = write_figures(tmp_path, tmp_path / "figures")
     assert [path.name for path in files] == [
-        *(f"{name}.{kind}" for name in names for kind in ("png", "svg")),
+        *(f"{name}{kind}" for name in names for kind in (".png", ".svg", "-narrow.svg")),
         "captions.md",
     ]
     for path in files[:-1]:

@@ -142,7 +142,7 @@ def test_every_figure_is_a_file_too(made: Made, name: str) -> None:
 
 def test_only_the_report_is_left_in_its_folder(made: Made) -> None:
     found = {path.name for path in made.written.page.parent.iterdir()}
-    assert found == {"index.html", *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))}
+    assert found == {"index.html", *(f"{name}{kind}" for name in FIGURES for kind in (".png", ".svg", "-narrow.svg"))}
 
 
 def test_the_numbers_are_the_tables(made: Made) -> None:

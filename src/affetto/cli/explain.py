@@ -47,6 +47,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
         list[float] | None,
         typer.Option(metavar="SECONDS", min=0.0, help="Look into the stretch at this time; may be repeated."),
     ] = None,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Draw the picture for a phone.")] = False,
     sure: Sure = 0.5,
     model: Model = "small",
     device: Device = "auto",
@@ -92,7 +93,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
                 bar.hide()
                 complain(error)
                 raise typer.Exit(1) from error
-        write(found, path, wanted)
+        write(found, path, wanted, narrow=narrow)
     typer.echo(str(path))
 
 

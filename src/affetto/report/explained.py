@@ -30,12 +30,13 @@ _OVERVIEW_INCHES = 2.7
 _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 
 
-def draw_explanation(found: Explanation, form: str) -> bytes:
+def draw_explanation(found: Explanation, form: str, *, narrow: bool = False) -> bytes:
     """An explanation as a file.
 
     Args:
         found: what was found out.
         form: one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
+        narrow: a picture for a phone; a page has both.
 
     Raises:
         OutputError: there is no such form.
@@ -46,9 +47,9 @@ def draw_explanation(found: Explanation, form: str) -> bytes:
     b'PNG'
     """
     if form == "png":
-        return draw_png(whole_picture(found))
+        return draw_png(whole_picture(found), narrow=narrow)
     if form == "svg":
-        return draw_svg(whole_picture(found))
+        return draw_svg(whole_picture(found), narrow=narrow)
     if form != "html":
         raise OutputError(f"no explanation can be a .{form}", f"choose {named(FORMS)}", form)
     parts = [(picture, draw_svg(picture), draw_svg(picture, narrow=True)) for picture in pictures(found)]

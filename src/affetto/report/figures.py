@@ -153,7 +153,8 @@ class Drawn(NamedTuple):
 
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files to write."""
-        return {f"{self.picture.name}.png": self.png, f"{self.picture.name}.svg": self.svg}
+        name = self.picture.name
+        return {f"{name}.png": self.png, f"{name}.svg": self.svg, f"{name}-narrow.svg": self.narrow_svg}
 
 
 def render(picture: Picture) -> Drawn:
@@ -189,13 +190,13 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     return [folder / name for name in files]
 
 
-def draw_png(picture: Picture) -> bytes:
-    """The wide PNG alone, with `SCREEN_DOTS_PER_INCH`.
+def draw_png(picture: Picture, *, narrow: bool = False) -> bytes:
+    """A PNG alone, wide or for a phone, with `SCREEN_DOTS_PER_INCH`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _styled(picture, narrow=False) as figure:
+    with _styled(picture, narrow=narrow) as figure:
         return _png(figure, SCREEN_DOTS_PER_INCH)
 
 

@@ -53,7 +53,7 @@ def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
 
 
 def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
-    """Draws a probe's folder as PNG and SVG, with the captions in ``captions.md``.
+    """Draws a probe's folder as PNG and SVG, SVG for a phone too, with the captions in ``captions.md``.
 
     Args:
         root: the probe's folder.
