@@ -181,13 +181,14 @@ def passage_caption(passage: Passage) -> str:
 
 
 def _deciding_words(passage: Passage) -> list[str]:
-    """Words half of which lie in moments that decided."""
+    """Words half of which lie in moments that decided, or in which half of such a moment lies."""
     edges_s = passage.since_s + passage.decision.edges_s
     chosen = passage.decision.deciding
     found = []
     for word in passage.words:
         inside = np.clip(np.minimum(edges_s[1:], word.end_s) - np.maximum(edges_s[:-1], word.start_s), 0, None)
-        if inside[chosen].sum() > 0.5 * max(word.end_s - word.start_s, 1e-6):
+        shorter_s = min(word.end_s - word.start_s, float(np.diff(edges_s).max()))
+        if inside[chosen].sum() > 0.5 * max(shorter_s, 1e-6):
             found.append(word.text)
     return found
 
