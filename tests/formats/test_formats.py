@@ -90,6 +90,25 @@ def test_subtitles_fit_the_screen(format_: str) -> None:
     assert max(map(len, FORMATS[format_].write(join_segments("a.wav", 9.0, [segment])).splitlines())) <= 42
 
 
+@pytest.mark.parametrize("format_", ["vtt", "srt"])
+def test_many_words_are_told_in_several_cues(format_: str) -> None:
+    said = [Word(f"word{place}", 0.5 * place + 0.1, 0.5 * place + 0.4, 0.9) for place in range(24)]
+    text = " ".join(word.text for word in said)
+    content = FORMATS[format_].write(
+        join_segments("a.wav", 12.5, [Segment(0.0, 12.2, text, "anger", ROW, words=tuple(said))])
+    )
+    if format_ == "srt":
+        cues = [(cue.start.total_seconds(), cue.end.total_seconds(), cue.content) for cue in srt.parse(content)]
+    else:
+        cues = [(seconds(cue.start), seconds(cue.end), cue.text) for cue in webvtt.from_string(content).captions]
+    assert len(cues) > 2
+    assert all(cue.count("\n") < 2 and cue.startswith("[anger] ") for _, _, cue in cues)
+    assert " ".join(" ".join(cue.split()[1:]) for _, _, cue in cues) == text
+    first = [next(word for word in said if word.text == cue.split()[1]) for _, _, cue in cues]
+    assert [start for start, _, _ in cues] == pytest.approx([0.0, *(word.start_s for word in first[1:])])
+    assert [end for _, end, _ in cues] == pytest.approx([*(start for start, _, _ in cues[1:]), 12.2])
+
+
 def test_webvtt_escapes_markup() -> None:
     segment = Segment(0.0, 1.0, "a < b --> c & d", "anger", {"anger": 1.0})
     (caption,) = webvtt.from_string(FORMATS["vtt"].write(join_segments("a.wav", 1.0, [segment]))).captions

@@ -1,19 +1,21 @@
 """Subtitles, WebVTT and SubRip: a cue a segment, the emotion in brackets before the words.
 
+Where it is known when each word was said, a segment with many of them is told in several cues of two lines.
+
 WebVTT: https://www.w3.org/TR/webvtt1/. SubRip has no standard; the form here is the one that players agree on.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from affetto.formats.spans import one_line, spans
+from affetto.formats.spans import Span, one_line, spans
 from affetto.recognise import Recording
 from affetto.timeline import NO_SPEECH
 
-LINE_CHARACTERS = 42
+LINE_CHARACTERS, LINES = 42, 2
 """What fits on a screen, by the usual rule for subtitles."""
 
 
@@ -52,10 +54,27 @@ def to_srt(recording: Recording) -> str:
 
 def _cues(recording: Recording) -> Iterator[_Cue]:
     for segment in recording.segments:
-        words = " ".join(span.text for span in spans(segment))
-        lines = textwrap.wrap(f"[{one_line(segment.statement)}] {words}", LINE_CHARACTERS)
-        start_ms = round(1000 * segment.start_s)
-        yield _Cue(start_ms, max(round(1000 * segment.end_s), start_ms + 1), lines)
+        tag = f"[{one_line(segment.statement)}]"
+        screens = _screens(tag, spans(segment))
+        starts_ms = [round(1000 * segment.start_s), *(round(1000 * words[0].start_s) for words in screens[1:])]
+        for words, start_ms, end_ms in zip(
+            screens, starts_ms, [*starts_ms[1:], round(1000 * segment.end_s)], strict=True
+        ):
+            yield _Cue(start_ms, max(end_ms, start_ms + 1), _wrapped(tag, words))
+
+
+def _screens(tag: str, words: Sequence[Span]) -> list[list[Span]]:
+    """Words that are shown together; one screen without any where there are none."""
+    screens: list[list[Span]] = [[]]
+    for word in words:
+        if screens[-1] and len(_wrapped(tag, [*screens[-1], word])) > LINES:
+            screens.append([])
+        screens[-1].append(word)
+    return screens
+
+
+def _wrapped(tag: str, words: Sequence[Span]) -> list[str]:
+    return textwrap.wrap(" ".join([tag, *(word.text for word in words)]), LINE_CHARACTERS)
 
 
 def _escape(text: str) -> str:
