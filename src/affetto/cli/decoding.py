@@ -104,6 +104,7 @@ def decoder_choice(method: Method | None, files: Files, numbers: Numbers) -> Dec
 
 def tell_left_out(decoder: Decoder) -> None:
     """Says how many words of a lexicon cannot be written, if there are any."""
-    if decoder.words is not None and decoder.words.model.lexicon.left_out:
-        lexicon = decoder.words.model.lexicon
-        note(f"{lexicon.left_out:,} words left out, which the recogniser cannot spell; {len(lexicon.words):,} are left")
+    lexicon = None if decoder.words is None else decoder.words.model.lexicon
+    if lexicon is not None and lexicon.left_out:
+        total = lexicon.left_out + len(lexicon.words)
+        note(f"words left out, which the recogniser cannot spell: {lexicon.left_out:,} of {total:,}")
