@@ -25,6 +25,7 @@ from affetto.models.decoding import (
     find_decoder,
     load_word_model,
 )
+from affetto.models.decoding.beam import Found
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.text import Alphabet
@@ -40,7 +41,7 @@ NGRAMS = {
 WORDS = ("a", "ab", "ba", "bab")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kenlm() -> None:
     reason = "flashlight-text, which has wheels for Python 3.11 and 3.12 alone, is not installed"
     pytest.importorskip("flashlight.lib.text.decoder.kenlm", reason=reason, exc_type=ImportError)
@@ -83,6 +84,11 @@ def _random(time: int, classes: int, seed: int, sharpness: float = 2.0) -> torch
     return (sharpness * torch.randn(time, classes, generator=generator)).log_softmax(dim=-1)
 
 
+def _same(found: list[Found], others: list[Found]) -> None:
+    assert [each.classes for each in found] == [each.classes for each in others]
+    assert [each.score for each in found] == pytest.approx([each.score for each in others])
+
+
 def _every_text(log_probs: torch.Tensor) -> dict[str, float]:
     """Words that the lexicon holds -> probability, summed over all paths one by one."""
     rows = log_probs.exp().tolist()
@@ -115,15 +121,15 @@ def test_finds_what_the_sum_over_all_paths_finds(model_file: Path, seed: int, we
 @pytest.mark.usefixtures("kenlm")
 def test_the_model_decides_where_the_recogniser_cannot(model_file: Path) -> None:
     log_probs = torch.full((3, 4), -9.0)
-    log_probs[0, 2] = log_probs[1, 0] = log_probs[2, 3] = 0.0  # "ab" ...
-    log_probs[0, 3], log_probs[2, 2] = 0.1, 0.1  # ... or rather "ba"
+    log_probs[0, 3] = log_probs[1, 0] = log_probs[2, 2] = 0.0  # "ba" ...
+    log_probs[0, 2], log_probs[2, 3] = 0.1, 0.1  # ... or rather "ab"
     texts = [
         ALPHABET.decode(
             WordSearch(load_word_model(model_file, ALPHABET), WordBeamConfig(weight=each))(pad([log_probs]))[0].classes
         )
         for each in (0.0, 1.0)
     ]
-    assert texts == ["ba", "ab"]
+    assert texts == ["ab", "ba"]
 
 
 @pytest.mark.usefixtures("kenlm")
@@ -139,7 +145,7 @@ def test_only_words_are_written_and_neither_mates_nor_padding_matter(
     together = pad(utterances)
     noisy = Frames(together.values.masked_fill(~together.mask[..., None], -0.1), together.lengths)
     found = search(noisy)
-    assert found == [search(pad([each]))[0] for each in utterances]
+    _same(found, [search(pad([each]))[0] for each in utterances])
     assert {word for each in found for word in ALPHABET.decode(each.classes).split()} <= set(WORDS)
 
 
@@ -183,7 +189,8 @@ def test_threads_may_share_a_model(model_file: Path) -> None:
     search = WordSearch(load_word_model(model_file, ALPHABET), WordBeamConfig(width=20))
     batches = [pad([_random(30, 4, seed)]) for seed in range(12)]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(search, batches)) == [search(each) for each in batches]
+        together = [found for [found] in pool.map(search, batches)]
+    _same(together, [search(each)[0] for each in batches])
 
 
 @pytest.mark.usefixtures("kenlm")
@@ -202,7 +209,7 @@ def test_a_word_list_restricts_the_words(model_file: Path, tmp_path: Path) -> No
     (tmp_path / "words.txt").write_text("ba\nbaba\n")
     model = load_word_model(model_file, ALPHABET, tmp_path / "words.txt")
     found = WordSearch(model, WordBeamConfig())(pad([_random(12, 4, seed) for seed in range(8)]))
-    assert {word for each in found for word in ALPHABET.decode(each.classes).split()} == {"ba"}
+    assert {word for each in found for word in ALPHABET.decode(each.classes).split()} - {"baba"} == {"ba"}
 
 
 @pytest.mark.usefixtures("kenlm")
@@ -281,7 +288,7 @@ def test_a_binary_file_needs_a_word_list_and_has_to_be_whole(tmp_path: Path) -> 
 
 def test_says_how_to_get_what_is_missing(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flashlight.lib.text", None)
-    with pytest.raises(MissingExtraError, match=r'is not installed; pip install "affetto\[kenlm\]", with Python 3'):
+    with pytest.raises(MissingExtraError, match=r'is not installed; pip install "affetto\[kenlm\]", on Linux'):
         load_word_model(model_file, ALPHABET)
 
 

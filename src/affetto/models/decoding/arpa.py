@@ -103,7 +103,6 @@ class _Arpa:
             if found is None or int(found[1]) != len(counts) + 1:
                 raise self._fault(f"has {line[:40]!r} in its header")
             counts.append(int(found[2]))
-            self._begin = self._file.tell()
             line = self._next()
         if line:
             raise self._fault(f"has {line[:40]!r} in its header")
@@ -113,7 +112,7 @@ class _Arpa:
             )
         # A line of n words is at least a digit, n letters, n spaces between and before them, and its end.
         least = sum(count * (2 * length + 2) for length, count in enumerate(counts, start=1))
-        held = os.fstat(self._file.fileno()).st_size - self._begin
+        held = os.fstat(self._file.fileno()).st_size - self._file.tell()
         if min(counts) < 1 or least > held:
             raise self._fault(f"promises {sum(counts):,} n-grams in {held:,} bytes")
         return counts

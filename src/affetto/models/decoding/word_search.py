@@ -1,7 +1,7 @@
 """Beam search over words: those of a lexicon, with a language model of words that KenLM reads.
 
-Both are flashlight-text's, whose wheels bring KenLM along. Its search goes through a tree of the lexicon's letters and
-adds up the paths that spell the same words; the language model tells of a word once it is whole.
+Both are flashlight-text's, whose wheels for Linux and macOS bring KenLM along. Its search goes through a tree of the
+lexicon's letters and adds up the paths that spell the same words; the language model tells of a word once it is whole.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _flashlight() -> tuple[ModuleType, ModuleType, ModuleType]:
     except ImportError as error:
         raise MissingExtraError(
             "flashlight-text with KenLM is not installed",
-            'pip install "affetto[kenlm]", with Python 3.11 or 3.12, for which it is built',
+            'pip install "affetto[kenlm]", on Linux or macOS with Python 3.11 or 3.12, for which it is built',
         ) from error
     return decoder, kenlm, dictionary
 
