@@ -3,7 +3,7 @@
 python benchmarks/word_model.py recipes/asr-small.toml --data DATA --output words.arpa [--utterances 60]
 
 Weight and bonus are chosen by some of the validation speakers' utterances, the figures are of as many others; none has
-a transcript that was trained on. Needs pip install "affetto[train,kenlm]".
+a transcript that was trained on. Needs pip install "affetto[kenlm]".
 """
 
 from __future__ import annotations
@@ -15,24 +15,46 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from affetto import metrics
-from affetto.data.transcribed import Transcribed, read_sound
+from affetto import audio, metrics, text
+from affetto.data.corpora import open_corpus
+from affetto.data.splits import held_out_groups
+from affetto.data.utterance import Utterance
 from affetto.frames import Frames, pad_waves
 from affetto.models.decoding import Decoder, WordBeamConfig, WordSearch, load_word_model
 from affetto.training.kneser_ney import Smoothed, count, smooth
 from affetto.training.recogniser_recipe import RecogniserRecipe
-from affetto.training.speech import gather
 from affetto.transcribe import Transcriber
 
-WEIGHTS = (0.3, 0.5, 0.7, 1.0, 1.4)
-BONUSES = (0.0, 1.0, 2.0, 4.0)
+WEIGHTS = (0.3, 0.6, 1.0)
+BONUSES = (0.0, 2.0, 4.0)
+
+
+def divide(recipe: RecogniserRecipe, root: Path) -> tuple[list[str], list[Utterance]]:
+    """The different transcripts that the recipe trains on, and the validation speakers' utterances with others."""
+    training: set[str] = set()
+    validation: list[Utterance] = []
+    for source in recipe.corpora:
+        heard = open_corpus(root / source.path).utterances
+        held = [item for item in heard if item.partition is not None and item.partition == source.validation_partition]
+        wanted = [
+            item for item in heard if not source.training_partitions or item.partition in source.training_partitions
+        ]
+        learnt = [item for item in wanted if item.partition is None or item.partition != source.validation_partition]
+        if source.validation_speakers > 0:
+            share, seed = source.validation_speakers, recipe.seed
+            learnt, more = held_out_groups(learnt, group=lambda item: item.speaker, share=share, seed=seed)
+            held += more
+        training |= {text.normalise(item.text or "") for item in learnt}
+        validation += held
+    unheard = [item for item in validation if text.normalise(item.text or "") not in training | {""}]
+    return sorted(training - {""}), unheard
 
 
 def estimate(texts: Sequence[str], order: int) -> tuple[list[str], list[Smoothed]]:
     """The names of all words and marks, by their numbers, and the n-grams: interpolated, modified Kneser-Ney."""
-    names = ["<s>", *sorted({word for text in texts for word in text.split()}), "<unk>", "</s>"]
+    names = ["<s>", *sorted({word for said in texts for word in said.split()}), "<unk>", "</s>"]
     number = {name: place for place, name in enumerate(names)}
-    spelt = [[*(number[word] for word in text.split()), number["</s>"]] for text in texts]
+    spelt = [[*(number[word] for word in said.split()), number["</s>"]] for said in texts]
     return names, smooth(count(spelt, order, len(names) - 1), len(names) - 1)
 
 
@@ -51,8 +73,9 @@ def write_arpa(path: Path, names: Sequence[str], levels: Sequence[Smoothed]) -> 
 
 
 @torch.inference_mode()
-def hear(transcriber: Transcriber, items: Sequence[Transcribed]) -> list[Frames]:
-    return [transcriber.speech(pad_waves([read_sound(item)])).log_probs for item in items]
+def hear(transcriber: Transcriber, items: Sequence[Utterance]) -> list[Frames]:
+    waves = [audio.load(item.audio, start_s=item.start_s, end_s=item.end_s) for item in items]
+    return [transcriber.speech(pad_waves([wave])).log_probs for wave in waves]
 
 
 def rates(decoder: Decoder, heard: Sequence[Frames], references: Sequence[str]) -> tuple[float, float]:
@@ -61,7 +84,7 @@ def rates(decoder: Decoder, heard: Sequence[Frames], references: Sequence[str]) 
     return metrics.cer(references, said), metrics.wer(references, said)
 
 
-def spread(items: Sequence[Transcribed], number: int) -> list[Transcribed]:
+def spread(items: Sequence[Utterance], number: int) -> list[Utterance]:
     return [items[place * len(items) // number] for place in range(min(number, len(items)))]
 
 
@@ -75,15 +98,13 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    speech = gather(RecogniserRecipe.read(arguments.recipe), arguments.data)
-    texts = sorted({item.text for item in speech.training})
+    texts, unheard = divide(RecogniserRecipe.read(arguments.recipe), arguments.data)
     names, levels = estimate(texts, arguments.order)
     write_arpa(arguments.output, names, levels)
     sizes = " + ".join(f"{len(level.keys):,}" for level in levels)
     print(f"{len(texts):,} transcripts, {len(names) - 3:,} words, {sizes} n-grams")
     if not arguments.utterances:
         return
-    unheard = [item for item in speech.validation if item.text not in set(texts)]
     chosen = spread(unheard, 2 * arguments.utterances)
     transcriber = Transcriber.from_pretrained(arguments.model, "cpu")
     greedy = Decoder(transcriber.decoder.alphabet, transcriber.decoder.frame_rate_hz)
@@ -94,7 +115,7 @@ def main() -> None:
         search = WordSearch(model, WordBeamConfig(weight=weight, bonus=bonus))
         return Decoder(greedy.alphabet, greedy.frame_rate_hz, words=search)
 
-    references = [item.text for item in chosen]
+    references = [text.normalise(item.text or "") for item in chosen]
     tried = {}
     for weight in WEIGHTS:
         for bonus in BONUSES:
@@ -102,7 +123,7 @@ def main() -> None:
             tried[weight, bonus] = wer
             print(f"weight {weight:g}, bonus {bonus:g}: {cer:.3f} / {wer:.3f}")
     best = min(tried, key=lambda each: (tried[each], each))
-    said = [word for text in references[1::2] for word in text.split()]
+    said = [word for reference in references[1::2] for word in reference.split()]
     unknown = sum(word not in set(names) for word in said)
     print(f"{len(heard[1::2])} other utterances, {len(said)} words, {unknown / max(1, len(said)):.1%} of them unknown")
     for decoder in (greedy, transcriber.decoder, with_words(*best)):

@@ -154,7 +154,7 @@ def test_words_have_the_times_and_confidences_of_the_other_decoders(tmp_path: Pa
     path = tmp_path / "lm.arpa"
     words = ["NO", "ONE", "IS", "HERE"]
     ngrams = {each: NGRAMS[each] for each in ("<unk>", "<s>", "</s>")} | dict.fromkeys(words, (-0.5, 0.0))
-    path.write_text(arpa(ngrams | {"<s> NO": (-0.1, 0.0), "<s> NO ONE": (-0.1, 0.0)}))
+    path.write_text(arpa(ngrams | dict.fromkeys(["<s> NO", "NO ONE", "<s> NO ONE"], (-0.1, 0.0))))
     alphabet = Alphabet()
     classes = [number for letter in "no one is here" for number in (alphabet.encode(letter)[0], 0)]
     log_probs = (12 * torch.nn.functional.one_hot(torch.tensor(classes), 29).float()).log_softmax(dim=-1)
@@ -244,7 +244,7 @@ def test_what_kenlm_refuses_is_a_complaint_that_names_the_file(
     changed = model_file.read_text().replace(old, new)
     assert changed != model_file.read_text()
     model_file.write_text(changed)
-    with pytest.raises(CheckpointError, match=r"lm\.arpa: KenLM cannot read it"):
+    with pytest.raises(CheckpointError, match=r"lm\.arpa: KenLM cannot read it \([^/]*Byte: "):
         load_word_model(model_file, ALPHABET)
     assert capfd.readouterr() == ("", "")
 

@@ -99,9 +99,16 @@ def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = Non
         with _quiet():
             scores = kenlm.KenLM(str(path), names)
     except (RuntimeError, ValueError) as error:  # ValueError: a complaint that quotes bytes which are no text
-        told = str(error).strip().splitlines()[-1] if isinstance(error, RuntimeError) else "it is no text"
-        raise CheckpointError(f"KenLM cannot read it ({told})", "copy or make the file again", path) from error
+        raise CheckpointError(f"KenLM cannot read it ({_told(error)})", "copy or make the file again", path) from error
     return WordModel(path, alphabet, lexicon, scores, _tree(decoder, scores, lexicon, alphabet, word_list or path))
+
+
+def _told(error: Exception) -> str:
+    """What KenLM complains of, without the place in its source that the first line tells."""
+    if not isinstance(error, RuntimeError):
+        return "it is no text"
+    lines = str(error).strip().splitlines()
+    return " ".join(" ".join(lines[1:] if len(lines) > 1 and " threw " in lines[0] else lines).split())
 
 
 def _flashlight() -> tuple[ModuleType, ModuleType, ModuleType]:
