@@ -46,7 +46,8 @@ def divide(recipe: RecogniserRecipe, root: Path) -> tuple[list[str], list[Uttera
             held += more
         training |= {text.normalise(item.text or "") for item in learnt}
         validation += held
-    unheard = [item for item in validation if text.normalise(item.text or "") not in training | {""}]
+    training.add("")
+    unheard = [item for item in validation if text.normalise(item.text or "") not in training]
     return sorted(training - {""}), unheard
 
 
@@ -124,7 +125,8 @@ def main() -> None:
             print(f"weight {weight:g}, bonus {bonus:g}: {cer:.3f} / {wer:.3f}")
     best = min(tried, key=lambda each: (tried[each], each))
     said = [word for reference in references[1::2] for word in reference.split()]
-    unknown = sum(word not in set(names) for word in said)
+    known = set(names)
+    unknown = sum(word not in known for word in said)
     print(f"{len(heard[1::2])} other utterances, {len(said)} words, {unknown / max(1, len(said)):.1%} of them unknown")
     for decoder in (greedy, transcriber.decoder, with_words(*best)):
         cer, wer = rates(decoder, heard[1::2], references[1::2])
