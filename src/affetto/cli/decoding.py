@@ -55,14 +55,16 @@ BeamWidth = Annotated[
 ]
 BeamWeight = Annotated[
     float | None,
-    typer.Option("--beam-weight", min=0.0, help="How much the language model counts.", show_default="0.7"),
+    typer.Option(
+        "--beam-weight", min=0.0, help="How much the language model counts.", show_default="0.7, or 1 of words"
+    ),
 ]
 BeamBonus = Annotated[
     float | None,
     typer.Option(
         "--beam-bonus",
         help="For each character, or with a word model for each word, against short texts.",
-        show_default="1.4, or 1 a word",
+        show_default="1.4, or 2 a word",
     ),
 ]
 

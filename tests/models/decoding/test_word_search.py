@@ -303,7 +303,7 @@ def test_a_model_of_words_is_used_where_one_is_named(
     speech: DeepSpeech2, model_file: Path, tmp_path: Path, method: str | None
 ) -> None:
     choice = DecoderChoice(method, word_model=model_file, word_beam=WordBeamConfig(width=7))  # type: ignore[arg-type]
-    assert find_decoder(speech, tmp_path, choice).name == "beam of 7, lm.arpa x 0.7, bonus 1 a word"
+    assert find_decoder(speech, tmp_path, choice).name == "beam of 7, lm.arpa x 1, bonus 2 a word"
 
 
 @pytest.mark.parametrize(

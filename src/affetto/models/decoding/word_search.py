@@ -46,8 +46,8 @@ class WordBeamConfig(Config):
     """
 
     width: int = Field(default=100, ge=1, le=4096)
-    weight: float = Field(default=0.7, ge=0, le=100, allow_inf_nan=False)
-    bonus: float = Field(default=1.0, ge=-100, le=100, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    bonus: float = Field(default=2.0, ge=-100, le=100, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
