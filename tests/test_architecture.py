@@ -21,6 +21,7 @@ EXTRAS = ("lightning", "pytorch_lightning", "tensorboard", "librosa", "opensmile
 EXTRAS += (
     "captum",
     "fastapi",
+    "flashlight",
     "gradio",
     "starlette",
     "uvicorn",

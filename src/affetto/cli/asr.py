@@ -17,8 +17,13 @@ from affetto.cli.decoding import (
     BeamWeight,
     BeamWidth,
     Decoding,
+    Files,
     LanguageModelFile,
+    LexiconFile,
+    Numbers,
+    WordModelFile,
     decoder_choice,
+    tell_left_out,
 )
 from affetto.cli.terminal import ProgressBar, TableOrJson, extra, note, print_facts, print_json
 
@@ -132,20 +137,26 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     device: Device = "auto",
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
+    word_model: WordModelFile = None,
+    lexicon: LexiconFile = None,
     beam_width: BeamWidth = None,
     beam_weight: BeamWeight = None,
     beam_bonus: BeamBonus = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
-    """Measure character and word error rates on a corpus.
+    r"""Measure character and word error rates on a corpus.
 
-    [bold]Example[/]
+    A word model needs [cyan]pip install "affetto\[kenlm]"[/].
+
+    [bold]Examples[/]
     [cyan]affetto asr evaluate data/LibriSpeech --partition test-clean --limit 200[/]
+    [cyan]affetto asr evaluate data/LibriSpeech --word-model 3-gram.pruned.1e-7.arpa[/]
     """
     from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
 
-    choice = decoder_choice(decoder, language_model, beam_width, beam_weight, beam_bonus)
-    transcriber = Transcriber.from_pretrained(model, device, choice)
+    files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
+    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers))
+    tell_left_out(transcriber.decoder)
     utterances = transcribed_utterances(corpus, partition=partition, limit=limit)
     with ProgressBar("transcribing") as bar:
         scores = score_transcriber(transcriber, utterances, bar)
@@ -165,23 +176,29 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     device: Device = "auto",
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
+    word_model: WordModelFile = None,
+    lexicon: LexiconFile = None,
     beam_width: BeamWidth = None,
     beam_weight: BeamWeight = None,
     beam_bonus: BeamBonus = None,
 ) -> None:
-    """Write down what is said: a line a recording, after its name if there are several.
+    r"""Write down what is said: a line a recording, after its name if there are several.
 
     [bold]table[/], [bold]json[/], [bold]jsonl[/] and [bold]csv[/] also tell when each word was said and how sure it is.
+    A word model needs [cyan]pip install "affetto\[kenlm]"[/]; only its words are written then.
 
     [bold]Examples[/]
     [cyan]affetto asr transcribe call.wav[/]
+    [cyan]affetto asr transcribe call.wav --decoder kenlm --word-model words.arpa[/]
+    [cyan]affetto asr transcribe call.wav --word-model words.bin --lexicon words.txt --beam-weight 0.5[/]
     [cyan]affetto asr transcribe interviews/ --format csv > words.csv[/]
     """
     from affetto.cli.transcripts import WRITERS
     from affetto.transcribe import Transcriber
 
-    choice = decoder_choice(decoder, language_model, beam_width, beam_weight, beam_bonus)
-    transcriber = Transcriber.from_pretrained(model, device, choice)
+    files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
+    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers))
+    tell_left_out(transcriber.decoder)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)

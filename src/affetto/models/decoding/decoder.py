@@ -1,4 +1,4 @@
-"""One way of decoding, ready to use: greedy, or by beam search with or without a language model."""
+"""One way of decoding, ready to use: greedy, or by beam search with or without a language model, or over words."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from affetto.frames import Frames
 from affetto.models.decoding.alignment import align
 from affetto.models.decoding.beam import BeamConfig, beam_search
 from affetto.models.decoding.greedy import best_paths
+from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
 from affetto.models.decoding.words import Spelling, Word, spell
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.language_model import LanguageModel, load_language_model
@@ -34,12 +35,14 @@ class Decoder:
         frame_rate_hz: frames a second.
         beam: how to search; None takes the best class of every frame.
         language_model: what a beam search asks, beside the recogniser.
+        words: a search over words, instead of one over characters.
     """
 
     alphabet: Alphabet
     frame_rate_hz: float
     beam: BeamConfig | None = None
     language_model: LanguageModel | None = None
+    words: WordSearch | None = None
 
     @property
     def name(self) -> str:
@@ -48,6 +51,8 @@ class Decoder:
         >>> Decoder(Alphabet(), 25.0).name
         'greedy'
         """
+        if self.words is not None:
+            return self.words.name
         if self.beam is None:
             return "greedy"
         search = f"beam of {self.beam.width}"
@@ -62,7 +67,9 @@ class Decoder:
             log_probs: (batch, time, classes).
         """
         log_probs = log_probs.to("cpu")
-        if self.beam is None:
+        if self.words is not None:
+            paths = align(log_probs, [each.classes for each in self.words(log_probs)])
+        elif self.beam is None:
             paths = best_paths(log_probs)
         else:
             found = beam_search(log_probs, self.alphabet, self.beam, self.language_model)
@@ -118,14 +125,21 @@ class DecoderChoice:
     """What a user may say about decoding.
 
     Attributes:
-        method: "greedy" or "beam"; None is a beam search where there is a language model, greedy where there is none.
-        language_model: its file; None takes the one in the model's folder, if there is one.
-        beam: how a beam search goes.
+        method: "greedy", "beam" or "kenlm"; None is "kenlm" where a model of words is named, a beam search where there
+            is a language model of characters, greedy where there is none.
+        language_model: of characters, its file; None takes the one in the model's folder, if there is one.
+        beam: how a beam search over characters goes.
+        word_model: a language model of words, an ARPA file or one of KenLM's.
+        word_list: the words that may be written, a file with a word a line; None takes all of an ARPA file.
+        word_beam: how a beam search over words goes.
     """
 
-    method: Literal["greedy", "beam"] | None = None
+    method: Literal["greedy", "beam", "kenlm"] | None = None
     language_model: Path | None = None
     beam: BeamConfig = field(default_factory=BeamConfig)
+    word_model: Path | None = None
+    word_list: Path | None = None
+    word_beam: WordBeamConfig = field(default_factory=WordBeamConfig)
 
 
 def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None = None) -> Decoder:
@@ -138,13 +152,16 @@ def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None
 
     Raises:
         CheckpointError: a language model is missing or damaged.
-        ConfigError: a language model is named for greedy decoding, which has no use for it, or has another alphabet.
+        ConfigError: what is named is of no use to the method, or the method lacks it, or has another alphabet.
+        MissingExtraError: a model of words is named and flashlight-text is not installed.
     """
     choice = choice or DecoderChoice()
+    _check(choice)
     alphabet = Alphabet(speech.config.symbols)
+    if choice.word_model is not None:
+        model_of_words = load_word_model(choice.word_model, alphabet, choice.word_list)
+        return Decoder(alphabet, speech.output_rate_hz, words=WordSearch(model_of_words, choice.word_beam))
     path = choice.language_model
-    if path is not None and choice.method == "greedy":
-        raise ConfigError("greedy decoding asks no language model", "leave it out, or decode by beam", path)
     embedded = folder / pretrained.LANGUAGE_MODEL
     if path is None and choice.method != "greedy" and (embedded.exists() or embedded.with_suffix(".json").exists()):
         path = embedded
@@ -159,3 +176,18 @@ def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None
             path,
         )
     return Decoder(alphabet, speech.output_rate_hz, choice.beam, model)
+
+
+def _check(choice: DecoderChoice) -> None:
+    """Raises ConfigError if the parts of a choice do not go together."""
+    words, characters = choice.word_model, choice.language_model
+    if characters is not None and choice.method == "greedy":
+        raise ConfigError("greedy decoding asks no language model", "leave it out, or decode by beam", characters)
+    if words is not None and choice.method not in {None, "kenlm"}:
+        raise ConfigError(f"decoding by {choice.method} asks no model of words", "leave it out, or the method", words)
+    if words is not None and characters is not None:
+        raise ConfigError("a search over words asks no language model of characters", "leave one out", characters)
+    if words is None and choice.method == "kenlm":
+        raise ConfigError("decoding by kenlm needs a language model of words", "name an ARPA file (--word-model)")
+    if words is None and choice.word_list is not None:
+        raise ConfigError("a lexicon needs a language model of words", "name one (--word-model)", choice.word_list)
