@@ -86,7 +86,7 @@ def read(path: Path) -> list[Variant]:
 def train(variant: Variant, data: Path, output: Path) -> None:
     """One training, unless it is finished already."""
     folder = output / variant.folder
-    if not (folder / "recogniser.safetensors").exists():
+    if not finished(folder):
         folder.mkdir(parents=True, exist_ok=True)
         recipe = folder / "recipe.toml"
         recipe.write_text(tomli_w.dumps(placed(variant.recipe)), encoding="utf-8")
@@ -103,6 +103,11 @@ def train(variant: Variant, data: Path, output: Path) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+def finished(folder: Path) -> bool:
+    """Whether a training has left its result."""
+    return (folder / "recogniser.safetensors").exists()
 
 
 def placed(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -193,9 +198,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("runs/choices"))
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
+    parser.add_argument("--show", action="store_true", help="train nothing: show what is finished")
     parser.add_argument("--figures", type=Path, help="the folder for the figure [default: the output folder]")
     arguments = parser.parse_args()
     variants = read(Path(__file__).parent / "choices.toml")
+    if arguments.show:
+        variants = [each for each in variants if finished(arguments.output / each.folder)]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for done in [pool.submit(train, each, arguments.data, arguments.output) for each in variants]:
             done.result()

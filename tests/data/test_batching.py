@@ -34,6 +34,15 @@ def test_the_first_epoch_runs_from_short_to_long(durations: list[float], size: i
     assert order == sorted(durations)
 
 
+@pytest.mark.parametrize(("sorted_epochs", "epoch", "ascending"), [(0, 0, False), (1, 1, False), (2, 1, True)])
+def test_so_many_epochs_run_from_short_to_long_as_are_asked_for(
+    durations: list[float], sorted_epochs: int, epoch: int, ascending: bool
+) -> None:
+    batches = LengthSortedBatches(durations, 16, seed=1, sorted_epochs=sorted_epochs)
+    order = [durations[index] for batch in _epoch(batches, epoch) for index in batch]
+    assert (order == sorted(durations)) == ascending
+
+
 @pytest.fixture
 def durations(rng: np.random.Generator) -> list[float]:
     found: list[float] = rng.gamma(4, 1.5, 400).tolist()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 class LengthSortedBatches:
     """Index batches for a DataLoader, sorted by length inside and shuffled outside.
 
-    The first epoch runs from the shortest batch to the longest (SortaGrad, Amodei et al. 2015; paper 3.3.1). Later
-    ones shuffle lengths a little before sorting, so that batches differ, and then the order of the batches.
+    The first epoch runs from the shortest batch to the longest (SortaGrad, Amodei et al. 2015; paper 3.3.1), or so many
+    as are asked for. Later ones shuffle lengths a little before sorting, so that batches differ, and then the order of the batches.
 
     Several processes that train together (`divide`) see the parts of one larger batch at each step: utterances of like
     length, so that none waits long for another. Each utterance comes once an epoch, to one of them, and all take the
@@ -25,6 +25,7 @@ class LengthSortedBatches:
         batch_seconds: the most sound a batch, padding counted, of each process; an utterance that is longer is a batch
             by itself.
         jitter: the share of its length by which an utterance may be misplaced.
+        sorted_epochs: how many epochs run from the shortest batch to the longest.
 
     >>> batches = LengthSortedBatches([3.0, 1.0, 2.0, 4.0], batch_size=2, seed=0)
     >>> [batch for batch in batches]
@@ -42,12 +43,14 @@ class LengthSortedBatches:
         *,
         batch_seconds: float | None = None,
         jitter: float = 0.1,
+        sorted_epochs: int = 1,
     ) -> None:
         self.durations_s = np.asarray(durations_s, dtype=np.float64)
         self.batch_size = batch_size
         self.batch_seconds = batch_seconds
         self.seed = seed
         self.jitter = jitter
+        self.sorted_epochs = sorted_epochs
         self.epoch = 0
         self.divide(rank=0, ranks=1)
 
@@ -90,13 +93,13 @@ class LengthSortedBatches:
     def __iter__(self) -> Iterator[list[int]]:
         keys = self.durations_s
         generator = np.random.default_rng((self.seed, self.epoch))
-        if self.epoch > 0:
+        if self.epoch >= self.sorted_epochs:
             keys = keys * generator.uniform(1 - self.jitter, 1 + self.jitter, len(keys))
         order = np.argsort(keys, kind="stable")
         batches = [
             order[start:end][self.rank :: self.ranks].tolist()
             for start, end in zip([0, *self._ends], self._ends, strict=False)
         ]
-        if self.epoch > 0:
+        if self.epoch >= self.sorted_epochs:
             batches = [batches[index] for index in generator.permutation(len(batches))]
         yield from batches

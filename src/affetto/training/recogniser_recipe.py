@@ -75,6 +75,7 @@ class RecogniserTraining(Config):
         patience: epochs without a lower CER on the validation speakers before training stops.
         batch_size: utterances a batch, of each process that trains.
         batch_seconds: at most so much sound a batch, padding counted: more short utterances, or fewer long ones.
+        sorted_epochs: the first epochs, which run from the shortest utterances to the longest (SortaGrad).
         accumulate: batches whose gradients make one step together.
         precision: "bf16-mixed" or "16-mixed" (for GPUs without bfloat16) compute products with half the bits; numbers
             that are kept, such as weights, states and statistics, have 32.
@@ -104,6 +105,7 @@ class RecogniserTraining(Config):
     patience: int = Field(default=3, ge=1)
     batch_size: int = Field(default=32, ge=1)
     batch_seconds: float | None = Field(default=None, gt=0)
+    sorted_epochs: int = Field(default=1, ge=0)
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     optimiser: Literal["sgd", "adamw"] = "sgd"

@@ -118,10 +118,12 @@ class SpeechModule(lightning.LightningDataModule):
             SoundCache.make(self.cache, [*self.training, *self.validation])
 
     def train_dataloader(self) -> DataLoader[Transcribed]:
-        """Shuffled after the first epoch."""
+        """Shuffled after the epochs that are sorted."""
         how, seed = self.recipe.training, self.recipe.seed
         durations = [item.duration_s for item in self.training]
-        batches = LengthSortedBatches(durations, how.batch_size, seed, batch_seconds=how.batch_seconds)
+        batches = LengthSortedBatches(
+            durations, how.batch_size, seed, batch_seconds=how.batch_seconds, sorted_epochs=how.sorted_epochs
+        )
         read = self._read()
 
         def changed(item: Transcribed) -> Tensor:
