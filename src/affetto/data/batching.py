@@ -12,7 +12,8 @@ class LengthSortedBatches:
     """Index batches for a DataLoader, sorted by length inside and shuffled outside.
 
     The first epoch runs from the shortest batch to the longest (SortaGrad, Amodei et al. 2015; paper 3.3.1), or so many
-    as are asked for. Later ones shuffle lengths a little before sorting, so that batches differ, and then the order of the batches.
+    as are asked for. Later ones shuffle lengths a little before sorting, so that batches differ, and then the order of
+    the batches.
 
     Several processes that train together (`divide`) see the parts of one larger batch at each step: utterances of like
     length, so that none waits long for another. Each utterance comes once an epoch, to one of them, and all take the
