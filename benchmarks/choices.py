@@ -174,10 +174,9 @@ def picture(study: str, curves: dict[Variant, Curve]) -> Picture:
         canvas.height(2.6 * lines)
         panels = canvas.panels(lines, columns, sharey=True)
         for axes, question in zip(panels, questions, strict=False):
-            hues = iter(HUES)
-            for each in [*chance, *(each for each in curves if each.asks == question)]:
-                colour = (ACCENT if each.name == BASE else MUTED) if each in chance else next(hues)
-                mark = None if each in chance else MARKS[HUES.index(colour)]
+            asked = [each for each in curves if each.asks == question]
+            looks = [(ACCENT if each.name == BASE else MUTED, None) for each in chance]
+            for each, (colour, mark) in zip([*chance, *asked], [*looks, *zip(HUES, MARKS, strict=True)], strict=False):
                 cers = [epoch.cer for epoch in curves[each].epochs]
                 axes.plot(range(1, len(cers) + 1), cers, color=colour, marker=mark, ms=4, label=each.name)
             axes.set(title=question[0].upper() + question[1:], xlabel="epoch", ylabel="CER")

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from affetto.errors import RunError
 from affetto.evaluate.predictions import Answers
-from affetto.evaluate.run_folder import FOLDS, FoldLine, RunFolder
+from affetto.evaluate.run_folder import COMPUTE_AGAIN, FOLDS, TESTED, VALIDATED, FoldLine, RunFolder
 
-_REMEDY = "remove the folder that it lies in and run the same command again: only what is missing is computed"
-FILES = {"test": "predictions.csv", "validation": "validation.csv"}
+FILES = {"test": TESTED, "validation": VALIDATED}
 """Part of a fold -> the file of what was said of it."""
 
 
@@ -76,7 +75,7 @@ def check_division(run: RunFolder, division: Division, row_name: str, part: str,
     for cell, asked in cells.items():
         problem = _problem(division, (cell[1], part), Counter(asked))
         if problem:
-            raise RunError(f"damaged ({problem})", _REMEDY, run.cell(row_name, cell) / FILES[part])
+            raise RunError(f"damaged ({problem})", COMPUTE_AGAIN, run.cell(row_name, cell) / FILES[part])
 
 
 def _problem(division: Division, part: tuple[int, str], asked: Counter[tuple[str, str]]) -> str:

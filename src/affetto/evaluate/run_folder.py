@@ -40,10 +40,11 @@ from affetto.training.tasks import Epoch
 VERSION = 1
 CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
 MANIFEST, FOLDS, ROWS = "manifest.jsonl", "folds.csv", "rows"
+TESTED, VALIDATED = "predictions.csv", "validation.csv"
 _KINDS: dict[str, type[Any]] = {"classes": list, "counts": dict, "unreadable": list}
 _CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
 _REMEDY = "restore the file, or run the experiment into another folder"
-_COMPUTE_AGAIN = "remove the folder that it lies in and run the same command again: only what is missing is computed"
+COMPUTE_AGAIN = "remove the folder that it lies in and run the same command again: only what is missing is computed"
 
 
 class Row(NamedTuple):
@@ -178,7 +179,7 @@ class RunFolder:
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        return self._gather(row_name, "predictions.csv")
+        return self._gather(row_name, TESTED)
 
     def validation(self, row_name: str) -> list[Prediction]:
         """What was said of the validation utterances of every finished cell, by repeat and fold.
@@ -186,7 +187,7 @@ class RunFolder:
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        return self._gather(row_name, "validation.csv")
+        return self._gather(row_name, VALIDATED)
 
     def answers(self, row_name: str) -> Answers:
         """As `predictions`, but in columns: what tables and figures need.
@@ -194,7 +195,7 @@ class RunFolder:
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        return self._columns(row_name, "predictions.csv")
+        return self._columns(row_name, TESTED)
 
     def validation_answers(self, row_name: str) -> Answers:
         """As `validation`, but in columns.
@@ -202,7 +203,7 @@ class RunFolder:
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        return self._columns(row_name, "validation.csv")
+        return self._columns(row_name, VALIDATED)
 
     def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
         """(repeat, fold) -> learning curve, empty where nothing is learnt in epochs.
@@ -262,20 +263,19 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be written to.
         """
-        name = f"repeat-{predictions[0].repeat:02d}-fold-{predictions[0].fold:02d}"
-        row = self._row(card.name)
-        draft = row / f".{name}.{uuid.uuid4().hex}"
+        cell = self.cell(card.name, (predictions[0].repeat, predictions[0].fold))
+        row, draft = cell.parent, cell.with_name(f".{cell.name}.{uuid.uuid4().hex}")
         try:
             draft.mkdir(parents=True, exist_ok=True)
             _write_text(row / "row.json", json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
-            write_predictions(draft / "predictions.csv", predictions)
-            write_predictions(draft / "validation.csv", validation)
+            write_predictions(draft / TESTED, predictions)
+            write_predictions(draft / VALIDATED, validation)
             with (draft / "curve.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([Epoch._fields, *curve])
-            if not (row / name).exists():
-                draft.rename(row / name)
+            if not cell.exists():
+                draft.rename(cell)
         except OSError as error:
-            raise _unwritable(row / name, error) from error
+            raise _unwritable(cell, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -335,9 +335,9 @@ class RunFolder:
 def _checked(path: Path, cell: tuple[int, int], classes: object) -> Iterator[Prediction]:
     predictions = read_predictions(path)
     if list(predictions[0].probabilities) != classes:
-        raise RunError("holds other classes than the run", _COMPUTE_AGAIN, path)
+        raise RunError("holds other classes than the run", COMPUTE_AGAIN, path)
     if any((each.repeat, each.fold) != cell for each in predictions):
-        raise RunError("holds another fold or repeat than its folder says", _COMPUTE_AGAIN, path)
+        raise RunError("holds another fold or repeat than its folder says", COMPUTE_AGAIN, path)
     yield from predictions
 
 
@@ -366,7 +366,7 @@ def _read_curve(path: Path) -> list[Epoch]:
             raise ValueError("the header is another")
         return [_epoch(*line) for line in lines]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise RunError(f"cannot be read ({error})", _COMPUTE_AGAIN, path) from error
+        raise RunError(f"cannot be read ({error})", COMPUTE_AGAIN, path) from error
 
 
 def _epoch(epoch: str, learning_rate: str, training_loss: str, validation_loss: str) -> Epoch:

@@ -10,9 +10,10 @@ from affetto import pretrained
 from affetto.config import Config
 from affetto.formats import FORMATS
 from affetto.models import checkpoint
+from affetto.models.decoding import Word
 from affetto.models.head_checkpoint import KIND as HEAD
 from affetto.models.recogniser_checkpoint import KIND as SPEECH
-from affetto.recognise import SCHEMA_VERSION
+from affetto.recognise import SCHEMA_VERSION, Segment, join_segments
 from affetto.timeline import Judgement
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -148,6 +149,16 @@ EXAMPLE_FIGURES = """# HELP affetto_requests_total Requests to hear a recording,
 affetto_requests_total{outcome="ok"} 26.0
 """
 """Made-up figures, likewise."""
+
+
+def example_texts() -> dict[str, str]:
+    """The made-up result as text, once for each media type that is not JSON."""
+    segments = [
+        Segment(**{**each, "words": tuple(Word(**word) for word in each["words"])}) for each in EXAMPLE["segments"]
+    ]
+    recording = join_segments(EXAMPLE["file"], EXAMPLE["duration_s"], segments)
+    return {name: FORMATS[name].write(recording) for name in ("jsonl", "csv", "vtt", "srt", "rttm")}
+
 
 _TOLD = ("training_hours", "epochs", "validation_cer", "utterances", "test", "temperature")
 

@@ -17,8 +17,7 @@ from starlette.responses import JSONResponse, Response
 from affetto import __version__
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
-from affetto.models.decoding import Word
-from affetto.recognise import Recogniser, Recording, Segment, join_segments
+from affetto.recognise import Recogniser, Recording
 from affetto.server.answers import (
     EXAMPLE,
     EXAMPLE_FIGURES,
@@ -29,6 +28,7 @@ from affetto.server.answers import (
     Options,
     RecordingAnswer,
     Texts,
+    example_texts,
 )
 from affetto.server.gate import HEARD_AT, Gate
 from affetto.server.hearing import Hearing, look
@@ -134,7 +134,8 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
         *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
     )
     written = {
-        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": example} for name, example in _examples().items()
+        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": example}
+        for name, example in example_texts().items()
     }
     result = {"content": {"application/json": {"example": EXAMPLE}, **written}, "description": "What was heard."}
 
@@ -159,15 +160,6 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
             return JSONResponse(recording.as_dict())
         (name,) = options.format
         return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])
-
-
-def _examples() -> dict[str, str]:
-    """The made-up result as text, once for each media type that is not JSON."""
-    segments = [
-        Segment(**{**each, "words": tuple(Word(**word) for word in each["words"])}) for each in EXAMPLE["segments"]
-    ]
-    recording = join_segments(EXAMPLE["file"], EXAMPLE["duration_s"], segments)
-    return {name: FORMATS[name].write(recording) for name in ("jsonl", "csv", "vtt", "srt", "rttm")}
 
 
 def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
