@@ -215,7 +215,8 @@ def recognition_picture(found: Recognition) -> Picture:
         axes.grid()
         axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
         axes.yaxis.set_major_formatter(lambda value, _: share(value))
-        axes.set(xlabel="CER of the recogniser on held-out speakers; better to the right", ylabel="UAR of emotions")
+        whose = "" if canvas.narrow else " on held-out speakers"
+        axes.set(xlabel=f"CER of the recogniser{whose}; better to the right", ylabel="UAR of emotions")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2 if canvas.narrow else 3)
 
     caption = (
