@@ -197,10 +197,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("runs/choices"))
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
+    parser.add_argument("--study", help="only the study of this name")
     parser.add_argument("--show", action="store_true", help="train nothing: show what is finished")
     parser.add_argument("--figures", type=Path, help="the folder for the figure [default: the output folder]")
     arguments = parser.parse_args()
     variants = read(Path(__file__).parent / "choices.toml")
+    if arguments.study:
+        variants = [each for each in variants if each.study == arguments.study]
     if arguments.show:
         variants = [each for each in variants if finished(arguments.output / each.folder)]
     with ThreadPoolExecutor(arguments.jobs) as pool:

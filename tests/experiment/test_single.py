@@ -101,6 +101,28 @@ def test_a_second_run_reads_the_cache_and_finds_the_same(
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == before
 
 
+def test_variants_of_the_recordings_are_trained_on_but_not_judged_by(
+    data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[np.ndarray] = []
+
+    def read(
+        material: Material, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
+    ) -> tuple[Frames | None, Frames | None]:
+        if variants is not None:
+            heard.append(variants)
+        return original(material, places, variants)
+
+    original = Material.read
+    monkeypatch.setattr(Material, "read", read)
+    recipe = write_recipe("[training]", "[augment]\nvariants = 2\ntempo = [0.9, 1.1]\n\n[training]")
+    run = train_emotion(recipe, data_root, tmp_path / "run")
+    assert set(np.concatenate(heard).tolist()) == {0, 1, 2}
+    plain = train_emotion(write_recipe(), data_root, tmp_path / "plain")
+    assert run.counts == plain.counts
+    assert len(read_predictions(tmp_path / "run" / "predictions.csv")) == run.counts[2]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

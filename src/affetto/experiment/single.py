@@ -24,12 +24,12 @@ from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.evaluate import Prediction, Scores, score, write_predictions
-from affetto.experiment.recipe import Classes
+from affetto.experiment.recipe import Augmentation, Classes
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.represent import Bank, Extractor, Progress, represent
+from affetto.represent import Bank, Extractor, Progress, Variants, represent
 from affetto.training.fit import Study, material_of, needs, new_head
 from affetto.training.heads import HeadTraining, fit_head, probabilities
 from affetto.training.material import Material, measure
@@ -47,6 +47,7 @@ class EmotionRecipe(Config):
             relative to where the command runs.
         corpus: its folder or manifest, relative to the data folder.
         classes: the emotions to tell apart; other utterances are left out.
+        augment: variants of the recordings that are trained on, beside the recordings themselves.
         validation_speakers: they choose the epoch.
         test_speakers: they choose nothing.
         head: which head.
@@ -58,6 +59,7 @@ class EmotionRecipe(Config):
     recogniser: str = "small"
     corpus: Path
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
+    augment: Augmentation = Augmentation()
     validation_speakers: tuple[str, ...]
     test_speakers: tuple[str, ...]
     head: HeadConfig
@@ -115,7 +117,8 @@ def train_emotion(
     folder.mkdir(parents=True, exist_ok=True)
     # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
     utterances = sorted((*split.train, *split.validation, *split.test), key=lambda each: each.id)
-    banks = _represent(utterances, extractors, folder.parent / "cache", progress)
+    variants = Variants(count=recipe.augment.variants, perturbation=recipe.augment.perturbation, seed=recipe.seed)
+    banks = _represent(utterances, extractors, folder.parent / "cache", variants, progress)
     task = _task(split, utterances, banks)
     study = Study(recipe.classes, _targets(recipe, utterances), len(task.training) / len(utterances), banks, None, 0)
     material = material_of(recipe.head, study)
@@ -178,11 +181,15 @@ def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
 
 
 def _represent(
-    utterances: Sequence[Utterance], extractors: Sequence[Extractor], cache: Path, progress: Progress | None
+    utterances: Sequence[Utterance],
+    extractors: Sequence[Extractor],
+    cache: Path,
+    variants: Variants,
+    progress: Progress | None,
 ) -> dict[str, Bank]:
     banks: dict[str, Bank] = {}
     for extractor in extractors:
-        banks |= represent(utterances, extractor, cache, progress=progress)
+        banks |= represent(utterances, extractor, cache, variants=variants, progress=progress)
     return banks
 
 
