@@ -12,7 +12,7 @@ from affetto import pretrained
 from affetto.cli import main
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
-from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
+from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.heads import EmotionHead, MeanPoolingConfig
 from affetto.models.language_model import save_language_model
@@ -94,6 +94,15 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
     assert "UAR 0.500" in text
     assert "| a | 11 | 12 |" in text
     assert "CC0" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "named"), [(PRESETS["small"].model_copy(update={"dropout": 0.2}), "small"), (SHAPE, "own")]
+)
+def test_the_card_names_a_shape_that_a_recipe_wrote_out(shape: DeepSpeech2Config, named: str, tmp_path: Path) -> None:
+    recipe = {**RECOGNISER_FACTS["recipe"], "preset": None, "model": shape.model_dump(mode="json")}
+    save_recogniser(tmp_path / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS | {"recipe": recipe})
+    assert f"shape `{named}`" in write_card(tmp_path, []).read_text(encoding="utf-8")
 
 
 def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from affetto import pretrained
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
+from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.language_model import load_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
@@ -112,10 +113,11 @@ def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], list[st
 def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     recipe = facts["recipe"]
     corpora = ", ".join(f"`{source['path']}`" for source in recipe["corpora"])
+    shape = recipe["preset"] or _preset(recipe["model"])
     lines = [
         "## Speech recogniser",
         "",
-        f"- **What**: DeepSpeech-2, characters from spectrograms, shape `{recipe['preset'] or 'own'}`.",
+        f"- **What**: DeepSpeech-2, characters from spectrograms, shape `{shape}`.",
         f"- **Trained on**: {facts['training_hours']} hours of {corpora}, {facts.get('epochs', '?')} epochs.",
         f"- **Licence**: {recipe['licence']}.",
         f"- **Recipe**: in full in `{Path(pretrained.RECOGNISER).with_suffix('.json')}`.",
@@ -127,6 +129,13 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
         lines += [_evaluation_row(each, known) for each in evaluations]
     return lines
+
+
+def _preset(model: Mapping[str, Any]) -> str:
+    """The preset that a shape is, whatever its dropout, which only training knows; "own" if it is none."""
+    shape = DeepSpeech2Config.parse(model)
+    alike = (name for name, preset in PRESETS.items() if preset.model_copy(update={"dropout": shape.dropout}) == shape)
+    return next(alike, "own")
 
 
 def _evaluation_row(found: Mapping[str, Any], training_corpora: set[str]) -> str:
