@@ -23,6 +23,7 @@ from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.training.placement import Placement
 from affetto.training.recogniser import fit_recogniser, gather
 from affetto.training.recogniser_recipe import RecogniserRecipe
+from affetto.training.speech import SpeechModule
 
 Write = Callable[..., Path]
 ONE = Placement(devices=1)
@@ -137,6 +138,7 @@ import os, signal, sys
 from pathlib import Path
 from affetto.training import recogniser
 from affetto.training.recogniser_recipe import RecogniserRecipe
+from affetto.training.speech import SpeechModule
 
 recipe, data, folder = map(Path, sys.argv[1:])
 step = recogniser.RecogniserTask.training_step
@@ -215,6 +217,19 @@ def test_speakers_are_held_out_whole(tones: Path) -> None:
     held_out = {each.utterance.speaker for each in data.validation}
     assert (len(learnt), len(held_out)) == (3, 1)
     assert not learnt & held_out
+
+
+def test_every_seed_is_validated_by_the_same_utterances(tones: Path) -> None:
+    source = {"path": "tones", "validation_partition": "train"}
+    data = gather(_recipe(source), tones)
+
+    def heard(seed: int) -> list[str]:
+        values = _recipe(source).model_dump() | {"seed": seed, "training": {"validation_utterances": 4}}
+        return [item.utterance.id for item in SpeechModule(data, RecogniserRecipe.parse(values)).validation]
+
+    assert len(data.validation) > 4
+    assert len(heard(1)) == 4
+    assert heard(1) == heard(2) == heard(3)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class RecogniserTraining(Config):
         weight_decay: of AdamW.
         clip_norm: the norm to which gradients are clipped.
         max_duration_s: longer utterances are left out.
-        validation_utterances: a fixed random choice of so many validates each epoch.
+        validation_utterances: a random choice of so many, the same for every seed, validates each epoch.
         average_last: also try the mean of the weights after so many last epochs; 1 is no mean.
         average_best: also try the mean of so many epochs with the lowest CER; 1 is no mean. The result is what the
             validation speakers are heard best by: the best epoch or one of the means.
