@@ -1,0 +1,173 @@
+"""How well a model's decoder does on its validation speakers: weight and bonus, beams, confidences, chunks.
+
+    python benchmarks/decoding.py recipes/asr-small.toml --data DATA [--model small]     (about ten minutes on one core)
+
+Prints the tables of docs/results/decoding.md. Every sixth utterance of the corpus that validates most is heard, and all
+of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import jiwer
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from tqdm import tqdm
+
+from affetto import audio, metrics
+from affetto.data.transcribed import Transcribed, read_sound
+from affetto.frames import Frames, pad_waves
+from affetto.models.decoding import BeamConfig, Decoder, Spelling
+from affetto.streaming import Overlap, Samples
+from affetto.training.recogniser_recipe import RecogniserRecipe
+from affetto.training.speech import gather
+from affetto.transcribe import Transcriber, Transcript
+
+WEIGHTS, BONUSES = (0.5, 0.7, 0.9, 1.1), (0.7, 1.4, 2.1)
+WIDTHS = (8, 32, 128)
+GRID_WIDTH = 16
+LENGTHS_S = (15.0, 30.0)
+CONTEXTS_S = (0.0, 0.5, 1.0, 2.5, 5.0)
+GAP_S = 0.3
+
+
+class Heard(NamedTuple):
+    """The recogniser's probabilities of some utterances, and what was said."""
+
+    name: str
+    log_probs: list[Frames]
+    texts: list[str]
+
+    def spelt(self, decoder: Decoder) -> list[Spelling]:
+        return [decoder(each)[0] for each in self.log_probs]
+
+
+@torch.inference_mode()
+def hear(transcriber: Transcriber, name: str, items: Sequence[Transcribed]) -> Heard:
+    waves = (read_sound(item) for item in tqdm(items, desc=name, leave=False))
+    log_probs = [transcriber.speech(pad_waves([wave])).log_probs for wave in waves]
+    return Heard(name, log_probs, [item.text for item in items])
+
+
+def rates(references: Sequence[str], hypotheses: Sequence[str]) -> str:
+    return f"{metrics.cer(references, hypotheses):.3f} / {metrics.wer(references, hypotheses):.3f}"
+
+
+def row(name: str, cells: Iterable[str]) -> None:
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def searches(greedy: Decoder, model: Decoder) -> dict[str, Decoder]:
+    """Every decoder to compare, by a name."""
+
+    def beam(width: int, **others: float) -> Decoder:
+        config = BeamConfig(width=width, **others)
+        return Decoder(greedy.alphabet, greedy.frame_rate_hz, config, model.language_model)
+
+    grid = {
+        f"beam of {GRID_WIDTH}, weight {weight:g}, bonus {bonus:g}": beam(GRID_WIDTH, weight=weight, bonus=bonus)
+        for weight in WEIGHTS
+        for bonus in BONUSES
+    }
+    return {"greedy": greedy, **grid, **{f"beam of {width}": beam(width) for width in WIDTHS}}
+
+
+def sureness(spellings: Sequence[Spelling], references: Sequence[str]) -> str:
+    """What the confidences of words are worth."""
+    right: list[bool] = []
+    sure: list[float] = []
+    for spelling, reference in zip(spellings, references, strict=True):
+        if not spelling.words:
+            continue
+        hits = [False] * len(spelling.words)
+        for chunk in jiwer.process_words(reference, spelling.text).alignments[0]:
+            if chunk.type == "equal":
+                hits[chunk.hyp_start_idx : chunk.hyp_end_idx] = [True] * (chunk.hyp_end_idx - chunk.hyp_start_idx)
+        right += hits
+        sure += [word.confidence for word in spelling.words]
+    high = [(value, hit) for value, hit in zip(sure, right, strict=True) if value > 0.8]
+    mean, hit = (sum(column) / len(high) for column in zip(*high, strict=True))
+    area = roc_auc_score(right, sure)
+    return (
+        f"{len(right):,} words, {sum(right) / len(right):.1%} right, area {area:.3f}; "
+        f"of {len(high):,} over .8, on average {mean:.2f}, {hit:.1%} right"
+    )
+
+
+def joined(items: Sequence[Transcribed], longest_s: float) -> list[tuple[Tensor, str]]:
+    """One recording of each speaker: utterances one after the other, up to a length."""
+
+    def speaker(item: Transcribed) -> str:
+        return item.utterance.speaker or ""
+
+    made = []
+    for _, spoken in groupby(sorted(items, key=speaker), speaker):
+        parts: list[Tensor] = []
+        texts: list[str] = []
+        left_s = longest_s
+        for item in spoken:
+            if item.duration_s + GAP_S <= left_s:
+                parts += [read_sound(item), torch.zeros(round(GAP_S * audio.SAMPLE_RATE))]
+                texts.append(item.text)
+                left_s -= item.duration_s + GAP_S
+        if left_s < longest_s / 3:
+            made.append((torch.cat(parts), " ".join(texts)))
+    return made
+
+
+def said(transcriber: Transcriber, wave: Tensor, overlap: Overlap | None) -> str:
+    """What a recording says, in overlapping chunks or cut at pauses."""
+    source = Samples(wave, audio.SAMPLE_RATE)
+    if overlap is not None:
+        return transcriber.transcribe_overlapping(source, overlap).text
+    [found] = transcriber.transcribe_many([source])
+    assert isinstance(found, Transcript), found
+    return found.text
+
+
+def chunks(transcriber: Transcriber, items: Sequence[Transcribed], longest_s: float) -> None:
+    """How far overlapping chunks are from the whole."""
+    recordings = joined(items, longest_s)
+    references = [text for _, text in recordings]
+    ways: dict[str, Overlap | None] = {"whole": Overlap(2 * longest_s, 0.0), "cut at pauses": None}
+    ways |= {f"context {context_s:g} s": Overlap(10.0, context_s) for context_s in CONTEXTS_S}
+    texts = {name: [said(transcriber, wave, way) for wave, _ in recordings] for name, way in ways.items()}
+    print(f"\n{len(recordings)} recordings of up to {longest_s:g} s")
+    row("", ways)
+    row("differs from the whole, CER", [f"{metrics.cer(texts['whole'], texts[name]):.3f}" for name in ways])
+    row("CER", [f"{metrics.cer(references, texts[name]):.3f}" for name in ways])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="small")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    transcriber = Transcriber.from_pretrained(arguments.model, "cpu")
+    greedy = Decoder(transcriber.decoder.alphabet, transcriber.decoder.frame_rate_hz)
+    by_corpus: dict[str, list[Transcribed]] = {}
+    for item in gather(RecogniserRecipe.read(arguments.recipe), arguments.data).validation:
+        by_corpus.setdefault(item.utterance.corpus, []).append(item)
+    largest = max(by_corpus, key=lambda name: len(by_corpus[name]))
+    heard = [hear(transcriber, name, items[:: 6 if name == largest else 1]) for name, items in by_corpus.items()]
+    row("CER / WER", (f"{each.name}, {len(each.texts)}" for each in heard))
+    for name, decoder in searches(greedy, transcriber.decoder).items():
+        row(name, (rates(each.texts, [spelling.text for spelling in each.spelt(decoder)]) for each in heard))
+    for decoder in (greedy, transcriber.decoder):
+        spellings = [spelling for each in heard for spelling in each.spelt(decoder)]
+        print(f"\nConfidences, {decoder.name}: {sureness(spellings, [text for each in heard for text in each.texts])}")
+    transcriber.decoder = greedy
+    for longest_s in LENGTHS_S:
+        chunks(transcriber, by_corpus[largest], longest_s)
+
+
+if __name__ == "__main__":
+    main()
