@@ -23,6 +23,7 @@ from affetto.frames import Frames, pad_waves
 from affetto.models.decoding import Decoder, WordBeamConfig, WordSearch, load_word_model
 from affetto.training.kneser_ney import Smoothed, count, smooth
 from affetto.training.recogniser_recipe import RecogniserRecipe
+from affetto.training.speech import VALIDATION_SEED
 from affetto.transcribe import Transcriber
 
 WEIGHTS = (0.3, 0.6, 1.0)
@@ -41,8 +42,8 @@ def divide(recipe: RecogniserRecipe, root: Path) -> tuple[list[str], list[Uttera
         ]
         learnt = [item for item in wanted if item.partition is None or item.partition != source.validation_partition]
         if source.validation_speakers > 0:
-            share, seed = source.validation_speakers, recipe.seed
-            learnt, more = held_out_groups(learnt, group=lambda item: item.speaker, share=share, seed=seed)
+            share = source.validation_speakers
+            learnt, more = held_out_groups(learnt, group=lambda item: item.speaker, share=share, seed=VALIDATION_SEED)
             held += more
         training |= {text.normalise(item.text or "") for item in learnt}
         validation += held

@@ -25,7 +25,7 @@ from affetto.training.augmentation import change_sound
 from affetto.training.recogniser_recipe import RecogniserRecipe, SpeechSource
 
 VALIDATION_SEED = 1
-"""What draws the utterances that validate: trainings with other seeds of their own are heard by the same ones."""
+"""What draws the speakers and utterances that validate, whatever the seed of a training: all are heard by the same."""
 
 
 class SpeechData(NamedTuple):
@@ -53,7 +53,7 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     training: list[Utterance] = []
     validation: list[Utterance] = []
     for source in recipe.corpora:
-        learnt, held_out = _divide(source, data_root / source.path, recipe.seed)
+        learnt, held_out = _divide(source, data_root / source.path)
         training += learnt
         validation += held_out
     check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
@@ -74,7 +74,7 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     return SpeechData(kept, held, left_out + left_out_too)
 
 
-def _divide(source: SpeechSource, path: Path, seed: int) -> tuple[list[Utterance], list[Utterance]]:
+def _divide(source: SpeechSource, path: Path) -> tuple[list[Utterance], list[Utterance]]:
     """What one corpus gives to train and to validate on."""
     utterances = open_corpus(path).utterances
     held, wanted = source.validation_partition, source.training_partitions
@@ -92,7 +92,7 @@ def _divide(source: SpeechSource, path: Path, seed: int) -> tuple[list[Utterance
     ]
     if source.validation_speakers > 0:
         learnt, more = held_out_groups(
-            learnt, group=lambda item: item.speaker, share=source.validation_speakers, seed=seed
+            learnt, group=lambda item: item.speaker, share=source.validation_speakers, seed=VALIDATION_SEED
         )
         held_out += more
     return learnt, held_out
