@@ -139,10 +139,9 @@ def test_a_missing_first_recipe_is_named(tmp_path: Path, write_recipe: Write) ->
         RecogniserRecipe.read(path)
 
 
-@pytest.mark.parametrize("name", ["asr-small", "asr-small-first", "asr-small-second", "asr-lakomkin2017"])
-def test_the_recipes_of_the_repository_are_read(name: str) -> None:
-    recipe = RecogniserRecipe.read(REPOSITORY / "recipes" / f"{name}.toml")
-    assert recipe.shape.width in {256, 800}
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "recipes").glob("asr-*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_repository_are_read(path: Path) -> None:
+    assert RecogniserRecipe.read(path).shape.width in {256, 800}
 
 
 def test_the_papers_recipe_is_the_papers() -> None:
