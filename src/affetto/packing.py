@@ -118,7 +118,7 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         "## Speech recogniser",
         "",
         f"- **What**: DeepSpeech-2, characters from spectrograms, shape `{shape}`.",
-        f"- **Trained on**: {facts['training_hours']} hours of {corpora}, {facts.get('epochs', '?')} epochs.",
+        f"- **Trained on**: {facts['training_hours']} hours of {corpora}, {_epochs(facts)}.",
         f"- **Licence**: {recipe['licence']}.",
         f"- **Recipe**: in full in `{Path(pretrained.RECOGNISER).with_suffix('.json')}`.",
         f"- **Code**: {_code(facts)}.",
@@ -129,6 +129,13 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
         lines += [_evaluation_row(each, known) for each in evaluations]
     return lines
+
+
+def _epochs(facts: Mapping[str, Any]) -> str:
+    """How long it was trained, and how long at most what it began with."""
+    first = facts["recipe"].get("first")
+    before = f", after at most {first['training']['epochs']} with a first recipe" if first else ""
+    return f"{facts.get('epochs', '?')} epochs{before}"
 
 
 def _preset(model: Mapping[str, Any]) -> str:
