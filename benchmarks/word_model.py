@@ -15,41 +15,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from affetto import audio, metrics, text
-from affetto.data.corpora import open_corpus
-from affetto.data.splits import held_out_groups
-from affetto.data.utterance import Utterance
+from affetto import audio, metrics
+from affetto.data.transcribed import Transcribed
 from affetto.frames import Frames, pad_waves
 from affetto.models.decoding import Decoder, WordBeamConfig, WordSearch, load_word_model
 from affetto.training.kneser_ney import Smoothed, count, smooth
 from affetto.training.recogniser_recipe import RecogniserRecipe
-from affetto.training.speech import VALIDATION_SEED
+from affetto.training.speech import gather
 from affetto.transcribe import Transcriber
 
 WEIGHTS = (0.3, 0.6, 1.0)
 BONUSES = (0.0, 2.0, 4.0)
 
 
-def divide(recipe: RecogniserRecipe, root: Path) -> tuple[list[str], list[Utterance]]:
+def divide(recipe: RecogniserRecipe, root: Path) -> tuple[list[str], list[Transcribed]]:
     """The different transcripts that the recipe trains on, and the validation speakers' utterances with others."""
-    training: set[str] = set()
-    validation: list[Utterance] = []
-    for source in recipe.corpora:
-        heard = open_corpus(root / source.path).utterances
-        held = [item for item in heard if item.partition is not None and item.partition == source.validation_partition]
-        wanted = [
-            item for item in heard if not source.training_partitions or item.partition in source.training_partitions
-        ]
-        learnt = [item for item in wanted if item.partition is None or item.partition != source.validation_partition]
-        if source.validation_speakers > 0:
-            share = source.validation_speakers
-            learnt, more = held_out_groups(learnt, group=lambda item: item.speaker, share=share, seed=VALIDATION_SEED)
-            held += more
-        training |= {text.normalise(item.text or "") for item in learnt}
-        validation += held
-    training.add("")
-    unheard = [item for item in validation if text.normalise(item.text or "") not in training]
-    return sorted(training - {""}), unheard
+    speech = gather(recipe, root)
+    training = {item.text for item in speech.training}
+    return sorted(training), [item for item in speech.validation if item.text not in training]
 
 
 def estimate(texts: Sequence[str], order: int) -> tuple[list[str], list[Smoothed]]:
@@ -75,8 +58,9 @@ def write_arpa(path: Path, names: Sequence[str], levels: Sequence[Smoothed]) -> 
 
 
 @torch.inference_mode()
-def hear(transcriber: Transcriber, items: Sequence[Utterance]) -> list[Frames]:
-    waves = [audio.load(item.audio, start_s=item.start_s, end_s=item.end_s) for item in items]
+def hear(transcriber: Transcriber, items: Sequence[Transcribed]) -> list[Frames]:
+    sources = [item.utterance for item in items]
+    waves = [audio.load(each.audio, start_s=each.start_s, end_s=each.end_s) for each in sources]
     return [transcriber.speech(pad_waves([wave])).log_probs for wave in waves]
 
 
@@ -86,7 +70,7 @@ def rates(decoder: Decoder, heard: Sequence[Frames], references: Sequence[str]) 
     return metrics.cer(references, said), metrics.wer(references, said)
 
 
-def spread(items: Sequence[Utterance], number: int) -> list[Utterance]:
+def spread(items: Sequence[Transcribed], number: int) -> list[Transcribed]:
     return [items[place * len(items) // number] for place in range(min(number, len(items)))]
 
 
@@ -117,7 +101,7 @@ def main() -> None:
         search = WordSearch(model, WordBeamConfig(weight=weight, bonus=bonus))
         return Decoder(greedy.alphabet, greedy.frame_rate_hz, words=search)
 
-    references = [text.normalise(item.text or "") for item in chosen]
+    references = [item.text for item in chosen]
     tried = {}
     for weight in WEIGHTS:
         for bonus in BONUSES:
