@@ -1,7 +1,7 @@
 """Short trainings of a recogniser that differ from one another in one choice each, side by side.
 
     python benchmarks/synthesised_speech.py --data DATA
-    python benchmarks/choices.py --data DATA [--output runs/choices] [--jobs 2]     (about two hours on two cores)
+    python benchmarks/choices.py --data DATA [--output runs/choices] [--jobs 2]     (about three hours on two cores)
 
 Trains what benchmarks/choices.toml lists by `affetto asr train`, a process of one thread each; stopped anywhere, it
 goes on. Then it prints a table in Markdown and draws the curves.
