@@ -76,9 +76,12 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 def read(path: Path) -> list[Variant]:
     """The trainings of every study, its base first."""
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
     return [
-        Variant(study["name"], each["name"], each["asks"], merged(study["base"], each["change"]))
-        for study in tomllib.loads(path.read_text(encoding="utf-8"))["study"]
+        Variant(
+            study["name"], each["name"], each["asks"], merged(merged(plan["shared"], study["base"]), each["change"])
+        )
+        for study in plan["study"]
         for each in ({"name": BASE, "asks": CHANCE, "change": {}}, *study["variant"])
     ]
 

@@ -9,7 +9,7 @@ pitch are drawn for each sentence, from its text alone. Sentences are those of a
 file. Stopped anywhere, it goes on.
 
 Kokoro is a neural synthesiser (82 million weights, Apache-2.0): pip install kokoro-onnx openvino. FOLDER has its
-network, model.onnx, and voices/*.bin, as published for kokoro-js.
+network, model.onnx (tokens, style, speed), and voices/*.bin, as kokoro-js brings them.
 """
 
 from __future__ import annotations
