@@ -97,6 +97,24 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("found", "part"),
+    [
+        ({"corpus": "mine"}, "trained on"),
+        ({"corpus": "mine test"}, "held out, validates"),
+        ({"corpus": "mine train"}, "trained on"),
+        ({"corpus": "mine", "held_out_by": "recipe"}, "held out, validates"),
+        ({"corpus": "others test"}, "none"),
+    ],
+)
+def test_the_card_tells_what_was_trained_on(found: dict[str, str], part: str, tmp_path: Path) -> None:
+    recipe = {**RECOGNISER_FACTS["recipe"], "corpora": [{"path": "speech/mine", "validation_partition": "test"}]}
+    save_recogniser(tmp_path / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS | {"recipe": recipe})
+    rates = {"cer": 0.5, "wer": 0.9, "utterances": 2, "hours": 0.1}
+    text = write_card(tmp_path, [found | rates]).read_text(encoding="utf-8")
+    assert f"| {found['corpus']} | 0.500 | 0.900 | 2 | 0.10 | {part} | greedy |" in text
+
+
+@pytest.mark.parametrize(
     ("shape", "named"), [(PRESETS["small"].model_copy(update={"dropout": 0.2}), "small"), (SHAPE, "own")]
 )
 def test_the_card_names_a_shape_that_a_recipe_wrote_out(shape: DeepSpeech2Config, named: str, tmp_path: Path) -> None:
@@ -124,9 +142,8 @@ def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_p
         "recogniser.json",
         "recogniser.safetensors",
     ]
-    assert "| mine | 0.500 | 0.900 | 2 | 0.10 | held out, validates | greedy |" in (packed / "README.md").read_text(
-        encoding="utf-8"
-    )
+    text = (packed / "README.md").read_text(encoding="utf-8")
+    assert "| mine | 0.500 | 0.900 | 2 | 0.10 | trained on | greedy |" in text
 
 
 def test_a_language_model_goes_along_and_into_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:

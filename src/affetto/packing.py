@@ -125,9 +125,8 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         f"- **Chosen by**: the lowest CER on held-out speakers, {facts['validation_cer']:.3f}.",
     ]
     if evaluations:
-        known = {Path(source["path"]).name for source in recipe["corpora"]}
         lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
-        lines += [_evaluation_row(each, known) for each in evaluations]
+        lines += [_evaluation_row(each, recipe["corpora"]) for each in evaluations]
     return lines
 
 
@@ -145,11 +144,21 @@ def _preset(model: Mapping[str, Any]) -> str:
     return next(alike, "own")
 
 
-def _evaluation_row(found: Mapping[str, Any], training_corpora: set[str]) -> str:
-    part = "held out, validates" if str(found["corpus"]).split()[0] in training_corpora else "none"
+def _evaluation_row(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, Any]]) -> str:
     decoder = found.get("decoder", "greedy")
     rates = f"{found['cer']:.3f} | {found['wer']:.3f}"
-    return f"| {found['corpus']} | {rates} | {found['utterances']} | {found['hours']:.2f} | {part} | {decoder} |"
+    numbers = f"{rates} | {found['utterances']} | {found['hours']:.2f}"
+    return f"| {found['corpus']} | {numbers} | {_part_in_training(found, trained_on)} | {decoder} |"
+
+
+def _part_in_training(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, Any]]) -> str:
+    """What the utterances of an evaluation were for the training, as far as their corpus's name tells."""
+    name, *partition = str(found["corpus"]).split(maxsplit=1)
+    sources = [source for source in trained_on if Path(source["path"]).name == name]
+    if not sources:
+        return "none"
+    held_out = "held_out_by" in found or all([source.get("validation_partition")] == partition for source in sources)
+    return "held out, validates" if held_out else "trained on"
 
 
 def _language_model_card(facts: Mapping[str, Any]) -> list[str]:

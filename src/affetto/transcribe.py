@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,13 +183,16 @@ class Transcriber:
         return self.decoder(self.speech(waves.to(self.device)).log_probs)
 
 
-def transcribed_utterances(path: Path, *, partition: str | None = None, limit: int | None = None) -> list[Utterance]:
+def transcribed_utterances(
+    path: Path, *, partition: str | None = None, among: Collection[str] | None = None, limit: int | None = None
+) -> list[Utterance]:
     """The utterances of a corpus that have a text.
 
     Args:
         path: see `open_corpus`.
         partition: an official part; None takes all.
-        limit: so many, spread evenly over the corpus; None takes all.
+        among: ids, of which it has to have one; None takes all.
+        limit: so many, spread evenly over the rest; None takes all.
 
     Raises:
         CorpusError: there are none.
@@ -201,7 +204,7 @@ def transcribed_utterances(path: Path, *, partition: str | None = None, limit: i
         if not utterances:
             remedy = f"choose one of {', '.join(known)}" if known else "the corpus has no partitions: name none"
             raise CorpusError(f"no partition {partition!r}", remedy, path)
-    spoken = [each for each in utterances if text.normalise(each.text or "")]
+    spoken = [each for each in utterances if (among is None or each.id in among) and text.normalise(each.text or "")]
     if not spoken:
         raise CorpusError("no utterance has a text", "choose a transcribed corpus", path)
     if limit is None or limit >= len(spoken):

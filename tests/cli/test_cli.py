@@ -177,7 +177,10 @@ def test_a_language_model_is_learnt_packed_and_used(
     assert (tmp_path / "run" / "language.safetensors").read_bytes() == again
     shutil.copytree(tiny_model, model)
     pack_language_model(tmp_path / "run", model)
-    by_folder = run("asr", "evaluate", tmp_path / "manifest.jsonl", "--model", model, "--format", "json")[1]
+    score = ("asr", "evaluate", tmp_path / "manifest.jsonl", "--model", model, "--format", "json")
+    by_folder = run(*score)[1]
+    held_out = json.loads(run(*score, "--held-out-by", tmp_path / "mine.toml")[1])
+    assert (json.loads(by_folder)["utterances"], held_out["utterances"], held_out["held_out_by"]) == (3, 1, "mine")
     named = run(
         *("asr", "evaluate", tmp_path / "manifest.jsonl", "--model", tiny_model, "--format", "json"),
         *("--language-model", tmp_path / "run" / "language.safetensors", "--decoder", "beam"),

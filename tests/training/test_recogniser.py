@@ -23,7 +23,7 @@ from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.training.placement import Placement
 from affetto.training.recogniser import fit_recogniser, gather
 from affetto.training.recogniser_recipe import RecogniserRecipe
-from affetto.training.speech import SpeechModule
+from affetto.training.speech import SpeechModule, held_out
 
 Write = Callable[..., Path]
 ONE = Placement(devices=1)
@@ -272,6 +272,21 @@ def test_a_validation_speaker_who_is_also_trained_on_is_refused(
 def test_an_official_part_that_is_none_is_refused(tones: Path, source: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match="has no part tset; choose among test, train"):
         gather(_recipe({"path": "tones", **source}), tones)
+
+
+@pytest.mark.parametrize("source", [{"validation_speakers": 0.3}, {"validation_partition": "test"}])
+def test_what_was_held_out_is_found_again(tones: Path, source: dict[str, Any]) -> None:
+    recipe = _recipe({"path": "tones", **source})
+    validated = {item.utterance.id for item in gather(recipe, tones).validation}
+    assert {utterance.id for utterance in held_out(recipe, tones / "tones")} == validated
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"), [("tones", "holds nothing of this corpus out"), ("ones", "does not train on this corpus")]
+)
+def test_a_corpus_of_which_nothing_was_held_out_is_refused(tones: Path, path: str, problem: str) -> None:
+    with pytest.raises(TrainingError, match=problem):
+        held_out(_recipe({"path": path}), tones / "tones")
 
 
 def test_nothing_held_out_is_refused(tones: Path) -> None:

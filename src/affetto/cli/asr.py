@@ -133,6 +133,9 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     corpus: Annotated[Path, typer.Argument(help="A transcribed corpus's folder, or a manifest.")],
     model: Model = "small",
     partition: Annotated[str | None, typer.Option(help="An official part of the corpus, as test.")] = None,
+    held_out_by: Annotated[
+        Path | None, typer.Option(metavar="RECIPE.toml", help="Only what validates in this recipe's training.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many utterances, spread evenly.")] = None,
     device: Device = "auto",
     decoder: Decoding = None,
@@ -146,10 +149,12 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 ) -> None:
     r"""Measure character and word error rates on a corpus.
 
-    A word model needs [cyan]pip install "affetto\[kenlm]"[/].
+    A word model needs [cyan]pip install "affetto\[kenlm]"[/], [cyan]--held-out-by[/] needs
+    [cyan]pip install "affetto\[train]"[/].
 
     [bold]Examples[/]
     [cyan]affetto asr evaluate data/LibriSpeech --partition test-clean --limit 200[/]
+    [cyan]affetto asr evaluate data/common-voice --held-out-by recipes/asr-small.toml[/]
     [cyan]affetto asr evaluate data/LibriSpeech --word-model 3-gram.pruned.1e-7.arpa[/]
     """
     from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
@@ -157,12 +162,15 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
     transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers))
     tell_left_out(transcriber.decoder)
-    utterances = transcribed_utterances(corpus, partition=partition, limit=limit)
+    among = None if held_out_by is None else _held_out(held_out_by, corpus)
+    utterances = transcribed_utterances(corpus, partition=partition, among=among, limit=limit)
     with ProgressBar("transcribing") as bar:
         scores = score_transcriber(transcriber, utterances, bar)
     if format_ is TableOrJson.JSON:
         name = " ".join([corpus.resolve().name, *([partition] if partition else [])])
         values = {"version": 1, "corpus": name, "model": model, "decoder": transcriber.decoder.name, **asdict(scores)}
+        if held_out_by is not None:
+            values["held_out_by"] = held_out_by.stem
         print_json({**values, "real_time_factor": scores.real_time_factor})
     else:
         print_facts({"decoder": transcriber.decoder.name, **_facts(scores)})
@@ -204,6 +212,14 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)
         WRITERS[format_](inputs.successes(results), len(inputs.sources) > 1)
     inputs.end()
+
+
+def _held_out(recipe: Path, corpus: Path) -> set[str]:
+    with extra("train", "lightning", "tensorboard"):
+        from affetto.training.speech import held_out
+    from affetto.training.recogniser_recipe import RecogniserRecipe
+
+    return {utterance.id for utterance in held_out(RecogniserRecipe.read(recipe), corpus)}
 
 
 def _facts(scores: TranscriptionScores) -> dict[str, str]:

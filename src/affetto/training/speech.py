@@ -74,6 +74,28 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     return SpeechData(kept, held, left_out + left_out_too)
 
 
+def held_out(recipe: RecogniserRecipe, corpus: Path) -> list[Utterance]:
+    """What of a corpus validates in a recipe's training; its speakers teach nothing.
+
+    Args:
+        recipe: names the corpus, by a path that the corpus's path ends in.
+        corpus: its folder or manifest.
+
+    Raises:
+        CorpusError: the corpus is missing or is none.
+        TrainingError: the recipe does not name it, or holds nothing of it out.
+    """
+    parts = corpus.absolute().parts  # a link keeps the name that the recipe knows
+    named = [source for source in recipe.corpora if parts[-len(source.path.parts) :] == source.path.parts]
+    if not named:
+        known = ", ".join(str(source.path) for source in recipe.corpora)
+        raise TrainingError("the recipe does not train on this corpus", f"choose among {known}", corpus)
+    found = [item for source in named for item in _divide(source, corpus)[1]]
+    if not found:
+        raise TrainingError("the recipe holds nothing of this corpus out", "score it whole, or another corpus", corpus)
+    return found
+
+
 def _divide(source: SpeechSource, path: Path) -> tuple[list[Utterance], list[Utterance]]:
     """What one corpus gives to train and to validate on."""
     utterances = open_corpus(path).utterances
