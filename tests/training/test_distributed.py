@@ -42,9 +42,12 @@ def _log(folder: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Number of processes -> a recipe whose batches of all processes together are of the same size."""
+    """Number of processes -> a recipe whose batches of all processes together are of the same size.
+
+    At twice this rate, some processors' rounding grows ten thousandfold in three epochs.
+    """
     folder = tmp_path_factory.mktemp("recipes")
-    more = "warmup_steps = 3\nvalidation_utterances = 7\noptimiser = 'sgd'\nlearning_rate = 0.02\n"
+    more = "warmup_steps = 3\nvalidation_utterances = 7\noptimiser = 'sgd'\nlearning_rate = 0.01\n"
     text = RECIPE.format(epochs=3).replace('optimiser = "adamw"\nlearning_rate = 0.01\n', more)
     for ranks in (1, 2):
         (folder / f"{ranks}.toml").write_text(text.replace("batch_size = 4", f"batch_size = {4 // ranks}"))
@@ -81,7 +84,7 @@ def test_two_processes_train_a_first_recipe_and_the_next(
 ) -> None:
     """The second changes next to nothing, so that what one process ended with is what both end with."""
     recipe = tmp_path / "later.toml"
-    text = recipes[2].read_text().replace("0.02", "1e-12").replace("epochs = 3", "epochs = 1")
+    text = recipes[2].read_text().replace("0.01", "1e-12").replace("epochs = 3", "epochs = 1")
     recipe.write_text(f'first = "{recipes[2]}"\n{text}')
     found, _ = load_recogniser(_train(recipe, tones, tmp_path / "run", "--devices", "2"))
     expected, _ = load_recogniser(alone / "recogniser.safetensors")
