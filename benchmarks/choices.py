@@ -77,13 +77,15 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 def read(path: Path) -> list[Variant]:
     """The trainings of every study, its base first."""
     plan = tomllib.loads(path.read_text(encoding="utf-8"))
-    return [
-        Variant(
-            study["name"], each["name"], each["asks"], merged(merged(plan["shared"], study["base"]), each["change"])
-        )
-        for study in plan["study"]
-        for each in ({"name": BASE, "asks": CHANCE, "change": {}}, *study["variant"])
-    ]
+    variants = []
+    for study in plan["study"]:
+        base = merged(plan["shared"], study["base"])
+        for each in ({"name": BASE, "asks": CHANCE}, *study["variant"]):
+            recipe = merged(base, each.get("change", {}))
+            if "more_speech" in each:
+                recipe["corpora"] = [*recipe["corpora"], {"path": each["more_speech"]}]
+            variants.append(Variant(study["name"], each["name"], each["asks"], recipe))
+    return variants
 
 
 def train(variant: Variant, data: Path, output: Path) -> None:

@@ -191,7 +191,7 @@ def transcribed_utterances(
     Args:
         path: see `open_corpus`.
         partition: an official part; None takes all.
-        among: ids, of which it has to have one; None takes all.
+        among: the ids of those that are wanted; None takes all.
         limit: so many, spread evenly over the rest; None takes all.
 
     Raises:
@@ -204,7 +204,11 @@ def transcribed_utterances(
         if not utterances:
             remedy = f"choose one of {', '.join(known)}" if known else "the corpus has no partitions: name none"
             raise CorpusError(f"no partition {partition!r}", remedy, path)
-    spoken = [each for each in utterances if (among is None or each.id in among) and text.normalise(each.text or "")]
+    if among is not None:
+        utterances = tuple(each for each in utterances if each.id in among)
+        if not utterances:
+            raise CorpusError("none of the utterances asked for is in this part", "name another part, or none", path)
+    spoken = [each for each in utterances if text.normalise(each.text or "")]
     if not spoken:
         raise CorpusError("no utterance has a text", "choose a transcribed corpus", path)
     if limit is None or limit >= len(spoken):

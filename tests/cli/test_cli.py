@@ -181,6 +181,8 @@ def test_a_language_model_is_learnt_packed_and_used(
     by_folder = run(*score)[1]
     held_out = json.loads(run(*score, "--held-out-by", tmp_path / "mine.toml")[1])
     assert (json.loads(by_folder)["utterances"], held_out["utterances"], held_out["held_out_by"]) == (3, 1, "mine")
+    code, _, err = run(*score, "--held-out-by", tmp_path / "mine.toml", "--partition", "train")
+    assert (code, "none of the utterances asked for is in this part" in err) == (2, True)
     named = run(
         *("asr", "evaluate", tmp_path / "manifest.jsonl", "--model", tiny_model, "--format", "json"),
         *("--language-model", tmp_path / "run" / "language.safetensors", "--decoder", "beam"),

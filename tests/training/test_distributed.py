@@ -44,7 +44,7 @@ def _log(folder: Path) -> list[dict[str, str]]:
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Number of processes -> a recipe whose batches of all processes together are of the same size.
 
-    At twice this rate, some processors' rounding grows ten thousandfold in three epochs.
+    At twice this rate, some processors' rounding grows five thousandfold in the last two epochs.
     """
     folder = tmp_path_factory.mktemp("recipes")
     more = "warmup_steps = 3\nvalidation_utterances = 7\noptimiser = 'sgd'\nlearning_rate = 0.01\n"
