@@ -38,17 +38,24 @@ def mel_to_hz(mels: Tensor) -> Tensor:
     return torch.where(mels < knee, mels * _LINEAR_HZ_PER_MEL, above)
 
 
-@lru_cache(maxsize=1)
-def mel_filters() -> Tensor:
-    """The triangular filters over the power spectrum's bins: (161, 40)."""
+@lru_cache(maxsize=4)
+def mel_filters(filters: int = FILTERS, bins: int = BINS, *, equal_area: bool = False) -> Tensor:
+    """Triangular filters over the bins of a power spectrum from 0 to 8 kHz: (bins, filters).
+
+    Args:
+        filters: how many.
+        bins: of the spectrum.
+        equal_area: each filter has the same area, as Slaney's own; else each has height 1.
+    """
     nyquist = SAMPLE_RATE / 2
     top = _KNEE_HZ / _LINEAR_HZ_PER_MEL + _MELS_PER_E_FOLD * math.log(nyquist / _KNEE_HZ)
-    corners = mel_to_hz(torch.linspace(0, top, FILTERS + 2, dtype=torch.float64))
+    corners = mel_to_hz(torch.linspace(0, top, filters + 2, dtype=torch.float64))
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
-    bins = torch.linspace(0, nyquist, BINS, dtype=torch.float64)[:, None]
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    frequencies = torch.linspace(0, nyquist, bins, dtype=torch.float64)[:, None]
+    rising = (frequencies - left) / (centre - left)
+    falling = (right - frequencies) / (right - centre)
+    heights = 2 / (right - left) if equal_area else 1.0
+    return (torch.minimum(rising, falling).clamp(min=0) * heights).float()
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,85 @@
+"""A published model as transformers keeps it: ``config.json`` and ``model.safetensors``, perhaps in several parts.
+
+Nothing but JSON and safetensors is read, so a model from a stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from affetto.errors import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in JSON.
+
+    Raises:
+        CheckpointError: the file is missing or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror})", "name a whole model's folder", path) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"is not JSON ({error})", "copy the model again", path) from error
+    if not isinstance(values, dict):
+        raise CheckpointError("is no JSON object", "copy the model again", path)
+    return values
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` says of a model; see `read_json`."""
+    return read_json(folder / CONFIG)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a model's numbers.
+
+    Raises:
+        CheckpointError: there are none, or only such as could run code.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        names = read_json(folder / INDEX).get("weight_map")
+        parts = sorted({str(name) for name in names.values()}) if isinstance(names, dict) else []
+        if parts and all(Path(name).name == name and name.endswith(".safetensors") for name in parts):
+            return [folder / name for name in parts]
+        raise CheckpointError("names no parts in safetensors", "copy the model again", folder / INDEX)
+    pickled = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.pt"))
+    if pickled:
+        raise CheckpointError(
+            f"holds its weights as a pickle ({pickled[0]}), which could run code",
+            "name a model or a revision with model.safetensors",
+            folder,
+        )
+    raise CheckpointError(f"holds no {WEIGHTS}", "name a model's folder with its weights", folder)
+
+
+def read_tensors(folder: Path, within: str = "") -> dict[str, Tensor]:
+    """The tensors in whose name something stands.
+
+    Args:
+        folder: the model's.
+        within: what to look for; empty reads all.
+
+    Raises:
+        CheckpointError: a file is missing, cut short or no safetensors file.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as stored:
+                tensors.update({name: stored.get_tensor(name) for name in stored.keys() if within in name})  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
+    return tensors

@@ -1,0 +1,282 @@
+"""Whisper's encoder: two convolutions and a stack of transformer layers over a log-mel spectrogram.
+
+After Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". An utterance is heard as long
+as it is, not filled up to 30 s: convolutions see zeros beyond its end, and no position attends to one beyond it. So no
+number depends on padding or batch mates. What is longer than 30 s is heard in windows of 30 s, one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from affetto.config import Config
+from affetto.errors import CheckpointError, ConfigError
+from affetto.features.log_mel import log_mel
+from affetto.frames import Frames, Waves, time_mask
+from affetto.models import checkpoint, transformers_folder
+from affetto.models.encoders.encoder import Encoding, LayerInfo
+
+FRAME_RATE_HZ = 50.0
+
+_Size = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class WhisperEncoderConfig(Config):
+    """The shape of an encoder; as it stands, that of Whisper's smallest models, "tiny".
+
+    Attributes:
+        width: of every layer.
+        heads: of each self-attention.
+        depth: transformer layers.
+        feed_forward: units of each layer's feed-forward network.
+        bins: mel bands of the input.
+        positions: frames of a window, 30 s; what is longer is heard in several.
+    """
+
+    width: _Size = 384
+    heads: _Size = 6
+    depth: int = Field(default=4, ge=1, le=256)
+    feed_forward: _Size = 1536
+    bins: int = Field(default=80, ge=1, le=1024)
+    positions: _Size = 1500
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> WhisperEncoderConfig:
+        if self.width % self.heads or self.width % 2:
+            raise ValueError("the width is an even multiple of the heads")
+        return self
+
+
+class Block(nn.Module):
+    """A transformer layer with normalisation before each part: self-attention, then a feed-forward network."""
+
+    def __init__(self, config: WhisperEncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention_in = nn.Linear(config.width, 3 * config.width)  # queries, keys, values
+        self.attention_out = nn.Linear(config.width, config.width)
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.feed_forward_in = nn.Linear(config.width, config.feed_forward)
+        self.feed_forward_out = nn.Linear(config.feed_forward, config.width)
+
+    def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
+        """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) tells what may be attended to."""
+        values = values + self.attention_out(self._attend(self.attention_in(self.attention_norm(values)), real))
+        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values)))
+        added: Tensor = self.feed_forward_out(hidden)
+        return values + added
+
+    def _attend(self, joined: Tensor, real: Tensor | None) -> Tensor:
+        split = joined.view(*joined.shape[:2], 3, self.heads, -1).permute(
+            2, 0, 3, 1, 4
+        )  # (3, batch, heads, time, width)
+        mixed = nn.functional.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=real)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+class WhisperEncoder(nn.Module):
+    """From recordings to states at 50 Hz.
+
+    Its layers are "conv", what both convolutions and the positions give, and "layer1", "layer2" and so on, what each
+    transformer layer adds up to. The last of them comes after the final normalisation, as in transformers'
+    ``hidden_states``.
+
+    >>> model = WhisperEncoder(WhisperEncoderConfig(width=8, heads=2, depth=2, feed_forward=16)).eval()
+    >>> found = model(Waves(torch.zeros(1, 16_000), torch.tensor([16_000])), collect=["layer1"])
+    >>> found.layers["layer1"].values.shape, found.output.lengths
+    (torch.Size([1, 50, 8]), tensor([50]))
+    """
+
+    def __init__(self, config: WhisperEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.convolutions = nn.ModuleList(
+            [
+                nn.Conv1d(config.bins, config.width, 3, padding=1),
+                nn.Conv1d(config.width, config.width, 3, stride=2, padding=1),
+            ]
+        )
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoids(config.positions, config.width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.normalisation = nn.LayerNorm(config.width)
+        names = ("conv", *(f"layer{number}" for number in range(1, config.depth + 1)))
+        self.layers = tuple(LayerInfo(name, config.width, FRAME_RATE_HZ) for name in names)
+        """Every layer, from the input up."""
+
+    def features(self, waves: Waves) -> Frames:
+        """The input of the convolutions: (batch, time, bins), 100 frames a second."""
+        return log_mel(waves, self.config.bins)
+
+    def forward(self, waves: Waves, collect: Collection[str] = ()) -> Encoding:
+        """Encodes a batch of recordings.
+
+        Args:
+            waves: the recordings.
+            collect: names of the layers to hand out.
+
+        Returns:
+            Those, and the last one as the output.
+        """
+        frames, above, layers = self.features(waves), self.layers[0].name, {}
+        for place, layer in enumerate(self.layers):
+            if layer.name in collect or place == len(self.layers) - 1:
+                frames = layers[layer.name] = self.climb(frames, above, layer.name)
+                above = self.layers[min(place + 1, len(self.layers) - 1)].name
+        return Encoding({name: layers[name] for name in layers if name in collect}, frames)
+
+    def climb(self, frames: Frames, first: str, last: str) -> Frames:
+        """What some layers make of the frames of the layer below them.
+
+        Args:
+            frames: of the layer below ``first``, or, below "conv", what `features` gave.
+            first: the lowest layer to run.
+            last: the highest.
+        """
+        names = [layer.name for layer in self.layers]
+        windows = _split(frames, self.config.positions * (2 if first == "conv" else 1))
+        if first == "conv":
+            windows = self._convolve(windows)
+        values, lengths = windows
+        time = values.shape[1]
+        real = time_mask(lengths.clamp(min=1), time)[:, None, None] if int(lengths.min()) < time else None
+        for place in range(max(names.index(first), 1), names.index(last) + 1):
+            values = self.blocks[place - 1](values, real)
+        if last == names[-1]:
+            values = self.normalisation(values)
+        return _join(Frames(values, lengths), len(frames.values)).zero_padding()
+
+    def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
+        """What training a layer changes; the final normalisation belongs to the last one."""
+        if name == "conv":
+            yield from self.convolutions.parameters()
+            return
+        yield from self.blocks[[layer.name for layer in self.layers].index(name) - 1].parameters()
+        if name == self.layers[-1].name:
+            yield from self.normalisation.parameters()
+
+    def _convolve(self, frames: Frames) -> Frames:
+        """(batch, time, bins) to (batch, time / 2, width), with the positions added."""
+        first, second = self.convolutions
+        values = nn.functional.gelu(first(frames.values.transpose(1, 2)))  # (batch, width, time)
+        values = values * frames.mask[:, None]
+        values = nn.functional.gelu(second(values)).transpose(1, 2)
+        return Frames(values + self.positions[: values.shape[1]], (frames.lengths + 1) // 2)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """What tells positions apart: (length, width), sines and then cosines.
+
+    >>> sinusoids(2, 2).tolist()[0]
+    [0.0, 1.0]
+    """
+    half = width // 2
+    steps = torch.exp(-math.log(10_000) / max(half - 1, 1) * torch.arange(half))
+    angles = torch.arange(length)[:, None] * steps
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _split(frames: Frames, size: int) -> Frames:
+    """Windows of at most ``size`` frames as a batch of their own; of a short utterance some may be empty."""
+    batch, time, width = frames.values.shape
+    if time <= size:
+        return frames
+    count = -(-time // size)
+    values = nn.functional.pad(frames.values, (0, 0, 0, count * size - time)).view(batch * count, size, width)
+    begins = size * torch.arange(count, device=values.device)
+    return Frames(values, (frames.lengths[:, None] - begins).clamp(0, size).flatten())
+
+
+def _join(frames: Frames, batch: int) -> Frames:
+    """The opposite of `_split`."""
+    if len(frames.values) == batch:
+        return frames
+    lengths = frames.lengths.view(batch, -1).sum(dim=1)
+    return Frames(frames.values.reshape(batch, -1, frames.values.shape[2])[:, : int(lengths.max())], lengths)
+
+
+_NAMES = {
+    "self_attn_layer_norm": "attention_norm",
+    "self_attn.out_proj": "attention_out",
+    "final_layer_norm": "feed_forward_norm",
+    "fc1": "feed_forward_in",
+    "fc2": "feed_forward_out",
+}
+"""What transformers calls the parts of a layer, and their names here."""
+
+
+def load_whisper_encoder(folder: Path) -> WhisperEncoder:
+    """Reads the encoder of a Whisper model in a folder as transformers writes it.
+
+    Args:
+        folder: with ``config.json`` and ``model.safetensors``, perhaps in several parts.
+
+    Returns:
+        The encoder, in evaluation mode.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or it is no Whisper model.
+    """
+    config = encoder_config(transformers_folder.read_config(folder), folder)
+    weights = transformers_folder.read_tensors(folder, within="encoder.")
+    return checkpoint.restore(lambda: WhisperEncoder(config), _renamed(weights, config, folder), folder)
+
+
+def encoder_config(values: dict[str, Any], folder: Path) -> WhisperEncoderConfig:
+    """The shape that a ``config.json`` of transformers describes.
+
+    Raises:
+        CheckpointError: it describes no Whisper model, or one of another kind than OpenAI's.
+    """
+    kind, activation = values.get("model_type"), values.get("activation_function")
+    if (kind, activation) != ("whisper", "gelu"):
+        raise CheckpointError(f"describes a {kind} with {activation}, no Whisper model", "name one", folder)
+    names = {
+        "width": "d_model",
+        "heads": "encoder_attention_heads",
+        "depth": "encoder_layers",
+        "feed_forward": "encoder_ffn_dim",
+        "bins": "num_mel_bins",
+        "positions": "max_source_positions",
+    }
+    try:
+        return WhisperEncoderConfig.parse({ours: values.get(theirs) for ours, theirs in names.items()})
+    except ConfigError as error:
+        raise CheckpointError(f"describes no Whisper model ({error.problem})", "copy it again", folder) from error
+
+
+def _renamed(weights: dict[str, Tensor], config: WhisperEncoderConfig, folder: Path) -> dict[str, Tensor]:
+    """Transformers' tensors under the names of `WhisperEncoder`."""
+    try:
+        return dict(_ours({name.partition("encoder.")[2]: tensor.float() for name, tensor in weights.items()}, config))
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
+
+
+def _ours(theirs: dict[str, Tensor], config: WhisperEncoderConfig) -> Iterator[tuple[str, Tensor]]:
+    yield "positions", theirs["embed_positions.weight"]
+    for kind in ("weight", "bias"):
+        yield f"convolutions.0.{kind}", theirs[f"conv1.{kind}"]
+        yield f"convolutions.1.{kind}", theirs[f"conv2.{kind}"]
+        yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
+    for place in range(config.depth):
+        block = {name.removeprefix(f"layers.{place}."): tensor for name, tensor in theirs.items()}
+        for kind in ("weight", "bias"):
+            for name, ours in _NAMES.items():
+                yield f"blocks.{place}.{ours}.{kind}", block[f"{name}.{kind}"]
+        query, key, value = (f"self_attn.{each}_proj" for each in "qkv")
+        none = torch.zeros_like(block[f"{query}.bias"])  # one for keys would change no attention
+        joined = {
+            "weight": [block[f"{each}.weight"] for each in (query, key, value)],
+            "bias": [block[f"{query}.bias"], none, block[f"{value}.bias"]],
+        }
+        for kind, parts in joined.items():
+            yield f"blocks.{place}.attention_in.{kind}", torch.cat(parts)
