@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from affetto import audio
+from affetto.data.sound import Surroundings, crowd_of
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
 from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.features.conditions import Condition
 from affetto.features.perturbation import Perturbation
+from affetto.features.random_conditions import Chance
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 from affetto.models.recogniser_checkpoint import load_recogniser
@@ -299,6 +303,57 @@ def test_the_same_seed_gives_the_same_variants_and_another_others(utterances: li
 
     assert torch.equal(heard(1, "one"), heard(1, "two"))
     assert not torch.equal(heard(1, "one")[1], heard(2, "one")[1])
+
+
+def test_variants_may_be_heard_elsewhere(utterances: list[Utterance], tmp_path: Path) -> None:
+    still = Perturbation(tempo=(1.0, 1.0), gain_db=(0.0, 0.0))
+    conditions = {"silence": Chance(chance=1.0, between=(0.5, 1.0))}
+    variants = Variants(count=2, perturbation=still, conditions=conditions)
+    bank = represent(utterances, Counting(), tmp_path, variants=variants)["length"]
+    added = (bank.durations[1:] - bank.durations[0]) / 16_000
+    assert ((added >= 1.0) & (added <= 2.0)).all()
+    assert len(np.unique(added)) == added.size
+
+
+def test_a_bank_may_be_heard_under_one_condition(utterances: list[Utterance], tmp_path: Path) -> None:
+    louder, plain = Surroundings(Condition.parse("gain-6")), represent(utterances, Counting(), tmp_path)["length"].dense
+    extractor = Counting()
+    heard = represent(utterances, extractor, tmp_path, surroundings=louder)["length"].dense
+    torch.testing.assert_close(heard[..., 1], plain[..., 1] * 10**0.6, rtol=1e-2, atol=0)
+    again = represent(utterances, extractor, tmp_path, surroundings=louder)["length"].dense
+    assert torch.equal(again, heard)
+    assert extractor.heard == 7
+
+
+def _kept(variants: Variants, surroundings: Surroundings, utterances: list[Utterance], cache: Path) -> set[str]:
+    represent(utterances, Counting(), cache, variants=variants, surroundings=surroundings)
+    return {path.name for path in cache.iterdir()}
+
+
+def test_the_cache_holds_the_whole_recipe_of_a_sound(utterances: list[Utterance], tmp_path: Path) -> None:
+    def chances(snr_db: float) -> dict[str, Chance]:
+        return {"babble": Chance(chance=1.0, between=(snr_db, snr_db))}
+
+    others = [replace(each, speaker="bob", id=f"{each.id}-bob") for each in utterances]
+    crowd, fewer = crowd_of([*utterances, *others]), crowd_of(others)
+    plain = Variants()
+    recipes = [
+        (plain, Surroundings()),
+        (plain, Surroundings(Condition.parse("white-10"))),
+        (plain, Surroundings(Condition.parse("white-11"))),
+        (plain, Surroundings(Condition.parse("babble-10"), crowd)),
+        (plain, Surroundings(Condition.parse("babble-10"), fewer)),
+        (Variants(count=1), Surroundings()),
+        (Variants(count=1, conditions=chances(10)), Surroundings(crowd=crowd)),
+        (Variants(count=1, conditions=chances(10)), Surroundings(crowd=fewer)),
+        (Variants(count=1, conditions=chances(11)), Surroundings(crowd=crowd)),
+    ]
+    kept = [_kept(*recipe, utterances[:1], tmp_path / str(number)) for number, recipe in enumerate(recipes)]
+    assert len(set.union(*kept)) == len(recipes)  # the first is among the variants' too
+    same = [
+        _kept(plain, Surroundings(Condition.parse("white-10"), each), utterances, tmp_path) for each in (None, crowd)
+    ]
+    assert len({name for name in same[1] if "under" in name}) == 1
 
 
 def test_keys_tell_extractors_apart(tiny_model: Path) -> None:

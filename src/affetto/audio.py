@@ -1,4 +1,4 @@
-"""Sound files to 16 kHz mono float32, and back to FLAC; nothing else in affetto opens one.
+"""Sound files to 16 kHz mono float32, and back to FLAC or through a lossy codec; nothing else in affetto opens one.
 
 libsndfile decodes (wav of every width, flac, ogg, opus, mp3, NIST sph, ...), soxr resamples, and both work block by
 block, so that a recording of any length passes through in little memory.
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -35,6 +35,13 @@ _UNKNOWN_FRAMES = 2**63 - 1  # What libsndfile says of a flac written through a 
 _SLACK_S = 0.2  # Sound mp3 files hold some frames of padding less than libsndfile counts.
 _MOST_VALUES_AT_ONCE = 2**24
 _REMEDY = "give a recording that libsndfile reads (wav, flac, ogg, opus, mp3, sph), or convert this one"
+
+
+_OPUS_KBIT_S = 6, 256
+_MP3_KBIT_S = 8, 160
+"""What libsndfile's compression level, from 1 to 0, stands for; of MP3 at 16 kHz."""
+_MP3_DELAY = 1105
+"""Samples that LAME and its decoder put before the sound where the file is too small to tell of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,3 +259,68 @@ def write_flac(path: Path, blocks: Iterable[Tensor]) -> float:
     finally:
         draft.unlink(missing_ok=True)
     return samples / SAMPLE_RATE
+
+
+class Codec(NamedTuple):
+    """A lossy way to store sound, in libsndfile's words.
+
+    Attributes:
+        container: the file's format.
+        subtype: how samples are stored in it.
+        settings: of the encoder.
+    """
+
+    container: str
+    subtype: str
+    settings: dict[str, float | str]
+
+
+G711 = Codec("WAV", "ULAW", {})
+"""That of the telephone (mu-law), at 8 kHz: 64 kbit/s."""
+
+
+def opus(kbit_s: float) -> Codec:
+    """Opus at a variable rate, 6 to 256 kbit/s for speech without pauses.
+
+    >>> opus(8).settings
+    {'compression_level': 0.992}
+    """
+    return Codec("OGG", "OPUS", {"compression_level": _compression(kbit_s, _OPUS_KBIT_S)})
+
+
+def mp3(kbit_s: float) -> Codec:
+    """MP3 at a constant rate, 8 to 160 kbit/s; the encoder takes the next lower rate that MP3 has."""
+    level = _compression(kbit_s, _MP3_KBIT_S)
+    return Codec("MP3", "MPEG_LAYER_III", {"compression_level": min(level, 0.999), "bitrate_mode": "CONSTANT"})
+
+
+def _compression(kbit_s: float, bounds: tuple[int, int]) -> float:
+    lowest, highest = bounds
+    return (highest - kbit_s) / (highest - lowest)
+
+
+def recode(wave: NDArray[np.float32], codec: Codec, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """What a lossy codec leaves of a sound.
+
+    Args:
+        wave: (samples,), at least one; what is beyond full scale is clipped.
+        codec: `G711`, or what `opus` or `mp3` gives.
+        sample_rate: of the wave, Hz; one that the codec knows.
+
+    Returns:
+        (samples,), in time with the wave.
+
+    >>> wave = np.sin(np.arange(8000, dtype=np.float32) / 10)
+    >>> 0 < float(np.abs(recode(wave, G711, 8000) - wave).max()) < 0.05
+    True
+    """
+    content = io.BytesIO()
+    with soundfile.SoundFile(
+        content, "w", sample_rate, 1, codec.subtype, format=codec.container, **codec.settings
+    ) as sound:
+        sound.write(np.clip(wave, -1.0, 1.0))
+    content.seek(0)
+    decoded, _ = soundfile.read(content, dtype="float32")
+    delay = _MP3_DELAY if codec.container == "MP3" and len(decoded) > len(wave) else 0
+    kept = decoded[delay : delay + len(wave)]
+    return np.pad(kept, (0, len(wave) - len(kept)))

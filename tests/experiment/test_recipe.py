@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from affetto.errors import ConfigError
 from affetto.experiment import ExperimentRecipe
 from affetto.experiment.ownership import differences
+from affetto.experiment.recipe import Augmentation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = [path for path in sorted((REPOSITORY / "recipes").glob("*.toml")) if "[[rows]]" in path.read_text()]
@@ -123,3 +124,16 @@ def _config(**changes: Any) -> dict[str, Any]:
 )
 def test_differences(changes: dict[str, Any], expected: list[str]) -> None:
     assert differences(_config(), _config(**changes)) == expected
+
+
+def test_variants_may_ask_for_conditions() -> None:
+    augment = Augmentation.parse({"variants": 2, "tempo": [1, 1], "gain_db": [0, 0], "conditions": "everyday"})
+    variants = augment.as_variants(seed=5)
+    assert (variants.count, variants.seed, variants.perturbation.tempo) == (2, 5, (1.0, 1.0))
+    assert "telephone" in variants.conditions
+    assert Augmentation.parse(augment.model_dump(mode="json")) == augment
+
+
+def test_babble_needs_a_corpus() -> None:
+    with pytest.raises(ConfigError, match="babble is made of"):
+        Augmentation.parse({"conditions": {"babble": {"chance": 1.0, "between": [5, 30]}}})

@@ -95,7 +95,7 @@ def test_a_second_run_reads_the_cache_and_finds_the_same(
     def hear(path: Path, **times: float) -> None:
         raise AssertionError(f"{path} was heard again")
 
-    monkeypatch.setattr(cache.audio, "load", hear)
+    monkeypatch.setattr(cache, "load_utterance", hear)
     again = train_emotion(write_recipe(), data_root, tmp_path / "run")
     assert again == first
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == before

@@ -9,10 +9,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from affetto.config import Config, Seed
+from affetto.data.corpora import open_corpus
 from affetto.data.labels import Labelling
 from affetto.data.protocols import GroupedKFold, Protocol
+from affetto.data.sound import Surroundings, crowd_of
 from affetto.evaluate.run_folder import slug
+from affetto.features.conditions import BABBLE
 from affetto.features.perturbation import Perturbation
+from affetto.features.random_conditions import Chances
+from affetto.represent import Variants
 from affetto.training.fit import ModelConfig
 from affetto.training.heads import HeadTraining
 
@@ -39,14 +44,35 @@ class Augmentation(Perturbation):
 
     Attributes:
         variants: of each recording, beside itself; 0 trains on the recordings as they are.
+        conditions: what happens to them beside: effect -> how often and how much, or a preset's name ("everyday").
+        babble: the corpus whose speakers talk in the background, relative to the data folder; needed where the
+            conditions have babble, and better another than that of the recipe, whose test speakers would be heard.
     """
 
     variants: int = Field(default=0, ge=0, le=100)
+    conditions: Chances = Field(default_factory=dict)
+    babble: Path | None = None
 
-    @property
-    def perturbation(self) -> Perturbation:
-        """Without the number of variants."""
-        return Perturbation(tempo=self.tempo, gain_db=self.gain_db)
+    @model_validator(mode="after")
+    def _has_voices(self) -> Augmentation:
+        if BABBLE in self.conditions and self.babble is None:
+            raise ValueError("name the corpus that babble is made of: babble = ...")
+        return self
+
+    def as_variants(self, seed: int) -> Variants:
+        """What representations are asked for."""
+        perturbation = Perturbation(tempo=self.tempo, gain_db=self.gain_db)
+        return Variants(count=self.variants, perturbation=perturbation, conditions=self.conditions, seed=seed)
+
+    def surroundings(self, data_root: Path) -> Surroundings:
+        """With the crowd that babbles in the variants.
+
+        Raises:
+            AffettoError: its corpus cannot be read.
+        """
+        return Surroundings(
+            crowd=None if self.babble is None else crowd_of(open_corpus(data_root / self.babble).utterances)
+        )
 
 
 class RowConfig(Config):

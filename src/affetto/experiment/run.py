@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from affetto import pretrained
+from affetto.data.sound import Surroundings
 from affetto.devices import choose_device
 from affetto.environment import environment
 from affetto.errors import ConfigError, MissingExtraError
@@ -26,7 +27,7 @@ from affetto.features import functionals
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.represent import Bank, Extractor, Functionals, Layers, Variants, represent
+from affetto.represent import Bank, Extractor, Functionals, Layers, represent
 from affetto.training.fit import Study, needs
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class _Plan(NamedTuple):
     skipped: dict[str, str]
     data: DataSet
     recogniser: DeepSpeech2
+    surroundings: Surroundings
     facts: dict[str, Any]
 
 
@@ -141,11 +143,12 @@ def _plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig],
             "no row can be computed: opensmile is not installed", 'pip install "affetto[classical]"'
         )
     data = load_data(recipe, data_root)
+    surroundings = recipe.augment.surroundings(data_root)
     all_facts = {
         **facts(data, checkpoint.fingerprint(recogniser)),
         "recogniser_cer": description.facts.get("validation_cer"),
     }
-    return _Plan(recipe, tuple(rows), skipped, data, recogniser, all_facts)
+    return _Plan(recipe, tuple(rows), skipped, data, recogniser, surroundings, all_facts)
 
 
 def _asked(recipe: ExperimentRecipe, only: Collection[str], where: Path) -> list[RowConfig]:
@@ -171,8 +174,7 @@ def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[
     """All that the rows need, and which utterances cannot be read."""
     recogniser = plan.recogniser.to(choose_device(device))
     extractors = _joined([need for row in plan.rows for need in needs(row.model, recogniser)])
-    augment = plan.recipe.augment
-    variants = Variants(count=augment.variants, perturbation=augment.perturbation, seed=plan.recipe.seed)
+    variants = plan.recipe.augment.as_variants(plan.recipe.seed)
     banks: dict[str, Bank] = {}
     unreadable = np.zeros(len(plan.data.utterances), dtype=np.bool_)
     for number, extractor in enumerate(extractors):
@@ -181,7 +183,9 @@ def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[
             tell(Representing(before * total + done, len(extractors) * total))
 
         heard = None if isinstance(extractor, Functionals) else variants  # machines learn from speech as it was spoken
-        found = represent(plan.data.utterances, extractor, cache, variants=heard, progress=on_shard)
+        found = represent(
+            plan.data.utterances, extractor, cache, variants=heard, surroundings=plan.surroundings, progress=on_shard
+        )
         for bank in found.values():
             unreadable |= ~bank.readable
         banks |= found

@@ -29,7 +29,7 @@ from affetto.models import checkpoint
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.represent import Bank, Extractor, Progress, Variants, represent
+from affetto.represent import Bank, Progress, represent
 from affetto.training.fit import Study, material_of, needs, new_head
 from affetto.training.heads import HeadTraining, fit_head, probabilities
 from affetto.training.material import Material, measure
@@ -117,8 +117,17 @@ def train_emotion(
     folder.mkdir(parents=True, exist_ok=True)
     # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
     utterances = sorted((*split.train, *split.validation, *split.test), key=lambda each: each.id)
-    variants = Variants(count=recipe.augment.variants, perturbation=recipe.augment.perturbation, seed=recipe.seed)
-    banks = _represent(utterances, extractors, folder.parent / "cache", variants, progress)
+    variants, surroundings = recipe.augment.as_variants(recipe.seed), recipe.augment.surroundings(data_root)
+    banks: dict[str, Bank] = {}
+    for extractor in extractors:
+        banks |= represent(
+            utterances,
+            extractor,
+            folder.parent / "cache",
+            variants=variants,
+            surroundings=surroundings,
+            progress=progress,
+        )
     task = _task(split, utterances, banks)
     study = Study(recipe.classes, _targets(recipe, utterances), len(task.training) / len(utterances), banks, None, 0)
     material = material_of(recipe.head, study)
@@ -178,19 +187,6 @@ def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
             f"no utterance of {', '.join(sorted(missing))} to train on", "correct the classes", recipe.corpus
         )
     return split
-
-
-def _represent(
-    utterances: Sequence[Utterance],
-    extractors: Sequence[Extractor],
-    cache: Path,
-    variants: Variants,
-    progress: Progress | None,
-) -> dict[str, Bank]:
-    banks: dict[str, Bank] = {}
-    for extractor in extractors:
-        banks |= represent(utterances, extractor, cache, variants=variants, progress=progress)
-    return banks
 
 
 def _task(split: Split, utterances: Sequence[Utterance], banks: Mapping[str, Bank]) -> Task:

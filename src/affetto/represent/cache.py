@@ -15,15 +15,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from affetto import audio
 from affetto.config import Config, stable_seed
+from affetto.data.sound import Surroundings, load_utterance, place
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, RunError
+from affetto.features.conditions import BABBLE, CLEAN
 from affetto.features.perturbation import Perturbation, perturb
+from affetto.features.random_conditions import Chances, draw_condition
 from affetto.frames import Waves, pad_waves
 from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
 from affetto.represent.extractors import Extractor, digest
@@ -41,38 +44,55 @@ Progress = Callable[[int, int], None]
 
 
 class Variants(Config):
-    """How many times each recording is heard anew, each time at another tempo and gain (paper 3.3.1).
+    """How many times each recording is heard anew, each time at another tempo and gain (paper 3.3.1) and elsewhere.
 
     Attributes:
         count: variants of each recording; 0 trains on the recordings as they are.
-        perturbation: what is changed.
+        perturbation: how tempo and gain are changed.
+        conditions: what else happens to the sound, how often and how much.
         seed: another seed gives other variants.
     """
 
     count: int = 0
     perturbation: Perturbation = Perturbation()
+    conditions: Chances = Field(default_factory=dict)
     seed: int = 0
 
 
 class _Hearing(NamedTuple):
-    """One variant of the sound of a data set, number 0 being the sound itself."""
+    """One variant of the sound of a data set, number 0 being the sound itself, in some surroundings."""
 
     variants: Variants
     number: int
+    surroundings: Surroundings
 
     @property
     def suffix(self) -> str:
-        if self.number == 0:
-            return ""
-        facts = [self.variants.perturbation.model_dump(mode="json"), self.variants.seed, self.number]
-        return f"-perturbed-{digest(facts)}"
+        condition, crowd = self.surroundings
+        voices = [] if crowd is None else [_identity(each) for each in crowd.utterances]
+        heard = ""
+        if self.number:
+            chances = self.variants.conditions
+            facts: list[object] = [self.variants.perturbation.model_dump(mode="json"), self.variants.seed, self.number]
+            if chances:
+                facts.append({name: each.model_dump(mode="json") for name, each in chances.items()})
+            if BABBLE in chances:
+                facts.append(voices)
+            heard = f"-perturbed-{digest(facts)}"
+        if condition != CLEAN:
+            heard += f"-under-{digest([condition.steps, voices if condition.needs_voices else []])}"
+        return heard
 
     def load(self, utterance: Utterance) -> Tensor:
-        wave = audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
-        if self.number == 0:
-            return wave
-        seed = stable_seed(self.variants.seed, self.number, utterance.corpus, utterance.id)
-        return perturb(wave, self.variants.perturbation, np.random.default_rng(seed))
+        crowd = self.surroundings.crowd
+        wave = load_utterance(utterance)
+        if self.number:
+            seed = stable_seed(self.variants.seed, self.number, utterance.corpus, utterance.id)
+            generator = np.random.default_rng(seed)
+            wave = perturb(wave, self.variants.perturbation, generator)
+            drawn = draw_condition(self.variants.conditions, generator)
+            wave = drawn(wave, generator, None if crowd is None else crowd.besides(utterance))
+        return place(wave, utterance, self.surroundings)
 
 
 def represent(
@@ -81,6 +101,7 @@ def represent(
     cache: Path,
     *,
     variants: Variants | None = None,
+    surroundings: Surroundings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Bank]:
     """Extracts, or finds in the cache, what an extractor says of each utterance.
@@ -90,6 +111,8 @@ def represent(
         extractor: what to compute.
         cache: the folder to keep results in.
         variants: how each recording is heard anew beside being heard as it is; None does not.
+        surroundings: the condition under which everything is heard, and whose voices babble is made of, that of the
+            variants too; None adds nothing.
         progress: is told how far it is after every shard.
 
     Returns:
@@ -98,9 +121,10 @@ def represent(
 
     Raises:
         RunError: the cache cannot be written to; the disk may be full.
+        ConfigError: there is babble and no crowd.
     """
     variants = variants or Variants()
-    hearings = [_Hearing(variants, number) for number in range(variants.count + 1)]
+    hearings = [_Hearing(variants, number, surroundings or Surroundings()) for number in range(variants.count + 1)]
     shards = [utterances[start : start + SHARD_UTTERANCES] for start in range(0, len(utterances), SHARD_UTTERANCES)]
     keys = [digest([_identity(each) for each in shard]) for shard in shards]
     paths: dict[str, list[list[Path]]] = {name: [] for name in extractor.names}

@@ -1,0 +1,97 @@
+"""The sound of utterances, as it is or under a listening condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from affetto import audio
+from affetto.config import stable_seed
+from affetto.data.utterance import Utterance
+from affetto.errors import AudioError, CorpusError
+from affetto.features.conditions import CLEAN, Condition, Voices
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """People who may speak in the background.
+
+    Attributes:
+        utterances: theirs.
+    """
+
+    utterances: tuple[Utterance, ...]
+
+    def besides(self, utterance: Utterance) -> Voices:
+        """Draws utterances of anybody but the one who speaks in this one.
+
+        Raises:
+            CorpusError: when it is called: nobody else is there, or hardly any of their sound can be read.
+        """
+
+        def draw(generator: np.random.Generator) -> Tensor:
+            for _ in range(_TRIES):
+                chosen = self.utterances[generator.integers(len(self.utterances))] if self.utterances else utterance
+                if (chosen.corpus, chosen.speaker) == (utterance.corpus, utterance.speaker):
+                    continue
+                try:
+                    return load_utterance(chosen)
+                except AudioError:
+                    continue
+            raise CorpusError("too few others to make babble of", "give a corpus of several speakers", utterance.corpus)
+
+        return draw
+
+
+class Surroundings(NamedTuple):
+    """Where utterances are heard.
+
+    Attributes:
+        condition: under which condition.
+        crowd: what babble is made of; needed only where there is some.
+    """
+
+    condition: Condition = CLEAN
+    crowd: Crowd | None = None
+
+
+def load_utterance(utterance: Utterance) -> Tensor:
+    """(samples,), float32 at 16 kHz.
+
+    Raises:
+        AudioError: see `audio.stream`.
+    """
+    return audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
+
+
+def hear(utterance: Utterance, surroundings: Surroundings) -> Tensor:
+    """The sound of an utterance in some surroundings; see `place`."""
+    return place(load_utterance(utterance), utterance, surroundings)
+
+
+def place(wave: Tensor, utterance: Utterance, surroundings: Surroundings) -> Tensor:
+    """Puts sound into surroundings: the same each time, whichever utterances are beside it.
+
+    Args:
+        wave: (samples,), float32 at 16 kHz.
+        utterance: whose sound it is; what is drawn depends on its id.
+        surroundings: where.
+
+    Raises:
+        ConfigError: there is babble and no crowd.
+        CorpusError: the crowd is too small.
+    """
+    condition, crowd = surroundings
+    generator = np.random.default_rng(stable_seed(condition.name, utterance.corpus, utterance.id))
+    return condition(wave, generator, None if crowd is None else crowd.besides(utterance))
+
+
+def crowd_of(utterances: Iterable[Utterance]) -> Crowd:
+    """In an order of their own, so that it is the same whichever way they were listed."""
+    return Crowd(tuple(sorted(utterances, key=lambda each: (each.corpus, each.id))))

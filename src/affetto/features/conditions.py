@@ -1,0 +1,297 @@
+"""Listening conditions by name: a telephone, noise, a room, a codec, another level.
+
+A condition is written as its effects' names with their amounts, joined where there are several: "telephone", "pink-10",
+"reverb-0.5+babble-15+opus-8". What is drawn at random comes from the generator alone, sound stays where it is in time,
+and the length changes only where silence is added. Silence stays silence: levels are relative to the sound's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from scipy import signal
+from torch import Tensor
+
+from affetto.audio import G711, SAMPLE_RATE, mp3, opus, recode
+from affetto.errors import ConfigError
+
+Wave: TypeAlias = NDArray[np.float32]
+
+Voices: TypeAlias = Callable[[np.random.Generator], Tensor]
+"""Draws the sound of somebody who speaks: (samples,), float32 at 16 kHz."""
+
+TALKERS = 6
+"""Voices that make up babble."""
+TELEPHONE_BAND_HZ = (300.0, 3400.0)
+
+_TELEPHONE_RATE = 8_000
+_WIDEST_PCM = 32_768  # of 16 bits
+_ROOM_DB = -40.0  # faint noise beside speech, relative to it
+_FIRST_ECHO_S = 0.003
+_LOWEST_BAND_HZ = 62.5  # of the equaliser, whose bands are an octave wide
+
+
+class Scene(NamedTuple):
+    """What an effect draws from."""
+
+    generator: np.random.Generator
+    voices: Voices | None
+
+
+class Effect(NamedTuple):
+    """One thing that happens to sound between a mouth and a file.
+
+    Attributes:
+        apply: (wave, amount, scene) -> wave, never given an empty one.
+        meaning: of the amount.
+        bounds: of the amount.
+        usual: the amount where none is named; None where one has to be.
+    """
+
+    apply: Callable[[Wave, float, Scene], Wave]
+    meaning: str
+    bounds: tuple[float, float]
+    usual: float | None = None
+
+
+def _equalise(wave: Wave, amount: float, scene: Scene) -> Wave:
+    """Raises and lowers octaves at random, smoothly and without delay."""
+    octaves = int(np.log2(SAMPLE_RATE / 2 / _LOWEST_BAND_HZ)) + 1
+    gains_db = scene.generator.uniform(-amount, amount, octaves)
+    size = 2 * len(wave)
+    frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), _LOWEST_BAND_HZ)
+    curve_db = np.interp(np.log2(frequencies / _LOWEST_BAND_HZ), np.arange(octaves), gains_db)
+    return _kept(np.fft.irfft(np.fft.rfft(wave, size) * 10 ** (curve_db / 20), size), wave)
+
+
+def _reverberate(wave: Wave, rt60_s: float, scene: Scene) -> Wave:
+    """A room whose echoes, together as strong as the direct sound, fall by 60 dB in a time; the level stays."""
+    echoes = scene.generator.standard_normal(max(1, round(1.2 * rt60_s * SAMPLE_RATE)))
+    time_s = np.arange(len(echoes)) / SAMPLE_RATE
+    echoes *= 10 ** (-3 * time_s / rt60_s) * (time_s >= min(_FIRST_ECHO_S, time_s[-1]))
+    response = echoes / np.linalg.norm(echoes)
+    response[0] += 1.0
+    wet = signal.fftconvolve(wave, response)[: len(wave)]
+    return _kept(wet * _level(wave) / max(_level(wet), np.finfo(np.float32).tiny), wave)
+
+
+def _coloured(length: int, slope: float, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Noise whose power falls with frequency ** slope: 0 is white, 1 pink, 2 brown; its level is 1."""
+    size = max(length, 16)
+    spectrum = np.fft.rfft(generator.standard_normal(size))
+    spectrum[1:] /= np.arange(1, len(spectrum)) ** (slope / 2)
+    spectrum[0] = 0.0
+    noise = np.fft.irfft(spectrum, size)[:length]
+    return noise / max(_level(noise), np.finfo(np.float64).tiny)
+
+
+def _add(wave: Wave, noise: NDArray[np.floating], snr_db: float) -> Wave:
+    """Over the whole wave, pauses counted."""
+    return _kept(wave + noise * (_level(wave) * 10 ** (-snr_db / 20)), wave)
+
+
+def _white(wave: Wave, snr_db: float, scene: Scene) -> Wave:
+    return _add(wave, _coloured(len(wave), 0.0, scene.generator), snr_db)
+
+
+def _pink(wave: Wave, snr_db: float, scene: Scene) -> Wave:
+    return _add(wave, _coloured(len(wave), 1.0, scene.generator), snr_db)
+
+
+def _noise(wave: Wave, snr_db: float, scene: Scene) -> Wave:
+    """Of any colour from white to brown."""
+    return _add(wave, _coloured(len(wave), scene.generator.uniform(0.0, 2.0), scene.generator), snr_db)
+
+
+def _babble(wave: Wave, snr_db: float, scene: Scene) -> Wave:
+    """Several people, each as loud as the others and heard from anywhere in their recording on, over and over."""
+    if scene.voices is None:
+        raise ConfigError("babble needs voices", "say which corpus it is made of", "babble")
+    mixture = np.zeros(len(wave))
+    for _ in range(TALKERS):
+        voice = scene.voices(scene.generator).numpy()
+        turned = np.roll(np.resize(voice, max(len(voice), len(wave))), -scene.generator.integers(len(voice)))
+        level = _level(turned)
+        mixture += turned[: len(wave)] / level if level > 0 else 0.0
+    return _add(wave, mixture / max(_level(mixture), np.finfo(np.float64).tiny), snr_db)
+
+
+def _telephone(wave: Wave, _amount: float, _scene: Scene) -> Wave:
+    """8 kHz, 300 to 3400 Hz, G.711."""
+    narrow = soxr.resample(wave, SAMPLE_RATE, _TELEPHONE_RATE)
+    if len(narrow) == 0:
+        return wave
+    band = signal.butter(4, TELEPHONE_BAND_HZ, "bandpass", fs=_TELEPHONE_RATE, output="sos")
+    passed = signal.sosfiltfilt(band, narrow, padlen=min(3 * (2 * len(band) + 1), len(narrow) - 1))
+    heard = recode(passed.astype(np.float32), G711, _TELEPHONE_RATE)
+    return _kept(soxr.resample(heard, _TELEPHONE_RATE, SAMPLE_RATE), wave)
+
+
+def _opus(wave: Wave, kbit_s: float, _scene: Scene) -> Wave:
+    return recode(wave, opus(kbit_s))
+
+
+def _mp3(wave: Wave, kbit_s: float, _scene: Scene) -> Wave:
+    return recode(wave, mp3(kbit_s))
+
+
+def _clip(wave: Wave, over_db: float, _scene: Scene) -> Wave:
+    """Cuts off what is less than that below the peak."""
+    limit = np.abs(wave).max() * 10 ** (-over_db / 20)
+    return np.clip(wave, -limit, limit)
+
+
+def _gain(wave: Wave, gain_db: float, _scene: Scene) -> Wave:
+    """Another level, kept in 16 bits: what is beyond full scale is clipped."""
+    steps = np.round(wave * (10 ** (gain_db / 20) * _WIDEST_PCM))
+    return _kept(np.clip(steps, -_WIDEST_PCM, _WIDEST_PCM - 1) / _WIDEST_PCM, wave)
+
+
+def _offset(wave: Wave, offset: float, _scene: Scene) -> Wave:
+    return wave + np.float32(offset)
+
+
+def _silence(wave: Wave, beside_s: float, _scene: Scene) -> Wave:
+    return np.pad(wave, round(beside_s * SAMPLE_RATE))
+
+
+def _room(wave: Wave, beside_s: float, scene: Scene) -> Wave:
+    """Pink noise, 40 dB below the sound, where it is not."""
+    beside = round(beside_s * SAMPLE_RATE)
+    if beside == 0:
+        return wave
+    faint = _coloured(2 * beside, 1.0, scene.generator) * (_level(wave) * 10 ** (_ROOM_DB / 20))
+    return np.concatenate([faint[:beside], wave, faint[beside:]]).astype(np.float32)
+
+
+def _level(wave: NDArray[np.floating]) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
+
+
+def _kept(values: NDArray[np.floating], wave: Wave) -> Wave:
+    """As long as the wave, and of its type."""
+    kept = values[: len(wave)].astype(np.float32)
+    return np.pad(kept, (0, len(wave) - len(kept)))
+
+
+EFFECTS: Mapping[str, Effect] = MappingProxyType(
+    {
+        "eq": Effect(_equalise, "dB that octaves are raised or lowered by at most", (0.0, 20.0), 6.0),
+        "reverb": Effect(_reverberate, "s in which echoes fall by 60 dB", (0.05, 5.0)),
+        "room": Effect(_room, "s of faint noise on either side", (0.0, 60.0)),
+        "white": Effect(_white, "dB of speech over white noise", (-20.0, 60.0)),
+        "pink": Effect(_pink, "dB of speech over pink noise", (-20.0, 60.0)),
+        "noise": Effect(_noise, "dB of speech over noise between white and brown", (-20.0, 60.0)),
+        "babble": Effect(_babble, "dB of speech over six others' speech", (-20.0, 60.0)),
+        "clip": Effect(_clip, "dB below the peak at which it is cut off", (0.0, 60.0)),
+        "telephone": Effect(_telephone, "none", (0.0, 0.0), 0.0),
+        "opus": Effect(_opus, "kbit/s", (6.0, 256.0)),
+        "mp3": Effect(_mp3, "kbit/s", (8.0, 160.0)),
+        "gain": Effect(_gain, "dB, kept in 16 bits", (-60.0, 60.0)),
+        "dc": Effect(_offset, "of full scale added", (-1.0, 1.0)),
+        "silence": Effect(_silence, "s of digital zeros on either side", (0.0, 60.0)),
+    }
+)
+"""Name -> effect, in the order in which they happen to sound."""
+
+BABBLE = "babble"
+"""The effect that needs voices."""
+
+_CLEAN = "clean"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Effects, one after the other.
+
+    Attributes:
+        steps: name and amount of each; none leaves the sound as it is.
+    """
+
+    steps: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Reads a condition's name.
+
+        Raises:
+            ConfigError: there is no such effect, or not by that amount.
+
+        >>> Condition.parse("gain--40+telephone").steps
+        (('gain', -40.0), ('telephone', 0.0))
+        """
+        return cls() if text.strip() == _CLEAN else cls(tuple(_parse_step(part.strip()) for part in text.split("+")))
+
+    @property
+    def name(self) -> str:
+        """As `parse` reads it.
+
+        >>> Condition((("pink", 10.0), ("telephone", 0.0))).name, Condition().name
+        ('pink-10+telephone', 'clean')
+        """
+        parts = [name if EFFECTS[name].usual == amount else f"{name}-{amount:.12g}" for name, amount in self.steps]
+        return "+".join(parts) or _CLEAN
+
+    @property
+    def needs_voices(self) -> bool:
+        """Whether others speak in it."""
+        return any(name == BABBLE for name, _ in self.steps)
+
+    def __call__(self, wave: Tensor, generator: np.random.Generator, voices: Voices | None = None) -> Tensor:
+        """Sound as it is heard under the condition.
+
+        Args:
+            wave: (samples,), float32 at 16 kHz, full scale at 1.
+            generator: of all that is drawn.
+            voices: what babble is made of.
+
+        Returns:
+            As long, unless silence is added.
+
+        Raises:
+            ConfigError: there is babble and no voices.
+
+        >>> Condition.parse("dc-0.25+silence-0.0001")(torch.zeros(1), np.random.default_rng(1)).tolist()
+        [0.0, 0.0, 0.25, 0.0, 0.0]
+        """
+        if len(wave) == 0:
+            return wave
+        heard, scene = wave.numpy(), Scene(generator, voices)
+        for name, amount in self.steps:
+            heard = EFFECTS[name].apply(heard, amount, scene)
+        return torch.from_numpy(np.ascontiguousarray(heard))
+
+
+CLEAN = Condition()
+"""The sound as it is."""
+
+
+def _parse_step(text: str) -> tuple[str, float]:
+    name, dash, amount = text.partition("-")
+    effect = EFFECTS.get(name)
+    if effect is None:
+        raise ConfigError(f"no listening condition {text!r}", f"choose among {known_conditions()}")
+    try:
+        value = float(amount) if dash else effect.usual
+    except ValueError:
+        value = None
+    if value is None or not effect.bounds[0] <= value <= effect.bounds[1]:
+        low, high = effect.bounds
+        raise ConfigError(
+            f"no amount for {name} in {text!r}", f"write {name}-N, N from {low:g} to {high:g} ({effect.meaning})"
+        )
+    return name, value
+
+
+def known_conditions() -> str:
+    """What there is, for people."""
+    names = [name if effect.usual is not None else f"{name}-N" for name, effect in EFFECTS.items()]
+    return ", ".join([_CLEAN, *names]) + ", or several joined by +"
