@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import tomli_w
 from matplotlib.ticker import MaxNLocator
 
-from affetto.report.figures import ACCENT, MUTED, SECOND, Canvas, Picture, render, write_files
+from affetto.drawing.figures import ACCENT, MUTED, SECOND, Canvas, Picture, render, write_files
 
 BASE, CHANCE = "base", "chance"
 MARKS = ("o", "s", "D", "^")

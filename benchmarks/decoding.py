@@ -25,8 +25,8 @@ from affetto.data.transcribed import Transcribed, read_sound
 from affetto.frames import Frames, pad_waves
 from affetto.models.decoding import BeamConfig, Decoder, Spelling
 from affetto.streaming import Overlap, Samples
-from affetto.training.recogniser_recipe import RecogniserRecipe
-from affetto.training.speech import gather
+from affetto.training.recogniser.recipe import RecogniserRecipe
+from affetto.training.recogniser.speech import gather
 from affetto.transcribe import Transcriber, Transcript
 
 WEIGHTS, BONUSES = (0.5, 0.7, 0.9, 1.1), (0.7, 1.4, 2.1)
@@ -37,7 +37,7 @@ CONTEXTS_S = (0.0, 0.5, 1.0, 2.5, 5.0)
 GAP_S = 0.3
 
 
-class Heard(NamedTuple):
+class StreamResult(NamedTuple):
     """The recogniser's probabilities of some utterances, and what was said."""
 
     name: str
@@ -49,10 +49,10 @@ class Heard(NamedTuple):
 
 
 @torch.inference_mode()
-def hear(transcriber: Transcriber, name: str, items: Sequence[Transcribed]) -> Heard:
+def hear(transcriber: Transcriber, name: str, items: Sequence[Transcribed]) -> StreamResult:
     waves = (read_sound(item) for item in tqdm(items, desc=name, leave=False))
     log_probs = [transcriber.speech(pad_waves([wave])).log_probs for wave in waves]
-    return Heard(name, log_probs, [item.text for item in items])
+    return StreamResult(name, log_probs, [item.text for item in items])
 
 
 def rates(references: Sequence[str], hypotheses: Sequence[str]) -> str:

@@ -36,11 +36,11 @@ from affetto.models.heads import (
 )
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import Bank, represent
-from affetto.training.fit import Study, material_of, needs, new_head
-from affetto.training.heads import HeadTraining
-from affetto.training.material import Material
-from affetto.training.stack import StackTraining
-from affetto.training.tasks import Task
+from affetto.training.heads.data import HeadData
+from affetto.training.heads.fit import Study, material_of, needs, new_head
+from affetto.training.heads.loop import HeadTraining
+from affetto.training.heads.stack import StackTraining
+from affetto.training.heads.tasks import Task
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 ROWS: dict[str, HeadConfig] = {
@@ -99,7 +99,7 @@ def padded(frames: list[Tensor], batch: np.ndarray) -> tuple[Tensor, Tensor]:
     return pad_sequence(chosen, batch_first=True), torch.tensor([len(each) for each in chosen])
 
 
-def stacked_epoch(config: HeadConfig, material: Material, tasks: list[Task]) -> float:
+def stacked_epoch(config: HeadConfig, material: HeadData, tasks: list[Task]) -> float:
     """Seconds of training all heads for an epoch, and of judging them, for one head."""
     width = 0 if material.layer is None else material.layer.width
     heads = [new_head(config, CLASSES, width, stable_seed(task.repeat, task.fold)) for task in tasks]

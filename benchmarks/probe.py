@@ -22,7 +22,7 @@ import torch
 from affetto.data.splits import by_speaker
 from affetto.frames import Waves
 from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
-from affetto.probe import hearing
+from affetto.probe import frame_reader
 from affetto.probe.corpus import read_recogniser, read_utterances
 from affetto.probe.neurons import NeuronConfig, _tables
 from affetto.probe.tally import Tally
@@ -66,18 +66,18 @@ def main() -> None:
     encoder = TimedEncoder(DeepSpeech2Encoder(read_recogniser(config.recogniser)), watch)
     names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
     choosing = np.arange(len(names)) % 2 == 0
-    ear = hearing.Ear(encoder)
+    reader = frame_reader.FrameReader(encoder)
     tally = Tally(
-        ear.groups,
+        reader.groups,
         speakers,
         shuffled=~choosing[speakers],
         permutations=config.permutations,
         rng=np.random.default_rng(0),
     )
-    prosody = hearing.prosody
-    hearing.prosody = lambda waves: watch.time("prosody", lambda: prosody(waves))  # type: ignore[assignment]
+    prosody = frame_reader.prosody
+    frame_reader.prosody = lambda waves: watch.time("prosody", lambda: prosody(waves))  # type: ignore[assignment]
     went_by, processor = time.perf_counter(), time.process_time()
-    for batch in ear.hear(utterances):
+    for batch in reader.batches(utterances):
         for heard in batch:
             watch.time("correlations and null", lambda heard=heard: tally.add(heard))  # type: ignore[misc]
     streaming_s = time.process_time() - processor

@@ -25,7 +25,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.features.acoustic import acoustic
 from affetto.frames import pad_waves
 from affetto.models.decoding import greedy
-from affetto.recognise import Recogniser
+from affetto.recognise import EmotionRecogniser
 from affetto.streaming.segments import cut
 from affetto.streaming.sources import blocks
 from affetto.text import Alphabet
@@ -77,7 +77,7 @@ def best_of(times: int, work: Callable[[], object]) -> float:
 
 
 @torch.inference_mode()
-def stages(recogniser: Recogniser, path: Path) -> dict[str, float]:
+def stages(recogniser: EmotionRecogniser, path: Path) -> dict[str, float]:
     """Seconds of each stage for one file."""
     spent: dict[str, float] = {}
 
@@ -117,7 +117,7 @@ def measure(model: str, minutes: float, memory_minutes: float, folder: Path) -> 
     help_s = min(run("--help").wall_s for _ in range(5))
     whole = run("recognise", str(long), "--model", model)
     hour = run("recognise", str(longer), "--model", model)
-    recogniser = Recogniser.from_pretrained(model, "cpu")
+    recogniser = EmotionRecogniser.from_pretrained(model, "cpu")
     recogniser.recognise(DEMO[0])  # warm
     alone_s = best_of(3, lambda: [recogniser.recognise(path) for path in DEMO]) / len(DEMO)
     many = [DEMO[number % len(DEMO)] for number in range(FILES)]

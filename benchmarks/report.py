@@ -23,7 +23,7 @@ from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import FoldLine, RowCard
 from affetto.report import build_table, write_report
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 SPEAKERS, UTTERANCES, FOLDS = 91, 4_900, 10

@@ -20,7 +20,8 @@ from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
 from affetto.frames import pad_waves
 from affetto.models import checkpoint
-from affetto.recognise import Recogniser, Recording, Segment
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording, Segment
 from affetto.streaming import Samples
 from affetto.timeline import likeliest
 
@@ -29,7 +30,7 @@ SURE = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TOGETHER = 32
 
 
-def clips_of(recogniser: Recogniser, model: str, part: str, data: Path) -> list[Utterance]:
+def clips_of(recogniser: EmotionRecogniser, model: str, part: str, data: Path) -> list[Utterance]:
     """The clips of the speakers whom the head's recipe names for a part."""
     recipe = checkpoint.describe(pretrained.find(model) / pretrained.EMOTION, "emotion head").facts["recipe"]
     return [
@@ -39,13 +40,13 @@ def clips_of(recogniser: Recogniser, model: str, part: str, data: Path) -> list[
     ]
 
 
-def whole(recogniser: Recogniser, waves: Sequence[Tensor]) -> list[str]:
+def whole(recogniser: EmotionRecogniser, waves: Sequence[Tensor]) -> list[str]:
     """The emotion of each clip, heard from its first moment to its last."""
     order = sorted(range(len(waves)), key=lambda place: len(waves[place]))
     heard: dict[int, str] = {}
     for begin in range(0, len(order), TOGETHER):
         places = order[begin : begin + TOGETHER]
-        opinions = recogniser.hear(pad_waves([waves[place] for place in places]))
+        opinions = recogniser.predict(pad_waves([waves[place] for place in places]))
         heard |= {place: likeliest(each.probabilities) for place, each in zip(places, opinions, strict=True)}
     return [heard[place] for place in range(len(waves))]
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["validation", "test"], default="validation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recogniser = Recogniser.from_pretrained(arguments.model, "cpu")
+    recogniser = EmotionRecogniser.from_pretrained(arguments.model, "cpu")
     clips = clips_of(recogniser, arguments.model, arguments.part, arguments.data)
     waves = [audio.load(each.audio) for each in clips]
     references = [str(each.emotion) for each in clips]

@@ -17,7 +17,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import RunError
 from affetto.evaluate import Prediction, Row, RunFolder, read_predictions, run_folder, score, write_predictions
 from affetto.evaluate.run_folder import FoldLine, RowCard
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("sadness", "anger")
 CONFIG = {"seed": 1, "rows": [{"name": "MP-2"}, {"name": "Random guess"}, {"name": "never begun"}]}

@@ -11,7 +11,8 @@ import affetto
 from affetto import metrics, pretrained
 from affetto.data.corpora import open_corpus
 from affetto.models import checkpoint
-from affetto.recognise import Recogniser, Recording
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording
 from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
@@ -19,19 +20,19 @@ FOLDER = pretrained.find(pretrained.DEFAULT)
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return Recogniser.from_pretrained(device="cpu")
+def recogniser() -> EmotionRecogniser:
+    return EmotionRecogniser.from_pretrained(device="cpu")
 
 
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
-def test_bundled_recordings_come_out(recogniser: Recogniser, path: Path) -> None:
+def test_bundled_recordings_come_out(recogniser: EmotionRecogniser, path: Path) -> None:
     recording = recogniser.recognise(path)
     assert set(recording.probabilities) == {"anger", "happiness", "neutral", "sadness"}
     assert sum(recording.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert re.fullmatch(r"[a-z' ]+", recording.transcript)
 
 
-def test_the_outburst_and_the_sad_voice_are_told_apart(recogniser: Recogniser) -> None:
+def test_the_outburst_and_the_sad_voice_are_told_apart(recogniser: EmotionRecogniser) -> None:
     angry, sad = (recogniser.recognise(path) for path in DEMO if path.stem in {"angry", "sad"})
     assert angry.probabilities["anger"] > sad.probabilities["anger"]
     assert sad.probabilities["sadness"] > angry.probabilities["sadness"]
@@ -49,7 +50,7 @@ def test_the_card_holds_the_figures_of_the_checkpoints() -> None:
     assert f"{speech['validation_cer']:.3f}" in card
 
 
-def test_unknown_speakers_are_heard_far_better_than_by_chance(recogniser: Recogniser, data_root: Path) -> None:
+def test_unknown_speakers_are_heard_far_better_than_by_chance(recogniser: EmotionRecogniser, data_root: Path) -> None:
     test_speakers = checkpoint.describe(FOLDER / pretrained.EMOTION, "emotion head").facts["recipe"]["test_speakers"]
     chosen = [
         each

@@ -18,7 +18,8 @@ import affetto
 from affetto import audio, pretrained
 from affetto.errors import AudioError, CheckpointError, ConfigError
 from affetto.frames import pad_waves
-from affetto.recognise import Recogniser, Recording, Segment, join_segments
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording, Segment, join_segments
 from affetto.streaming import Failure
 from affetto.streaming.segments import cut
 from affetto.timeline import Judgement
@@ -28,8 +29,8 @@ EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 
 
 @pytest.fixture(scope="module")
-def recogniser(tiny_model: Path) -> Recogniser:
-    return Recogniser.from_pretrained(tiny_model, "cpu")
+def recogniser(tiny_model: Path) -> EmotionRecogniser:
+    return EmotionRecogniser.from_pretrained(tiny_model, "cpu")
 
 
 def shares(recording: Recording | Segment) -> np.ndarray:
@@ -43,18 +44,20 @@ def recordings(results: object) -> list[Recording]:
 
 
 def test_it_is_at_hand() -> None:
-    assert affetto.Recogniser is Recogniser
+    assert affetto.Recogniser is EmotionRecogniser
 
 
 @pytest.mark.parametrize("number", range(len(DEMO)))
-def test_batch_mates_change_nothing(recogniser: Recogniser, make_sound: Callable[..., Path], number: int) -> None:
+def test_batch_mates_change_nothing(
+    recogniser: EmotionRecogniser, make_sound: Callable[..., Path], number: int
+) -> None:
     alone = recogniser.recognise(DEMO[number])
     among = recordings(recogniser.recognise_many([make_sound(duration_s=11), *DEMO, make_sound("b.wav")]))[1 + number]
     np.testing.assert_allclose(shares(among), shares(alone), atol=1e-4)
     assert (among.transcript, among.duration_s) == (alone.transcript, alone.duration_s)
 
 
-def test_the_same_twice_is_the_same(recogniser: Recogniser) -> None:
+def test_the_same_twice_is_the_same(recogniser: EmotionRecogniser) -> None:
     assert recordings(recogniser.recognise_many(DEMO)) == recordings(recogniser.recognise_many(DEMO))
 
 
@@ -63,17 +66,17 @@ def long_sound() -> torch.Tensor:
     return torch.cat([audio.load(path) for path in DEMO] * 3)
 
 
-def test_a_segment_is_heard_as_if_it_were_alone(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_a_segment_is_heard_as_if_it_were_alone(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
     stretch = list(cut([long_sound]))[1]
-    (alone,) = recogniser.hear(pad_waves([stretch.wave]))
+    (alone,) = recogniser.predict(pad_waves([stretch.wave]))
     segment = recording.segments[1]
     assert (segment.start_s, segment.end_s) == (stretch.start_s, stretch.end_s)
     np.testing.assert_allclose(list(alone.probabilities.values()), shares(segment), atol=1e-4)
     assert alone.spelling.text == segment.transcript
 
 
-def test_a_recording_is_the_mean_of_its_segments(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_a_recording_is_the_mean_of_its_segments(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
     durations = [segment.end_s - segment.start_s for segment in recording.segments]
     assert len(durations) > 2
@@ -85,7 +88,7 @@ def test_a_recording_is_the_mean_of_its_segments(recogniser: Recogniser, long_so
     assert recording.transcript.split() == " ".join(segment.transcript for segment in recording.segments).split()
 
 
-def test_probabilities_are_probabilities(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_probabilities_are_probabilities(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
     every = np.array([shares(recording), *(shares(segment) for segment in recording.segments)])
     assert tuple(recording.probabilities) == recogniser.emotions == EMOTIONS
@@ -93,7 +96,7 @@ def test_probabilities_are_probabilities(recogniser: Recogniser, long_sound: tor
     assert (every > 0).all()
 
 
-def test_a_file_however_given(recogniser: Recogniser) -> None:
+def test_a_file_however_given(recogniser: EmotionRecogniser) -> None:
     with DEMO[0].open("rb") as file:
         results = recordings(recogniser.recognise_many([DEMO[0], str(DEMO[0]), file]))
     assert results[0] == results[1] == results[2]
@@ -101,7 +104,7 @@ def test_a_file_however_given(recogniser: Recogniser) -> None:
 
 @pytest.mark.parametrize(("sample_rate", "channels"), [(8_000, 1), (192_000, 1), (16_000, 8)])
 def test_any_rate_and_number_of_channels(
-    recogniser: Recogniser, make_sound: Callable[..., Path], sample_rate: int, channels: int
+    recogniser: EmotionRecogniser, make_sound: Callable[..., Path], sample_rate: int, channels: int
 ) -> None:
     recording = recogniser.recognise(make_sound(sample_rate=sample_rate, channels=channels))
     assert recording.duration_s == pytest.approx(0.5, abs=0.001)
@@ -109,7 +112,9 @@ def test_any_rate_and_number_of_channels(
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 44_100, 192_000])
-def test_speech_is_speech_at_any_rate(recogniser: Recogniser, demo: dict[str, torch.Tensor], sample_rate: int) -> None:
+def test_speech_is_speech_at_any_rate(
+    recogniser: EmotionRecogniser, demo: dict[str, torch.Tensor], sample_rate: int
+) -> None:
     values = soxr.resample(demo["happy"].numpy(), 16_000, sample_rate)
     here, there = recogniser.recognise(DEMO[1]), recogniser.recognise_samples(values, sample_rate)
     assert len(there.segments) == len(here.segments) == 1
@@ -131,7 +136,7 @@ def soft(sound: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("spoil", [clipped, offset, soft])
 def test_poor_recordings_are_heard(
-    recogniser: Recogniser, demo: dict[str, torch.Tensor], spoil: Callable[[torch.Tensor], torch.Tensor]
+    recogniser: EmotionRecogniser, demo: dict[str, torch.Tensor], spoil: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     recording = recogniser.recognise_samples(spoil(demo["happy"]), 16_000)
     assert len(recording.segments) == 1
@@ -141,7 +146,7 @@ def test_poor_recordings_are_heard(
 
 @pytest.mark.parametrize(("level", "silent"), [(0.0, True), (1e-5, True), (0.05, False)])
 def test_where_nobody_speaks_it_says_so(
-    recogniser: Recogniser, rng: np.random.Generator, level: float, silent: bool
+    recogniser: EmotionRecogniser, rng: np.random.Generator, level: float, silent: bool
 ) -> None:
     recording = recogniser.recognise_samples(level * rng.standard_normal(48_000), 16_000)
     assert (recording.statement, recording.emotion, recording.segments) == ("no speech", None, ())
@@ -149,18 +154,18 @@ def test_where_nobody_speaks_it_says_so(
     assert recording.probabilities == dict.fromkeys(EMOTIONS, 0.0)
 
 
-def test_following_gives_the_same_segments(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_following_gives_the_same_segments(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
     followed = list(recogniser.follow(long_sound.split(800)))
     assert [(each.start_s, each.end_s) for each in followed] == [
         (each.start_s, each.end_s) for each in recording.segments
     ]
     spoken = list(cut([long_sound], live=True))  # with less of the pauses after them
-    opinions = [recogniser.hear(pad_waves([each.wave]))[0] for each in spoken]
+    opinions = [recogniser.predict(pad_waves([each.wave]))[0] for each in spoken]
     assert [each.transcript for each in followed] == [each.spelling.text for each in opinions]
 
 
-def test_sure_is_a_matter_of_the_threshold(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_sure_is_a_matter_of_the_threshold(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     bold = recogniser.recognise_samples(long_sound, 16_000, Judgement(sure=0.0))
     never = recogniser.recognise_samples(long_sound, 16_000, Judgement(sure=1.0))
     assert {each.statement for each in bold.segments} <= set(EMOTIONS)
@@ -170,7 +175,7 @@ def test_sure_is_a_matter_of_the_threshold(recogniser: Recogniser, long_sound: t
     assert [each.probabilities for each in never.segments] == [each.probabilities for each in bold.segments]
 
 
-def test_smoothing_changes_segments_but_not_the_whole(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_smoothing_changes_segments_but_not_the_whole(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     plain = recogniser.recognise_samples(long_sound, 16_000)
     smooth = recogniser.recognise_samples(long_sound, 16_000, Judgement(smooth_s=5))
     np.testing.assert_allclose(shares(smooth), shares(plain))
@@ -185,8 +190,8 @@ def with_temperature(folder: Path, value: object) -> Path:
     return folder
 
 
-def test_temperature_calibrates(tiny_model: Path, tmp_path: Path, recogniser: Recogniser) -> None:
-    cooled = Recogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), 2.5), "cpu")
+def test_temperature_calibrates(tiny_model: Path, tmp_path: Path, recogniser: EmotionRecogniser) -> None:
+    cooled = EmotionRecogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), 2.5), "cpu")
     before, after = shares(recogniser.recognise(DEMO[0])), shares(cooled.recognise(DEMO[0]))
     expected = before ** (1 / 2.5)  # softmax(z / T) is softmax(z) to the power of 1 / T, made to add up to 1
     np.testing.assert_allclose(after, expected / expected.sum(), rtol=1e-4)
@@ -196,15 +201,15 @@ def test_temperature_calibrates(tiny_model: Path, tmp_path: Path, recogniser: Re
 @pytest.mark.parametrize("value", [0, -1, "hot", True, None, 1e400])
 def test_impossible_temperatures_are_refused(tiny_model: Path, tmp_path: Path, value: object) -> None:
     with pytest.raises(CheckpointError, match="temperature"):
-        Recogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), value), "cpu")
+        EmotionRecogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), value), "cpu")
 
 
-def test_what_cannot_be_heard_is_an_error(recogniser: Recogniser) -> None:
+def test_what_cannot_be_heard_is_an_error(recogniser: EmotionRecogniser) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav: no such file"):
         recogniser.recognise("nowhere.wav")
 
 
-def test_values_for_json_survive_it(recogniser: Recogniser) -> None:
+def test_values_for_json_survive_it(recogniser: EmotionRecogniser) -> None:
     values = recogniser.recognise(DEMO[0]).as_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["version"] == 1
@@ -219,7 +224,9 @@ def test_values_for_json_survive_it(recogniser: Recogniser) -> None:
     }
 
 
-def test_words_are_the_transcript_and_lie_in_their_segment(recogniser: Recogniser, long_sound: torch.Tensor) -> None:
+def test_words_are_the_transcript_and_lie_in_their_segment(
+    recogniser: EmotionRecogniser, long_sound: torch.Tensor
+) -> None:
     segments = recogniser.recognise_samples(long_sound, 16_000).segments
     assert len(segments) > 2
     assert [" ".join(word.text for word in segment.words) for segment in segments] == [
@@ -248,19 +255,19 @@ def test_segments_without_words_leave_no_gap() -> None:
 )
 def test_devices_are_checked(tiny_model: Path, device: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        Recogniser.from_pretrained(tiny_model, device)
+        EmotionRecogniser.from_pretrained(tiny_model, device)
 
 
 def test_a_recogniser_alone_hears_no_emotion(tiny_model: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_model / "recogniser.safetensors", tmp_path)
     shutil.copy(tiny_model / "recogniser.json", tmp_path)
     with pytest.raises(CheckpointError, match="no emotion head"):
-        Recogniser.from_pretrained(tmp_path)
+        EmotionRecogniser.from_pretrained(tmp_path)
 
 
 def test_unknown_models_are_refused() -> None:
     with pytest.raises(CheckpointError, match="huge: no such model"):
-        Recogniser.from_pretrained("huge")
+        EmotionRecogniser.from_pretrained("huge")
 
 
 @pytest.mark.parametrize("name", pretrained.names())
@@ -330,4 +337,4 @@ def test_damaged_models_are_refused(
     copytree(tiny_model, folder)
     harm(folder)
     with pytest.raises(CheckpointError, match=problem):
-        Recogniser.from_pretrained(folder)
+        EmotionRecogniser.from_pretrained(folder)

@@ -20,12 +20,12 @@ PAIRS = st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=40)
 SAID = st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from("uvwx"), LABELS, LABELS)
 
 
-def _tally(said: list[tuple[int, int, str, str, str]]) -> stats.Tally:
+def _tally(said: list[tuple[int, int, str, str, str]]) -> stats.ConfusionCounts:
     repeats, folds, speakers, references, predicted = (list(column) for column in zip(*said, strict=True))
     return stats.tally(list(zip(repeats, folds, strict=True)), speakers, references, predicted, CLASSES)
 
 
-def _cloned(speakers: int, rng: np.random.Generator, *, runs: int = 1, spread: float = 0.12) -> stats.Tally:
+def _cloned(speakers: int, rng: np.random.Generator, *, runs: int = 1, spread: float = 0.12) -> stats.ConfusionCounts:
     """Speakers from one crowd: some are easier to hear than others, in all runs alike."""
     counts = rng.multinomial(rng.integers(40, 90, speakers)[:, None], [0.25] * 4)[:, 0] + 2
     ease = np.clip(np.array([0.7, 0.4, 0.5, 0.6]) + rng.normal(0, spread, (speakers, 1)), 0.02, 0.98)
@@ -34,7 +34,9 @@ def _cloned(speakers: int, rng: np.random.Generator, *, runs: int = 1, spread: f
     confusions = rng.multinomial(np.broadcast_to(counts, (runs, *counts.shape)), shares)
     names = np.array([f"s{number:03d}" for number in range(speakers)])
     repeats = np.repeat(np.arange(runs), speakers)
-    return stats.Tally(repeats, np.tile(np.arange(speakers), runs), np.tile(names, runs), np.concatenate(confusions))
+    return stats.ConfusionCounts(
+        repeats, np.tile(np.arange(speakers), runs), np.tile(names, runs), np.concatenate(confusions)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
@@ -119,7 +121,7 @@ def test_the_interval_of_an_accuracy_is_that_of_scipys_bootstrap(rng: np.random.
     confusions = np.zeros((60, 2, 2), dtype=np.int64)
     confusions[:, 0, 0], confusions[:, 0, 1] = right, 50 - right
     names = np.array([f"s{number:02d}" for number in range(60)])
-    counted = stats.Tally(np.zeros(60, dtype=np.int64), np.arange(60), names, confusions)
+    counted = stats.ConfusionCounts(np.zeros(60, dtype=np.int64), np.arange(60), names, confusions)
     found = stats.speaker_interval(counted, rng, resamples=20_000)
     tail = scipy_stats.norm.sf(np.sqrt(60 / 59) * scipy_stats.t.isf(0.025, 59))
     expected = scipy_stats.bootstrap(

@@ -15,7 +15,8 @@ from affetto import audio, pretrained
 from affetto.errors import AudioError, CorpusError
 from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
-from affetto.recognise import Recogniser, Recording
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording
 from affetto.streaming import Overlap, Samples
 from affetto.transcribe import Transcriber, Transcript, score_transcriber, transcribed_utterances
 
@@ -43,7 +44,7 @@ def corpus(tmp_path: Path, make_sound: Callable[..., Path]) -> Path:
 
 
 def test_it_writes_what_the_recogniser_hears(transcriber: Transcriber, tiny_model: Path) -> None:
-    recordings = Recogniser.from_pretrained(tiny_model).recognise_many(DEMO)
+    recordings = EmotionRecogniser.from_pretrained(tiny_model).recognise_many(DEMO)
     expected = [recording.transcript for recording in recordings if isinstance(recording, Recording)]
     transcripts = transcriber.transcribe_many(DEMO)
     assert [each.text for each in transcripts if isinstance(each, Transcript)] == expected
@@ -125,7 +126,7 @@ def test_chunks_with_context_come_close_to_the_whole(small: Transcriber, path: P
 
 def test_a_single_chunk_is_the_whole(transcriber: Transcriber) -> None:
     once = transcriber.transcribe_overlapping(DEMO[0], Overlap(60.0))
-    [whole] = transcriber.hear(pad_waves([audio.load(DEMO[0])]))
+    [whole] = transcriber.decode(pad_waves([audio.load(DEMO[0])]))
     assert (once.text, once.words) == whole
 
 

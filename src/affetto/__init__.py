@@ -2,9 +2,9 @@
 
 What a program needs is at hand here and loaded when first used:
 
-    from affetto import Recogniser
+    from affetto import EmotionRecogniser
 
-    recording = Recogniser.from_pretrained().recognise("call.wav")
+    recording = EmotionRecogniser.from_pretrained().recognise("call.wav")
     print(recording.emotion, recording.probabilities, recording.transcript)
 """
 
@@ -14,19 +14,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from affetto.recognise import Recogniser, Recording, Segment
+    from affetto.recognise import EmotionRecogniser
+    from affetto.recognise import EmotionRecogniser as Recogniser
+    from affetto.recording import Recording, Segment
     from affetto.streaming import Failure
 
-__all__ = ["Failure", "Recogniser", "Recording", "Segment", "__version__"]
+__all__ = ["EmotionRecogniser", "Failure", "Recogniser", "Recording", "Segment", "__version__"]
 
 __version__: str
 
 _HOMES = {
-    "Failure": "affetto.streaming",
-    "Recogniser": "affetto.recognise",
-    "Recording": "affetto.recognise",
-    "Segment": "affetto.recognise",
+    "EmotionRecogniser": "affetto.recognise:EmotionRecogniser",
+    "Failure": "affetto.streaming:Failure",
+    "Recogniser": "affetto.recognise:EmotionRecogniser",  # its name in earlier versions
+    "Recording": "affetto.recording:Recording",
+    "Segment": "affetto.recording:Segment",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
@@ -35,7 +42,8 @@ def __getattr__(name: str) -> Any:
         return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'affetto' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _version() -> str:

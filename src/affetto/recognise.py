@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,182 +17,27 @@ from affetto.errors import CheckpointError
 from affetto.features.acoustic import acoustic
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models import checkpoint
-from affetto.models.decoding import Decoder, DecoderChoice, Spelling, Word, find_decoder
+from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.streaming import Failure, Heard, Piece, Samples, Source, listen
+from affetto.recording import Recording, Segment, Spelling, join_segments
+from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
 from affetto.streaming.segments import Spoken, cut
-from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
-
-SCHEMA_VERSION = 1
-"""Of `Recording.as_dict`; it changes when a key is renamed or removed."""
+from affetto.timeline import Judgement, likeliest
 
 _JUDGEMENT = Judgement()
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of speech, at most 15 s long.
-
-    Attributes:
-        start_s: where it begins in the recording, seconds.
-        end_s: where it ends.
-        transcript: what was said, in lower case and without punctuation; empty where no words were recognised.
-        emotion: the most probable emotion, however probable.
-        probabilities: emotion -> probability; they add up to 1.
-        sure: whether the emotion is probable enough to be stated (see `Judgement`).
-        words: the transcript word by word, with times in the recording and confidences.
-    """
-
-    start_s: float
-    end_s: float
-    transcript: str
-    emotion: str
-    probabilities: dict[str, float]
-    sure: bool = True
-    words: tuple[Word, ...] = ()
-
-    @property
-    def statement(self) -> str:
-        """The emotion, or "not sure"."""
-        return self.emotion if self.sure else NOT_SURE
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, numbers rounded to 4 digits."""
-        return {
-            "start_s": round(self.start_s, 4),
-            "end_s": round(self.end_s, 4),
-            "emotion": self.emotion,
-            "sure": self.sure,
-            "probabilities": _rounded(self.probabilities),
-            "transcript": self.transcript,
-            "words": [word.as_dict() for word in self.words],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What was heard in a recording.
-
-    Attributes:
-        source: its name.
-        duration_s: its length in seconds.
-        segments: its stretches of speech, in time; none where nobody speaks.
-        emotion: the most probable emotion of the whole; None where nobody speaks.
-        probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks.
-        transcript: the segments' transcripts, joined.
-        sure: whether the emotion of the whole is probable enough to be stated (see `Judgement`).
-        shares: emotion -> its part of the time with speech, where it is sure.
-        unsure_share: the part in which no emotion is; with the shares it adds up to 1, or to 0 where nobody speaks.
-        silent: whether it is digital silence throughout, as from a microphone that is switched off.
-        judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
-    """
-
-    source: str
-    duration_s: float
-    segments: tuple[Segment, ...]
-    emotion: str | None
-    probabilities: dict[str, float]
-    transcript: str
-    sure: bool = True
-    shares: dict[str, float] = field(default_factory=dict)
-    unsure_share: float = 0.0
-    silent: bool = False
-    judgement: Judgement = _JUDGEMENT
-
-    @property
-    def statement(self) -> str:
-        """The emotion of the whole, or "not sure", or "no speech"."""
-        if self.emotion is None:
-            return NO_SPEECH
-        return self.emotion if self.sure else NOT_SURE
-
-    @property
-    def speech_s(self) -> float:
-        """How long somebody speaks, seconds."""
-        return sum(each.end_s - each.start_s for each in self.segments)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, numbers rounded to 4 digits; the keys and their order are stable (docs/output.md).
-
-        >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
-        >>> values = join_segments("a.wav", 2.0, [segment]).as_dict()
-        >>> list(values)[:6]
-        ['version', 'file', 'duration_s', 'speech_s', 'emotion', 'sure']
-        >>> values["segments"][0]["probabilities"]
-        {'anger': 0.8, 'sadness': 0.2}
-        """
-        return {
-            "version": SCHEMA_VERSION,
-            "file": self.source,
-            "duration_s": round(self.duration_s, 4),
-            "speech_s": round(self.speech_s, 4),
-            "emotion": self.emotion,
-            "sure": self.sure,
-            "probabilities": _rounded(self.probabilities),
-            "shares": _rounded(self.shares),
-            "unsure_share": round(self.unsure_share, 4),
-            "transcript": self.transcript,
-            "silent": self.silent,
-            "judgement": self.judgement.model_dump(),
-            "segments": [segment.as_dict() for segment in self.segments],
-        }
-
-
-def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
-    return {emotion: round(probability, 4) for emotion, probability in probabilities.items()}
-
-
-def join_segments(
-    source: str, duration_s: float, segments: Iterable[Segment], judgement: Judgement = _JUDGEMENT
-) -> Recording:
-    """A recording from its segments, at least one; the whole is judged by them as they are, each by its neighbours too.
-
-    >>> short = Segment(0.0, 1.0, "no", "anger", {"anger": 1.0, "sadness": 0.0})
-    >>> long = Segment(1.0, 4.0, "i miss her", "sadness", {"anger": 0.2, "sadness": 0.8})
-    >>> recording = join_segments("a.wav", 4.0, [short, long])
-    >>> recording.emotion, round(recording.probabilities["sadness"], 2), recording.transcript, recording.shares
-    ('sadness', 0.6, 'no i miss her', {'anger': 0.25, 'sadness': 0.75})
-    """
-    given = tuple(segments)
-    moments = [_moment(each) for each in given]
-    whole = mean(moments)
-    smoothed = smooth(moments, judgement.smooth_s)
-    judged = tuple(_judge(each, row, judgement) for each, row in zip(given, smoothed, strict=True))
-    emotion, parts = likeliest(whole), shares([_moment(each) for each in judged], judgement.sure)
-    return Recording(
-        source,
-        duration_s,
-        judged,
-        emotion,
-        whole,
-        " ".join(each.transcript for each in judged if each.transcript),
-        sure=whole[emotion] >= judgement.sure,
-        shares=parts.emotions,
-        unsure_share=parts.unsure,
-        judgement=judgement,
-    )
-
-
-def _moment(segment: Segment) -> Moment:
-    return Moment(segment.start_s, segment.end_s, segment.probabilities)
-
-
-def _judge(segment: Segment, probabilities: dict[str, float], judgement: Judgement) -> Segment:
-    emotion = likeliest(probabilities)
-    return replace(segment, emotion=emotion, probabilities=probabilities, sure=probabilities[emotion] >= judgement.sure)
-
-
-class Opinion(NamedTuple):
+class SegmentPrediction(NamedTuple):
     """What the networks make of one segment: what is said, and the probability of each emotion."""
 
     spelling: Spelling
     probabilities: dict[str, float]
 
 
-class Recogniser:
+class EmotionRecogniser:
     """Hears what is said and with which emotion.
 
     Args:
@@ -222,7 +66,7 @@ class Recogniser:
     @classmethod
     def from_pretrained(
         cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", decoding: DecoderChoice | None = None
-    ) -> Recogniser:
+    ) -> EmotionRecogniser:
         """Loads a model.
 
         Args:
@@ -309,11 +153,11 @@ class Recogniser:
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
         """
-        for heard in listen(sources, self.hear, progress):
+        for heard in listen(sources, self.predict, progress):
             yield heard if isinstance(heard, Failure) else self.judge(heard, judgement)
 
-    def judge(self, heard: Heard[Opinion], judgement: Judgement = _JUDGEMENT) -> Recording:
-        """A recording out of what `hear` made of its segments."""
+    def judge(self, heard: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
+        """A recording out of what `predict` made of its segments."""
         if heard.pieces:
             segments = [_segment(piece) for piece in heard.pieces]
             return join_segments(heard.source, heard.duration_s, segments, judgement)
@@ -333,23 +177,23 @@ class Recogniser:
             Each stretch of speech as soon as a pause of 0.4 s tells that it has ended.
         """
         for spoken in cut(blocks, live=True):
-            (opinion,) = self.hear(pad_waves([spoken.wave]))
+            (opinion,) = self.predict(pad_waves([spoken.wave]))
             yield live_segment(spoken, opinion, judgement)
 
     @torch.inference_mode()
-    def hear(self, waves: Waves) -> list[Opinion]:
+    def predict(self, waves: Waves) -> list[SegmentPrediction]:
         """What is in each recording of a batch, each taken as one segment."""
         waves = waves.to(self.device)
         recognition = self.speech(waves, collect=[] if self.emotion.layer is None else [self.emotion.layer])
-        probabilities = self.feel(waves, recognition.layers)
+        probabilities = self.emotion_probabilities(waves, recognition.layers)
         spellings = self.decoder(recognition.log_probs)
         return [
-            Opinion(spelling, dict(zip(self.emotions, row, strict=True)))
+            SegmentPrediction(spelling, dict(zip(self.emotions, row, strict=True)))
             for spelling, row in zip(spellings, probabilities.tolist(), strict=True)
         ]
 
     @torch.inference_mode()
-    def feel(self, waves: Waves, layers: dict[str, Frames]) -> Tensor:
+    def emotion_probabilities(self, waves: Waves, layers: dict[str, Frames]) -> Tensor:
         """The probability of each emotion, (batch, emotions), from sound and what the recogniser made of it."""
         config = self.emotion.acoustic
         scores: Tensor = self.emotion(
@@ -365,20 +209,20 @@ class Recogniser:
         return result
 
 
-def live_segment(spoken: Spoken, opinion: Opinion, judgement: Judgement = _JUDGEMENT) -> Segment:
-    """A segment out of what `Recogniser.hear` made of a stretch of live speech, judged by itself.
+def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgement = _JUDGEMENT) -> Segment:
+    """A segment out of what `EmotionRecogniser.predict` made of a stretch of live speech, judged by itself.
 
     >>> spoken = Spoken(16_000, 32_000, 16_000, torch.zeros(16_000))
-    >>> opinion = Opinion(Spelling("", ()), {"anger": 0.6, "sadness": 0.4})
+    >>> opinion = SegmentPrediction(Spelling("", ()), {"anger": 0.6, "sadness": 0.4})
     >>> segment = live_segment(spoken, opinion, Judgement(sure=0.7))
     >>> segment.start_s, segment.end_s, segment.emotion, segment.sure
     (1.0, 2.0, 'anger', False)
     """
     piece = Piece(spoken.start_s, spoken.end_s, spoken.since_s, opinion)
-    return _judge(_segment(piece), opinion.probabilities, judgement)
+    return _segment(piece).judged(opinion.probabilities, judgement)
 
 
-def _segment(piece: Piece[Opinion]) -> Segment:
+def _segment(piece: Piece[SegmentPrediction]) -> Segment:
     said, probabilities = piece.content
     words = tuple(word.later(piece.since_s).within(piece.start_s, piece.end_s) for word in said.words)
     return Segment(piece.start_s, piece.end_s, said.text, likeliest(probabilities), probabilities, words=words)

@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class Tally(NamedTuple):
+class ConfusionCounts(NamedTuple):
     """The confusions of one model; an entry is what one speaker said in one cell.
 
     Attributes:
@@ -49,9 +49,9 @@ class Tally(NamedTuple):
     speakers: NDArray[np.str_]
     confusions: Integers
 
-    def where(self, kept: NDArray[np.bool_]) -> Tally:
+    def where(self, kept: NDArray[np.bool_]) -> ConfusionCounts:
         """The entries for which ``kept``, (entries,), is true."""
-        return Tally(self.repeats[kept], self.folds[kept], self.speakers[kept], self.confusions[kept])
+        return ConfusionCounts(self.repeats[kept], self.folds[kept], self.speakers[kept], self.confusions[kept])
 
     def cells(self) -> set[tuple[int, int]]:
         """Each (repeat, fold) there is."""
@@ -64,7 +64,7 @@ def tally(
     references: Sequence[str],
     predicted: Sequence[str],
     classes: Sequence[str],
-) -> Tally:
+) -> ConfusionCounts:
     """Counts predictions, of which each argument but the last holds one entry for each.
 
     Args:
@@ -89,7 +89,7 @@ def tally(
     confusions = np.zeros((len(entries), len(classes), len(classes)), dtype=np.int64)
     for (cell, speaker, reference, label), count in counted.items():
         confusions[entries[cell, speaker], places[reference], places[label]] = count
-    return Tally(
+    return ConfusionCounts(
         np.array([cell[0] for cell, _ in entries], dtype=np.int64),
         np.array([cell[1] for cell, _ in entries], dtype=np.int64),
         np.array([speaker for _, speaker in entries], dtype=np.str_),
@@ -133,12 +133,12 @@ def _scores(counts: NDArray[np.floating]) -> Floats:
     return found
 
 
-def run_scores(counted: Tally) -> Floats:
+def run_scores(counted: ConfusionCounts) -> Floats:
     """The scores of each run: of one repeat's predictions over all its folds together, (runs, 3)."""
     return scores(_pooled(counted.repeats[:, None], counted.confusions)[1])
 
 
-def fold_scores(counted: Tally) -> tuple[Integers, Floats]:
+def fold_scores(counted: ConfusionCounts) -> tuple[Integers, Floats]:
     """The folds, (folds,), and the scores in each, averaged over its repeats, (folds, 3)."""
     cells, confusions = _pooled(np.stack([counted.repeats, counted.folds], axis=1), counted.confusions)
     each = scores(confusions)
@@ -148,14 +148,14 @@ def fold_scores(counted: Tally) -> tuple[Integers, Floats]:
     return folds, sums / np.bincount(place, minlength=len(folds))[:, None]
 
 
-def missing_classes(counted: Tally) -> dict[int, list[int]]:
+def missing_classes(counted: ConfusionCounts) -> dict[int, list[int]]:
     """Fold -> the classes, by their place, that no reference in it has; folds with all classes are left out."""
     folds, confusions = _pooled(counted.folds[:, None], counted.confusions)
     absent = confusions.sum(axis=2) == 0
     return {int(fold): np.flatnonzero(row).tolist() for fold, row in zip(folds[:, 0], absent, strict=True) if row.any()}
 
 
-def whole_runs(counted: Tally, folds: set[int]) -> Tally:
+def whole_runs(counted: ConfusionCounts, folds: set[int]) -> ConfusionCounts:
     """What belongs to repeats in which every one of ``folds`` is finished; perhaps nothing."""
     cells = counted.cells()
     whole = [repeat for repeat in {cell[0] for cell in cells} if all((repeat, fold) in cells for fold in folds)]
@@ -180,10 +180,10 @@ class Interval(NamedTuple):
 
 
 def speaker_interval(
-    counted: Tally,
+    counted: ConfusionCounts,
     rng: np.random.Generator,
     *,
-    against: Tally | None = None,
+    against: ConfusionCounts | None = None,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
@@ -239,7 +239,7 @@ def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
     return Interval(low, high)
 
 
-def _crowd_scores(crowds: NDArray[np.float32], counted: Tally, names: NDArray[np.str_]) -> Floats:
+def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: NDArray[np.str_]) -> Floats:
     """The scores of each crowd, averaged over the runs: (resamples, 3).
 
     Hits, true and said utterances of a crowd are sums over its speakers, so all crowds are one product of matrices.

@@ -19,9 +19,10 @@ from affetto.data.utterance import Utterance
 from affetto.devices import choose_device
 from affetto.errors import AudioError, CorpusError
 from affetto.frames import Waves, pad_waves
-from affetto.models.decoding import Decoder, DecoderChoice, Spelling, Word, find_decoder
+from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.recording import Spelling, Word
 from affetto.streaming import Chunk, Failure, Overlap, Source, Stretch, blocks, label, listen, overlapping
 from affetto.streaming.batches import SHORTEST_RECORDING_S
 
@@ -125,8 +126,8 @@ class Transcriber:
     def transcribe_many(
         self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
     ) -> Iterator[Transcript | Failure]:
-        """Transcribes any number of recordings of any length; see `Recogniser.recognise_many`."""
-        for heard in listen(sources, self.hear, progress):
+        """Transcribes any number of recordings of any length; see `EmotionRecogniser.recognise_many`."""
+        for heard in listen(sources, self.decode, progress):
             if isinstance(heard, Failure):
                 yield heard
             else:
@@ -144,7 +145,7 @@ class Transcriber:
         nearly), in memory that hardly grows with its length, and no word is torn where nobody pauses.
 
         Args:
-            source: see `Recogniser.recognise_many`.
+            source: see `EmotionRecogniser.recognise_many`.
             overlap: how long the chunks are; None takes 10 s with 2.5 s of context on both sides.
 
         Raises:
@@ -178,7 +179,7 @@ class Transcriber:
         ]
 
     @torch.inference_mode()
-    def hear(self, waves: Waves) -> list[Spelling]:
+    def decode(self, waves: Waves) -> list[Spelling]:
         """What is said in each recording of a batch."""
         return self.decoder(self.speech(waves.to(self.device)).log_probs)
 

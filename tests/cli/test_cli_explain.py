@@ -15,9 +15,10 @@ import torch
 
 from affetto.errors import AudioError, OutputError
 from affetto.explain import explain, telling, write
-from affetto.probe.explanation import Explanation
-from affetto.recognise import Recogniser, Segment
-from affetto.report.explained import draw_explanation, pictures
+from affetto.explain.explanation import Explanation
+from affetto.explain.picture import draw_explanation, pictures
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Segment
 from affetto.timeline import Moment
 
 Make = Callable[..., Path]
@@ -26,8 +27,8 @@ PNG = b"\x89PNG\r\n"
 
 
 @pytest.fixture(scope="module")
-def recogniser(tiny_model: Path) -> Recogniser:
-    return Recogniser.from_pretrained(tiny_model, "cpu")
+def recogniser(tiny_model: Path) -> EmotionRecogniser:
+    return EmotionRecogniser.from_pretrained(tiny_model, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,11 @@ def talk(tmp_path_factory: pytest.TempPathFactory, demo: dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def explained(recogniser: Recogniser, talk: Path) -> Explanation:
+def explained(recogniser: EmotionRecogniser, talk: Path) -> Explanation:
     return explain(recogniser, talk)
 
 
-def test_it_tells_what_recognise_tells(recogniser: Recogniser, talk: Path, explained: Explanation) -> None:
+def test_it_tells_what_recognise_tells(recogniser: EmotionRecogniser, talk: Path, explained: Explanation) -> None:
     recording = recogniser.recognise(talk)
     assert explained.statement == recording.statement
     assert len(explained.passages) == len(recording.segments) == 2
@@ -63,7 +64,7 @@ def test_the_outline_is_that_of_the_samples(talk: Path, explained: Explanation) 
 
 @pytest.mark.parametrize(("time_s", "passage"), [(2.0, 0), (8.0, 1)])
 def test_a_stretch_can_be_asked_for(
-    recogniser: Recogniser, talk: Path, explained: Explanation, time_s: float, passage: int
+    recogniser: EmotionRecogniser, talk: Path, explained: Explanation, time_s: float, passage: int
 ) -> None:
     found = explain(recogniser, talk, at_s=[time_s])
     assert [each.moment.start_s for each in found.passages] == [explained.passages[passage].moment.start_s]
@@ -113,7 +114,7 @@ def test_thousands_of_stretches_stay_a_small_page() -> None:
     assert b"And 3,700 more" in page
 
 
-def test_where_nobody_speaks_the_picture_says_so(recogniser: Recogniser, tmp_path: Path) -> None:
+def test_where_nobody_speaks_the_picture_says_so(recogniser: EmotionRecogniser, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(16_000), 16_000)
     found = explain(recogniser, path)
@@ -124,12 +125,12 @@ def test_where_nobody_speaks_the_picture_says_so(recogniser: Recogniser, tmp_pat
 
 
 @pytest.mark.parametrize("options", [{"passages": 0}, {"passages": 13}, {"at_s": [4.7]}], ids=str)
-def test_what_cannot_be_looked_into(recogniser: Recogniser, talk: Path, options: dict[str, object]) -> None:
+def test_what_cannot_be_looked_into(recogniser: EmotionRecogniser, talk: Path, options: dict[str, object]) -> None:
     with pytest.raises(OutputError):
         explain(recogniser, talk, **options)  # type: ignore[arg-type]
 
 
-def test_too_short_a_recording(recogniser: Recogniser, make_sound: Make) -> None:
+def test_too_short_a_recording(recogniser: EmotionRecogniser, make_sound: Make) -> None:
     with pytest.raises(AudioError, match="only 50 ms"):
         explain(recogniser, make_sound(duration_s=0.05))
 

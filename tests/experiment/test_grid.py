@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from affetto.experiment import ExperimentRecipe
 from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, row_chunks, stacked
 from affetto.experiment.progress import Clock, Work
-from affetto.training.fit import Study
-from affetto.training.tasks import Task
+from affetto.training.heads.fit import Study
+from affetto.training.heads.tasks import Task
 
 MODELS = {
     "random": {"kind": "random"},

@@ -46,8 +46,8 @@ from affetto.experiment.engine import compute, workers
 from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
-from affetto.training.stack import StackTraining
-from affetto.training.unfinished import Snapshot
+from affetto.training.heads.stack import StackTraining
+from affetto.training.heads.unfinished import Snapshot
 
 RECIPE = """
 recogniser = "{model}"
@@ -280,8 +280,8 @@ import os, signal
 from pathlib import Path
 from affetto.experiment import Engine, run_experiment
 from affetto.models.heads import ProgressiveConfig
-from affetto.training import unfinished
-from affetto.training.stack import StackTraining
+from affetto.training.heads import unfinished
+from affetto.training.heads.stack import StackTraining
 unfinished.Unfinished.__init__.__defaults__ = (0,)
 run_epoch = StackTraining.run_epoch
 def stop(self):

@@ -24,7 +24,7 @@ from affetto.models.heads import EmotionHead, MeanPoolingConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import cache
 from affetto.represent.extractors import one_frame
-from affetto.training.material import Material
+from affetto.training.heads.data import HeadData
 
 RECIPE = """
 recogniser = "{model}"
@@ -108,7 +108,7 @@ def test_variants_of_the_recordings_are_trained_on_but_not_judged_by(
     judged: set[int] = set()
 
     def read(
-        material: Material, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
+        material: HeadData, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
     ) -> tuple[Frames | None, Frames | None]:
         if variants is None:
             judged.update(places.tolist())
@@ -116,8 +116,8 @@ def test_variants_of_the_recordings_are_trained_on_but_not_judged_by(
             trained.append((places, variants))
         return original(material, places, variants)
 
-    original = Material.read
-    monkeypatch.setattr(Material, "read", read)
+    original = HeadData.read
+    monkeypatch.setattr(HeadData, "read", read)
     recipe = write_recipe("[training]", "[augment]\nvariants = 2\ntempo = [0.9, 1.1]\n\n[training]")
     run = train_emotion(recipe, data_root, tmp_path / "run")
     places, variants = (set(np.concatenate(each).tolist()) for each in zip(*trained, strict=True))
@@ -190,7 +190,7 @@ def test_predicts_by_the_heads_own_order_of_classes() -> None:
     head.load_state_dict({**head.state_dict(), "output.weight": torch.tensor([[1.0], [-1.0]])})
     head.output.bias.data.zero_()
     said = [Utterance(id=name, audio=Path("a.wav"), speaker="ann", corpus="mine", emotion="anger") for name in "xy"]
-    found = predict(head, Material(_Bank(), None, torch.empty(2, 2), 1.0), said, np.array([1, 0]))
+    found = predict(head, HeadData(_Bank(), None, torch.empty(2, 2), 1.0), said, np.array([1, 0]))
     assert [(each.utterance, each.speaker, each.reference, each.predicted) for each in found] == [
         ("y", "ann", "anger", "anger"),
         ("x", "ann", "anger", "sadness"),

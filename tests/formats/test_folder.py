@@ -10,7 +10,7 @@ import pytest
 
 from affetto.errors import OutputError
 from affetto.formats.folder import SETTINGS, ResultFolder, result_names
-from affetto.recognise import Recording, Segment, join_segments
+from affetto.recording import Recording, Segment, join_segments
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ from praatio import textgrid
 from affetto.cli.recognise import Format
 from affetto.formats import FORMATS
 from affetto.formats.spans import spans
-from affetto.models.decoding import Word
-from affetto.recognise import Recording, Segment, join_segments
+from affetto.recording import Recording, Segment, Word, join_segments
 from affetto.timeline import Judgement
 
 EMOTIONS = ("anger", "neutral", "sadness")

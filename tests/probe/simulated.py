@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from affetto.models.encoders.encoder import LayerInfo
-from affetto.probe.hearing import Group, Heard, Part, groups
+from affetto.probe.frame_reader import Group, Part, UtteranceFrames, groups
 from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS, Prosody
 
@@ -19,7 +19,7 @@ def layers(*widths: int) -> tuple[Group, ...]:
     return groups([LayerInfo(f"gru{place}", width, 25.0) for place, width in enumerate(widths, start=1)])
 
 
-def heard(place: int, units: int, frames: int, rng: np.random.Generator, plant: Plant | None = None) -> Heard:
+def heard(place: int, units: int, frames: int, rng: np.random.Generator, plant: Plant | None = None) -> UtteranceFrames:
     values = rng.standard_normal((frames, len(TARGETS)))
     valid = np.ones(values.shape, dtype=bool)
     valid[:, 1] = np.arange(frames) % 3 > 0  # pitch does not count everywhere
@@ -27,7 +27,7 @@ def heard(place: int, units: int, frames: int, rng: np.random.Generator, plant: 
     if plant is not None:
         plant(activations, values)
     spoken = Prosody(values, valid)
-    return Heard(place, (Part(activations.astype(np.float32), spoken),), spoken)
+    return UtteranceFrames(place, (Part(activations.astype(np.float32), spoken),), spoken)
 
 
 def empty(places: tuple[Group, ...], speakers: np.ndarray, choosing: np.ndarray, permutations: int, seed: int) -> Tally:

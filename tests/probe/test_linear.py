@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from affetto.errors import TrainingError
 from affetto.probe.linear import linear_probe
-from affetto.training.tasks import Task
+from affetto.training.heads.tasks import Task
 
 
 @pytest.fixture

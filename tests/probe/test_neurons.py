@@ -115,7 +115,7 @@ def test_batches_change_nothing(
 ) -> None:
     manifest = make_corpus(4)
     together = probe_neurons(_config(tiny_model, manifest), manifest.parent, tmp_path / "a")
-    monkeypatch.setattr("affetto.probe.hearing.CHUNK_UTTERANCES", 3)
+    monkeypatch.setattr("affetto.probe.frame_reader.CHUNK_UTTERANCES", 3)
     apart = probe_neurons(_config(tiny_model, manifest), manifest.parent, tmp_path / "b")
     ours = [(row.layer, row.number, row.measured) for row in together.best if row.level == "frame"]
     theirs = [(row.layer, row.number, row.measured) for row in apart.best if row.level == "frame"]

@@ -15,7 +15,7 @@ from affetto.data.splits import by_speaker
 from affetto.errors import TrainingError
 from affetto.probe.corpus import read_utterances
 from affetto.probe.projections import Projections, ProjectionsConfig, probe_projections, read_projections
-from affetto.training.heads import HeadTraining
+from affetto.training.heads.loop import HeadTraining
 
 Make = Callable[..., Path]
 QUICK = HeadTraining(epochs=2, learning_rate=1e-2)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from tests.probe.simulated import empty, heard, layers
 
-from affetto.probe.hearing import Heard
+from affetto.probe.frame_reader import UtteranceFrames
 from affetto.probe.selection import Found, best_rows, find
 from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS
@@ -27,13 +27,13 @@ def _plant(units: np.ndarray, values: np.ndarray) -> None:
 
 
 @pytest.fixture(scope="module")
-def spoken() -> list[Heard]:
+def spoken() -> list[UtteranceFrames]:
     rng = np.random.default_rng(5)
     return [heard(place, UNITS, int(rng.integers(12, 40)), rng, _plant) for place in range(SPEAKERS * EACH)]
 
 
 @pytest.fixture(scope="module")
-def tally(spoken: list[Heard]) -> Tally:
+def tally(spoken: list[UtteranceFrames]) -> Tally:
     speakers = np.repeat(np.arange(SPEAKERS), EACH)
     found = empty(layers(7, 5), speakers, CHOOSING, permutations=19, seed=2)
     for each in spoken:
@@ -47,14 +47,14 @@ def found(tally: Tally) -> dict[tuple[str, str], Found]:
     return {(each.level, each.method): each for each in every}
 
 
-def _measuring(spoken: list[Heard]) -> list[Heard]:
+def _measuring(spoken: list[UtteranceFrames]) -> list[UtteranceFrames]:
     return [each for each in spoken if not CHOOSING[each.place // EACH]]
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman"])
 @pytest.mark.parametrize(("target", "unit"), [(0, PLANTED), (0, 3), (1, 2), (4, 11)])
 def test_frames_are_scipy_averaged_over_utterances(
-    method: str, target: int, unit: int, spoken: list[Heard], found: dict[tuple[str, str], Found]
+    method: str, target: int, unit: int, spoken: list[UtteranceFrames], found: dict[tuple[str, str], Found]
 ) -> None:
     each_r = []
     for each in _measuring(spoken):
@@ -66,7 +66,9 @@ def test_frames_are_scipy_averaged_over_utterances(
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman"])
-def test_utterances_are_scipy_of_means(method: str, spoken: list[Heard], found: dict[tuple[str, str], Found]) -> None:
+def test_utterances_are_scipy_of_means(
+    method: str, spoken: list[UtteranceFrames], found: dict[tuple[str, str], Found]
+) -> None:
     means = [each.parts[0].units[PLANTED].mean() for each in _measuring(spoken)]
     values = [each.prosody.means()[0] for each in _measuring(spoken)]
     expected = (stats.pearsonr if method == "pearson" else stats.spearmanr)(means, values).statistic
@@ -82,7 +84,9 @@ def test_the_planted_unit_is_found(method: str, tally: Tally, found: dict[tuple[
     assert [row.place for row in rows] == [1, 2, 3] * len(TARGETS)
 
 
-def test_pooled_is_scipy_of_all_frames(tally: Tally, spoken: list[Heard], found: dict[tuple[str, str], Found]) -> None:
+def test_pooled_is_scipy_of_all_frames(
+    tally: Tally, spoken: list[UtteranceFrames], found: dict[tuple[str, str], Found]
+) -> None:
     rows = best_rows(tally, found["frame", "pearson"], CHOOSING, np.random.default_rng(0), count=1)
     units = np.concatenate([each.parts[0].units[PLANTED] for each in _measuring(spoken)])
     values = np.concatenate([each.prosody.values[:, 0] for each in _measuring(spoken)])

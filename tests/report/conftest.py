@@ -13,7 +13,7 @@ import pytest
 from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import FoldLine, RowCard
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 BRANCH = {"units": 64, "depth": 2}

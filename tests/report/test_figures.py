@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affetto.errors import MissingExtraError
-from affetto.palette import EMOTIONS, OTHERS, colours
-from affetto.report.figures import (
+from affetto.drawing.figures import (
     ACCENT,
     DOTS_PER_INCH,
     NARROW_INCHES,
@@ -23,6 +21,8 @@ from affetto.report.figures import (
     Picture,
     render,
 )
+from affetto.errors import MissingExtraError
+from affetto.palette import EMOTIONS, OTHERS, colours
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -14,7 +14,7 @@ from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.predictions import Answers
 from affetto.report import build_table, findings
 from affetto.report.build import derive
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 Make = Callable[..., RunFolder]
 CLASSES = ("anger", "happiness", "neutral", "sadness")

@@ -20,7 +20,7 @@ from affetto.errors import MissingExtraError, RunError
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
 from affetto.report import Written, build_table, page, sheets, write_report
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 Make = Callable[..., RunFolder]
 FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from affetto.drawing.figures import render
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
-from affetto.report.figures import render
 from affetto.report.recognition import (
-    Recognition,
+    RecogniserComparison,
     compare_recognisers,
     recognition_notes,
     recognition_picture,
@@ -44,11 +44,11 @@ def runs(
 
 
 @pytest.fixture(scope="module")
-def found(runs: list[Path]) -> Recognition:
+def found(runs: list[Path]) -> RecogniserComparison:
     return compare_recognisers(runs)
 
 
-def test_a_planted_gain_is_found_and_none_where_there_is_none(found: Recognition) -> None:
+def test_a_planted_gain_is_found_and_none_where_there_is_none(found: RecogniserComparison) -> None:
     gains, stays = found.lines
     assert [each.cer for each in gains.points] == [0.9, 0.5, 0.3]
     assert [each.uar.mean for each in gains.points] == sorted(each.uar.mean for each in gains.points)
@@ -60,7 +60,7 @@ def test_a_planted_gain_is_found_and_none_where_there_is_none(found: Recognition
     assert (found.speakers, found.folds) == (10, 5)
 
 
-def test_sheets_hold_what_was_found(found: Recognition) -> None:
+def test_sheets_hold_what_was_found(found: RecogniserComparison) -> None:
     scores, gains = recognition_sheets(found)
     assert scores.header == ("row", ".900", ".500", ".300")
     assert [row[0] for row in scores.rows] == ["Gains", "Stays"]
@@ -70,13 +70,13 @@ def test_sheets_hold_what_was_found(found: Recognition) -> None:
     assert "240 utterances, 10 speakers, 5 folds" in page
 
 
-def test_values_are_json_and_unrounded(found: Recognition) -> None:
+def test_values_are_json_and_unrounded(found: RecogniserComparison) -> None:
     values = json.loads(json.dumps(recognition_values(found)))
     assert values["lines"][0]["points"][0]["uar"]["mean"] == found.lines[0].points[0].uar.mean
     assert values["lines"][1]["gain"]["p_holm"] is None
 
 
-def test_the_picture_says_what_it_shows(found: Recognition) -> None:
+def test_the_picture_says_what_it_shows(found: RecogniserComparison) -> None:
     drawn = render(recognition_picture(found))
     assert drawn.png.startswith(b"\x89PNG")
     assert "Gains from" in drawn.picture.alt

@@ -12,7 +12,7 @@ import httpx
 
 import affetto
 from affetto.frames import Waves
-from affetto.recognise import Opinion, Recogniser
+from affetto.recognise import EmotionRecogniser, SegmentPrediction
 from affetto.server.run import bind, make_server
 from affetto.server.settings import Settings
 
@@ -20,7 +20,7 @@ DEMO = Path(affetto.__file__).parent / "demo"
 RECOGNISE = "/v1/recognise"
 
 
-class Halting(Recogniser):
+class Halting(EmotionRecogniser):
     """The real one, which can be held up, and which notes how many segments it heard at a time."""
 
     def hold(self) -> None:
@@ -29,10 +29,10 @@ class Halting(Recogniser):
     def go_on(self) -> None:
         self._going.set()
 
-    def hear(self, waves: Waves) -> list[Opinion]:
+    def predict(self, waves: Waves) -> list[SegmentPrediction]:
         self.heard.append(len(waves.lengths))
         assert self._going.wait(30)
-        return super().hear(waves)
+        return super().predict(waves)
 
     @classmethod
     def made(cls, model: Path) -> Halting:
@@ -48,7 +48,7 @@ class Halting(Recogniser):
 
 
 @contextmanager
-def serving(recogniser: Recogniser, model: Path, settings: Settings) -> Iterator[httpx.Client]:
+def serving(recogniser: EmotionRecogniser, model: Path, settings: Settings) -> Iterator[httpx.Client]:
     with bind(settings.model_copy(update={"port": 0})) as listening:
         server = make_server(recogniser, str(model), settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -179,7 +179,7 @@ def test_one_that_breaks_the_networks_harms_no_other(
     serve: Serve, angry: bytes, recogniser: Halting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve()
-    hear, short = Halting.hear, soundfile.read(io.BytesIO(angry))[0][:24_000]
+    hear, short = Halting.predict, soundfile.read(io.BytesIO(angry))[0][:24_000]
     content = io.BytesIO()
     soundfile.write(content, short, 16_000, format="WAV")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
 from affetto.frames import Waves
-from affetto.streaming import Failure, Heard, Samples, Source, listen
+from affetto.streaming import Failure, Samples, Source, StreamResult, listen
 
 
 def noise(duration_s: float, level: float = 0.1) -> Samples:
@@ -41,14 +41,14 @@ def lengths(waves: Waves) -> list[int]:
 def test_results_come_in_the_order_of_the_sources(make_sound: Callable[..., Path]) -> None:
     sources: list[Source] = [noise(40), make_sound(duration_s=0.3), Path("missing.wav"), noise(1), noise(17)]
     results = list(listen(sources, lengths))
-    assert [type(result) for result in results] == [Heard, Heard, Failure, Heard, Heard]
-    assert [result.duration_s for result in results if isinstance(result, Heard)] == [40, 0.3, 1, 17]
+    assert [type(result) for result in results] == [StreamResult, StreamResult, Failure, StreamResult, StreamResult]
+    assert [result.duration_s for result in results if isinstance(result, StreamResult)] == [40, 0.3, 1, 17]
 
 
 def test_segments_come_home(talk: Callable[[float], Samples]) -> None:
     heard, short = listen([talk(100), talk(3)], lengths)
-    assert isinstance(heard, Heard)
-    assert isinstance(short, Heard)
+    assert isinstance(heard, StreamResult)
+    assert isinstance(short, StreamResult)
     assert len(heard.pieces) == 20
     assert len(short.pieces) == 1
     for piece in heard.pieces:  # each with at most 2 s of the pauses around it
@@ -89,8 +89,8 @@ def test_a_failing_recording_takes_only_its_own_segments_along(make_sound: Calla
     broken = make_sound("broken.flac", duration_s=60)
     broken.write_bytes(broken.read_bytes()[:-2000])
     first, failure, last = listen([noise(2), broken, noise(3)], lengths)
-    assert isinstance(first, Heard)
-    assert isinstance(last, Heard)
+    assert isinstance(first, StreamResult)
+    assert isinstance(last, StreamResult)
     assert (first.duration_s, last.duration_s) == (2, 3)
     assert isinstance(failure, Failure)
     assert failure.source == str(broken)
@@ -124,13 +124,13 @@ def test_what_is_no_sound_is_an_error(source: Samples, problem: str) -> None:
 )
 def test_where_nobody_speaks_there_are_no_pieces(source: Samples, silent: bool) -> None:
     (heard,) = listen([source], lengths)
-    assert heard == Heard("samples", len(source.values) / SAMPLE_RATE, (), silent)
+    assert heard == StreamResult("samples", len(source.values) / SAMPLE_RATE, (), silent)
 
 
 def test_ten_silent_minutes_between_two_words_costs_nothing(demo: dict[str, Tensor]) -> None:
     values = torch.cat([demo["happy"], torch.zeros(600 * SAMPLE_RATE), demo["happy"]])
     (heard,) = listen([Samples(values, SAMPLE_RATE)], lengths)
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, StreamResult)
     assert len(heard.pieces) == 2
     assert not heard.silent
     distance_s = 600 + len(demo["happy"]) / SAMPLE_RATE

@@ -64,10 +64,10 @@ def train(
     [cyan]affetto asr train recipes/asr-lakomkin2017.toml --data ~/corpora --devices 8[/]
     """
     with extra("train", "lightning", "tensorboard"):
-        from affetto.training.placement import Placement, first_process
-        from affetto.training.recogniser import fit_recogniser
-        from affetto.training.stopping import stoppable
-    from affetto.training.recogniser_recipe import RecogniserRecipe
+        from affetto.training.recogniser.fit import fit_recogniser
+        from affetto.training.recogniser.placement import Placement, first_process
+        from affetto.training.recogniser.stopping import stoppable
+    from affetto.training.recogniser.recipe import RecogniserRecipe
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
     folder = output or Path("runs") / recipe.stem
@@ -106,9 +106,9 @@ def language_model(
     [cyan]affetto asr language-model recipes/asr-small.toml --data ~/corpora[/]
     """
     with extra("train", "lightning", "tensorboard"):
-        from affetto.training.speech import gather
-    from affetto.training.language_model import NGramConfig, fit_language_model
-    from affetto.training.recogniser_recipe import RecogniserRecipe
+        from affetto.training.recogniser.speech import gather
+    from affetto.training.recogniser.language_model import NGramConfig, fit_language_model
+    from affetto.training.recogniser.recipe import RecogniserRecipe
 
     read = RecogniserRecipe.read(recipe)
     speech = gather(read, data)
@@ -216,8 +216,8 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
 
 def _held_out(recipe: Path, corpus: Path) -> set[str]:
     with extra("train", "lightning", "tensorboard"):
-        from affetto.training.speech import held_out
-    from affetto.training.recogniser_recipe import RecogniserRecipe
+        from affetto.training.recogniser.speech import held_out
+    from affetto.training.recogniser.recipe import RecogniserRecipe
 
     return {utterance.id for utterance in held_out(RecogniserRecipe.read(recipe), corpus)}
 

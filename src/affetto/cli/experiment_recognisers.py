@@ -50,7 +50,7 @@ def recognisers(
 
     found = compare_recognisers(runs)
     if figure is not None:
-        from affetto.report.figures import render, write_files
+        from affetto.drawing.figures import render, write_files
 
         write_files(figure, render(recognition_picture(found)).files())
     sheets, notes = recognition_sheets(found), recognition_notes(found)

@@ -74,10 +74,10 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     with extra("report", "captum", "jinja2", "matplotlib"):
         from affetto.explain import explain as look_into
         from affetto.explain import write
-        from affetto.recognise import Recogniser
+        from affetto.recognise import EmotionRecogniser
         from affetto.timeline import Judgement
 
-        recogniser = Recogniser.from_pretrained(model, device)
+        recogniser = EmotionRecogniser.from_pretrained(model, device)
         with ProgressBar("hearing") as bar, _opened(file) as source:
             total_s = _duration_s(source) if bar.wanted else 0.0
             try:

@@ -60,10 +60,10 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     if source not in (None, "-"):
         raise AudioError("a file does not speak live", f"affetto recognise {source}", source)
     with extra("live", "sounddevice"):
-        from affetto.recognise import Recogniser
+        from affetto.recognise import EmotionRecogniser
         from affetto.timeline import Judgement
 
-        recogniser = Recogniser.from_pretrained(model, device)
+        recogniser = EmotionRecogniser.from_pretrained(model, device)
         blocks = _until_interrupted(_blocks(source, encoding, rate))
         out = console()
         if sys.stderr.isatty():

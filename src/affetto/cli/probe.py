@@ -292,7 +292,7 @@ def figures(
     [cyan]affetto probe figures runs/neurons-crema-d[/]
     [cyan]affetto probe figures runs/projections-crema-d --classes anger,happiness --output pair[/]
     """
-    from affetto.report.inside import write_figures
+    from affetto.probe.figures import write_figures
 
     chosen = [name.strip() for name in (classes or "").split(",") if name.strip()]
     for path in write_figures(probe, output or probe / "figures", chosen):

@@ -14,7 +14,7 @@ from affetto.errors import OutputError
 
 if TYPE_CHECKING:
     from affetto.formats.folder import ResultFolder
-    from affetto.recognise import Recogniser
+    from affetto.recognise import EmotionRecogniser
     from affetto.timeline import Judgement
 
 
@@ -76,11 +76,11 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     the end; 2 nothing could start; 130 interrupted.
     """
     wanted = _checked(formats, output_dir, force=force)
-    from affetto.recognise import Recogniser
+    from affetto.recognise import EmotionRecogniser
     from affetto.timeline import Judgement
 
     judgement = Judgement(sure=sure, smooth_s=smooth)
-    recogniser = Recogniser.from_pretrained(model, device)
+    recogniser = EmotionRecogniser.from_pretrained(model, device)
     with ProgressBar("hearing") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
@@ -104,7 +104,7 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
     return wanted
 
 
-def _print(recogniser: Recogniser, inputs: Inputs, judgement: Judgement, format_: Format) -> None:
+def _print(recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, format_: Format) -> None:
     from affetto.cli.recordings import print_recordings, show_table
 
     if format_ in _ONE_A_FILE and len(inputs.sources) > 1:
@@ -118,7 +118,9 @@ def _print(recogniser: Recogniser, inputs: Inputs, judgement: Judgement, format_
         print_recordings(format_, results, recogniser.emotions)
 
 
-def _fill(recogniser: Recogniser, inputs: Inputs, judgement: Judgement, folder: ResultFolder, force: bool) -> None:
+def _fill(
+    recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, folder: ResultFolder, force: bool
+) -> None:
     from affetto.formats.folder import result_names
     from affetto.streaming import Failure
 

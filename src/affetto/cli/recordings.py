@@ -14,7 +14,7 @@ from rich.text import Text
 from affetto.cli.terminal import console, print_json
 from affetto.formats import FORMATS
 from affetto.formats.structured import csv_header, csv_rows
-from affetto.recognise import Recording, Segment
+from affetto.recording import Recording, Segment
 from affetto.timeline import NO_SPEECH, NOT_SURE, Moment, strip
 
 BAR_CELLS = 16

@@ -12,7 +12,7 @@ from affetto.cli.terminal import ProgressBar, TableOrJson, print_facts, print_js
 
 if TYPE_CHECKING:
     from affetto.experiment import EmotionRun
-    from affetto.training.tasks import Epoch
+    from affetto.training.heads.tasks import Epoch
 
 
 def train(

@@ -35,7 +35,7 @@ from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError
 from affetto.evaluate.predictions import Answers, Prediction, read_answers, read_predictions, write_predictions
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 VERSION = 1
 CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"

@@ -20,7 +20,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError, SplitError
 from affetto.evaluate.run_folder import FoldLine
 from affetto.experiment.recipe import ExperimentRecipe
-from affetto.training.tasks import Task
+from affetto.training.heads.tasks import Task
 
 logger = logging.getLogger(__name__)
 

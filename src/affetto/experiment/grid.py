@@ -16,8 +16,8 @@ from affetto.evaluate.run_folder import RowCard
 from affetto.experiment.progress import Work
 from affetto.experiment.recipe import RowConfig
 from affetto.models.heads import BaselineConfig, MeanPoolingConfig, ProgressiveConfig, RecurrentConfig
-from affetto.training.fit import ModelConfig, Study, fit_tasks
-from affetto.training.tasks import Task
+from affetto.training.heads.fit import ModelConfig, Study, fit_tasks
+from affetto.training.heads.tasks import Task
 
 MOST_POOLED = 100
 """Heads that only average a layer and are trained together."""

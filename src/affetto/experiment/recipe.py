@@ -18,8 +18,8 @@ from affetto.features.conditions import BABBLE
 from affetto.features.perturbation import Perturbation
 from affetto.features.random_conditions import Chances
 from affetto.represent import Variants
-from affetto.training.fit import ModelConfig
-from affetto.training.heads import HeadTraining
+from affetto.training.heads.fit import ModelConfig
+from affetto.training.heads.loop import HeadTraining
 
 Repeats = Annotated[int, Field(ge=1, le=10_000)]
 PLACE = "{x}"

@@ -28,7 +28,7 @@ from affetto.models import checkpoint
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import Bank, Extractor, Functionals, Layers, represent
-from affetto.training.fit import Study, needs
+from affetto.training.heads.fit import Study, needs
 
 logger = logging.getLogger(__name__)
 

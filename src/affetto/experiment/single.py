@@ -30,10 +30,10 @@ from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import Bank, Progress, represent
-from affetto.training.fit import Study, material_of, needs, new_head
-from affetto.training.heads import HeadTraining, fit_head, probabilities
-from affetto.training.material import Material, measure
-from affetto.training.tasks import Epoch, Task
+from affetto.training.heads.data import HeadData, measure
+from affetto.training.heads.fit import Study, material_of, needs, new_head
+from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
+from affetto.training.heads.tasks import Epoch, Task
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def train_emotion(
 
 
 def predict(
-    head: EmotionHead, material: Material, utterances: Sequence[Utterance], places: NDArray[np.int64]
+    head: EmotionHead, material: HeadData, utterances: Sequence[Utterance], places: NDArray[np.int64]
 ) -> list[Prediction]:
     """What a head says of some utterances.
 

@@ -9,7 +9,7 @@ from affetto.formats.rttm import to_rttm
 from affetto.formats.structured import to_csv, to_json, to_json_line
 from affetto.formats.subtitles import to_srt, to_webvtt
 from affetto.formats.textgrid import to_textgrid
-from affetto.recognise import Recording
+from affetto.recording import Recording
 
 __all__ = ["FORMATS", "Format"]
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from affetto.errors import OutputError
 from affetto.formats import FORMATS
-from affetto.recognise import Recording
+from affetto.recording import Recording
 
 SETTINGS = ".affetto.json"
 """Holds what the results in a folder were made with."""

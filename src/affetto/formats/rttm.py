@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from affetto.recognise import Recording
+from affetto.recording import Recording
 
 
 def to_rttm(recording: Recording) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from affetto.recognise import Segment
+from affetto.recording import Segment
 
 
 class Span(NamedTuple):

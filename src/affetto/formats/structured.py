@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from affetto.recognise import Recording
+from affetto.recording import Recording
 from affetto.timeline import NO_SPEECH
 
 

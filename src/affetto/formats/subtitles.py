@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from affetto.formats.spans import Span, one_line, spans
-from affetto.recognise import Recording
+from affetto.recording import Recording
 from affetto.timeline import NO_SPEECH
 
 LINE_CHARACTERS, LINES = 42, 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from affetto.formats.spans import Span, one_line, spans
-from affetto.recognise import Recording
+from affetto.recording import Recording
 
 
 def to_textgrid(recording: Recording) -> str:

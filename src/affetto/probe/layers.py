@@ -34,8 +34,8 @@ from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, 
 from affetto.probe.linear import COMPLEXITIES, linear_probe
 from affetto.probe.vectors import FEATURES, Vectors, feature_vectors, layer_vectors
 from affetto.represent import Progress
-from affetto.stats import Tally, run_scores, speaker_interval, tally
-from affetto.training.tasks import Task
+from affetto.stats import run_scores, speaker_interval, tally
+from affetto.training.heads.tasks import Task
 
 KIND = "layers"
 CURVE, BEGUN, PREDICTIONS = "layers.csv", "begun.json", "predictions"
@@ -238,7 +238,7 @@ def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> li
     return found
 
 
-def _tally(path: Path, classes: Sequence[str]) -> Tally:
+def _tally(path: Path, classes: Sequence[str]) -> ConfusionCounts:
     said = read_predictions(path)
     return tally(
         [(each.repeat, each.fold) for each in said],

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from affetto import metrics
 from affetto.errors import TrainingError
-from affetto.training.tasks import Task
+from affetto.training.heads.tasks import Task
 
 COMPLEXITIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Inverse strengths of the penalty that are tried; on CREMA-D the ends are seldom chosen."""

@@ -27,7 +27,7 @@ from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 from affetto.models.encoders.encoder import Encoder, LayerInfo
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, untrained
-from affetto.probe.hearing import Ear
+from affetto.probe.frame_reader import FrameReader
 from affetto.probe.selection import Found, UnitRow, best_rows, find
 from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS, UNITS
@@ -170,24 +170,24 @@ def look(
     names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
     _, held_out = held_out_groups(utterances, group=by_speaker, share=0.5, seed=stable_seed(config.seed, "halves"))
     choosing = ~np.isin(names, [by_speaker(each) for each in held_out])
-    ear = Ear(encoder)
+    reader = FrameReader(encoder)
     tally = Tally(
-        ear.groups,
+        reader.groups,
         speakers.astype(np.int64),
         shuffled=~choosing[speakers],
         permutations=config.permutations,
         rng=np.random.default_rng(stable_seed(config.seed, "turns")),
     )
     done = 0
-    for batch in ear.hear(utterances):
+    for batch in reader.batches(utterances):
         for heard in batch:
             tally.add(heard)
         done += len(batch)
         if progress is not None:
-            progress(done + len(ear.unreadable), len(utterances))
+            progress(done + len(reader.unreadable), len(utterances))
     _check_heard(tally, choosing)
     best, by_layer, arrays = _tables(tally, choosing, config)
-    return Looked(best, by_layer, arrays, _facts(tally, ear, names, choosing), ~choosing[speakers])
+    return Looked(best, by_layer, arrays, _facts(tally, reader, names, choosing), ~choosing[speakers])
 
 
 def _tables(
@@ -233,13 +233,13 @@ def _check_heard(tally: Tally, choosing: NDArray[np.bool_]) -> None:
             raise CorpusError(f"no sound of the speakers who {does} units can be read", "look at the warnings above")
 
 
-def _facts(tally: Tally, ear: Ear, names: NDArray[np.str_], choosing: NDArray[np.bool_]) -> dict[str, Any]:
+def _facts(tally: Tally, reader: FrameReader, names: NDArray[np.str_], choosing: NDArray[np.bool_]) -> dict[str, Any]:
     """What ``probe.json`` says of what was heard and what is missing."""
     measuring = ~choosing[tally.speakers] & tally.heard
     gaps = {name: int((tally.heard & np.isnan(tally.prosody[:, place])).sum()) for place, name in enumerate(TARGETS)}
     constant = {name: int((tally.counts[:, place].sum(axis=0) == 0).sum()) for place, name in enumerate(TARGETS)}
     return {
-        "layers": [layer._asdict() for group in ear.groups for layer in group.layers],
+        "layers": [layer._asdict() for group in reader.groups for layer in group.layers],
         "targets": UNITS,
         "choosing": names[choosing].tolist(),
         "measuring": names[~choosing].tolist(),
@@ -252,7 +252,7 @@ def _facts(tally: Tally, ear: Ear, names: NDArray[np.str_], choosing: NDArray[np
         },
         "utterances_without": gaps,
         "units_never_compared": constant,
-        "unreadable": ear.unreadable,
+        "unreadable": reader.unreadable,
     }
 
 

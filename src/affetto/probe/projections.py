@@ -36,10 +36,10 @@ from affetto.probe.linear import linear_probe
 from affetto.probe.vectors import Vectors, layer_vectors
 from affetto.represent import Layers, Progress, represent
 from affetto.stats import run_scores, speaker_interval, tally
-from affetto.training.fit import Study, material_of, new_head
-from affetto.training.heads import HeadTraining, fit_head
-from affetto.training.material import Material, measure
-from affetto.training.tasks import Task
+from affetto.training.heads.data import HeadData, measure
+from affetto.training.heads.fit import Study, material_of, new_head
+from affetto.training.heads.loop import HeadTraining, fit_head
+from affetto.training.heads.tasks import Task
 
 KIND = "projections"
 SCORES, POINTS, COORDINATES = "projections.csv", "points.csv", "coordinates.safetensors"
@@ -215,7 +215,7 @@ def _recurrent(
         yield Vectors("RNN", layer, _read(head, material), banks[layer].readable)
 
 
-def _read(head: EmotionHead, material: Material) -> NDArray[np.float32]:
+def _read(head: EmotionHead, material: HeadData) -> NDArray[np.float32]:
     """The averaged outputs of a trained head's GRU, (utterances, width); zero where the sound cannot be read."""
     assert head.branch is not None
     assert material.layer is not None

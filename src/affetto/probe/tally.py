@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affetto.probe.correlation import FEWEST, Moments, Single, ranks, standardised
-from affetto.probe.hearing import Group, Heard, Part
+from affetto.probe.frame_reader import Group, Part, UtteranceFrames
 from affetto.probe.targets import TARGETS
 
 METHODS = ("pearson", "spearman")
@@ -63,7 +63,7 @@ class Tally:
         self.frames = [[Moments(people, group.units.stop - group.first) for _ in TARGETS] for group in groups]
         """Sums over all frames, whichever utterance they are of: of each group, of each target."""
 
-    def add(self, heard: Heard) -> None:
+    def add(self, heard: UtteranceFrames) -> None:
         """Takes an utterance."""
         self.heard[heard.place] = True
         self.prosody[heard.place] = heard.prosody.means()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from affetto.data.utterance import Utterance
 from affetto.models.encoders.encoder import Encoder
 from affetto.probe.correlation import correlations
-from affetto.probe.hearing import Ear
+from affetto.probe.frame_reader import FrameReader
 from affetto.probe.targets import TARGETS
 
 
@@ -42,12 +42,12 @@ def traces(
     followed = [Followed(row.target, row.layer, row.number) for row in first]
     index: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
-    ear = Ear(encoder)
-    for batch in ear.hear(utterances):
+    reader = FrameReader(encoder)
+    for batch in reader.batches(utterances):
         for heard in batch:
             utterance = utterances[heard.place]
             for each in followed:
-                drawn, r = _trace(ear, heard.parts, each)
+                drawn, r = _trace(reader, heard.parts, each)
                 arrays[f"{utterance.id}/{each.target}"] = drawn
                 facts = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
                 index.append({**facts, **each._asdict(), "r": r})
@@ -55,9 +55,9 @@ def traces(
     return sorted(index, key=lambda each: order[each["utterance"]]), arrays
 
 
-def _trace(ear: Ear, parts: Sequence[Any], followed: Followed) -> tuple[NDArray[np.float32], float | None]:
+def _trace(reader: FrameReader, parts: Sequence[Any], followed: Followed) -> tuple[NDArray[np.float32], float | None]:
     """Time, activation and target, (3, frames), and their correlation, None where there is none."""
-    for group, part in zip(ear.groups, parts, strict=True):
+    for group, part in zip(reader.groups, parts, strict=True):
         first = 0
         for layer in group.layers:
             if layer.name == followed.layer:

@@ -31,7 +31,7 @@ class _Heard(NamedTuple):
     """A row and its test predictions, counted."""
 
     row: Row
-    counted: stats.Tally
+    counted: stats.ConfusionCounts
 
 
 class _Chosen(NamedTuple):
@@ -50,7 +50,7 @@ class Derived(NamedTuple):
     """
 
     table: Table
-    counted: dict[str, stats.Tally]
+    counted: dict[str, stats.ConfusionCounts]
 
 
 def build_table(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Table:
@@ -101,7 +101,7 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     )
 
 
-def count(answers: Answers, classes: Sequence[str]) -> stats.Tally:
+def count(answers: Answers, classes: Sequence[str]) -> stats.ConfusionCounts:
     """Counts answers by cell and speaker."""
     return stats.tally(answers.cells, answers.speakers, answers.references, answers.predicted, classes)
 
@@ -132,12 +132,12 @@ def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted:
     )
 
 
-def _only(counted: stats.Tally, cells: set[tuple[int, int]]) -> stats.Tally:
+def _only(counted: stats.ConfusionCounts, cells: set[tuple[int, int]]) -> stats.ConfusionCounts:
     pairs = zip(counted.repeats.tolist(), counted.folds.tolist(), strict=True)
     return counted.where(np.array([pair in cells for pair in pairs]))
 
 
-def _mean(counted: stats.Tally) -> stats.Floats:
+def _mean(counted: stats.ConfusionCounts) -> stats.Floats:
     return stats.mean_and_deviation(stats.run_scores(counted))[0]
 
 
@@ -149,7 +149,7 @@ def _design(run: RunFolder, heard: Sequence[_Heard]) -> tuple[dict[str, int], se
     return repeats, folds | set(range(run.facts().get("counts", {}).get("folds", 0)))
 
 
-def _whole(counted: stats.Tally, folds: set[int]) -> stats.Tally:
+def _whole(counted: stats.ConfusionCounts, folds: set[int]) -> stats.ConfusionCounts:
     """Its whole runs; without any, what is there."""
     whole = stats.whole_runs(counted, folds)
     return whole if len(whole.folds) else counted
@@ -175,7 +175,7 @@ def _entry(heard: _Heard, repeats: int, folds: set[int]) -> TableRow:
     )
 
 
-def _figures(counted: stats.Tally) -> list[Figure]:
+def _figures(counted: stats.ConfusionCounts) -> list[Figure]:
     """In the order of `stats.METRICS`."""
     mean, over_runs = stats.mean_and_deviation(stats.run_scores(counted))
     fold_mean, over_folds = stats.mean_and_deviation(stats.fold_scores(counted)[1])
@@ -197,7 +197,7 @@ def _compare(
     return zip(entries, judged, strict=True)
 
 
-def difference(counted: stats.Tally, against: stats.Tally, ratio: float) -> Comparison:
+def difference(counted: stats.ConfusionCounts, against: stats.ConfusionCounts, ratio: float) -> Comparison:
     """One model less another, over the folds both have; each averages over its own repeats.
 
     Args:
@@ -236,7 +236,7 @@ def _verdict(found: Comparison, p: float) -> Verdict:
     return Verdict.BETTER if found.difference > 0 else Verdict.WORSE
 
 
-def test_to_training(run: RunFolder, row: str, counted: stats.Tally, utterances: int) -> float:
+def test_to_training(run: RunFolder, row: str, counted: stats.ConfusionCounts, utterances: int) -> float:
     """Utterances tested for each that is trained on, averaged over a row's folds."""
     tested = _by_cell(zip(counted.repeats, counted.folds, strict=True), counted.confusions)
     validation = Counter(run.validation_answers(row).cells)

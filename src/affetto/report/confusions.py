@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.report.figures import INK, MUTED, PAPER, Canvas, Picture, shades
+from affetto.drawing.figures import INK, MUTED, PAPER, Canvas, Picture, shades
 from affetto.report.findings import Confusion, Floats
 from affetto.report.plots import columns_of, folded, hide
 from affetto.report.render import share

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from affetto import metrics, stats
 from affetto.evaluate.predictions import Answers
-from affetto.training.tasks import Epoch
+from affetto.training.heads.tasks import Epoch
 
 Floats = NDArray[np.float64]
 SEED = 20170912
@@ -29,7 +29,7 @@ class Confusion(NamedTuple):
     shares: Floats
 
 
-def confusion(counted: stats.Tally) -> Confusion:
+def confusion(counted: stats.ConfusionCounts) -> Confusion:
     """Pooled over all cells, so that utterances weigh alike and the diagonal's mean is the table's UAR."""
     total = counted.confusions.sum(axis=0)
     spoken = total.sum(axis=1, keepdims=True)
@@ -45,7 +45,7 @@ class Recalls(NamedTuple):
     high: Floats
 
 
-def class_recalls(counted: stats.Tally, *, intervals: bool = True) -> Recalls:
+def class_recalls(counted: stats.ConfusionCounts, *, intervals: bool = True) -> Recalls:
     """Of each class, pooled over all cells; the intervals draw the same speakers for every row."""
     mean = np.diagonal(confusion(counted).shares)
     ends = np.full((2, len(mean)), np.nan)
@@ -69,7 +69,7 @@ class SpeakerScores(NamedTuple):
     uars: Floats
 
 
-def speaker_scores(counted: stats.Tally) -> SpeakerScores:
+def speaker_scores(counted: stats.ConfusionCounts) -> SpeakerScores:
     """One UAR a speaker."""
     names, place = np.unique(counted.speakers, return_inverse=True)
     sums = np.zeros((len(names), *counted.confusions.shape[1:]), dtype=np.int64)

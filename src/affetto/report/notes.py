@@ -10,9 +10,9 @@ import numpy as np
 
 from affetto import stats
 from affetto.data.utterance import Utterance
+from affetto.drawing.words import several
 from affetto.report.published import CORPUS, TRAINED
 from affetto.report.table import Table
-from affetto.report.words import several
 
 _CHECKS = ("expected", "check_counts")
 """Settings that decide whether a run starts, not what it finds."""
@@ -40,7 +40,7 @@ class RunFacts(NamedTuple):
     classes: Sequence[str]
     baseline: str
     utterances: Sequence[Utterance]
-    counted: Sequence[stats.Tally]
+    counted: Sequence[stats.ConfusionCounts]
 
 
 def write_notes(table: Table, told: RunFacts) -> Iterator[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affetto.errors import MissingExtraError, RunError
+from affetto.drawing.figures import Drawn, Picture, render
+from affetto.drawing.page import asset, template
+from affetto.errors import RunError
 from affetto.report.build import Progress
-from affetto.report.figures import Drawn, Picture, render
-from affetto.report.reading import Material, read
+from affetto.report.reading import ReportData, read
 from affetto.report.sections import Section, sections
 from affetto.report.summary import summarise
 
@@ -85,32 +84,7 @@ def _part(progress: Progress | None, first: float, last: float) -> Progress:
     return tell
 
 
-def template(name: str) -> Callable[..., str]:
-    """Fills a page; whatever it is told is escaped.
-
-    Args:
-        name: of the template, in ``assets``.
-
-    Raises:
-        MissingExtraError: jinja2 is not installed.
-    """
-    try:
-        import jinja2
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("jinja2 is not installed", 'pip install "affetto[report]"') from error
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["address"] = _address
-    return environment.from_string(asset(name)).render
-
-
-def asset(name: str) -> str:
-    """What lies in ``assets``."""
-    return (resources.files("affetto.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _told(material: Material, found: Sequence[Section], drawn: Mapping[str, Drawn]) -> dict[str, Any]:
+def _told(material: ReportData, found: Sequence[Section], drawn: Mapping[str, Drawn]) -> dict[str, Any]:
     name = material.run.root.resolve().name
     return {
         "name": name,
@@ -121,11 +95,6 @@ def _told(material: Material, found: Sequence[Section], drawn: Mapping[str, Draw
         "style": asset("page.css"),
         "version": material.run.environment().get("affetto"),
     }
-
-
-def _address(svg: bytes) -> str:
-    """A picture as an address that holds it."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

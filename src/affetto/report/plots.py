@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture
+from affetto.drawing.words import named, several
 from affetto.palette import colours
-from affetto.report.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture
 from affetto.report.findings import Calibration, Learning, Recalls, SpeakerScores
 from affetto.report.render import share
 from affetto.report.table import CHANCE, Table, TableRow, Verdict
-from affetto.report.words import named, several
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

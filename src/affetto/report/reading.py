@@ -61,7 +61,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-class Material:
+class ReportData:
     """A run as a report needs it.
 
     Args:
@@ -100,7 +100,7 @@ class Material:
         """Id -> utterance."""
         return {each.id: each for each in self.run.utterances()}
 
-    def chosen(self) -> dict[str, stats.Tally]:
+    def chosen(self) -> dict[str, stats.ConfusionCounts]:
         """The rows to look into, counted."""
         return {name: self.derived.counted[name] for name in self.choice.names}
 
@@ -120,7 +120,7 @@ class Material:
         return told
 
 
-def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Progress | None) -> Material:
+def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Progress | None) -> ReportData:
     """Reads a run folder and derives its table.
 
     Args:
@@ -139,7 +139,7 @@ def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Prog
         if name not in names:
             raise RunError(f"no row with a finished cell is called {name!r}", f"choose among {', '.join(names)}", root)
     choice = Choice(tuple(dict.fromkeys(wanted)), "as asked for") if wanted else _choose(run, derived.table)
-    return Material(run, derived, choice)
+    return ReportData(run, derived, choice)
 
 
 def _choose(run: ReadOnce, table: Table) -> Choice:

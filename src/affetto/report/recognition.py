@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from affetto import stats
+from affetto.drawing.figures import ACCENT, SECOND, Canvas, Picture
+from affetto.drawing.words import several
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
 from affetto.report.build import derive, difference, test_to_training
-from affetto.report.figures import ACCENT, SECOND, Canvas, Picture
 from affetto.report.render import VERSION, Sheet, chance, extent, share, signed, told
 from affetto.report.table import CHANCE, Comparison, Figure
-from affetto.report.words import several
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Recognition:
+class RecogniserComparison:
     """What the runs of several recognisers have in common.
 
     Attributes:
@@ -83,10 +83,10 @@ class _Run(NamedTuple):
     recogniser: str
     cer: float
     figures: dict[str, Figure]
-    counted: dict[str, stats.Tally]
+    counted: dict[str, stats.ConfusionCounts]
 
 
-def compare_recognisers(folders: Sequence[Path]) -> Recognition:
+def compare_recognisers(folders: Sequence[Path]) -> RecogniserComparison:
     """Compares the runs of one recipe over several recognisers.
 
     Raises:
@@ -105,7 +105,7 @@ def compare_recognisers(folders: Sequence[Path]) -> Recognition:
     utterances = first.folder.utterances()
     counted = first.counted[names[0]]
     ratio = test_to_training(first.folder, names[0], counted, len(utterances))
-    return Recognition(
+    return RecogniserComparison(
         tuple(_line(name, runs, ratio) for name in names),
         len(utterances),
         len({each.speaker for each in utterances}),
@@ -156,7 +156,7 @@ def _rows(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["name"]: {key: value for key, value in row.items() if key != "repeats"} for row in config["rows"]}
 
 
-def recognition_sheets(found: Recognition) -> list[Sheet]:
+def recognition_sheets(found: RecogniserComparison) -> list[Sheet]:
     """What a terminal or a page shows: UAR of each row over each recogniser, and how the two go together."""
     points = found.lines[0].points
     scores = Sheet(
@@ -177,7 +177,7 @@ def recognition_sheets(found: Recognition) -> list[Sheet]:
     return [scores, gains]
 
 
-def recognition_notes(found: Recognition) -> list[str]:
+def recognition_notes(found: RecogniserComparison) -> list[str]:
     """What one has to know to read the sheets."""
     runs = ", ".join(f"{each.run} ({each.recogniser}) {share(each.cer)}" for each in found.lines[0].points)
     return [
@@ -190,12 +190,12 @@ def recognition_notes(found: Recognition) -> list[str]:
     ]
 
 
-def recognition_values(found: Recognition) -> dict[str, Any]:
+def recognition_values(found: RecogniserComparison) -> dict[str, Any]:
     """All of it, as JSON has it."""
     return {"version": VERSION, **told(asdict(found))}
 
 
-def recognition_picture(found: Recognition) -> Picture:
+def recognition_picture(found: RecogniserComparison) -> Picture:
     """UAR against the recogniser's CER, a line a row; recognition gets better from left to right."""
     cers = [each.cer for each in found.lines[0].points]
     many = len(found.lines)

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from affetto import metrics
+from affetto.drawing.figures import Picture
+from affetto.drawing.words import named, several
 from affetto.errors import RunError
 from affetto.evaluate.run_folder import CONFIG
 from affetto.palette import colours
 from affetto.report import confusions, findings, plots
-from affetto.report.figures import Picture
 from affetto.report.findings import Calibration, Learning
-from affetto.report.reading import Material
+from affetto.report.reading import ReportData
 from affetto.report.render import Sheet, share, sheets
-from affetto.report.words import named, several
 from affetto.stats import rank_agreement
 
 SUREST = 12
@@ -91,7 +91,7 @@ class Section(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def sections(material: Material) -> Iterator[Section]:
+def sections(material: ReportData) -> Iterator[Section]:
     """All sections of a report."""
     for anchor, title, parts in (
         ("scores", "Which row is best", _scores),
@@ -105,14 +105,14 @@ def sections(material: Material) -> Iterator[Section]:
         yield Section(anchor, title, tuple(parts(material)))
 
 
-def _scores(material: Material) -> Iterator[Part]:
+def _scores(material: ReportData) -> Iterator[Part]:
     yield plots.scores_picture(material.table, len(material.classes))
     for sheet in sheets(material.table, wide=True):
         yield Grid(sheet)
     yield Notes("How to read these tables", material.table.notes)
 
 
-def _classes(material: Material) -> Iterator[Part]:
+def _classes(material: ReportData) -> Iterator[Part]:
     chosen = material.chosen()
     yield Words(f"The rows looked into here and below: {named(list(chosen), most=12)} ({material.choice.reason}).")
     found = {name: findings.confusion(counted) for name, counted in chosen.items()}
@@ -130,7 +130,7 @@ def _classes(material: Material) -> Iterator[Part]:
     yield _recalls(material)
 
 
-def _recalls(material: Material) -> Grid:
+def _recalls(material: ReportData) -> Grid:
     palette = colours(material.classes)
     rows, shades = [], []
     for row in material.table.rows:
@@ -146,7 +146,7 @@ def _recalls(material: Material) -> Grid:
     return Grid(Sheet("Recall of each class, every row", ("row", *material.classes), tuple(rows)), shades=tuple(shades))
 
 
-def _speakers(material: Material) -> Iterator[Part]:
+def _speakers(material: ReportData) -> Iterator[Part]:
     found = {name: findings.speaker_scores(counted) for name, counted in material.chosen().items()}
     speakers = {name for each in found.values() for name in each.names.tolist()}
     if len(speakers) == 1:
@@ -179,7 +179,7 @@ def _shared_order(one: findings.SpeakerScores, other: findings.SpeakerScores) ->
     return rank_agreement(one.uars[places].tolist(), other.uars[others].tolist())
 
 
-def _learning(material: Material) -> Iterator[Part]:
+def _learning(material: ReportData) -> Iterator[Part]:
     found: dict[str, Learning] = {}
     none: list[str] = []
     for name in material.choice.names:
@@ -204,7 +204,7 @@ def _learning(material: Material) -> Iterator[Part]:
         yield plots.learning_picture(found)
 
 
-def _calibration(material: Material) -> Iterator[Part]:
+def _calibration(material: ReportData) -> Iterator[Part]:
     found: dict[str, Calibration] = {}
     for row in material.heard():
         calibrated = _try(lambda name=row.name: _calibrated(material, name))  # type: ignore[misc]
@@ -229,7 +229,7 @@ def _calibration(material: Material) -> Iterator[Part]:
         yield Gap("No row that hears anything can be calibrated.")
 
 
-def _calibrated(material: Material, name: str) -> Calibration:
+def _calibrated(material: ReportData, name: str) -> Calibration:
     cells = material.derived.counted[name].cells()
     tested, validating = material.run.answers(name), material.run.validation_answers(name)
     return findings.calibrate(tested.of(cells), validating, material.classes)
@@ -254,7 +254,7 @@ def _calibration_grid(found: Mapping[str, Calibration]) -> Grid:
     return Grid(Sheet("Calibration on test speakers", header, tuple(rows)))
 
 
-def _mistakes(material: Material) -> Iterator[Part]:
+def _mistakes(material: ReportData) -> Iterator[Part]:
     chosen = material.choice.names
     found = {
         name: findings.mistakes(material.run.answers(name).of(material.derived.counted[name].cells()), material.classes)
@@ -276,7 +276,7 @@ def _mistakes(material: Material) -> Iterator[Part]:
 
 
 def _mistake_grid(
-    name: str, wrong: Sequence[findings.Mistake], same: Sequence[set[tuple[str, str]]], material: Material
+    name: str, wrong: Sequence[findings.Mistake], same: Sequence[set[tuple[str, str]]], material: ReportData
 ) -> Grid:
     said = [material.utterances.get(each.utterance) for each in wrong]
     words = any(each is not None and each.text for each in said)
@@ -299,7 +299,7 @@ def _mistake_grid(
     return Grid(Sheet(title, (*header, *numbers), tuple(rows)), texts=len(header))
 
 
-def _origin(material: Material) -> Iterator[Part]:
+def _origin(material: ReportData) -> Iterator[Part]:
     facts, environment = material.facts, material.run.environment()
     pairs: list[tuple[str, object]] = [
         ("manifest (SHA-256)", facts.get("manifest_sha256")),

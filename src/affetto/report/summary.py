@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from affetto.drawing.words import named, several
 from affetto.report.confusions import worst_confusion
 from affetto.report.findings import Confusion, confusion
-from affetto.report.reading import Material
+from affetto.report.reading import ReportData
 from affetto.report.render import chance, share, signed
 from affetto.report.table import CHANCE, Table, TableRow, Verdict
-from affetto.report.words import named, several
 
 
-def summarise(material: Material) -> str:
+def summarise(material: ReportData) -> str:
     """A paragraph: which row is best, which differences are shown, and which emotions are told apart."""
     table = material.table
     rows = [row for row in table.best_first().rows if not math.isnan(row.uar.mean)]

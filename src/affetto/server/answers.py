@@ -10,10 +10,9 @@ from affetto import pretrained
 from affetto.config import Config
 from affetto.formats import FORMATS
 from affetto.models import checkpoint
-from affetto.models.decoding import Word
 from affetto.models.head_checkpoint import KIND as HEAD
 from affetto.models.recogniser_checkpoint import KIND as SPEECH
-from affetto.recognise import SCHEMA_VERSION, Segment, join_segments
+from affetto.recording import SCHEMA_VERSION, Segment, Word, join_segments
 from affetto.timeline import Judgement
 
 Share = Annotated[float, Field(ge=0, le=1)]

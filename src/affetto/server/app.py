@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from affetto import __version__
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
-from affetto.recognise import Recogniser, Recording
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording
 from affetto.server.answers import (
     EXAMPLE,
     EXAMPLE_FIGURES,
@@ -32,7 +33,7 @@ from affetto.server.answers import (
 )
 from affetto.server.gate import HEARD_AT, Gate
 from affetto.server.hearing import Hearing, look
-from affetto.server.listening import Ear, add_listening
+from affetto.server.listening import LiveSession, add_listening
 from affetto.server.page import Facts, PageRoute
 from affetto.server.problems import KINDS, RequestError, documented
 from affetto.server.settings import Settings
@@ -78,7 +79,7 @@ _ANYWHERE = ("bad_request", "unknown_host", "large_head")
 _UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
 
 
-def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
+def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
     """The application.
 
     Args:
@@ -108,7 +109,7 @@ def create_app(recogniser: Recogniser, model: ModelAnswer, settings: Settings) -
     _handle_errors(app)
     _add_recognise(app, hearing, settings)
     _add_others(app, hearing, settings, model, metrics)
-    add_listening(app, Ear(hearing, settings, metrics, recogniser.emotions))
+    add_listening(app, LiveSession(hearing, settings, metrics, recogniser.emotions))
     if settings.page:
         app.router.routes.append(PageRoute(Facts.of(settings, recogniser.emotions)))
     app.add_middleware(Gate, settings=settings, metrics=metrics)

@@ -1,7 +1,7 @@
 """One recogniser for all clients: what waits together is heard together, by one thread, and no more waits than may.
 
 Nothing that happens to one recording changes or harms another. Live speech is heard first, in between the batches of
-recordings, stretch by stretch, so that what is heard in it is what `Recogniser.follow` hears.
+recordings, stretch by stretch, so that what is heard in it is what `EmotionRecogniser.follow` hears.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from torch import Tensor
 from affetto import audio
 from affetto.errors import AffettoError
 from affetto.frames import Waves, pad_waves
-from affetto.recognise import Opinion, Recogniser, Recording
+from affetto.recognise import EmotionRecogniser, SegmentPrediction
+from affetto.recording import Recording
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, tell
 from affetto.server.uploads import Upload
-from affetto.streaming import Failure, Heard, Watched, listen
+from affetto.streaming import Failure, StreamResult, Watched, listen
 from affetto.timeline import Judgement
 
 GATHER_S = 0.005
@@ -58,7 +59,7 @@ class _Stretch:
     """Live speech that waits to be heard."""
 
     wave: Tensor
-    answer: asyncio.Future[Opinion]
+    answer: asyncio.Future[SegmentPrediction]
     loop: asyncio.AbstractEventLoop
 
 
@@ -92,7 +93,7 @@ class Hearing:
         metrics: what is counted.
     """
 
-    def __init__(self, recogniser: Recogniser, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, recogniser: EmotionRecogniser, settings: Settings, metrics: Metrics) -> None:
         self._recogniser = recogniser
         self._settings = settings
         self._metrics = metrics
@@ -179,7 +180,7 @@ class Hearing:
         finally:
             self._leave(job)
 
-    async def hear_live(self, wave: Tensor) -> Opinion:
+    async def hear_live(self, wave: Tensor) -> SegmentPrediction:
         """Waits until a stretch of live speech was heard, (samples,) at 16 kHz.
 
         Raises:
@@ -253,17 +254,17 @@ class Hearing:
             if each.answer.done():  # nobody waits any more
                 continue
             try:
-                (opinion,) = self._recogniser.hear(pad_waves([each.wave]))
+                (opinion,) = self._recogniser.predict(pad_waves([each.wave]))
             except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
                 tell("hearing failed", level=logging.ERROR, recordings=1, **described(error))
                 _settle(each, RequestError("internal"))
             else:
                 _settle(each, opinion)
 
-    def _hear_waves(self, waves: Waves) -> list[Opinion]:
+    def _hear_waves(self, waves: Waves) -> list[SegmentPrediction]:
         """A batch of recordings' segments, after the live speech that came during the one before."""
         self._hear_live()
-        return self._recogniser.hear(waves)
+        return self._recogniser.predict(waves)
 
     def _take(self) -> list[_Job]:
         batch: list[_Job] = []
@@ -294,7 +295,7 @@ class Hearing:
             for job in left:  # one of them may be to blame, but not the others
                 self._hear([job])
 
-    def _answer(self, job: _Job, result: Heard[Opinion] | Failure) -> None:
+    def _answer(self, job: _Job, result: StreamResult[SegmentPrediction] | Failure) -> None:
         if isinstance(result, Failure):
             _settle(job, result.error)
             return
@@ -310,7 +311,7 @@ class Hearing:
             raise RequestError("stopping")
 
 
-def _settle(job: _Job | _Stretch, result: Recording | Opinion | AffettoError) -> None:
+def _settle(job: _Job | _Stretch, result: Recording | SegmentPrediction | AffettoError) -> None:
     """Gives the answer to the one who waits, if anyone does."""
     answer: asyncio.Future[Any] = job.answer
 

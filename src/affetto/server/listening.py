@@ -73,7 +73,7 @@ class Ask(Config):
     token: str | None = None
 
 
-class Ear(NamedTuple):
+class LiveSession(NamedTuple):
     """What a live stream is heard with.
 
     Attributes:
@@ -89,7 +89,7 @@ class Ear(NamedTuple):
     emotions: tuple[str, ...]
 
 
-def add_listening(app: FastAPI, ear: Ear) -> None:
+def add_listening(app: FastAPI, ear: LiveSession) -> None:
     """Adds the route, and what the OpenAPI description, which knows no WebSockets, can tell of it."""
 
     @app.websocket(LISTENS_AT)
@@ -123,7 +123,7 @@ class Stream:
         ear: what it is heard with.
     """
 
-    def __init__(self, socket: WebSocket, ear: Ear) -> None:
+    def __init__(self, socket: WebSocket, ear: LiveSession) -> None:
         self._socket = socket
         self._ear = ear
         self._settings = ear.settings

@@ -14,7 +14,7 @@ from typing import TextIO
 import uvicorn
 
 from affetto.errors import ServiceError
-from affetto.recognise import Recogniser
+from affetto.recognise import EmotionRecogniser
 from affetto.server.answers import model_answer
 from affetto.server.app import create_app
 from affetto.server.gate import LONGEST_HEAD
@@ -27,7 +27,7 @@ _KEEP_ALIVE_S = 5
 _WAITING_CONNECTIONS = 128
 
 
-def make_server(recogniser: Recogniser, model: str, settings: Settings) -> uvicorn.Server:
+def make_server(recogniser: EmotionRecogniser, model: str, settings: Settings) -> uvicorn.Server:
     """A server that is not started yet.
 
     Args:
@@ -99,7 +99,7 @@ def run_service(model: str, device: str, settings: Settings, tell: Callable[[str
             return
 
 
-def _load(model: str, device: str) -> Recogniser:
+def _load(model: str, device: str) -> EmotionRecogniser:
     """A recogniser, loaded by a thread that ends.
 
     Each thread that computes keeps helpers for as long as it lives, and where there are more of them than cores, OpenMP
@@ -107,7 +107,7 @@ def _load(model: str, device: str) -> Recogniser:
     as long (``benchmarks/serve.py``).
     """
     with ThreadPoolExecutor(1, "loading") as pool:
-        return pool.submit(Recogniser.from_pretrained, model, device).result()
+        return pool.submit(EmotionRecogniser.from_pretrained, model, device).result()
 
 
 def _log_to(stream: TextIO) -> None:

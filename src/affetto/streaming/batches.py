@@ -54,7 +54,7 @@ class Piece(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[T]):
+class StreamResult(Generic[T]):
     """What was heard in one recording.
 
     Attributes:
@@ -94,11 +94,11 @@ class _Draft(Generic[T]):
     def finished(self) -> bool:
         return self.error is not None or (self.ended and len(self.contents) == len(self.times))
 
-    def result(self) -> Heard[T] | Failure:
+    def result(self) -> StreamResult[T] | Failure:
         if self.error is not None:
             return Failure(self.source, self.error)
         pieces = tuple(Piece(*times, self.contents[number]) for number, times in enumerate(self.times))
-        return Heard(self.source, self.samples / SAMPLE_RATE, pieces, self.silent)
+        return StreamResult(self.source, self.samples / SAMPLE_RATE, pieces, self.silent)
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -160,7 +160,7 @@ def listen(
     sources: Iterable[Source],
     hear: Callable[[Waves], Sequence[T]],
     progress: Callable[[float], None] | None = None,
-) -> Iterator[Heard[T] | Failure]:
+) -> Iterator[StreamResult[T] | Failure]:
     """Hears recordings; one that fails never stops the others.
 
     Args:
@@ -216,7 +216,7 @@ def _end(draft: _Draft[T]) -> None:
     draft.ended = True
 
 
-def _finished(drafts: deque[_Draft[T]]) -> Iterator[Heard[T] | Failure]:
+def _finished(drafts: deque[_Draft[T]]) -> Iterator[StreamResult[T] | Failure]:
     """The recordings that are finished with all before them."""
     while drafts and drafts[0].finished:
         yield drafts.popleft().result()

@@ -18,7 +18,7 @@ from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.language_model import save_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.text import Alphabet
-from affetto.training.kneser_ney import estimate
+from affetto.training.recogniser.kneser_ney import estimate
 
 ALPHABET = Alphabet()
 

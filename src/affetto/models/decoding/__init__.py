@@ -4,14 +4,11 @@ from affetto.models.decoding.beam import BeamConfig, beam_search
 from affetto.models.decoding.decoder import Decoder, DecoderChoice, find_decoder
 from affetto.models.decoding.greedy import greedy
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
-from affetto.models.decoding.words import Spelling, Word
 
 __all__ = [
     "BeamConfig",
     "Decoder",
     "DecoderChoice",
-    "Spelling",
-    "Word",
     "WordBeamConfig",
     "WordSearch",
     "beam_search",

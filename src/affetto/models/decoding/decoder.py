@@ -17,9 +17,10 @@ from affetto.models.decoding.alignment import align
 from affetto.models.decoding.beam import BeamConfig, beam_search
 from affetto.models.decoding.greedy import best_paths
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
-from affetto.models.decoding.words import Spelling, Word, spell
+from affetto.models.decoding.words import spell
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.language_model import LanguageModel, load_language_model
+from affetto.recording import Spelling, Word
 from affetto.text import Alphabet
 
 LONGEST_S = 15.0

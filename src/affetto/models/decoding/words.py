@@ -19,57 +19,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from affetto.recording import Spelling, Word
 from affetto.text import Alphabet
-
-
-class Word(NamedTuple):
-    """A word that was heard.
-
-    Attributes:
-        text: how it is spelt.
-        start_s: where it begins, seconds.
-        end_s: where it ends.
-        confidence: between 0 and 1, see `affetto.models.decoding.words`.
-    """
-
-    text: str
-    start_s: float
-    end_s: float
-    confidence: float
-
-    def later(self, seconds: float) -> Word:
-        """The same word in a recording that began so much earlier.
-
-        >>> Word("no", 0.5, 0.75, 0.9).later(2.0)
-        Word(text='no', start_s=2.5, end_s=2.75, confidence=0.9)
-        """
-        return self._replace(start_s=self.start_s + seconds, end_s=self.end_s + seconds)
-
-    def within(self, start_s: float, end_s: float) -> Word:
-        """The same word, of which nothing lies before or after a stretch.
-
-        >>> Word("no", 0.5, 0.75, 0.9).within(0.6, 2.0)
-        Word(text='no', start_s=0.6, end_s=0.75, confidence=0.9)
-        """
-        start_s, end_s = (min(max(each, start_s), end_s) for each in (self.start_s, self.end_s))
-        return self._replace(start_s=start_s, end_s=end_s)
-
-    def as_dict(self) -> dict[str, str | float]:
-        """Plain values for JSON, numbers rounded to 4 digits."""
-        numbers = {"start_s": self.start_s, "end_s": self.end_s, "confidence": self.confidence}
-        return {"text": self.text, **{name: round(value, 4) for name, value in numbers.items()}}
-
-
-class Spelling(NamedTuple):
-    """What one utterance was decoded to: its text, and the same as words.
-
-    Attributes:
-        text: words with single spaces between.
-        words: in time; times from the beginning of the utterance.
-    """
-
-    text: str
-    words: tuple[Word, ...]
 
 
 class _Letter(NamedTuple):

@@ -1,0 +1,186 @@
+"""Sound to a picture of what was heard in it and why: ``affetto explain``, for programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from affetto.audio import SAMPLE_RATE
+from affetto.errors import OutputError
+from affetto.explain.explanation import Explainer, Explanation, Floats, Passage, see
+from affetto.explain.picture import draw_explanation
+from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording, Segment
+from affetto.streaming import Source
+from affetto.streaming.segments import cut
+from affetto.streaming.sources import blocks
+from affetto.timeline import Judgement
+
+PASSAGES = 3
+"""Stretches of speech that are looked into, unless told otherwise."""
+
+MOST_PASSAGES = 12
+
+OUTLINE = 1200
+"""Parts of a recording in its outline."""
+
+_JUDGEMENT = Judgement()
+
+
+def explain(
+    recogniser: EmotionRecogniser,
+    source: Source,
+    *,
+    passages: int = PASSAGES,
+    at_s: Sequence[float] = (),
+    judgement: Judgement = _JUDGEMENT,
+    progress: Callable[[float], None] | None = None,
+) -> Explanation:
+    """Hears a recording, and looks into some of its stretches of speech.
+
+    The recording is read twice: once to hear it, and once for the sound of the stretches that are looked into, so that
+    it may be of any length.
+
+    Args:
+        recogniser: hears it.
+        source: a sound file, or samples.
+        passages: how many stretches at most, from 1 to 12 (see `telling`).
+        at_s: look into the stretches at these times, instead.
+        judgement: when an emotion is sure.
+        progress: called with the seconds of sound heard so far.
+
+    Raises:
+        AudioError: see `EmotionRecogniser.recognise`.
+        OutputError: too many passages or none, or nobody speaks at a time asked for.
+        MissingExtraError: captum is not installed.
+
+    >>> import affetto
+    >>> recogniser = EmotionRecogniser.from_pretrained("small", "cpu")
+    >>> found = explain(recogniser, Path(affetto.__file__).parent / "demo" / "angry.flac")
+    >>> found.statement, found.passages[0].decision.layer
+    ('anger', 'gru3')
+    """
+    if not 1 <= max(len(at_s), passages) <= MOST_PASSAGES:
+        raise OutputError(f"{max(len(at_s), passages)} passages", f"ask for 1 to {MOST_PASSAGES}", "passages")
+    (recording,) = recogniser.recognise_many([source], progress, judgement)
+    if not isinstance(recording, Recording):
+        raise recording.error
+    places = _at(recording, at_s) if at_s else telling(recording.segments, passages)
+    outline = _Outline(recording.duration_s)
+    explainer = Explainer(recogniser.speech, recogniser.emotion, recogniser.temperature)
+    looked_into = [
+        _passage(explainer, recording.segments[number], spoken.since_s, spoken.wave)
+        for number, spoken in enumerate(cut(outline.watch(blocks(source))))
+        if number in places
+    ]
+    return Explanation(
+        recording.source,
+        recording.duration_s,
+        recording.statement,
+        recording.probabilities,
+        tuple(each.moment for each in recording.segments),
+        outline.values,
+        tuple(looked_into),
+        recording.silent,
+    )
+
+
+def write(found: Explanation, path: Path, form: str | None = None, *, narrow: bool = False) -> None:
+    """Draws an explanation into a file, whole or not at all; its folder is made if it is not there.
+
+    Args:
+        found: what `explain` gave.
+        path: the file.
+        form: "png", "svg" or "html"; None is what the file's name ends in.
+        narrow: a picture for a phone; a page has both.
+
+    Raises:
+        OutputError: there is no such form, or the file cannot be written.
+        MissingExtraError: matplotlib or jinja2 is not installed.
+    """
+    content = draw_explanation(found, form or path.suffix.lower().lstrip("."), narrow=narrow)
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", "give another --output", path) from error
+    finally:
+        if draft.exists():
+            draft.unlink()
+
+
+def telling(segments: Sequence[Segment], most: int) -> list[int]:
+    """The stretches that tell most: of each emotion heard the surest, then the surest of the others.
+
+    Args:
+        segments: of a recording.
+        most: how many.
+
+    Returns:
+        Their places, in time.
+
+    >>> def heard(emotion: str, sure: float) -> Segment:
+    ...     return Segment(0, 1, "", emotion, {emotion: sure})
+    >>> telling([heard("anger", 0.9), heard("anger", 0.8), heard("sadness", 0.6)], 2)
+    [0, 2]
+    """
+    surest = sorted(range(len(segments)), key=lambda place: -segments[place].probabilities[segments[place].emotion])
+    firsts = {segments[place].emotion: place for place in reversed(surest)}
+    order = sorted(surest, key=lambda place: firsts[segments[place].emotion] != place)
+    return sorted(order[:most])
+
+
+def _at(recording: Recording, at_s: Sequence[float]) -> list[int]:
+    found = []
+    for time_s in at_s:
+        here = [place for place, each in enumerate(recording.segments) if each.start_s <= time_s <= each.end_s]
+        if not here:
+            raise OutputError(
+                f"nobody speaks at {time_s:g} s", "affetto recognise tells when somebody does", recording.source
+            )
+        found += here[:1]
+    return found
+
+
+def _passage(explainer: Explainer, segment: Segment, since_s: float, wave: Tensor) -> Passage:
+    given = explainer.inputs(wave)
+    sight = see(wave)
+    duration_s = len(wave) / SAMPLE_RATE
+    return Passage(
+        since_s,
+        segment.moment,
+        segment.statement,
+        segment.words,
+        sight,
+        explainer.follow(given, duration_s),
+        explainer.decide(given, segment.emotion, duration_s),
+    )
+
+
+class _Outline:
+    """The lowest and the highest sample of each part of a recording, gathered as its blocks go by."""
+
+    def __init__(self, duration_s: float) -> None:
+        self.samples = max(1, round(duration_s * SAMPLE_RATE))
+        self.values: Floats = np.zeros((min(OUTLINE, self.samples), 2))
+        self._seen = 0
+
+    def watch(self, sound: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Hands the blocks on."""
+        for block in sound:
+            self._take(block.numpy())
+            yield block
+
+    def _take(self, block: np.ndarray) -> None:
+        places = (self._seen + np.arange(len(block))) * len(self.values) // self.samples
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        rows = np.minimum(places[starts], len(self.values) - 1)
+        np.minimum.at(self.values[:, 0], rows, np.minimum.reduceat(block, starts))
+        np.maximum.at(self.values[:, 1], rows, np.maximum.reduceat(block, starts))
+        self._seen += len(block)

@@ -1,0 +1,368 @@
+"""Why an emotion was heard in a stretch of speech: what the ear saw, emotion over time, and the frames that decided.
+
+Everything here is numbers of one recording, ready to be drawn; how they are shown is no matter of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.audio import SAMPLE_RATE
+from affetto.explain.attribution import Given, attribute, average_frame, occlude
+from affetto.features import spectrogram
+from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
+from affetto.features.loudness import loudness
+from affetto.features.pitch import pitch
+from affetto.frames import Frames, pad, pad_waves
+from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.heads import EmotionHead
+from affetto.recording import Word
+from affetto.timeline import Moment
+
+Floats = NDArray[np.float64]
+
+WINDOW_S, HOP_S = 1.0, 0.1
+"""Emotion over time: what the head says of one second, every tenth of a second."""
+
+STEP_S = 0.12
+"""What decided is told in steps of so many seconds: three frames of the model `small`, a short syllable."""
+
+UNITS = 6
+"""Units told of by themselves."""
+
+DECIDING = 0.5
+"""The steps that decided: as few as make up this part of all that speaks for the emotion."""
+
+_MIDDLE_S = WINDOW_SAMPLES / SAMPLE_RATE / 2  # of the first spectrogram frame
+_BATCH = 64
+
+
+class Sight(NamedTuple):
+    """What can be seen of the sound, 100 frames a second, each 20 ms long.
+
+    Attributes:
+        wave: (samples,) at 16 kHz.
+        spectrum: natural logarithm of the power, (time, 161), 50 Hz a bin.
+        f0_hz: the pitch, (time,), not a number where unvoiced.
+        loudness: (time,), as openSMILE defines it.
+    """
+
+    wave: NDArray[np.float32]
+    spectrum: Floats
+    f0_hz: Floats
+    loudness: Floats
+
+
+class Course(NamedTuple):
+    """Emotion over time.
+
+    Attributes:
+        times_s: the middles of the windows, (windows,).
+        probabilities: what the head says when it is given that window alone, (windows, classes).
+    """
+
+    times_s: Floats
+    probabilities: Floats
+
+
+class Part(NamedTuple):
+    """One unit of the layer, all its other units together, or a kind of acoustic feature, and what it adds over time.
+
+    Attributes:
+        name: "unit 17", "pitch", ...
+        steps: in logits, (steps,).
+        total: their sum.
+    """
+
+    name: str
+    steps: Floats
+    total: float
+
+
+class Decision(NamedTuple):
+    """What spoke for an emotion, in steps of time; see `affetto.explain.attribution`.
+
+    Attributes:
+        emotion: which.
+        layer: the recogniser layer that the head reads; None if it reads none.
+        edges_s: where the steps begin and end, (steps + 1,), from the beginning of the sound.
+        parts: what makes up the whole: the units that add or take most, the other units, kinds of acoustic features.
+        occluded: how far the score falls without a step, (steps,).
+        score: the emotion's logit less the mean of the others'.
+        baseline: the same, had the voice been the average frame of the training speech all the time.
+        baseline_emotion: what the head would hear then.
+    """
+
+    emotion: str
+    layer: str | None
+    edges_s: Floats
+    parts: tuple[Part, ...]
+    occluded: Floats
+    score: float
+    baseline: float
+    baseline_emotion: str
+
+    @property
+    def steps(self) -> Floats:
+        """What each step adds, (steps,); together they are the score less the baseline's."""
+        return np.asarray(np.sum([part.steps for part in self.parts], axis=0), dtype=np.float64)
+
+    @property
+    def deciding(self) -> NDArray[np.bool_]:
+        """The fewest steps that make up half of all that speaks for the emotion, (steps,).
+
+        >>> part = Part("pitch", np.array([3.0, -9.0, 1.0, 2.0]), -3.0)
+        >>> Decision("anger", None, np.arange(5.0), (part,), np.zeros(4), 0, 0, "anger").deciding.tolist()
+        [True, False, False, False]
+        """
+        speaking = np.clip(self.steps, 0, None)
+        order = np.argsort(-speaking, kind="stable")
+        before = np.cumsum(speaking[order]) - speaking[order]
+        chosen = np.zeros(len(speaking), dtype=np.bool_)
+        chosen[order] = (before < DECIDING * speaking.sum()) & (speaking[order] > 0)
+        return chosen
+
+    @property
+    def agreement(self) -> float:
+        """Pearson's r of what the steps add and how far the score falls without them; not a number where undefined."""
+        steps = self.steps
+        if len(steps) < 3 or steps.std() == 0 or self.occluded.std() == 0:
+            return float("nan")
+        return float(np.corrcoef(steps, self.occluded)[0, 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of speech, what was heard in it, and why.
+
+    Attributes:
+        since_s: where its sound begins in the recording, with some of the pause before the speech.
+        moment: where the speech begins and ends in the recording, and the probability of each emotion.
+        statement: the emotion, or "not sure".
+        words: what was said, with times in the recording.
+        sight: what can be seen of its sound.
+        course: emotion over time, from `since_s` on.
+        decision: what spoke for the most probable emotion, from `since_s` on.
+    """
+
+    since_s: float
+    moment: Moment
+    statement: str
+    words: tuple[Word, ...]
+    sight: Sight
+    course: Course
+    decision: Decision
+
+    @property
+    def until_s(self) -> float:
+        """Where its sound ends in the recording."""
+        return self.since_s + len(self.sight.wave) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A recording, and why it was heard as it was.
+
+    Attributes:
+        source: its name.
+        duration_s: its length.
+        statement: the emotion of the whole, "not sure" or "no speech".
+        probabilities: emotion -> probability of the whole.
+        moments: every stretch of speech in it.
+        outline: the lowest and the highest sample of each of as many equal parts of the recording, (parts, 2).
+        passages: those stretches that are looked into, in time.
+        silent: whether it is digital silence throughout.
+    """
+
+    source: str
+    duration_s: float
+    statement: str
+    probabilities: Mapping[str, float]
+    moments: tuple[Moment, ...]
+    outline: Floats
+    passages: tuple[Passage, ...]
+    silent: bool = False
+
+
+def see(wave: Tensor) -> Sight:
+    """What can be seen of a sound.
+
+    Args:
+        wave: (samples,) at 16 kHz.
+
+    >>> sight = see(torch.zeros(16000))
+    >>> sight.spectrum.shape, bool(np.isnan(sight.f0_hz).all())
+    ((99, 161), True)
+    """
+    waves = pad_waves([wave])
+    f0_hz = pitch(waves).values[0, :, 0].double().numpy()
+    return Sight(
+        wave.numpy(),
+        spectrogram.log_power(waves).values[0].double().numpy(),
+        np.where(f0_hz > 0, f0_hz, np.nan),
+        loudness(waves).values[0, :, 0].double().numpy(),
+    )
+
+
+class Explainer:
+    """A recogniser and a head, whose decisions are looked into.
+
+    Args:
+        speech: the recogniser, in evaluation mode.
+        head: the emotion head on it, in evaluation mode.
+        temperature: see `affetto.recognise.EmotionRecogniser`.
+    """
+
+    def __init__(self, speech: DeepSpeech2, head: EmotionHead, temperature: float = 1.0) -> None:
+        self.speech = speech
+        self.head = head
+        self.temperature = temperature
+
+    @torch.inference_mode()
+    def inputs(self, wave: Tensor) -> Given:
+        """What the head is given of a sound, (samples,) at 16 kHz."""
+        waves = pad_waves([wave]).to(next(self.speech.parameters()).device)
+        name, config = self.head.layer, self.head.acoustic
+        layer = None if name is None else self.speech(waves, collect=[name]).layers[name].values[0]
+        return Given(layer, None if config is None else acoustic(waves, config).values[0])
+
+    def clocks(self, given: Given) -> tuple[Floats | None, Floats | None]:
+        """The middle of each frame of both parts, seconds.
+
+        A layer's frame is centred on a spectrogram frame (see `affetto.probe.alignment`), an acoustic one on the
+        middle of those that were averaged into it.
+        """
+        layer: Floats | None = None
+        acoustic_s: Floats | None = None
+        if given.layer is not None and self.head.layer is not None:
+            layer = np.arange(len(given.layer)) / self.speech.frame_rates_hz[self.head.layer] + _MIDDLE_S
+        if given.acoustic is not None and self.head.acoustic is not None:
+            stride = self.head.acoustic.stride
+            places = np.arange(len(given.acoustic), dtype=np.float64) * stride + (stride - 1) / 2
+            acoustic_s = places / FRAME_RATE_HZ + _MIDDLE_S
+        return layer, acoustic_s
+
+    @torch.inference_mode()
+    def follow(self, given: Given, duration_s: float) -> Course:
+        """What the head says of each second of a sound, had it been given that second alone."""
+        windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
+        times_s: Floats = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows, dtype=np.float64)
+        rows = []
+        for some in np.array_split(times_s, -(-len(times_s) // _BATCH)):
+            frames = [
+                None if part is None or middles_s is None else pad([part[_near(middles_s, time_s)] for time_s in some])
+                for part, middles_s in zip(given, self.clocks(given), strict=True)
+            ]
+            rows.append(self._probabilities(frames))
+        return Course(times_s, np.concatenate(rows))
+
+    @torch.inference_mode()
+    def baseline_emotion(self, given: Given) -> str:
+        """What the head hears in an average frame that goes on for as long."""
+        average = average_frame(self.head, given)
+        frames = [None if part is None else pad([part]) for part in average]
+        return self.head.classes[int(self._probabilities(frames).argmax())]
+
+    def _probabilities(self, frames: Sequence[Frames | None]) -> Floats:
+        layer, own = frames
+        found: Floats = (self.head(layer, own) / self.temperature).softmax(dim=-1).double().cpu().numpy()
+        return found
+
+    def decide(self, given: Given, emotion: str, duration_s: float) -> Decision:
+        """What spoke for an emotion.
+
+        Raises:
+            ConfigError: the head does not know the emotion.
+            MissingExtraError: captum is not installed.
+        """
+        edges_s = np.linspace(0, duration_s, max(1, round(duration_s / STEP_S)) + 1)
+        clocks = self.clocks(given)
+        found = attribute(self.head, given, emotion)
+        parts: list[Part] = []
+        if found.layer is not None and clocks[0] is not None:
+            parts += _units(found.layer.double().cpu().numpy(), clocks[0], edges_s)
+        if found.acoustic is not None and clocks[1] is not None and self.head.acoustic is not None:
+            values = found.acoustic.double().cpu().numpy()
+            parts += [
+                _part(name, values[:, columns].sum(axis=1), clocks[1], edges_s)
+                for name, columns in kinds(self.head.acoustic).items()
+            ]
+        stretches = Given(*(None if each is None else _stretches(each, edges_s) for each in clocks))
+        falls = occlude(self.head, given, emotion, stretches).double().numpy()
+        occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
+        calm = self.baseline_emotion(given)
+        return Decision(emotion, self.head.layer, edges_s, tuple(parts), occluded, found.score, found.baseline, calm)
+
+
+def kinds(config: AcousticConfig) -> dict[str, slice]:
+    """Which columns of the acoustic features are what.
+
+    >>> kinds(AcousticConfig(loudness=True))["loudness"]
+    slice(27, 28, None)
+    """
+    names = {"timbre (MFCC)": 13, "its change (deltas)": 13, "pitch": 1}
+    names |= {"voicing": 1} if config.voicing else {}
+    names |= {"loudness": 1} if config.loudness else {}
+    found, first = {}, 0
+    for name, width in names.items():
+        found[name] = slice(first, first + width)
+        first += width
+    return found
+
+
+def spread(values: Floats, middles_s: Floats, edges_s: Floats) -> Floats:
+    """What frames add, shared out over steps of time; a frame that lies in two adds to both.
+
+    Args:
+        values: of each frame, (frames,).
+        middles_s: of each frame, equally far apart; a frame lasts as long as it is to the next.
+        edges_s: of the steps, (steps + 1,); what is beyond them counts for the first and the last.
+
+    Returns:
+        (steps,), whose sum is that of the values.
+
+    >>> spread(np.array([1.0, 1.0, 4.0]), np.array([0.5, 1.5, 2.5]), np.array([0.0, 1.5, 3.0])).tolist()
+    [1.5, 4.5]
+    """
+    period_s = middles_s[1] - middles_s[0] if len(middles_s) > 1 else edges_s[-1]
+    ends_s = np.append(middles_s - period_s / 2, middles_s[-1] + period_s / 2)
+    sums = np.interp(edges_s, ends_s, np.append(0.0, np.cumsum(values)))
+    sums[0], sums[-1] = 0.0, values.sum()
+    return np.diff(sums)
+
+
+def _part(name: str, values: Floats, middles_s: Floats, edges_s: Floats) -> Part:
+    return Part(name, spread(values, middles_s, edges_s), float(values.sum()))
+
+
+def _units(values: Floats, middles_s: Floats, edges_s: Floats) -> list[Part]:
+    """The units that add or take most, (frames, units) given, and all others together."""
+    totals = values.sum(axis=0)
+    first = np.argsort(-np.abs(totals), kind="stable")[:UNITS]
+    parts = [_part(f"unit {number}", values[:, number], middles_s, edges_s) for number in first.tolist()]
+    rest = values.shape[1] - len(first)
+    if rest:
+        others = values.sum(axis=1) - values[:, first].sum(axis=1)
+        parts.append(_part(f"{rest} other units", others, middles_s, edges_s))
+    return parts
+
+
+def _stretches(middles_s: Floats, edges_s: Floats) -> Tensor:
+    """The step that each frame's middle lies in."""
+    return torch.from_numpy(np.clip(np.searchsorted(edges_s, middles_s, side="right") - 1, 0, len(edges_s) - 2))
+
+
+def _near(middles_s: Floats, time_s: float) -> slice:
+    """The frames of the window around a time; at least one."""
+    first = int(np.searchsorted(middles_s, time_s - WINDOW_S / 2))
+    last = int(np.searchsorted(middles_s, time_s + WINDOW_S / 2))
+    first = min(first, len(middles_s) - 1)
+    return slice(first, max(last, first + 1))

@@ -1,0 +1,278 @@
+"""The pictures of what was heard in a recording and why: its course as a whole, and its passages looked into."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from affetto.drawing.figures import ACCENT, INK, MUTED, Canvas, Picture, draw_png, draw_svg
+from affetto.drawing.page import asset, template
+from affetto.drawing.words import named
+from affetto.errors import OutputError
+from affetto.explain.explanation import DECIDING, WINDOW_S, Explanation, Passage
+from affetto.explain.passage import draw_passage, inches, signed
+from affetto.palette import colours
+from affetto.timeline import Moment, likeliest, strip
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+FORMS = ("png", "svg", "html")
+
+_MOST_BARS = 300
+_MOST_ROWS = 300
+_OVERVIEW_INCHES = 2.7
+_SHARE = f"{DECIDING:.0%}".replace("50%", "half")
+
+
+def draw_explanation(found: Explanation, form: str, *, narrow: bool = False) -> bytes:
+    """An explanation as a file.
+
+    Args:
+        found: what was found out.
+        form: one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
+        narrow: a picture for a phone; a page has both.
+
+    Raises:
+        OutputError: there is no such form.
+        MissingExtraError: matplotlib or jinja2 is not installed.
+
+    >>> nothing = Explanation("a.wav", 2.0, "no speech", {"anger": 0.0}, (), np.zeros((10, 2)), ())
+    >>> draw_explanation(nothing, "png")[1:4]
+    b'PNG'
+    """
+    if form == "png":
+        return draw_png(whole_picture(found), narrow=narrow)
+    if form == "svg":
+        return draw_svg(whole_picture(found), narrow=narrow)
+    if form != "html":
+        raise OutputError(f"no explanation can be a .{form}", f"choose {named(FORMS)}", form)
+    parts = [(picture, draw_svg(picture), draw_svg(picture, narrow=True)) for picture in pictures(found)]
+    page = template("explained.html.jinja")(
+        name=_name(found),
+        statement=found.statement,
+        drawn=parts,
+        rows=[_row(each) for each in found.moments[:_MOST_ROWS]],
+        more=max(0, len(found.moments) - _MOST_ROWS),
+        header=("from", "to", *found.probabilities),
+        style=asset("page.css"),
+    )
+    return page.encode("utf-8", errors="backslashreplace")  # a file's name need not be valid text
+
+
+def pictures(found: Explanation) -> list[Picture]:
+    """The pictures of a page: the whole recording, and one for each passage that is looked into."""
+    return [overview_picture(found), *(passage_picture(found, number) for number in range(len(found.passages)))]
+
+
+def _row(moment: Moment) -> tuple[str, ...]:
+    return clock(moment.start_s), clock(moment.end_s), *(f"{value:.0%}" for value in moment.probabilities.values())
+
+
+def overview_picture(found: Explanation) -> Picture:
+    """The whole recording: its outline, and the probability of each emotion in each stretch of speech."""
+
+    def draw(canvas: Canvas) -> None:
+        canvas.height(_OVERVIEW_INCHES)
+        _draw_overview(canvas.figure, found, narrow=canvas.narrow)
+
+    return Picture("overview", "The whole recording", draw, _overview_caption(found), _told(found))
+
+
+def passage_picture(found: Explanation, number: int) -> Picture:
+    """One stretch of speech, looked into.
+
+    Args:
+        found: the recording.
+        number: of the passage, from 0.
+    """
+    passage = found.passages[number]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.height(inches(passage, narrow=canvas.narrow))
+        draw_passage(canvas.figure, passage, narrow=canvas.narrow)
+
+    return Picture(f"passage-{number + 1}", heading(passage), draw, passage_caption(passage), _alt(passage))
+
+
+def whole_picture(found: Explanation) -> Picture:
+    """Everything in one picture, with its captions written into it: what a PNG or an SVG holds."""
+
+    def draw(canvas: Canvas) -> None:
+        with_overview = len(found.moments) != 1 or not found.passages
+        texts = [_overview_caption(found)] * with_overview + [passage_caption(each) for each in found.passages]
+        letters = 62 if canvas.narrow else 128
+        notes = [_wrapped(text, letters) for text in texts]
+        heights = [_OVERVIEW_INCHES] * with_overview + [inches(each, narrow=canvas.narrow) for each in found.passages]
+        heights = [high + 0.35 + 0.165 * (note.count("\n") + 1) for high, note in zip(heights, notes, strict=True)]
+        canvas.height(sum(heights) + 0.4)
+        figures = canvas.figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        titles = [f"The whole recording: {found.statement}"] * with_overview
+        titles += [heading(each) for each in found.passages]
+        for part, title, note in zip(figures, titles, notes, strict=True):
+            part.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+            part.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED, linespacing=1.35)
+        if with_overview:
+            _draw_overview(figures[0], found, narrow=canvas.narrow)
+        for part, passage in zip(figures[with_overview:], found.passages, strict=True):
+            draw_passage(part, passage, narrow=canvas.narrow)
+        title = _short(_name(found), letters // 2)
+        canvas.figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+
+    return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _told(found))
+
+
+def _name(found: Explanation) -> str:
+    return PurePath(found.source).name
+
+
+def _wrapped(text: str, letters: int) -> str:
+    return "\n".join(textwrap.wrap(text, letters))
+
+
+def _short(name: str, letters: int) -> str:
+    return name if len(name) <= letters else "…" + name[1 - letters :]
+
+
+def clock(time_s: float) -> str:
+    """A time in a recording.
+
+    >>> clock(3.46), clock(3723.4)
+    ('0:03.5', '1:02:03.4')
+    """
+    tenths = round(time_s * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest // 10:02}.{rest % 10}"
+    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
+
+
+def heading(passage: Passage) -> str:
+    """What was heard in a passage, and when."""
+    moment, emotion = passage.moment, likeliest(passage.moment.probabilities)
+    sure = "" if passage.statement == emotion else f"{passage.statement}: "
+    return f"{clock(moment.start_s)} to {clock(moment.end_s)}: {sure}{emotion} {moment.probabilities[emotion]:.0%}"
+
+
+def passage_caption(passage: Passage) -> str:
+    """What is to be seen in the picture of a passage, in plain words."""
+    decision = passage.decision
+    words = _deciding_words(passage)
+    during = f" (during “{named(words)}”)" if words else ""
+    agreement = decision.agreement
+    checked = "" if np.isnan(agreement) else f"; r = {agreement:.2f} with the bars"
+    own = any("unit" not in part.name for part in decision.parts)
+    reads = [f"recogniser layer {decision.layer}"] if decision.layer else []
+    reads += ["features of its own"] if own else []
+    return (
+        f"Framed, and dark among the bars: the fewest moments that make up {_SHARE} of all that speaks for "
+        f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in "
+        f"logits, by integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
+        f"{signed(decision.score - decision.baseline)}, the difference to a voice that is the average of the training "
+        f"speech from beginning to end, and would be heard as {decision.baseline_emotion}. Dots: how far the score "
+        f"falls without that moment{checked}. Last panel: the same sum by unit and by kind of feature; darker is more, "
+        f"by its square root. Emotion over time: what the head says of the {WINDOW_S:g} s around each point alone."
+    )
+
+
+def _deciding_words(passage: Passage) -> list[str]:
+    """Words half of which lie in moments that decided, or in which half of such a moment lies."""
+    edges_s = passage.since_s + passage.decision.edges_s
+    chosen = passage.decision.deciding
+    found = []
+    for word in passage.words:
+        inside = np.clip(np.minimum(edges_s[1:], word.end_s) - np.maximum(edges_s[:-1], word.start_s), 0, None)
+        shorter_s = min(word.end_s - word.start_s, float(np.diff(edges_s).max()))
+        if inside[chosen].sum() > 0.5 * max(shorter_s, 1e-6):
+            found.append(word.text)
+    return found
+
+
+def _alt(passage: Passage) -> str:
+    steps = passage.decision.steps
+    strongest = passage.since_s + passage.decision.edges_s[int(steps.argmax())]
+    parts = ", ".join(f"{part.name} {part.total:+.2f}" for part in passage.decision.parts)
+    return f"{heading(passage)}. Strongest moment: {clock(strongest)}. What adds to the score: {parts}."
+
+
+def _overview_caption(found: Explanation) -> str:
+    if not found.moments:
+        why = "The recording is digital silence: check the microphone or the export." if found.silent else ""
+        return f"Nobody speaks in these {found.duration_s:.1f} s, so there is no emotion to tell of. {why}".strip()
+    emotions = ", ".join(f"{name} {value:.0%}" for name, value in found.probabilities.items())
+    times = [clock(each.moment.start_s) for each in found.passages]
+    looked = f"Marked and looked into: {named(times, most=12)}. " if times else ""
+    return (
+        "Top: the sound. Below: each stretch of speech, filled with the probability of each emotion from bottom to "
+        f"top; white is where nobody speaks. {looked}Over all speech: {emotions}."
+    )
+
+
+def _told(found: Explanation) -> str:
+    each = "; ".join(f"{clock(moment.start_s)} {likeliest(moment.probabilities)}" for moment in found.moments[:40])
+    return f"Emotion in {len(found.moments)} stretches of speech. {each}".strip()
+
+
+def _draw_overview(figure: FigureBase, found: Explanation, *, narrow: bool) -> None:
+    wave, emotion = figure.subplots(2, 1, sharex=True, height_ratios=(0.7, 1.0))
+    _draw_outline(wave, found)
+    wave.set_title("sound")
+    names = list(found.probabilities)
+    palette = colours(names)
+    moments = _few(found.moments, found.duration_s)
+    floor = np.zeros(len(moments))
+    starts, ends = (np.array([getattr(each, end) for each in moments]) for end in ("start_s", "end_s"))
+    for name in names:
+        shares = np.array([each.probabilities[name] for each in moments])
+        emotion.bar(starts, shares, ends - starts, floor, align="edge", color=palette[name], linewidth=0, label=name)
+        floor = floor + shares
+    emotion.set(ylim=(0, 1), yticks=[])
+    emotion.set_title("emotion of each stretch of speech")
+    emotion.set_xlabel(time_label(found.duration_s))
+    clock_axis(emotion, found.duration_s)
+    if found.moments:
+        for passage in found.passages:
+            emotion.axvspan(
+                passage.moment.start_s, passage.moment.end_s, ymax=1.0, fill=False, edgecolor=INK, linewidth=1.4
+            )
+        emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=2 if narrow else len(names), handlelength=1)
+    else:
+        emotion.text(0.5, 0.5, found.statement, transform=emotion.transAxes, ha="center", va="center", fontsize=11)
+
+
+def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:
+    """Stretches of speech as they are, or, where they are more than can be seen, those that fill most of each cell."""
+    if len(moments) <= _MOST_BARS:
+        return moments
+    cell_s = duration_s / _MOST_BARS
+    return [
+        Moment(cell * cell_s, (cell + 1) * cell_s, moments[place].probabilities)
+        for cell, place in enumerate(strip(moments, duration_s, _MOST_BARS))
+        if place is not None
+    ]
+
+
+def _draw_outline(axes: Axes, found: Explanation) -> None:
+    times_s = (np.arange(len(found.outline)) + 0.5) * found.duration_s / len(found.outline)
+    axes.fill_between(times_s, found.outline[:, 0], found.outline[:, 1], color=MUTED, linewidth=0.3)
+    highest = max(1e-3, float(np.abs(found.outline).max()))
+    axes.set(ylim=(-1.05 * highest, 1.05 * highest), yticks=[])
+    for passage in found.passages:
+        axes.axvspan(passage.moment.start_s, passage.moment.end_s, color=ACCENT, alpha=0.15, linewidth=0)
+
+
+def clock_axis(axes: Axes, duration_s: float) -> None:
+    """Times of a long recording as people write them."""
+    axes.set_xlim(0, duration_s)
+    if duration_s > 120:
+        axes.xaxis.set_major_formatter(lambda value, _: clock(value).rpartition(".")[0])
+
+
+def time_label(duration_s: float) -> str:
+    """What the axis of time is called."""
+    return "minutes:seconds" if duration_s > 120 else "seconds"

@@ -1,0 +1,322 @@
+"""The figures of what a probe found inside a recogniser; each reads a probe's folder alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, diverging, render, write_files
+from affetto.errors import ConfigError, RunError
+from affetto.palette import colours
+from affetto.probe.folder import FACTS, read_arrays
+from affetto.probe.layers import LayerCurve, LayerScore, read_layers
+from affetto.probe.neurons import TRACES, BestUnit, Neurons, read_neurons
+from affetto.probe.projections import Projections, read_projections
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+_LEVELS = {"frame": "frame by frame", "utterance": "by utterance"}
+_WAYS = {"tsne": "t-SNE", "pca": "principal components"}
+
+
+def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
+    """Every figure of a probe's folder.
+
+    Args:
+        root: the folder.
+        classes: of a probe of projections, the two whose utterances are drawn; all where empty.
+
+    Raises:
+        RunError: the folder is no probe's, or is damaged.
+        ConfigError: there are no such classes to choose of.
+    """
+    try:
+        kind = json.loads((root / FACTS).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError("no finished probe", "name the output folder of affetto probe", root) from error
+    if classes and kind != "projections":
+        raise ConfigError(f"a probe of {kind} has no classes to choose of", "leave them out", "classes")
+    if kind == "layers":
+        return [layers_picture(read_layers(root))]
+    if kind == "projections":
+        found = read_projections(root)
+        return [projections_picture(found, way, classes) for way in _WAYS]
+    neurons = read_neurons(root)
+    return [units_picture(neurons), *overlay_pictures(neurons)]
+
+
+def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
+    """Draws a probe's folder as PNG and SVG, SVG for a phone too, with the captions in ``captions.md``.
+
+    Args:
+        root: the probe's folder.
+        output: where the files go; it is made if it is not there.
+        classes: see `pictures_of`.
+
+    Returns:
+        The files.
+
+    Raises:
+        RunError: the folder is no probe's or is damaged, or nothing can be written to the output.
+        ConfigError: there are no such classes to choose of.
+        MissingExtraError: matplotlib is not installed.
+    """
+    drawn = [render(picture) for picture in pictures_of(root, classes)]
+    files = {name: content for each in drawn for name, content in each.files().items()}
+    told = [
+        f"## {each.picture.title}\n\n![{each.picture.alt}]({each.picture.name}.png)\n\n{each.picture.caption}\n"
+        for each in drawn
+    ]
+    files["captions.md"] = "\n".join(told).encode()
+    return write_files(output, files)
+
+
+def layers_picture(found: LayerCurve) -> Picture:
+    """UAR of a linear probe against the layer."""
+    by_network = {
+        name: [score for score in found.scores if score.network == name]
+        for name in dict.fromkeys(score.network for score in found.scores)
+    }
+    names = [score.layer for score in by_network["trained"]]
+    features = by_network.pop("features", [])
+    chance = 1 / len(found.facts["config"]["classes"])
+
+    def draw(canvas: Canvas) -> None:
+        canvas.height(3.3 if canvas.narrow else 3.6)
+        axes = canvas.panels(1, 1)[0]
+        for score in features:
+            axes.axhspan(score.low, score.high, color=MUTED, alpha=0.16, linewidth=0)
+            axes.axhline(score.uar, color=MUTED, linewidth=1.2, label="MFCC and pitch, averaged")
+        styles = {"trained": (ACCENT, "o", "-", -0.06), "untrained": (SECOND, "s", (0, (4, 2)), 0.06)}
+        for name, scores in by_network.items():
+            _curve(axes, scores, name, styles[name])
+        axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label="guessing")
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylabel("UAR of a linear probe")
+        axes.grid(axis="y")
+        axes.set_ylim(bottom=max(0.0, chance - 0.05))
+        canvas.figure.legend(loc="outside upper left", ncols=2 if canvas.narrow else 4, handlelength=1.8)
+
+    best = max(found.scores, key=lambda score: score.uar)
+    told = "; ".join(f"{score.network} {score.layer} {_share(score.uar)}" for score in found.scores)
+    caption = (
+        f"UAR on {found.facts['counts']['speakers']} speakers, each tested once by a probe that never heard them, with "
+        "95 % intervals over speakers: what a logistic regression reads from the mean of each layer over time. Blue: "
+        "the trained recogniser; orange: the same network with random weights; grey band: features alone; dotted: "
+        "guessing. Highest is "
+        f"{best.network} {best.layer} ({_share(best.uar)}). Neighbouring layers heard the same speakers: whether they "
+        "differ is in layers.csv, not in whether intervals overlap."
+    )
+    return Picture("layers", "Which layer tells emotion", draw, caption, f"UAR by layer: {told}.")
+
+
+def _curve(axes: Axes, scores: Sequence[LayerScore], name: str, style: tuple[object, ...]) -> None:
+    colour, marker, dashes, shift = style
+    assert isinstance(shift, float)
+    places = np.arange(len(scores)) + shift
+    values = np.array([[score.uar, score.low, score.high] for score in scores])
+    axes.vlines(places, values[:, 1], values[:, 2], color=colour, linewidth=2)
+    label = {"trained": "trained recogniser", "untrained": "random weights"}.get(name, name)
+    axes.plot(places, values[:, 0], color=colour, marker=marker, linestyle=dashes, linewidth=1.2, label=label)
+
+
+def units_picture(found: Neurons) -> Picture:
+    """A heat map: the best unit of each layer for each target, on unseen speakers."""
+    targets, layers = list(found.facts["targets"]), [layer["name"] for layer in found.facts["layers"]]
+    grids = {level: _grid(found.by_layer, level, targets, layers) for level in _LEVELS}
+
+    def draw(canvas: Canvas) -> None:
+        rows, columns = (2, 1) if canvas.narrow else (1, 2)
+        canvas.height(0.9 + (0.36 * len(layers) + 0.35) * rows)
+        for place, (axes, (level, title)) in enumerate(zip(canvas.panels(rows, columns), _LEVELS.items(), strict=True)):
+            _heat(axes, grids[level], targets, layers)
+            axes.set_title(title)
+            if columns == 2 and place:
+                axes.set_yticks(range(len(layers)), [""] * len(layers))
+
+    first = [row for row in found.best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
+    told = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_signed(row.measured)}" for row in first)
+    caption = (
+        "Pearson's r of the unit that follows each target best, chosen in each layer on one half of the speakers and "
+        "measured on the other. Left: the mean of the correlations within utterances; right: over the means of "
+        f"utterances. Pale: more often than 1 time in 20, chance alone finds a unit as good among all "
+        f"{found.facts['counts']['units']:,}. Best frame by frame: {told}."
+    )
+    return Picture("units", "What single units follow", draw, caption, f"Heat map of correlations. {told}.")
+
+
+def _grid(
+    rows: Sequence[BestUnit], level: str, targets: Sequence[str], layers: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations and p-values, (layers, targets) each; not a number where no unit could be compared."""
+    grid, p = np.full((2, len(layers), len(targets)), np.nan)
+    for row in rows:
+        if (row.level, row.method) == (level, "pearson"):
+            place = layers.index(row.layer), targets.index(row.target)
+            grid[place], p[place] = row.measured, row.p
+    return grid, p
+
+
+def _heat(axes: Axes, grid: tuple[np.ndarray, np.ndarray], targets: Sequence[str], layers: Sequence[str]) -> None:
+    values, p = grid
+    shown = np.where(p > 0.05, 0.25 * values, values)
+    axes.imshow(shown, cmap=diverging(), vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        chance = bool(p[row, column] > 0.05)
+        colour = MUTED if chance or math.isnan(value) else PAPER if value > 0.7 else INK
+        text = "–" if math.isnan(value) else _signed(value)
+        axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
+    axes.set_xticks(range(len(targets)), targets)
+    axes.set_yticks(range(len(layers)), layers)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def overlay_pictures(found: Neurons) -> list[Picture]:
+    """A unit over the time of single utterances with what it follows (the paper's figure 6): one for each target."""
+    targets = dict.fromkeys(each["target"] for each in found.facts["traces"])
+    return [_overlay(found, target) for target in targets]
+
+
+def _overlay(found: Neurons, target: str) -> Picture:
+    traces = [each for each in found.facts["traces"] if each["target"] == target]
+    arrays = read_arrays(found.root / TRACES)
+    best = next(
+        row for row in found.best if (row.level, row.method, row.place, row.target) == ("frame", "pearson", 1, target)
+    )
+
+    sign = -1.0 if best.measured < 0 else 1.0
+    over = ", turned over" if sign < 0 else ""
+    name = f"unit {best.number} of {best.layer}{over}"
+
+    def draw(canvas: Canvas) -> None:
+        columns = 1 if canvas.narrow else 2
+        rows = math.ceil(len(traces) / columns)
+        canvas.height(1.7 * rows + 0.65)
+        panels = canvas.panels(rows, columns)
+        for axes, each in zip(panels, traces, strict=False):
+            times_s, activation, value = arrays[f"{each['utterance']}/{target}"]
+            axes.plot(times_s, _scaled(value), color=SECOND, linewidth=1.6, label=target)
+            unit = sign * _scaled(activation, np.isfinite(value))
+            axes.plot(times_s, unit, color=ACCENT, linewidth=1.4, linestyle=(0, (4, 1.2)), label=name)
+            r = "no r" if each["r"] is None else f"r {_signed(each['r'])}"
+            axes.set_title(", ".join([*([each["emotion"]] if each["emotion"] else []), r]))
+            axes.set_yticks([])
+            axes.set_xlim(0, times_s[-1])
+        for axes in panels[len(traces) :]:
+            axes.set_visible(False)
+        lines, labels = panels[0].get_legend_handles_labels()
+        canvas.figure.legend(lines, labels, loc="outside upper left", ncols=2, handlelength=2.2)
+        canvas.figure.supxlabel("seconds", fontsize=9)
+
+    ids = ", ".join(each["utterance"] for each in traces)
+    caption = (
+        f"Unit {best.number} of {best.layer} (dashed, blue{over}) and {target} ({found.facts['targets'][target]}; "
+        f"orange) in {ids}, each scaled to its own mean and deviation. On average over utterances of speakers who did "
+        f"not choose the unit, r is {_signed(best.measured)} ({_signed(best.low)} to {_signed(best.high)})."
+    )
+    told = "; ".join(f"{each['utterance']} r {each['r']}" for each in traces)
+    return Picture(f"overlay-{target}", f"A unit and {target} over time", draw, caption, f"Two curves each: {told}.")
+
+
+def _scaled(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
+    """Values less their mean over their deviation, in what is a number or where told."""
+    kept = np.isfinite(values) if where is None else where
+    if not kept.any():
+        return values
+    deviation = float(values[kept].std())
+    return np.asarray((values - values[kept].mean()) / (deviation if deviation > 0 else 1.0))
+
+
+def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()) -> Picture:
+    """Utterances as points, a panel a representation (the paper's figure 4).
+
+    Args:
+        found: by the probe.
+        way: "tsne" or "pca".
+        chosen: the two classes to draw, with the numbers of these two; all where empty.
+
+    Raises:
+        ConfigError: these are not two of the classes.
+    """
+    every = found.facts["config"]["classes"]
+    classes = _of_two(every, chosen) if chosen else every
+    palette, names = colours(every), found.facts["names"]
+    emotions = np.array([point.emotion for point in found.points])
+    drawn = np.flatnonzero(np.isin(emotions, classes))
+    scores = {score.name: score for score in found.scores if score.classes == "+".join(classes)}
+
+    def draw(canvas: Canvas) -> None:
+        columns = 2 if canvas.narrow else 4
+        rows = math.ceil(len(names) / columns)
+        canvas.height((1.95 if canvas.narrow else 2.05) * rows + 0.3)
+        panels = canvas.panels(rows, columns)
+        order = np.random.default_rng(0).permutation(drawn)  # so that no class lies on top
+        for axes, name in zip(panels, names, strict=False):
+            points = found.coordinates[f"{name}/{way}"][order]
+            tints = [palette[each] for each in emotions[order]]
+            axes.scatter(points[:, 0], points[:, 1], s=5, c=tints, linewidths=0, alpha=0.75, rasterized=True)
+            score = scores[name]
+            axes.set_title(f"{name}  UAR {_share(score.uar)}\nsilhouette {_signed(getattr(score, way))}", fontsize=8)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        marks = [_mark(palette[name]) for name in classes]
+        canvas.figure.legend(marks, classes, loc="outside lower center", ncols=len(classes), handletextpad=0.2)
+
+    highest = max(scores.values(), key=lambda score: -1.0 if math.isnan(score.uar) else score.uar)
+    of = f" that mean {' or '.join(classes)}" if chosen else ""
+    rest = " Other classes shaped the picture, and are left out." if len(classes) < len(every) else ""
+    caption = (
+        f"{len(drawn):,} utterances{of} of speakers whom nothing was fitted to, by {_WAYS[way]}. MP: the mean of a "
+        "layer over time; RNN: the mean of a small GRU trained on that layer with other speakers. UAR: of a linear "
+        "probe in the whole space, on the same utterances; silhouette: of the classes in the picture, 1 where they lie "
+        f"apart, 0 where they lie in each other. The highest UAR is that of {highest.name}.{rest} "
+        + ("Distances between clouds mean nothing in t-SNE." if way == "tsne" else "Axes: the first two components.")
+    )
+    told = "; ".join(f"{score.name} UAR {_share(score.uar)}" for score in scores.values())
+    name, title = "-".join(["projections", way, *(classes if chosen else ())]), f"Utterances by {_WAYS[way]}"
+    return Picture(
+        name, title + (f": {' and '.join(classes)}" if chosen else ""), draw, caption, f"Scatter plots: {told}."
+    )
+
+
+def _of_two(every: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """Two classes in the order of all."""
+    if len(set(chosen)) != 2 or not set(chosen) <= set(every):
+        told = ", ".join(chosen)
+        raise ConfigError(f"not two of the classes: {told}", f"choose two of {', '.join(every)}", "classes")
+    return [name for name in every if name in chosen]
+
+
+def _mark(colour: str) -> Line2D:
+    """A dot for a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="", marker="o", color=colour, markersize=6)
+
+
+def _share(value: float) -> str:
+    """A share as tables have it; a dash where there is none.
+
+    >>> _share(0.7104), _share(math.nan)
+    ('.710', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
+
+
+def _signed(value: float) -> str:
+    """A correlation; a dash where there is none.
+
+    >>> _signed(-0.826), _signed(0.0), _signed(math.nan)
+    ('-.83', '.00', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:.2f}".replace("0.", ".", 1)

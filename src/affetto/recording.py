@@ -1,0 +1,222 @@
+"""What is said of a recording: words, segments with an emotion, and the whole, judged by how sure they are.
+
+Plain values without torch, so that formats, shell and service need nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
+
+SCHEMA_VERSION = 1
+"""Of `Recording.as_dict`; it changes when a key is renamed or removed."""
+
+_JUDGEMENT = Judgement()
+
+
+class Word(NamedTuple):
+    """A recognised word.
+
+    Attributes:
+        text: how it is spelt.
+        start_s: where it begins, seconds.
+        end_s: where it ends.
+        confidence: between 0 and 1, see `affetto.models.decoding.words`.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+    def later(self, seconds: float) -> Word:
+        """The same word in a recording that began so much earlier.
+
+        >>> Word("no", 0.5, 0.75, 0.9).later(2.0)
+        Word(text='no', start_s=2.5, end_s=2.75, confidence=0.9)
+        """
+        return self._replace(start_s=self.start_s + seconds, end_s=self.end_s + seconds)
+
+    def within(self, start_s: float, end_s: float) -> Word:
+        """The same word, of which nothing lies before or after a stretch.
+
+        >>> Word("no", 0.5, 0.75, 0.9).within(0.6, 2.0)
+        Word(text='no', start_s=0.6, end_s=0.75, confidence=0.9)
+        """
+        start_s, end_s = (min(max(each, start_s), end_s) for each in (self.start_s, self.end_s))
+        return self._replace(start_s=start_s, end_s=end_s)
+
+    def as_dict(self) -> dict[str, str | float]:
+        """Plain values for JSON, numbers rounded to 4 digits."""
+        numbers = {"start_s": self.start_s, "end_s": self.end_s, "confidence": self.confidence}
+        return {"text": self.text, **{name: round(value, 4) for name, value in numbers.items()}}
+
+
+class Spelling(NamedTuple):
+    """What one utterance was decoded to: its text, and the same as words.
+
+    Attributes:
+        text: words with single spaces between.
+        words: in time; times from the beginning of the utterance.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech, at most 15 s long.
+
+    Attributes:
+        start_s: where it begins in the recording, seconds.
+        end_s: where it ends.
+        transcript: what was said, in lower case and without punctuation; empty where no words were recognised.
+        emotion: the most probable emotion, however probable.
+        probabilities: emotion -> probability; they add up to 1.
+        sure: whether the emotion is probable enough to be stated (see `Judgement`).
+        words: the transcript word by word, with times in the recording and confidences.
+    """
+
+    start_s: float
+    end_s: float
+    transcript: str
+    emotion: str
+    probabilities: dict[str, float]
+    sure: bool = True
+    words: tuple[Word, ...] = ()
+
+    @property
+    def statement(self) -> str:
+        """The emotion, or "not sure"."""
+        return self.emotion if self.sure else NOT_SURE
+
+    @property
+    def moment(self) -> Moment:
+        """Its times and probabilities alone."""
+        return Moment(self.start_s, self.end_s, self.probabilities)
+
+    def judged(self, probabilities: dict[str, float], judgement: Judgement) -> Segment:
+        """The same segment with other probabilities, and what follows from them."""
+        emotion = likeliest(probabilities)
+        sure = probabilities[emotion] >= judgement.sure
+        return replace(self, emotion=emotion, probabilities=probabilities, sure=sure)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, numbers rounded to 4 digits."""
+        return {
+            "start_s": round(self.start_s, 4),
+            "end_s": round(self.end_s, 4),
+            "emotion": self.emotion,
+            "sure": self.sure,
+            "probabilities": _rounded(self.probabilities),
+            "transcript": self.transcript,
+            "words": [word.as_dict() for word in self.words],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording, recognised.
+
+    Attributes:
+        source: its name.
+        duration_s: its length in seconds.
+        segments: its stretches of speech, in time; none where nobody speaks.
+        emotion: the most probable emotion of the whole; None where nobody speaks.
+        probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks.
+        transcript: the segments' transcripts, joined.
+        sure: whether the emotion of the whole is probable enough to be stated (see `Judgement`).
+        shares: emotion -> its part of the time with speech, where it is sure.
+        unsure_share: the part in which no emotion is; with the shares it adds up to 1, or to 0 where nobody speaks.
+        silent: whether it is digital silence throughout, as from a microphone that is switched off.
+        judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
+    """
+
+    source: str
+    duration_s: float
+    segments: tuple[Segment, ...]
+    emotion: str | None
+    probabilities: dict[str, float]
+    transcript: str
+    sure: bool = True
+    shares: dict[str, float] = field(default_factory=dict)
+    unsure_share: float = 0.0
+    silent: bool = False
+    judgement: Judgement = _JUDGEMENT
+
+    @property
+    def statement(self) -> str:
+        """The emotion of the whole, or "not sure", or "no speech"."""
+        if self.emotion is None:
+            return NO_SPEECH
+        return self.emotion if self.sure else NOT_SURE
+
+    @property
+    def speech_s(self) -> float:
+        """How long somebody speaks, seconds."""
+        return sum(each.end_s - each.start_s for each in self.segments)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, numbers rounded to 4 digits; the keys and their order are stable (docs/output.md).
+
+        >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
+        >>> values = join_segments("a.wav", 2.0, [segment]).as_dict()
+        >>> list(values)[:6]
+        ['version', 'file', 'duration_s', 'speech_s', 'emotion', 'sure']
+        >>> values["segments"][0]["probabilities"]
+        {'anger': 0.8, 'sadness': 0.2}
+        """
+        return {
+            "version": SCHEMA_VERSION,
+            "file": self.source,
+            "duration_s": round(self.duration_s, 4),
+            "speech_s": round(self.speech_s, 4),
+            "emotion": self.emotion,
+            "sure": self.sure,
+            "probabilities": _rounded(self.probabilities),
+            "shares": _rounded(self.shares),
+            "unsure_share": round(self.unsure_share, 4),
+            "transcript": self.transcript,
+            "silent": self.silent,
+            "judgement": self.judgement.model_dump(),
+            "segments": [segment.as_dict() for segment in self.segments],
+        }
+
+
+def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
+    return {emotion: round(probability, 4) for emotion, probability in probabilities.items()}
+
+
+def join_segments(
+    source: str, duration_s: float, segments: Iterable[Segment], judgement: Judgement = _JUDGEMENT
+) -> Recording:
+    """A recording from its segments, at least one; the whole is judged by them as they are, each by its neighbours too.
+
+    >>> short = Segment(0.0, 1.0, "no", "anger", {"anger": 1.0, "sadness": 0.0})
+    >>> long = Segment(1.0, 4.0, "i miss her", "sadness", {"anger": 0.2, "sadness": 0.8})
+    >>> recording = join_segments("a.wav", 4.0, [short, long])
+    >>> recording.emotion, round(recording.probabilities["sadness"], 2), recording.transcript, recording.shares
+    ('sadness', 0.6, 'no i miss her', {'anger': 0.25, 'sadness': 0.75})
+    """
+    given = tuple(segments)
+    moments = [each.moment for each in given]
+    whole = mean(moments)
+    smoothed = smooth(moments, judgement.smooth_s)
+    judged = tuple(each.judged(row, judgement) for each, row in zip(given, smoothed, strict=True))
+    emotion, parts = likeliest(whole), shares([each.moment for each in judged], judgement.sure)
+    return Recording(
+        source,
+        duration_s,
+        judged,
+        emotion,
+        whole,
+        " ".join(each.transcript for each in judged if each.transcript),
+        sure=whole[emotion] >= judgement.sure,
+        shares=parts.emotions,
+        unsure_share=parts.unsure,
+        judgement=judgement,
+    )

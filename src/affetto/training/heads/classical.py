@@ -1,0 +1,221 @@
+"""The rows of a table that hear nothing, and the one that the field heard by before it had representations.
+
+Chance and the most frequent class say what a figure is worth; a linear support vector machine over openSMILE's
+functionals is the competitor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from affetto import metrics
+from affetto.config import Config
+from affetto.errors import TrainingError
+from affetto.features.functionals import FeatureSet
+from affetto.training.heads.tasks import Outcome, Task
+
+_KERNEL_CACHE_MB = 500
+_LOG_SHARPNESS = (-5.0, 5.0)
+"""How flat and how sharp probabilities may be made, by the logarithm of what decision values are multiplied by."""
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Floats = NDArray[np.float64]
+
+
+class MostFrequentConfig(Config):
+    """Says of every utterance how often each class occurs in the training part."""
+
+    kind: Literal["most_frequent"] = "most_frequent"
+
+
+class RandomConfig(Config):
+    """Says anything, every class as often as any other."""
+
+    kind: Literal["random"] = "random"
+
+
+class FunctionalsSvmConfig(Config):
+    """One linear support vector machine a class, over the functionals of whole utterances.
+
+    Attributes:
+        feature_set: which functionals.
+        complexities: the costs of a training error that are tried; the first best on the validation part is taken.
+            They are for features divided by the root of their number, so that the same ones fit every feature set.
+        chosen_by: best by the lowest cross-entropy, as networks are chosen (paper 3.3.1), or by the highest unweighted
+            average recall, which jumps more from one complexity to the next where few speakers validate.
+        clip: how many deviations from the training part's mean a functional may be; those of ComParE run to billions.
+        balanced: let errors cost more in rare classes.
+    """
+
+    kind: Literal["functionals_svm"] = "functionals_svm"
+    feature_set: FeatureSet = "ComParE_2016"
+    complexities: tuple[_Positive, ...] = Field(default=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
+    chosen_by: Literal["cross_entropy", "uar"] = "cross_entropy"
+    clip: _Positive = 5.0
+    balanced: bool = True
+
+
+ClassicalConfig = Annotated[MostFrequentConfig | RandomConfig | FunctionalsSvmConfig, Field(discriminator="kind")]
+"""A classical row of a recipe, told apart by its kind."""
+
+
+def fit_classical(
+    config: MostFrequentConfig | RandomConfig | FunctionalsSvmConfig,
+    features: NDArray[np.float32] | None,
+    targets: NDArray[np.floating],
+    tasks: Sequence[Task],
+    seed: int,
+) -> Iterator[Outcome]:
+    """Fits a classical row to each fold.
+
+    Args:
+        config: which row.
+        features: (utterances, width), finite; None where the row hears nothing.
+        targets: each class's share in each utterance, (utterances, classes); the machines take the largest.
+        tasks: folds of repeats. What no chance enters into is fitted once, however often it is repeated.
+        seed: of what is random, together with the repeat and the fold.
+
+    Yields:
+        One outcome a task, in their order, as soon as it is there.
+
+    Raises:
+        TrainingError: the row needs features and there are none, or a fold's training part lacks a class.
+
+    >>> task = Task(0, 0, np.array([0, 1, 2, 3]), np.array([4]), np.array([5]))
+    >>> targets = np.eye(2)[[0, 0, 0, 1, 0, 1]]
+    >>> next(fit_classical(MostFrequentConfig(), None, targets, [task], seed=1)).test.tolist()
+    [[0.75, 0.25]]
+    """
+    if isinstance(config, MostFrequentConfig):
+        return (_most_frequent(targets, task) for task in tasks)
+    if isinstance(config, RandomConfig):
+        return (_random(targets.shape[1], task, seed) for task in tasks)
+    if features is None:
+        raise TrainingError("functionals_svm has no functionals to learn from", "extract them first")
+    return _svm_outcomes(config, features, targets, tasks)
+
+
+def _most_frequent(targets: NDArray[np.floating], task: Task) -> Outcome:
+    shares = targets[task.training].mean(axis=0, dtype=np.float64).astype(np.float32)
+    return Outcome(np.tile(shares, (len(task.validation), 1)), np.tile(shares, (len(task.test), 1)), (), 0)
+
+
+def _random(classes: int, task: Task, seed: int) -> Outcome:
+    generator = np.random.default_rng([seed, task.repeat, task.fold])  # numpy hashes the three into one seed
+
+    def draw(utterances: int) -> NDArray[np.float32]:
+        drawn = generator.random((utterances, classes)) + np.finfo(np.float64).tiny
+        return np.asarray(drawn / drawn.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    return Outcome(draw(len(task.validation)), draw(len(task.test)), (), 0)
+
+
+def _svm_outcomes(
+    config: FunctionalsSvmConfig, features: NDArray[np.float32], targets: NDArray[np.floating], tasks: Sequence[Task]
+) -> Iterator[Outcome]:
+    found: dict[tuple[bytes, ...], Outcome] = {}
+    for task in tasks:
+        parts = tuple(part.tobytes() for part in (task.training, task.validation, task.test))
+        if parts not in found:
+            found[parts] = _fit_svm(config, features, targets, task)
+        yield found[parts]
+
+
+class _Machines(NamedTuple):
+    """How far on its side of each class's plane an utterance lies: (utterances, classes)."""
+
+    validation: _Floats
+    test: _Floats
+
+
+def _fit_svm(
+    config: FunctionalsSvmConfig, features: NDArray[np.float32], targets: NDArray[np.floating], task: Task
+) -> Outcome:
+    """Chooses the complexity and the temperature on the validation part."""
+    classes = targets.shape[1]
+    training, validation = (targets[part].argmax(axis=1) for part in (task.training, task.validation))
+    absent = sorted(set(range(classes)) - set(training.tolist()))
+    if absent or classes < 2:
+        where = f"repeat {task.repeat}, fold {task.fold}"
+        raise TrainingError(f"the training part lacks class {absent or 1}", "divide the data otherwise", where)
+    similarities = _similarities(features, task, config.clip)
+    tried = [_decide(similarities, training, cost, config.balanced) for cost in config.complexities]
+    sharpnesses = [_sharpness(machines.validation, targets[task.validation]) for machines in tried]
+
+    def merit(place: int) -> float:
+        decisions = tried[place].validation
+        if config.chosen_by == "uar":
+            return _uar(validation, decisions)
+        return -_cross_entropy(sharpnesses[place] * decisions, targets[task.validation])
+
+    chosen = max(range(len(tried)), key=merit)  # the first of equals
+    best, sharpness = tried[chosen], sharpnesses[chosen]
+    probabilities = [softmax(sharpness * decisions, axis=1).astype(np.float32) for decisions in best]
+    return Outcome(probabilities[0], probabilities[1], (), parameters=(features.shape[1] + 1) * classes)
+
+
+class _Similarities(NamedTuple):
+    """Inner products with the training utterances: (utterances of a part, training utterances).
+
+    A feature set may have more features than there are utterances, and every complexity and every class needs the same
+    products: with them a machine is fitted in a second where one over the features takes half a minute.
+    """
+
+    training: _Floats
+    validation: _Floats
+    test: _Floats
+
+
+def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> _Similarities:
+    """Brings features to the mean 0 and the deviation 1 of the training part, and compares utterances."""
+    scaler = StandardScaler().fit(features[task.training].astype(np.float64))  # a square of 1e12 in float32 is coarse
+
+    def scale(part: NDArray[np.int64]) -> NDArray[np.float32]:
+        scaled = scaler.transform(features[part].astype(np.float64)).clip(-clip, clip)
+        return np.asarray(scaled / np.sqrt(features.shape[1]), dtype=np.float32)
+
+    known = scale(task.training)
+    products = [part @ known.T for part in (known, scale(task.validation), scale(task.test))]
+    return _Similarities(*(each.astype(np.float64) for each in products))
+
+
+def _decide(similarities: _Similarities, training: NDArray[np.int64], complexity: float, balanced: bool) -> _Machines:
+    """Fits a machine for each class against all others."""
+    weight = "balanced" if balanced else None
+    columns: list[tuple[_Floats, _Floats]] = []
+    for place in range(training.max() + 1):
+        machine = SVC(kernel="precomputed", C=complexity, class_weight=weight, cache_size=_KERNEL_CACHE_MB)
+        machine.fit(similarities.training, training == place)
+        columns.append(
+            (machine.decision_function(similarities.validation), machine.decision_function(similarities.test))
+        )
+    return _Machines(*(np.stack(column, axis=1) for column in zip(*columns, strict=True)))
+
+
+def _uar(classes: NDArray[np.int64], decisions: _Floats) -> float:
+    return metrics.uar([str(each) for each in classes], [str(each) for each in decisions.argmax(axis=1)])
+
+
+def _sharpness(decisions: _Floats, targets: NDArray[np.floating]) -> float:
+    """One over the temperature that fits the validation part best (Guo et al. 2017, On calibration of neural networks).
+
+    The largest probability stays that of the largest decision value, whatever the temperature.
+    """
+
+    def loss(logarithm: float) -> float:
+        return _cross_entropy(np.exp(logarithm) * decisions, targets)
+
+    return float(np.exp(minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded").x))
+
+
+def _cross_entropy(logits: _Floats, targets: NDArray[np.floating]) -> float:
+    return float(-(targets * log_softmax(logits, axis=1)).sum(axis=1).mean())

@@ -1,0 +1,91 @@
+"""What heads learn from: representations of every utterance, and what it should be taken for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.frames import Frames
+from affetto.models.heads import EmotionHead
+from affetto.represent import Bank
+
+CPU = torch.device("cpu")
+
+
+class HeadData(NamedTuple):
+    """A data set as a head reads it.
+
+    Attributes:
+        layer: the recogniser layer, or None if the head reads none.
+        acoustic: the acoustic features, or None if the head hears none.
+        targets: each class's share in what an utterance should be taken for, (utterances, classes).
+        share: of all utterances, the mean share that a fold trains on.
+        device: where to train.
+    """
+
+    layer: Bank | None
+    acoustic: Bank | None
+    targets: Tensor
+    share: float
+    device: torch.device = CPU
+
+    @property
+    def durations(self) -> NDArray[np.int64]:
+        """Samples of each utterance in each variant, (variants, utterances)."""
+        bank = self.layer if self.layer is not None else self.acoustic
+        assert bank is not None, "a head reads something"
+        return bank.durations
+
+    def chunk(self, batch_size: int) -> int:
+        """How many utterances to cut into one chunk, for the folds' batches to have about so many."""
+        return max(1, round(batch_size / self.share))
+
+    def read(
+        self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
+    ) -> tuple[Frames | None, Frames | None]:
+        """Layer and acoustic features of some utterances, padded, on the device.
+
+        Args:
+            places: which utterances, (batch,).
+            variants: which variant of each; None takes them as they were recorded.
+        """
+        layer, acoustic = (None if bank is None else bank.batch(places, variants).to(self.device) for bank in self[:2])
+        return layer, acoustic
+
+    def targets_of(self, places: NDArray[np.int64]) -> Tensor:
+        """The targets of some utterances on the device, (..., classes) of places (...)."""
+        return self.targets[torch.from_numpy(places)].to(self.device)
+
+    def class_weights(self, training: NDArray[np.int64]) -> Tensor:
+        """Weights on the device that let each class count the same in training, (classes,); see `class_weights`."""
+        return class_weights(self.targets, training).to(self.device)
+
+
+def measure(head: EmotionHead, material: HeadData, training: NDArray[np.int64]) -> None:
+    """Lets a head take from training utterances what its inputs are scaled by, where its config asks for it."""
+    if not head.config.standardise:
+        return
+    if head.pools and material.layer is not None:
+        head.standardise.measure(*material.layer.moments.of(training))
+    heard = material.layer if head.acoustic is None else material.acoustic
+    if head.branch is not None and heard is not None:
+        head.branch.standardise.measure(*heard.moments.of(training))
+
+
+def class_weights(targets: Tensor, training: NDArray[np.int64]) -> Tensor:
+    """Weights that let each class count the same in training, (classes,); 1 on average over the utterances.
+
+    >>> class_weights(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.arange(3))
+    tensor([0.7500, 1.5000])
+    """
+    shares = targets[torch.from_numpy(training)].sum(dim=0)
+    return len(training) / (shares.shape[0] * shares.clamp(min=1.0))
+
+
+def cross_entropies(scores: Tensor, targets: Tensor) -> Tensor:
+    """Of each utterance: (..., classes) and (..., classes) to (...)."""
+    return -(targets * scores.log_softmax(dim=-1)).sum(dim=-1)

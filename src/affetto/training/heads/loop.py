@@ -1,0 +1,210 @@
+"""Trains a head, whatever stands under it, one batch after the other (paper 3.3.1).
+
+`affetto.training.heads.stack` does the same to several heads at once; this is for networks that cannot be stacked, and
+what the stack is held against.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from affetto.config import Config
+from affetto.errors import TrainingError
+from affetto.frames import Frames
+from affetto.training.heads.data import HeadData, cross_entropies
+from affetto.training.heads.plan import EpochPlan, plan_epoch
+from affetto.training.heads.tasks import Epoch, Task
+from affetto.training.memory import keep_freed_memory
+
+EVALUATION_BATCH = 64
+
+
+class HeadTraining(Config):
+    """How to train a head; the defaults are the paper's (3.3.1) where it tells.
+
+    Attributes:
+        epochs: at most so many.
+        batch_size: utterances a batch, on average: batches are cut out of one order for all folds.
+        learning_rate: Adam's, at first.
+        weight_decay: decoupled; the paper has none.
+        clip_norm: the norm to which gradients are clipped.
+        patience: epochs without a lower validation cross-entropy after which the learning rate falls.
+        anneal: what it is divided by then.
+        stop_learning_rate: training ends when the learning rate falls below it.
+        balanced: weigh classes so that each counts the same; the paper does not.
+    """
+
+    epochs: int = Field(default=300, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=15.0, gt=0)
+    patience: int = Field(default=2, ge=1)
+    anneal: float = Field(default=2.0, gt=1)
+    stop_learning_rate: float = Field(default=1e-6, gt=0)
+    balanced: bool = False
+
+
+class Network(Protocol):
+    """A module that scores emotions: an `EmotionHead`, or one with recogniser layers under it."""
+
+    width: int
+    """Of the representation that dropout works on."""
+    dropout: float
+    """The share of it that is dropped."""
+
+    def __call__(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
+        """See `EmotionHead.forward`."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """See `torch.nn.Module`."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `torch.nn.Module`."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> object:
+        """See `torch.nn.Module`."""
+        ...
+
+
+def check_task(task: Task) -> None:
+    """Makes sure that there is something to train on.
+
+    Raises:
+        TrainingError: the training or the validation part is empty.
+    """
+    if not len(task.training) or not len(task.validation):
+        raise TrainingError("no utterances to train or validate on", "check the split and the labels")
+
+
+def fit_head(
+    network: Network,
+    material: HeadData,
+    task: Task,
+    config: HeadTraining,
+    seed: int,
+    *,
+    progress: Callable[[Epoch], None] | None = None,
+) -> tuple[Epoch, ...]:
+    """Trains a network in place and leaves it as it was when the validation cross-entropy was lowest.
+
+    Args:
+        network: freshly made and measured, on the material's device.
+        material: what to learn from.
+        task: the fold, whose validation speakers choose the learning rate's falls and the epoch.
+        config: how.
+        seed: of the order of utterances and of dropout.
+        progress: is told of each epoch.
+
+    Returns:
+        The learning curve.
+
+    Raises:
+        TrainingError: there is nothing to train or validate on, or the loss is not a number.
+    """
+    check_task(task)
+    keep_freed_memory()
+    trained = [each for each in network.parameters() if each.requires_grad]
+    optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
+    annealing = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, factor=1 / config.anneal, patience=config.patience - 1, threshold=0.0, eps=0.0
+    )
+    weights = material.class_weights(task.training) if config.balanced else None
+    curve: list[Epoch] = []
+    best_loss, best_state = float("inf"), copy.deepcopy(network.state_dict())
+    for number in range(config.epochs):
+        plan = plan_epoch(material.durations, material.chunk(config.batch_size), seed, task.repeat, number)
+        rate = optimiser.param_groups[0]["lr"]
+        training_loss = _train_epoch(network, material, task, plan, optimiser, weights, config.clip_norm)
+        validation_loss = finite(cross_entropy(network, material, task.validation, weights), "validation")
+        curve.append(Epoch(number, rate, training_loss, validation_loss))
+        if progress is not None:
+            progress(curve[-1])
+        if validation_loss < best_loss:
+            best_loss, best_state = validation_loss, copy.deepcopy(network.state_dict())
+        annealing.step(validation_loss)
+        if optimiser.param_groups[0]["lr"] < config.stop_learning_rate:
+            break
+    network.load_state_dict(best_state)
+    return tuple(curve)
+
+
+def finite(loss: float, part: str) -> float:
+    """The loss of a part of the data, if it is a number.
+
+    Raises:
+        TrainingError: it is none.
+    """
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the {part} loss became {loss}", "look for values that are not numbers, or lower the learning rate"
+        )
+    return loss
+
+
+def _train_epoch(  # noqa: PLR0913, PLR0917
+    network: Network,
+    material: HeadData,
+    task: Task,
+    plan: EpochPlan,
+    optimiser: torch.optim.Optimizer,
+    weights: Tensor | None,
+    clip_norm: float,
+) -> float:
+    member = np.zeros(len(material.targets), dtype=bool)
+    member[task.training] = True
+    total = 0.0
+    for chunk in plan.chunks:
+        keep = plan.keep(len(chunk), network.width, network.dropout)
+        mine = torch.from_numpy(member[chunk])
+        if not mine.any():
+            continue
+        batch = chunk[member[chunk]]
+        scores = network(*material.read(batch, plan.variants[batch]), keep[mine].to(material.device))
+        loss = _mean_loss(scores, material.targets_of(batch), weights)
+        total += finite(loss.item(), "training") * len(batch)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        optimiser.step()
+    return total / len(task.training)
+
+
+def _mean_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean cross-entropy, each utterance weighted by its classes."""
+    losses = cross_entropies(scores, targets)
+    if weights is None:
+        return losses.mean()
+    each = targets @ weights
+    return (losses * each).sum() / each.sum()
+
+
+def cross_entropy(
+    network: Network, material: HeadData, places: NDArray[np.int64], weights: Tensor | None = None
+) -> float:
+    """The mean cross-entropy over some utterances, without dropout."""
+    scores = torch.cat(list(_scores(network, material, places)))
+    return _mean_loss(scores, material.targets_of(places), weights).item()
+
+
+def probabilities(network: Network, material: HeadData, places: NDArray[np.int64]) -> Tensor:
+    """Each class's probability for some utterances: (utterances, classes)."""
+    return torch.cat(list(_scores(network, material, places))).softmax(dim=-1).cpu()
+
+
+def _scores(network: Network, material: HeadData, places: NDArray[np.int64]) -> Iterator[Tensor]:
+    for start in range(0, len(places), EVALUATION_BATCH):
+        with torch.inference_mode():
+            yield network(*material.read(places[start : start + EVALUATION_BATCH]))

@@ -1,0 +1,153 @@
+"""Heads that only average a layer, trained together: all folds of a repeat score the same batch in one product.
+
+Each is a softmax regression, so gradients are written down rather than traced. Scaling and dropout are moved into the
+product's factors, for a batch not to be copied for each head:
+((x - mean) / deviation * keep) W = (x keep) (W / deviation) - keep (mean / deviation * W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.models.head_stack import HeadStack
+from affetto.training.heads.data import HeadData
+from affetto.training.heads.stack_epoch import StackEpoch, StepLosses, loss_weights
+from affetto.training.heads.tasks import Task
+
+
+class _Epoch(NamedTuple):
+    """The batches of an epoch, one group a repeat; shorter batches are filled up with place 0, which counts nothing."""
+
+    rows: Tensor  # of the bank: (steps, groups, batch)
+    own: Tensor  # what each head learns from: (steps, groups, count, batch)
+    targets: Tensor  # (steps, groups, 1, classes, batch)
+
+
+class _Seats(NamedTuple):
+    """Where the heads sit: a row a repeat; where a repeat has fewer heads than another, its first fills the row."""
+
+    heads: NDArray[np.int64]  # (groups, count)
+    taken: NDArray[np.bool_]  # (groups, count)
+
+    def seat(self, values: Tensor) -> Tensor:
+        """(heads, ...) to (groups, count, ...)."""
+        if self.taken.all():
+            return values.view(*self.heads.shape, *values.shape[1:])
+        return values[torch.from_numpy(self.heads)]
+
+    def leave(self, values: Tensor) -> Tensor:
+        """(groups, count, ...) to (heads, ...)."""
+        flat = values.flatten(0, 1)
+        return flat if self.taken.all() else flat[torch.from_numpy(np.flatnonzero(self.taken))]
+
+
+class SharedBatches:
+    """How heads that average a layer learn.
+
+    Args:
+        stack: the heads.
+        material: with that layer, averaged.
+    """
+
+    def __init__(self, stack: HeadStack, material: HeadData) -> None:
+        assert material.layer is not None, "these heads average a layer"
+        self.stack, self.material = stack, material
+        self.pooled = material.layer.dense.flatten(0, 1).to(material.device)  # (variants x utterances, width)
+        self.scaled = stack.head.config.standardise
+
+    def learn(self, lesson: StackEpoch) -> Iterator[StepLosses]:
+        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+        seats, head = _seats(lesson), self.stack.head
+        for step, (rows, own, targets) in enumerate(zip(*self._epoch(lesson, seats), strict=True)):
+            keep = np.zeros((*rows.shape, head.width), dtype=np.float32)
+            for plan, own_keep in zip(lesson.plans, keep, strict=True):
+                plan.keep_into(own_keep[: len(plan.chunks[step])], head.dropout)
+            factors = torch.from_numpy(keep).to(self.pooled.device)
+            values = self.pooled.index_select(0, rows.ravel()).view(factors.shape).mul_(factors)
+            inputs = torch.cat([values, factors], dim=-1) if self.scaled else values
+            shares = loss_weights(own, targets, None if lesson.weights is None else seats.seat(lesson.weights))
+            yield StepLosses(self._learn(inputs, targets, shares, seats), seats.leave(own.sum(dim=2)))
+
+    def _learn(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
+        """Leaves the heads' gradients, and gives their losses, (heads,).
+
+        Args:
+            inputs: (groups, batch, columns).
+            targets: each class's share, (groups, 1, classes, batch).
+            shares: how much of a head's loss each utterance is, (groups, count, batch).
+            seats: of the heads.
+        """
+        bias, by_column = (seats.seat(each).flatten(1, 2) for each in (self._bias, self._by_column()))
+        products = torch.baddbmm(bias[..., None], by_column, inputs.transpose(1, 2))
+        logs = products.view(*shares.shape[:2], -1, shares.shape[2]).log_softmax(
+            dim=2
+        )  # (groups, count, classes, batch)
+        losses = -((targets * logs).sum(dim=2) * shares).sum(dim=2)
+        by_scores = logs.exp_().sub_(targets).mul_(shares[:, :, None])  # the loss by the scores
+        by_inputs = (by_scores.flatten(1, 2) @ inputs).view(*by_scores.shape[:3], -1)
+        self._descend(seats.leave(by_inputs))
+        self.stack.values["output.bias"].grad = seats.leave(by_scores.sum(dim=3))
+        return seats.leave(losses)
+
+    @property
+    def _bias(self) -> Tensor:
+        return self.stack.values["output.bias"].detach()
+
+    def _by_column(self) -> Tensor:
+        """What each head multiplies the inputs' columns by, (heads, classes, columns)."""
+        weight = self.stack.values["output.weight"].detach()
+        if not self.scaled:
+            return weight
+        scaled = weight / self.stack.values["standardise.deviation"][:, None]
+        return torch.cat([scaled, scaled * -self.stack.values["standardise.mean"][:, None]], dim=-1)
+
+    def _descend(self, by_column: Tensor) -> None:
+        """Turns gradients by what the columns are multiplied by into gradients by the weights."""
+        by_weight = by_column
+        if self.scaled:
+            by_values, by_keep = by_column.chunk(2, dim=-1)
+            mean, deviation = (self.stack.values[f"standardise.{part}"][:, None] for part in ("mean", "deviation"))
+            by_weight = by_values.addcmul(by_keep, mean, value=-1).div_(deviation)
+        self.stack.values["output.weight"].grad = by_weight
+
+    def _epoch(self, lesson: StackEpoch, seats: _Seats) -> _Epoch:
+        sizes = np.array([[len(chunk) for chunk in plan.chunks] for plan in lesson.plans]).T
+        places = np.zeros((*sizes.shape, sizes.max()), dtype=np.int64)
+        variants = np.zeros_like(places)
+        for group, plan in enumerate(lesson.plans):
+            for step, chunk in enumerate(plan.chunks):
+                places[step, group, : len(chunk)] = chunk
+                variants[step, group, : len(chunk)] = plan.variants[chunk]
+        own = lesson.member[seats.heads[:, :, None], places[:, :, None]] & seats.taken[:, :, None]
+        own &= np.arange(places.shape[2]) < sizes[:, :, None, None]
+        rows = torch.from_numpy(variants * len(self.material.targets) + places)
+        targets = self.material.targets_of(places).transpose(2, 3)[:, :, None].contiguous()
+        return _Epoch(rows.to(self.pooled.device), torch.from_numpy(own).to(self.pooled.device), targets)
+
+    @torch.inference_mode()
+    def scores(self, tasks: Sequence[Task], part: str) -> list[Tensor]:
+        """Each head's scores of its own utterances; repeats of a fold, which share them, in one product."""
+        by_column = self._by_column()
+        found: dict[int, Tensor] = {}
+        for fold in {task.fold for task in tasks}:
+            heads = [place for place, task in enumerate(tasks) if task.fold == fold]
+            values = self.pooled[torch.from_numpy(getattr(tasks[heads[0]], part))]  # of the sound as it was recorded
+            inputs = torch.cat([values, torch.ones_like(values)], dim=-1) if self.scaled else values
+            products = inputs @ by_column[heads].flatten(0, 1).T
+            scores = products.view(len(values), len(heads), -1) + self._bias[heads]
+            found |= dict(zip(heads, scores.transpose(0, 1), strict=True))
+        return [found[place] for place in range(len(tasks))]
+
+
+def _seats(lesson: StackEpoch) -> _Seats:
+    repeats = [list(group) for _, group in groupby(range(len(lesson.repeats)), key=lesson.repeats.__getitem__)]
+    most = max(len(heads) for heads in repeats)
+    taken = np.array([[place < len(heads) for place in range(most)] for heads in repeats])
+    return _Seats(np.array([heads + heads[:1] * (most - len(heads)) for heads in repeats]), taken)

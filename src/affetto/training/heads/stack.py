@@ -1,0 +1,232 @@
+"""Trains several heads of one shape together: the folds and repeats of one row of a table.
+
+Each head ends as it would if it were trained alone by `affetto.training.heads.loop.fit_head`, within the noise of
+floating point: the same order of utterances, the same dropout, a learning rate and an end of its own. What differs is
+how much work goes into one call of the linear algebra below. ``benchmarks/heads.py`` measures the gain.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affetto.models.head_stack import HeadStack
+from affetto.models.heads import EmotionHead, MeanPoolingConfig
+from affetto.training.heads.data import HeadData, cross_entropies, measure
+from affetto.training.heads.loop import HeadTraining, check_task, finite
+from affetto.training.heads.optimiser import StackedAdamW
+from affetto.training.heads.own_batches import OwnBatches
+from affetto.training.heads.plan import plan_epoch
+from affetto.training.heads.shared_batches import SharedBatches
+from affetto.training.heads.stack_epoch import StackEpoch, loss_weights
+from affetto.training.heads.tasks import Epoch, Task
+from affetto.training.heads.unfinished import Snapshot
+from affetto.training.memory import keep_freed_memory
+
+_STATE = ("epoch", "live", "rates", "stalled", "best_losses", "curves")
+"""What of a training is no tensor."""
+
+
+class StackTraining:
+    """The training of several heads, epoch by epoch.
+
+    Args:
+        heads: freshly made, of one config; they are measured here, and trained in place.
+        tasks: the fold of each, all of one repeat standing together.
+        material: what to learn from.
+        config: how.
+        seed: of the order of utterances and of dropout.
+
+    Raises:
+        TrainingError: a task has nothing to train or validate on.
+    """
+
+    def __init__(
+        self, heads: Sequence[EmotionHead], tasks: Sequence[Task], material: HeadData, config: HeadTraining, seed: int
+    ) -> None:
+        for head, task in zip(heads, tasks, strict=True):
+            check_task(task)
+            measure(head, material, task.training)
+            head.to(material.device)
+        keep_freed_memory()
+        self.heads, self.material, self.config, self.seed = heads, material, config, seed
+        self.stack = HeadStack(heads)
+        self.batches = _batches(self.stack, material)
+        self.optimiser = StackedAdamW(self._parameters, config.weight_decay)
+        self.tasks = list(tasks)
+        self.live = list(range(len(heads)))
+        self.rates = [config.learning_rate] * len(heads)
+        self.stalled = [0] * len(heads)
+        self.best_losses = [float("inf")] * len(heads)
+        self.best = [self.stack.state(place) for place in range(len(heads))]
+        self.curves: list[list[Epoch]] = [[] for _ in heads]
+        self.epoch = 0
+
+    @property
+    def _parameters(self) -> dict[str, Tensor]:
+        return {name: self.stack.values[name] for name in self.stack.trained}
+
+    def run_epoch(self) -> None:
+        """Trains every head that is not done for one epoch, and lets its validation speakers judge it.
+
+        Raises:
+            TrainingError: a loss is not a number.
+        """
+        training = self._train()
+        validation = self._validate()
+        going = []
+        for place, (head, loss, judged) in enumerate(zip(self.live, training, validation, strict=True)):
+            self.curves[head].append(Epoch(self.epoch, self.rates[head], loss, judged))
+            if judged < self.best_losses[head]:
+                self.best_losses[head], self.stalled[head] = judged, 0
+                self.best[head] = self.stack.state(place)
+            else:
+                self.stalled[head] += 1
+            if self.stalled[head] >= self.config.patience:
+                self.rates[head] /= self.config.anneal
+                self.stalled[head] = 0
+            if self.rates[head] >= self.config.stop_learning_rate:
+                going.append(place)
+        self.epoch += 1
+        if len(going) < len(self.live):
+            self.live = [self.live[place] for place in going]
+            self.select(going)
+
+    def select(self, places: Sequence[int]) -> None:
+        """Goes on with some of the heads that are not done."""
+        self.stack.select(places)
+        self.optimiser.select(places)
+
+    def snapshot(self) -> Snapshot:
+        """All that the next epoch depends on."""
+        groups = {
+            "value": self.stack.values,
+            "first": self.optimiser.first,
+            "second": self.optimiser.second,
+            **{f"best {head}": state for head, state in enumerate(self.best)},
+        }
+        numbers = {f"{group}/{name}": each.detach() for group, some in groups.items() for name, each in some.items()}
+        facts = {name: getattr(self, name) for name in _STATE}
+        return Snapshot({**numbers, "steps": self.optimiser.steps}, facts)
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Goes on to the bit from what `snapshot` gave, in a training of the same heads, tasks and material."""
+        groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, values in snapshot.numbers.items():
+            group, _, own = name.partition("/")
+            groups[group][own] = values.to(self.material.device)
+        for name, value in snapshot.facts.items():
+            setattr(self, name, value)
+        self.curves = [[Epoch(*each) for each in curve] for curve in self.curves]
+        self.select(self.live)
+        self.best = [groups[f"best {head}"] for head in range(len(self.heads))]
+        self.stack.load(groups["value"])
+        self.optimiser.steps = groups["steps"][""]
+        for moments, group in ((self.optimiser.first, "first"), (self.optimiser.second, "second")):
+            moments.update({name: groups[group][name] for name in moments})  # sums follow their order
+
+    @property
+    def done(self) -> bool:
+        """Whether every head has stopped."""
+        return not self.live or self.epoch >= self.config.epochs
+
+    def finish(self) -> None:
+        """Leaves every head as it was when its validation cross-entropy was lowest."""
+        for head, state in zip(self.heads, self.best, strict=True):
+            head.load_state_dict(state)
+            head.eval()
+
+    def probabilities(self, part: Literal["validation", "test"]) -> list[NDArray[np.float32]]:
+        """What each finished head says of a part of its fold: (utterances, classes)."""
+        scores = _batches(HeadStack(self.heads), self.material).scores(self.tasks, part)
+        return [each.softmax(dim=-1).cpu().numpy() for each in scores]
+
+    def _live_tasks(self) -> list[Task]:
+        return [self.tasks[head] for head in self.live]
+
+    def _train(self) -> list[float]:
+        """The mean training loss of every live head."""
+        tasks = self._live_tasks()
+        rates = torch.tensor([self.rates[head] for head in self.live], device=self.material.device)
+        totals = torch.zeros_like(rates)
+        for losses, counts in self.batches.learn(self._lesson(tasks)):
+            totals += losses * counts
+            self.optimiser.step(self._parameters, rates, self.config.clip_norm, counts > 0)
+        return [
+            finite(total / len(task.training), "training") for total, task in zip(totals.tolist(), tasks, strict=True)
+        ]
+
+    def _lesson(self, tasks: Sequence[Task]) -> StackEpoch:
+        member = np.zeros((len(tasks), len(self.material.targets)), dtype=bool)
+        for row, task in zip(member, tasks, strict=True):
+            row[task.training] = True
+        chunk = self.material.chunk(self.config.batch_size)
+        repeats = [task.repeat for task in tasks]
+        plans = [
+            plan_epoch(self.material.durations, chunk, self.seed, repeat, self.epoch) for repeat, _ in groupby(repeats)
+        ]
+        return StackEpoch(plans, repeats, member, self._class_weights(tasks))
+
+    def _class_weights(self, tasks: Sequence[Task]) -> Tensor | None:
+        if not self.config.balanced:
+            return None
+        return torch.stack([self.material.class_weights(task.training) for task in tasks])
+
+    def _validate(self) -> list[float]:
+        """The mean validation loss of every live head."""
+        tasks = self._live_tasks()
+        weights = self._class_weights(tasks)
+        losses = []
+        for head, (task, scores) in enumerate(zip(tasks, self.batches.scores(tasks, "validation"), strict=True)):
+            targets = self.material.targets_of(task.validation)
+            own = torch.ones(len(scores), device=scores.device)
+            shares = loss_weights(own, targets.T, None if weights is None else weights[head])
+            losses.append(finite((cross_entropies(scores, targets) * shares).sum().item(), "validation"))
+        return losses
+
+
+def _batches(stack: HeadStack, material: HeadData) -> SharedBatches | OwnBatches:
+    """Heads that only average a layer can all score one batch at little more than the cost of one."""
+    shared = isinstance(stack.head.config, MeanPoolingConfig)
+    return SharedBatches(stack, material) if shared else OwnBatches(stack, material)
+
+
+def fit_stack(
+    heads: Sequence[EmotionHead],
+    tasks: Sequence[Task],
+    material: HeadData,
+    config: HeadTraining,
+    seed: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[tuple[Epoch, ...]]:
+    """Trains heads in place.
+
+    Args:
+        heads: see `StackTraining`.
+        tasks: the fold of each.
+        material: what to learn from.
+        config: how.
+        seed: of the order of utterances and of dropout.
+        progress: is told the number of each epoch that ended.
+
+    Returns:
+        Each head's learning curve.
+
+    Raises:
+        TrainingError: see `StackTraining`.
+    """
+    training = StackTraining(heads, tasks, material, config, seed)
+    while not training.done:
+        training.run_epoch()
+        if progress is not None:
+            progress(training.epoch)
+    training.finish()
+    return [tuple(curve) for curve in training.curves]

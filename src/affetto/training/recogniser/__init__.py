@@ -1,0 +1,1 @@
+"""Recognisers, and the language models that help them to spell, trained from recipes."""
