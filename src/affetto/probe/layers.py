@@ -34,7 +34,7 @@ from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, 
 from affetto.probe.linear import COMPLEXITIES, linear_probe
 from affetto.probe.vectors import FEATURES, Vectors, feature_vectors, layer_vectors
 from affetto.represent import Progress
-from affetto.stats import run_scores, speaker_interval, tally
+from affetto.stats import ConfusionCounts, run_scores, speaker_interval, tally
 from affetto.training.heads.tasks import Task
 
 KIND = "layers"
