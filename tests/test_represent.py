@@ -25,7 +25,7 @@ from affetto.features.conditions import Condition
 from affetto.features.perturbation import Perturbation
 from affetto.features.random_conditions import Chance
 from affetto.frames import Frames, Waves, pad_waves
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.encoders.native import NativeEncoder
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import (
     Acoustics,
@@ -242,7 +242,7 @@ def layers(utterances: list[Utterance], tmp_path: Path, tiny_model: Path) -> tup
     """Banks of the first four, and what the recogniser says of the fourth."""
     recogniser, _ = load_recogniser(tiny_model / "recogniser.safetensors")
     names = ("gru1", "gru2", pooled("gru2"))
-    found = represent(utterances[:4], Layers(DeepSpeech2Encoder(recogniser), names), tmp_path)
+    found = represent(utterances[:4], Layers(NativeEncoder(recogniser), names), tmp_path)
     with torch.no_grad():
         said = recogniser(pad_waves([audio.load(utterances[3].audio)]), collect=["gru1", "gru2"]).layers
     return found, said
@@ -357,10 +357,10 @@ def test_the_cache_holds_the_whole_recipe_of_a_sound(utterances: list[Utterance]
 
 
 def test_keys_tell_extractors_apart(tiny_model: Path) -> None:
-    encoder = DeepSpeech2Encoder(load_recogniser(tiny_model / "recogniser.safetensors")[0])
+    encoder = NativeEncoder(load_recogniser(tiny_model / "recogniser.safetensors")[0])
     extractors: list[Extractor] = [
         Layers(encoder, ("gru1", "gru2", pooled("gru1"))),
-        Inputs(encoder.model),
+        Inputs(encoder.network),
         Acoustics(AcousticConfig()),
         Acoustics(AcousticConfig(loudness=True)),
         Functionals("eGeMAPSv02"),

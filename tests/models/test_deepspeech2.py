@@ -218,6 +218,20 @@ def test_climbing_from_a_layer_ends_where_recognising_does(name: str, start: int
     assert climbed.lengths.tolist() == known[layers[last]].lengths.tolist()
 
 
+@pytest.mark.parametrize("name", ["conv1", "gru1", "gru2", "gru11", "gru12"])
+def test_a_layers_parameters_are_those_that_its_step_reads(name: str) -> None:
+    model = _model(VARIANTS[0].model_copy(update={"depth": 12}))
+    waves = pad_waves([_noise(9_000)])
+    names = [layer.name for layer in model.layers]
+    with torch.no_grad():
+        known = {"input": model.features(waves), **model(waves, collect=names).layers}
+    climbed = model.climb(known[["input", *names][names.index(name)]], name, name)
+    torch.testing.assert_close(climbed, known[name], atol=1e-5, rtol=1e-4)
+    climbed.values.square().sum().backward()
+    moved = {id(parameter) for parameter in model.parameters() if parameter.grad is not None}
+    assert moved == {id(parameter) for parameter in model.layer_parameters(name)} != set()
+
+
 @pytest.mark.parametrize("normalisation", ["batch", "layer"])
 def test_half_the_bits_give_nearly_the_same_gradients(normalisation: str) -> None:
     torch.manual_seed(1)

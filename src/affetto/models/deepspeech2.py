@@ -7,11 +7,11 @@ hold real frames only (so the statistics of batch normalisation do, too).
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from collections.abc import Collection, Iterator
+from typing import Annotated, Literal, TypeVar
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -20,9 +20,10 @@ from affetto.features import spectrogram
 from affetto.features.framing import FRAME_RATE_HZ
 from affetto.features.normalisation import normalise
 from affetto.frames import Frames, Waves, time_mask
+from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.gru import bidirectional_gru
+from affetto.models.network import RecogniserConfig, RecogniserNetwork, Recognition
 from affetto.models.normalisation import BatchNorm
-from affetto.text import SYMBOLS
 
 Normalisation = Literal["batch", "layer"]
 Size = TypeVar("Size", int, Tensor)
@@ -38,7 +39,7 @@ class ConvolutionConfig(Config):
     stride: tuple[_Reach, _Reach]
 
 
-class DeepSpeech2Config(Config):
+class DeepSpeech2Config(RecogniserConfig):
     """The shape of a recogniser.
 
     Attributes:
@@ -49,8 +50,9 @@ class DeepSpeech2Config(Config):
         normalisation: before each clipped ReLU, from the second GRU layer on its input, and before the softmax:
             of each feature over the batch, or of each frame over its features.
         dropout: share of each GRU layer's outputs dropped in training.
-        symbols: the alphabet, see `affetto.text.Alphabet`.
     """
+
+    kind: Literal["deepspeech2"] = "deepspeech2"
 
     convolutions: tuple[ConvolutionConfig, ...] = (
         ConvolutionConfig(channels=32, kernel=(41, 11), stride=(2, 2)),
@@ -61,14 +63,6 @@ class DeepSpeech2Config(Config):
     merge: Literal["sum", "concat"] = "concat"
     normalisation: Normalisation = "batch"
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    symbols: str = SYMBOLS
-
-    @field_validator("symbols")
-    @classmethod
-    def _each_once(cls, symbols: str) -> str:
-        if not symbols or len(set(symbols)) != len(symbols):
-            raise ValueError("name each symbol once, and at least one")
-        return symbols
 
 
 PRESETS = {
@@ -84,18 +78,6 @@ PRESETS = {
         merge="sum",
     ),
 }
-
-
-class Recognition(NamedTuple):
-    """What the recogniser computes for a batch.
-
-    Attributes:
-        log_probs: log probabilities of the blank and the alphabet's symbols, (batch, time, classes).
-        layers: the hidden layers asked for, by name, each (batch, time, width).
-    """
-
-    log_probs: Frames
-    layers: dict[str, Frames]
 
 
 def _normalisation(kind: Normalisation, width: int, bins: int = 1) -> nn.Module:
@@ -154,7 +136,7 @@ class RecurrentLayer(nn.Module):
         return outputs._replace(data=self.dropout(data))
 
 
-class DeepSpeech2(nn.Module):
+class DeepSpeech2(RecogniserNetwork):
     """A recogniser of characters from recordings.
 
     >>> import torch
@@ -164,49 +146,43 @@ class DeepSpeech2(nn.Module):
     (torch.Size([1, 25, 29]), torch.Size([1, 25, 256]))
     """
 
+    shape = DeepSpeech2Config
+
     def __init__(self, config: DeepSpeech2Config) -> None:
         super().__init__()
         self.config = config
         self.convolutions = nn.ModuleList()
         self.recurrent = nn.ModuleList()
-        self.layer_widths: dict[str, int] = {}
-        """Name -> width of every hidden layer, from the input up."""
-        self.frame_rates_hz: dict[str, float] = {}
-        """Name -> frames a second of every hidden layer."""
+        layers = []
         channels, bins, rate_hz = 1, spectrogram.BINS, FRAME_RATE_HZ
         for number, shape in enumerate(config.convolutions, start=1):
             convolution = Convolution(shape, channels, bins, config.normalisation)
             self.convolutions.append(convolution)
             channels, bins, rate_hz = shape.channels, convolution.bins, rate_hz / shape.stride[1]
-            self.layer_widths[f"conv{number}"] = channels * bins
-            self.frame_rates_hz[f"conv{number}"] = rate_hz
+            layers.append(LayerInfo(f"conv{number}", channels * bins, rate_hz))
         width = channels * bins
         for number in range(1, config.depth + 1):
             recurrent = RecurrentLayer(config, width, normalised=number > 1)
             self.recurrent.append(recurrent)
             width = recurrent.width
-            self.layer_widths[f"gru{number}"] = width
-            self.frame_rates_hz[f"gru{number}"] = rate_hz
+            layers.append(LayerInfo(f"gru{number}", width, rate_hz))
+        self.layers = tuple(layers)
         self.normalisation = _normalisation(config.normalisation, width)
         self.output = nn.Linear(width, len(config.symbols) + 1)
 
     @property
-    def output_rate_hz(self) -> float:
-        """Frames a second that the characters come at."""
-        return self.frame_rates_hz[f"gru{self.config.depth}"]
+    def layer_widths(self) -> dict[str, int]:
+        """Name -> width of every hidden layer, from the input up."""
+        return {layer.name: layer.width for layer in self.layers}
+
+    @property
+    def frame_rates_hz(self) -> dict[str, float]:
+        """Name -> frames a second of every hidden layer."""
+        return {layer.name: layer.frame_rate_hz for layer in self.layers}
 
     def features(self, waves: Waves) -> Frames:
         """The input of the first layer: normalised log power spectrogram, (batch, time, 161)."""
         return normalise(spectrogram.log_power(waves))
-
-    def forward(self, waves: Waves, collect: Collection[str] = ()) -> Recognition:
-        """Recognises a batch of recordings.
-
-        Args:
-            waves: the recordings.
-            collect: names of the hidden layers to hand out, see `layer_widths`.
-        """
-        return self.recognise(self.features(waves), collect)
 
     def recognise(self, inputs: Frames, collect: Collection[str] = ()) -> Recognition:
         """The same from what `features` gave."""
@@ -228,29 +204,29 @@ class DeepSpeech2(nn.Module):
         return Recognition(_unpack(packed._replace(data=scores), lengths), layers)
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What some layers make of the frames of the layer below them.
-
-        Args:
-            frames: of the layer below ``first``, or, below "conv1", what `features` gave.
-            first: the lowest layer to run.
-            last: the highest.
-        """
-        names = list(self.layer_widths)
+        """See `Network.climb`."""
+        names = [layer.name for layer in self.layers]
         for name in names[names.index(first) : names.index(last) + 1]:
             frames = self._step(name, frames)
         return frames
 
+    def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
+        """See `Network.layer_parameters`."""
+        return self._part(name).parameters()
+
+    def _part(self, name: str) -> nn.Module:
+        parts: list[nn.Module] = [*self.convolutions, *self.recurrent]
+        return parts[[layer.name for layer in self.layers].index(name)]
+
     def _step(self, name: str, frames: Frames) -> Frames:
-        place = int(name[-1]) - 1
-        if name.startswith("conv"):
-            convolution = self.convolutions[place]
-            assert isinstance(convolution, Convolution)
+        part = self._part(name)
+        if isinstance(part, Convolution):
             batch, time, _ = frames.values.shape
-            values = frames.values.view(batch, time, convolution.convolution.in_channels, -1).permute(0, 2, 3, 1)
-            values, lengths = convolution(values, frames.lengths)
+            values = frames.values.view(batch, time, part.convolution.in_channels, -1).permute(0, 2, 3, 1)
+            values, lengths = part(values, frames.lengths)
             return Frames(values.flatten(1, 2).transpose(1, 2), lengths)
         packed = pack_padded_sequence(frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return _unpack(self.recurrent[place](packed), frames.lengths)
+        return _unpack(part(packed), frames.lengths)
 
 
 def _unpack(packed: PackedSequence, lengths: Tensor) -> Frames:

@@ -6,6 +6,7 @@ Nothing but JSON and safetensors is read, so a model from a stranger runs no cod
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_config(folder: Path) -> dict[str, Any]:
     """What ``config.json`` says of a model; see `read_json`."""
     return read_json(folder / CONFIG)
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that a model's card names in its head, if it does."""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.match(r"---\n(?:(?!---).*\n)*?license: *[\"']?([\w.+-]+)", card)
+    return None if found is None else found[1]
 
 
 def weight_files(folder: Path) -> list[Path]:

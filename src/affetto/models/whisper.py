@@ -22,6 +22,7 @@ from affetto.features.log_mel import log_mel
 from affetto.frames import Frames, Waves, time_mask
 from affetto.models import checkpoint, transformers_folder
 from affetto.models.encoders.encoder import Encoding, LayerInfo
+from affetto.models.network import Network
 
 FRAME_RATE_HZ = 50.0
 
@@ -82,7 +83,7 @@ class Block(nn.Module):
         return mixed.transpose(1, 2).flatten(2)
 
 
-class WhisperEncoder(nn.Module):
+class WhisperEncoder(Network):
     """From recordings to states at 50 Hz.
 
     Its layers are "conv", what both convolutions and the positions give, and "layer1", "layer2" and so on, what each
@@ -110,7 +111,6 @@ class WhisperEncoder(nn.Module):
         self.normalisation = nn.LayerNorm(config.width)
         names = ("conv", *(f"layer{number}" for number in range(1, config.depth + 1)))
         self.layers = tuple(LayerInfo(name, config.width, FRAME_RATE_HZ) for name in names)
-        """Every layer, from the input up."""
 
     def features(self, waves: Waves) -> Frames:
         """The input of the convolutions: (batch, time, bins), 100 frames a second."""
@@ -126,21 +126,12 @@ class WhisperEncoder(nn.Module):
         Returns:
             Those, and the last one as the output.
         """
-        frames, above, layers = self.features(waves), self.layers[0].name, {}
-        for place, layer in enumerate(self.layers):
-            if layer.name in collect or place == len(self.layers) - 1:
-                frames = layers[layer.name] = self.climb(frames, above, layer.name)
-                above = self.layers[min(place + 1, len(self.layers) - 1)].name
-        return Encoding({name: layers[name] for name in layers if name in collect}, frames)
+        last = self.layers[-1].name
+        found = self.represent(waves, {*collect, last})
+        return Encoding({name: found[name] for name in found if name in collect}, found[last])
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What some layers make of the frames of the layer below them.
-
-        Args:
-            frames: of the layer below ``first``, or, below "conv", what `features` gave.
-            first: the lowest layer to run.
-            last: the highest.
-        """
+        """See `Network.climb`."""
         names = [layer.name for layer in self.layers]
         windows = _split(frames, self.config.positions * (2 if first == "conv" else 1))
         if first == "conv":

@@ -58,7 +58,7 @@ def read_recogniser(name: str) -> DeepSpeech2:
     Raises:
         CheckpointError: there is no such model, or it is damaged.
     """
-    recogniser, _ = load_recogniser(pretrained.find(name) / pretrained.RECOGNISER)
+    recogniser: DeepSpeech2 = load_recogniser(pretrained.find(name) / pretrained.RECOGNISER)[0]
     return recogniser
 
 

@@ -23,8 +23,8 @@ from affetto.data.utterance import Utterance
 from affetto.devices import choose_device
 from affetto.environment import environment
 from affetto.errors import CorpusError
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 from affetto.models.encoders.encoder import Encoder, LayerInfo
+from affetto.models.encoders.native import NativeEncoder
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, untrained
 from affetto.probe.frame_reader import FrameReader
@@ -115,7 +115,7 @@ def probe_neurons(
     recogniser = read_recogniser(config.recogniser)
     if config.untrained:
         recogniser = untrained(recogniser, config.seed)
-    encoder = DeepSpeech2Encoder(recogniser.to(choose_device(device)))
+    encoder = NativeEncoder(recogniser.to(choose_device(device)))
     began, where = time.perf_counter(), environment()  # the commit is that of the code that is running
     looked = look(encoder, utterances, config, progress)
     with folder.writing(output) as draft:

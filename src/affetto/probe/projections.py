@@ -27,7 +27,7 @@ from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.frames import thin
 from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.encoders.native import NativeEncoder
 from affetto.models.heads import EmotionHead, RecurrentConfig
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances
@@ -204,7 +204,7 @@ def _recurrent(
     """What a new GRU makes of each layer, averaged over time (paper 3.1.3); it is trained on the training speakers."""
     targets = torch.eye(len(config.classes))[torch.from_numpy(labels_of(utterances, config.classes))]
     for layer in layers:
-        banks = represent(utterances, Layers(DeepSpeech2Encoder(recogniser), (layer,)), cache)
+        banks = represent(utterances, Layers(NativeEncoder(recogniser), (layer,)), cache)
         share = len(task.training) / len(utterances)
         study = Study(config.classes, targets, share, banks, recogniser, config.seed)
         model = RecurrentConfig(layer=layer, units=config.units, stride=config.stride, standardise=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from affetto.data.utterance import Utterance
 from affetto.features.acoustic import AcousticConfig
 from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.encoders.native import NativeEncoder
 from affetto.represent import Acoustics, Bank, Layers, Progress, represent
 from affetto.represent.extractors import pooled
 
@@ -53,7 +53,7 @@ def layer_vectors(
     Raises:
         RunError: the cache cannot be written to.
     """
-    encoder = DeepSpeech2Encoder(recogniser)
+    encoder = NativeEncoder(recogniser)
     names = tuple(layer.name for layer in encoder.layers)
     banks = represent(utterances, Layers(encoder, tuple(map(pooled, names))), cache, progress=progress)
     for name in names:

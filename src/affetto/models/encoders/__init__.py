@@ -1,8 +1,89 @@
-"""Anything whose hidden layers can be reused, behind one contract (`affetto.models.encoders.encoder.Encoder`)."""
+"""Anything whose hidden layers can be reused, behind one contract (`affetto.models.encoders.encoder.Encoder`).
+
+A model is looked for in this order: one that comes with affetto, a folder (of affetto, or as transformers writes it),
+a repository of the Hugging Face hub.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from affetto import pretrained
+from affetto.devices import choose_device
+from affetto.errors import CheckpointError
+from affetto.models.encoders import hub
+from affetto.models.encoders.encoder import Encoder, Origin
+from affetto.models.transformers_folder import CONFIG, read_config
 from affetto.registry import Registry
 
-ENCODERS = Registry("encoders", {"deepspeech2": "affetto.models.encoders.deepspeech2:DeepSpeech2Encoder"})
-"""Every encoder's class; ``tests/models/test_encoders.py`` holds each to the contract."""
+_NATIVE = "affetto"
+
+ENCODERS = Registry(
+    "encoders",
+    {
+        _NATIVE: "affetto.models.encoders.native:NativeEncoder",
+        "whisper": "affetto.models.encoders.whisper:Whisper",
+    },
+)
+"""Families of encoders by the ``model_type`` of their ``config.json``; ``tests/models/test_encoders.py`` holds each to
+the contract. A family is a class with ``open(folder, origin)``; docs/encoders.md shows how to add one."""
+
+
+def locate(name: str | Path) -> tuple[Path, Origin]:
+    """The folder of a model, and where it comes from; a repository of the hub is fetched unless it is there already.
+
+    Args:
+        name: an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be fetched.
+        MissingExtraError: it is on the hub, and what fetches from there is not installed.
+    """
+    text = str(name)
+    if text in pretrained.names():
+        return pretrained.find(text), Origin(text, "affetto")
+    if not Path(text).exists() and (asked := hub.parse(text)) is not None:
+        folder, revision = hub.fetch(asked)
+        return folder, Origin(asked.repository, "hub", revision)
+    return pretrained.find(text), Origin(text, "folder")
+
+
+def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
+    """Opens any recogniser whose layers can be reused.
+
+    Args:
+        name: see `locate`.
+        device: see `choose_device`.
+
+    Raises:
+        CheckpointError: there is no such model, it is damaged, or nothing that affetto can open.
+        ConfigError: there is no such device.
+        MissingExtraError: what it needs is not installed.
+
+    >>> encoder = open_encoder("small", device="cpu")
+    >>> encoder.origin.name, encoder.layers[4]
+    ('small', LayerInfo(name='gru3', width=256, frame_rate_hz=25.0))
+    """
+    chosen = choose_device(device)
+    folder, origin = locate(name)
+    encoder: Encoder = ENCODERS.load(family(folder)).open(folder, origin)
+    return encoder.to(chosen)
+
+
+def family(folder: Path) -> str:
+    """The name of a model's family among `ENCODERS`.
+
+    Raises:
+        CheckpointError: the folder holds no model, or one of a family that is not known.
+    """
+    if any(folder.glob(f"{Path(pretrained.RECOGNISER).stem}.*")):
+        return _NATIVE
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"holds no model: neither {pretrained.RECOGNISER} nor {CONFIG}", "name another", folder)
+    kind = str(read_config(folder).get("model_type"))
+    known = [each for each in ENCODERS.names() if each != _NATIVE]
+    if kind not in known:
+        raise CheckpointError(
+            f"is of the kind {kind!r}, no speech encoder known here", f"choose one of {', '.join(known)}", folder
+        )
+    return kind

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import torch
-from torch import nn
 
+from affetto.errors import ConfigError
 from affetto.frames import Frames, Waves
+from affetto.text import Alphabet
+
+if TYPE_CHECKING:
+    from affetto.models.network import Network
 
 
 class LayerInfo(NamedTuple):
@@ -47,27 +51,6 @@ class Encoding(NamedTuple):
     output: Frames | None
 
 
-class Network(Protocol):
-    """A module whose layers can be trained along with what reads them."""
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """Every layer, from the input up."""
-        ...
-
-    def features(self, waves: Waves) -> Frames:
-        """The input of the first layer."""
-        ...
-
-    def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What the layers from ``first`` to ``last`` make of the frames below them."""
-        ...
-
-    def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
-        """What training a layer changes."""
-        ...
-
-
 class Encoder(Protocol):
     """A speech network that hands out its layers, and perhaps what a decoder can spell from.
 
@@ -89,6 +72,64 @@ class Encoder(Protocol):
         """Where it computes; recordings are brought there."""
         ...
 
-    def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
-        """The named layers alone, without gradients."""
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
         ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its description says: training data, licence, metrics; may be empty."""
+        ...
+
+    @property
+    def alphabet(self) -> Alphabet | None:
+        """The characters whose log probabilities the output holds; None if it holds none."""
+        ...
+
+    @property
+    def output_rate_hz(self) -> float | None:
+        """Frames a second of the output; None if there is none."""
+        ...
+
+    @property
+    def network(self) -> Network | None:
+        """The module behind it, if layers can be trained along; else None."""
+        ...
+
+    def to(self, device: torch.device | str) -> Self:
+        """Itself, moved to another device."""
+        ...
+
+    def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
+        """The named layers and the output, without gradients.
+
+        Raises:
+            ConfigError: a layer is not there.
+        """
+        ...
+
+    def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
+        """The named layers alone, without gradients; what lies above the highest need not be computed.
+
+        Raises:
+            ConfigError: a layer is not there.
+        """
+        ...
+
+
+def check_layers(known: tuple[LayerInfo, ...], names: Collection[str]) -> None:
+    """Whether layers of these names are there.
+
+    Raises:
+        ConfigError: one is not.
+
+    >>> check_layers((LayerInfo("conv1", 4, 50.0), LayerInfo("gru1", 8, 50.0)), ["gru2"])
+    Traceback (most recent call last):
+        ...
+    affetto.errors.ConfigError: no layer 'gru2'; choose one of conv1, gru1
+    """
+    there = [layer.name for layer in known]
+    for name in names:
+        if name not in there:
+            raise ConfigError(f"no layer {name!r}", f"choose one of {', '.join(there)}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from affetto.config import stable_seed
 from affetto.errors import TrainingError
 from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
+from affetto.models.encoders.native import NativeEncoder
 from affetto.models.heads import (
     BaselineConfig,
     EmotionHead,
@@ -96,7 +96,7 @@ def needs(model: ModelConfig, recogniser: DeepSpeech2 | None) -> list[Extractor]
         names = {_read_name(model, recogniser), _measured_name(model)}
         if INPUT in names:
             extractors.append(Inputs(recogniser))
-        extractors.append(Layers(DeepSpeech2Encoder(recogniser), tuple(sorted(names - {INPUT}))))
+        extractors.append(Layers(NativeEncoder(recogniser), tuple(sorted(names - {INPUT}))))
     return extractors
 
 

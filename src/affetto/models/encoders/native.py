@@ -1,0 +1,112 @@
+"""Encoders whose network is ours: recognisers that affetto trains, of whatever kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+import torch
+
+from affetto import pretrained
+from affetto.frames import Frames, Waves
+from affetto.models import checkpoint
+from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, check_layers
+from affetto.models.network import Network, RecogniserNetwork
+from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.text import Alphabet
+
+NetworkT = TypeVar("NetworkT", bound=Network)
+
+
+class NetworkEncoder(Generic[NetworkT]):
+    """The layers of a network, which spells nothing unless a subclass says so.
+
+    Args:
+        network: trained; it is put into evaluation mode.
+        origin: where it comes from.
+        facts: what its description says.
+    """
+
+    def __init__(self, network: NetworkT, origin: Origin, facts: Mapping[str, Any] | None = None) -> None:
+        self.network: NetworkT = network.eval()
+        self.origin = origin
+        self.facts = facts or {}
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The network's."""
+        return self.network.layers
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the network's numbers."""
+        return checkpoint.fingerprint(self.network)
+
+    @property
+    def alphabet(self) -> Alphabet | None:
+        """None: there are no characters."""
+        return None
+
+    @property
+    def output_rate_hz(self) -> float | None:
+        """None: there is nothing to decode."""
+        return None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves the network."""
+        self.network.to(device)
+        return self
+
+    @torch.inference_mode()
+    def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
+        """The named layers."""
+        return Encoding(self.represent(waves, layers), None)
+
+    @torch.inference_mode()
+    def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
+        """The named layers' frames."""
+        check_layers(self.layers, layers)
+        return self.network.represent(waves.to(self.device), layers)
+
+
+class NativeEncoder(NetworkEncoder[RecogniserNetwork]):
+    """The layers and the characters of a recogniser that affetto trained."""
+
+    def __init__(
+        self, network: RecogniserNetwork, origin: Origin | None = None, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(network, origin or Origin(network.config.kind, "affetto"), facts)
+
+    @classmethod
+    def open(cls, folder: Path, origin: Origin) -> Self:
+        """Reads the recogniser of a model's folder.
+
+        Raises:
+            CheckpointError: see `load_recogniser`.
+        """
+        network, description = load_recogniser(folder / pretrained.RECOGNISER)
+        return cls(network, origin._replace(licence=description.facts.get("licence")), description.facts)
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """What the classes of the output mean."""
+        return Alphabet(self.network.config.symbols)
+
+    @property
+    def output_rate_hz(self) -> float:
+        """Frames a second of the characters."""
+        return self.network.output_rate_hz
+
+    @torch.inference_mode()
+    def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
+        """The named layers, and log probabilities of characters."""
+        check_layers(self.layers, layers)
+        found = self.network(waves.to(self.device), collect=layers)
+        return Encoding(found.layers, found.log_probs)

@@ -1,0 +1,113 @@
+"""What every network of ours is to those who reuse its layers, and every recogniser to those who train or ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import field_validator
+from torch import nn
+
+from affetto.config import Config
+from affetto.frames import Frames, Waves
+from affetto.models.encoders.encoder import LayerInfo
+from affetto.text import SYMBOLS
+
+
+class Network(nn.Module):
+    """A module with named layers, of which some can be trained along with what reads them.
+
+    Attributes:
+        layers: every one, from the input up.
+    """
+
+    layers: tuple[LayerInfo, ...]
+
+    def features(self, waves: Waves) -> Frames:
+        """The input of the first layer, (batch, time, width)."""
+        raise NotImplementedError
+
+    def climb(self, frames: Frames, first: str, last: str) -> Frames:
+        """What some layers make of the frames of the layer below them.
+
+        Args:
+            frames: of the layer below ``first``, or, below the first of all, what `features` gave.
+            first: the lowest layer to run.
+            last: the highest.
+        """
+        raise NotImplementedError
+
+    def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
+        """What training one layer changes."""
+        raise NotImplementedError
+
+    def represent(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """Some layers' frames; nothing above the highest of them is computed."""
+        frames, start = self.features(waves), 0
+        found = {}
+        for place, (name, _, _) in enumerate(self.layers):
+            if name in names:
+                frames = found[name] = self.climb(frames, self.layers[start].name, name)
+                start = place + 1
+        return found
+
+
+class RecogniserConfig(Config):
+    """What the shape of every recogniser of characters tells, whatever else it adds.
+
+    Attributes:
+        kind: which network it is the shape of; each has a name of its own.
+        symbols: the alphabet, see `affetto.text.Alphabet`.
+    """
+
+    kind: str
+    symbols: str = SYMBOLS
+
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, symbols: str) -> str:
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ValueError("name each symbol once, and at least one")
+        return symbols
+
+
+class Recognition(NamedTuple):
+    """What a recogniser computes for a batch.
+
+    Attributes:
+        log_probs: log probabilities of the blank and the alphabet's symbols, (batch, time, classes).
+        layers: the hidden layers asked for, by name, each (batch, time, width).
+    """
+
+    log_probs: Frames
+    layers: dict[str, Frames]
+
+
+class RecogniserNetwork(Network):
+    """A recogniser of characters, trained by CTC.
+
+    Attributes:
+        shape: the class of its config.
+        config: its shape.
+    """
+
+    shape: ClassVar[type[RecogniserConfig]]
+    config: Any
+
+    @property
+    def output_rate_hz(self) -> float:
+        """Frames a second that the characters come at."""
+        return self.layers[-1].frame_rate_hz
+
+    def forward(self, waves: Waves, collect: Collection[str] = ()) -> Recognition:
+        """Recognises a batch of recordings.
+
+        Args:
+            waves: the recordings.
+            collect: names of the hidden layers to hand out.
+        """
+        return self.recognise(self.features(waves), collect)
+
+    def recognise(self, inputs: Frames, collect: Collection[str] = ()) -> Recognition:
+        """The same from what `features` gave."""
+        raise NotImplementedError
