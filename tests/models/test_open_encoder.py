@@ -88,9 +88,9 @@ def test_recognisers_from_before_there_were_kinds_are_deep_speech(tmp_path: Path
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The hub's tools, kept from the network, and an empty folder for what they fetch."""
-    tools = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(tools.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(tools.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -127,7 +127,7 @@ def test_what_was_fetched_before_is_found_without_a_network(
 
 
 def _error(name: str) -> Any:
-    errors = pytest.importorskip("huggingface_hub").errors
+    errors = pytest.importorskip("huggingface_hub.errors")
     httpx = pytest.importorskip("httpx")
     return getattr(errors, name)(
         "first\nsecond", response=httpx.Response(404, request=httpx.Request("GET", "http://a"))
