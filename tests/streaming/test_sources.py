@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from affetto import audio
 from affetto.errors import AudioError
-from affetto.streaming.sources import Samples, Source, Stretch, Watched, blocks, label, sound_files
+from affetto.streaming.sources import Deferred, Samples, Source, Stretch, Watched, blocks, label, sound_files
 
 
 def heard(source: Source) -> torch.Tensor:
@@ -53,6 +53,19 @@ def test_tensors_are_samples_too(make_sound: Callable[..., Path]) -> None:
 def test_impossible_samples_are_refused(values: NDArray[np.generic], rate: float, problem: str) -> None:
     with pytest.raises(AudioError, match=problem):
         heard(Samples(values, rate))
+
+
+def test_deferred_sound_is_made_when_its_turn_comes() -> None:
+    made: list[int] = []
+
+    def make() -> torch.Tensor:
+        made.append(1)
+        return torch.ones(5)
+
+    source = Deferred("mine", make)
+    assert (label(source), made) == ("mine", [])
+    assert torch.equal(heard(source), torch.ones(5))
+    assert made == [1]
 
 
 def test_a_stretch_is_part_of_its_file(make_sound: Callable[..., Path]) -> None:

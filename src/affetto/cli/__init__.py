@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import asr, corpus, experiment, explain, listen, model, probe, recognise, report, serve, train
+from affetto.cli import (
+    asr,
+    corpus,
+    evaluate,
+    experiment,
+    explain,
+    listen,
+    model,
+    probe,
+    recognise,
+    report,
+    serve,
+    train,
+)
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -22,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("recognise", no_args_is_help=True)(recognise.recognise)
+app.command("evaluate", no_args_is_help=True)(evaluate.evaluate)
 app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("listen")(listen.listen)
 app.command("serve")(serve.serve)

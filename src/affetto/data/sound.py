@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,14 +17,15 @@ from affetto.errors import AudioError, CorpusError
 from affetto.features.conditions import CLEAN, Condition, Voices
 
 _TRIES = 20
+"""Files that may be unreadable, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """People who may speak in the background.
+    """People who may speak in the background; `crowd_of` makes one.
 
     Attributes:
-        utterances: theirs.
+        utterances: theirs, sorted by speaker.
     """
 
     utterances: tuple[Utterance, ...]
@@ -34,14 +36,15 @@ class Crowd:
         Raises:
             CorpusError: when it is called: nobody else is there, or hardly any of their sound can be read.
         """
+        own = _who(utterance)
+        first, end = (bound(self.utterances, own, key=_who) for bound in (bisect_left, bisect_right))
+        others = len(self.utterances) - (end - first)
 
         def draw(generator: np.random.Generator) -> Tensor:
-            for _ in range(_TRIES):
-                chosen = self.utterances[generator.integers(len(self.utterances))] if self.utterances else utterance
-                if (chosen.corpus, chosen.speaker) == (utterance.corpus, utterance.speaker):
-                    continue
+            for _ in range(_TRIES if others else 0):
+                place = int(generator.integers(others))
                 try:
-                    return load_utterance(chosen)
+                    return load_utterance(self.utterances[place if place < first else place + end - first])
                 except AudioError:
                     continue
             raise CorpusError("too few others to make babble of", "give a corpus of several speakers", utterance.corpus)
@@ -94,4 +97,8 @@ def place(wave: Tensor, utterance: Utterance, surroundings: Surroundings) -> Ten
 
 def crowd_of(utterances: Iterable[Utterance]) -> Crowd:
     """In an order of their own, so that it is the same whichever way they were listed."""
-    return Crowd(tuple(sorted(utterances, key=lambda each: (each.corpus, each.id))))
+    return Crowd(tuple(sorted(utterances, key=lambda each: (*_who(each), each.id))))
+
+
+def _who(utterance: Utterance) -> tuple[str, str]:
+    return utterance.corpus, utterance.speaker

@@ -2,10 +2,11 @@
 
 from affetto.streaming.batches import Failure, Piece, StreamResult, listen
 from affetto.streaming.overlap import Chunk, Overlap, overlapping
-from affetto.streaming.sources import Samples, Source, Stretch, Watched, blocks, label, sound_files
+from affetto.streaming.sources import Deferred, Samples, Source, Stretch, Watched, blocks, label, sound_files
 
 __all__ = [
     "Chunk",
+    "Deferred",
     "Failure",
     "Overlap",
     "Piece",

@@ -1,4 +1,4 @@
-"""Where sound may come from: files, open streams, stretches of files and samples in memory."""
+"""Where sound may come from: files, open streams, stretches of files, samples in memory, and what is made in time."""
 
 from __future__ import annotations
 
@@ -58,7 +58,19 @@ class Watched(NamedTuple):
     watch: Callable[[float], None]
 
 
-Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Watched
+class Deferred(NamedTuple):
+    """Sound that is made when its turn comes.
+
+    Attributes:
+        name: what results and errors call it.
+        make: gives (samples,) float32 at 16 kHz, at least one; it raises an AffettoError where it cannot.
+    """
+
+    name: str
+    make: Callable[[], Tensor]
+
+
+Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Watched | Deferred
 
 
 def sound_files(folder: Path) -> list[Path]:
@@ -90,7 +102,7 @@ def label(source: Source) -> str:
         return "samples"
     if isinstance(source, Stretch):
         return str(source.path)
-    if isinstance(source, Watched):
+    if isinstance(source, Watched | Deferred):
         return source.name
     if isinstance(source, str | Path):
         return str(source)
@@ -106,7 +118,7 @@ def blocks(source: Source) -> Iterator[Tensor]:
 
     Raises:
         AudioError: see `audio.stream`; or samples of an impossible shape, kind or rate.
-        AffettoError: whatever the watch of a watched file raises.
+        AffettoError: whatever the watch of a watched file raises, or what makes deferred sound.
     """
     if isinstance(source, Samples):
         yield _from_samples(source)
@@ -114,6 +126,8 @@ def blocks(source: Source) -> Iterator[Tensor]:
         yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s)
     elif isinstance(source, Watched):
         yield from _watched(source)
+    elif isinstance(source, Deferred):
+        yield source.make()
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source))
     elif source.seekable():

@@ -1,0 +1,122 @@
+"""``affetto evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affetto.cli.arguments import Device, Model, Sure
+from affetto.cli.terminal import ProgressBar, print_json
+
+if TYPE_CHECKING:
+    from affetto.evaluate.cross_corpus import CorpusPart, CorpusScores
+
+
+class Format(StrEnum):
+    """How scores are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS", help="Folders of corpora, or manifests.")],
+    model: Model = "small",
+    condition: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Listening conditions, as clean,telephone,pink-10.")
+    ] = "clean",
+    speakers: Annotated[
+        str | None, typer.Option(metavar="ID,...", help="Only these speakers.", show_default="all")
+    ] = None,
+    held_out_by: Annotated[
+        Path | None, typer.Option(metavar="RECIPE.toml", help="Of this recipe's corpus, only its test speakers.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many clips of each corpus, drawn at random.")] = None,
+    sure: Sure = 0.5,
+    device: Device = "auto",
+    format_: Annotated[Format, typer.Option("--format", help="How to print the scores.")] = Format.TABLE,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write scores.json, scores.md and predictions.csv into this folder.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Measure how well emotion is recognised, on any labelled corpora and under any listening conditions.
+
+    Clips are recognised as 'recognise' does it: speech is found, and the whole is judged. Labels that the model does
+    not know are left out and counted. Of a corpus without labels, only what is stated is counted.
+
+    Conditions: clean, telephone, white-DB, pink-DB, noise-DB and babble-DB (speech over noise), reverb-SECONDS,
+    opus-KBIT and mp3-KBIT, gain-DB, clip-DB, dc-OFFSET, silence-SECONDS and room-SECONDS (either side), eq; joined
+    by +, one after the other.
+
+    [bold]Examples[/]
+    [cyan]affetto evaluate data/ravdess data/savee[/]
+    [cyan]affetto evaluate data/crema-d --held-out-by recipes/emotion-small.toml --condition clean,telephone,pink-10[/]
+    [cyan]affetto evaluate data/ravdess --condition reverb-0.5+opus-8 --format json --output results/ravdess[/]
+    """
+    from affetto.environment import environment
+    from affetto.evaluate.cross_corpus import score_corpora
+    from affetto.features.conditions import Condition
+    from affetto.models.decoding import DecoderChoice
+    from affetto.recognise import EmotionRecogniser
+    from affetto.report.cross_corpus import scores_to_values, write_scores
+    from affetto.timeline import Judgement
+
+    conditions = [Condition.parse(each) for each in condition.split(",")]
+    judgement = Judgement(sure=sure)
+    recogniser = EmotionRecogniser.from_pretrained(model, device, DecoderChoice(method="greedy"))
+    parts = _parts(corpora, recogniser.emotions, speakers, held_out_by, limit)
+    with ProgressBar("recognising", unit="clips") as bar:
+        scores = list(score_corpora(recogniser, parts, conditions, judgement=judgement, progress=bar))
+    about = {
+        "model": model,
+        "fingerprint": recogniser.fingerprint(),
+        "classes": list(recogniser.emotions),
+        "judgement": judgement.model_dump(),
+        "held_out_by": None if held_out_by is None else held_out_by.stem,
+        "environment": environment(),
+    }
+    if output is not None:
+        write_scores(output, about, scores)
+    if format_ is Format.JSON:
+        print_json(scores_to_values(about, scores))
+    else:
+        _show(scores, format_)
+
+
+def _show(scores: list[CorpusScores], format_: Format) -> None:
+    from affetto.cli.experiment_table import show_sheets
+    from affetto.report.cross_corpus import score_notes, score_sheets, scores_to_markdown
+
+    if format_ is Format.MARKDOWN:
+        typer.echo(scores_to_markdown(scores), nl=False)
+    else:
+        show_sheets(score_sheets(scores, details=False), score_notes(scores))
+
+
+def _parts(
+    corpora: list[Path], classes: tuple[str, ...], speakers: str | None, recipe: Path | None, limit: int | None
+) -> list[CorpusPart]:
+    """What of each corpus is scored."""
+    from affetto.errors import CorpusError
+    from affetto.evaluate.cross_corpus import corpus_part
+    from affetto.experiment.single import EmotionRecipe
+
+    held_out = None if recipe is None else EmotionRecipe.read(recipe)
+    named = () if speakers is None else tuple(each.strip() for each in speakers.split(","))
+    wanted = [named] * len(corpora)
+    if held_out is not None:
+        own = [path.resolve().name == held_out.corpus.name for path in corpora]
+        if not any(own):
+            raise CorpusError(f"none of the corpora is that of {recipe}", f"name {held_out.corpus} among them")
+        wanted = [held_out.test_speakers if is_own else named for is_own in own]
+    parts = [corpus_part(path, classes, speakers=who, limit=limit) for path, who in zip(corpora, wanted, strict=True)]
+    alike = len({part.name for part in parts}) < len(parts)
+    return [replace(part, name=str(path)) if alike else part for part, path in zip(parts, corpora, strict=True)]

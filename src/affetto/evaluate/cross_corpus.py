@@ -1,0 +1,324 @@
+"""How well emotion is recognised on any corpora, under any listening conditions: what `affetto evaluate` measures.
+
+Each clip passes through the product as a user's file does: its speech is found, recognised and judged as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from affetto import metrics
+from affetto.config import stable_seed
+from affetto.data.corpora import open_corpus
+from affetto.data.sound import Crowd, Surroundings, crowd_of, hear
+from affetto.data.utterance import Utterance
+from affetto.errors import CorpusError
+from affetto.features.conditions import CLEAN, Condition
+from affetto.recording import Recording
+from affetto.streaming import Deferred, Failure, Source, Stretch
+from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement
+
+SCHEMA_VERSION = 1
+"""Of `CorpusScores.as_dict`; it changes when a key is renamed or removed."""
+
+NO_LABEL = "no label"
+
+
+class Recognises(Protocol):
+    """What is scored; `affetto.EmotionRecogniser` is one."""
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The classes."""
+        ...
+
+    def recognise_many(
+        self,
+        sources: Iterable[Source],
+        progress: Callable[[float], None] | None = None,
+        judgement: Judgement = ...,
+    ) -> Iterator[Recording | Failure]:
+        """One result a source, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusPart:
+    """What of a corpus is scored.
+
+    Attributes:
+        name: the corpus's.
+        utterances: those that count, sorted; all of them where the corpus has no labels.
+        crowd: everybody in the corpus, for babble.
+        left_out: label -> utterances that no class fits.
+        skipped: reason -> what the corpus's reader passed over.
+    """
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    crowd: Crowd
+    left_out: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+def corpus_part(
+    path: Path, classes: Collection[str], *, speakers: Collection[str] = (), limit: int | None = None
+) -> CorpusPart:
+    """Reads a corpus and takes the utterances whose emotion is one of the classes.
+
+    Args:
+        path: see `open_corpus`.
+        classes: what can be recognised.
+        speakers: whose utterances; none takes everybody's.
+        limit: so many of the rest, drawn at random, always the same; None takes all.
+
+    Raises:
+        CorpusError: a speaker is not in the corpus, or none of its labels is a class; or see `open_corpus`.
+    """
+    parsed = open_corpus(path)
+    chosen = [each for each in parsed.utterances if not speakers or each.speaker in speakers]
+    unknown = sorted(set(speakers) - {each.speaker for each in chosen})
+    if unknown:
+        raise CorpusError(f"no speaker {', '.join(unknown)}", "name speakers of this corpus", path)
+    labels = Counter(each.emotion or NO_LABEL for each in chosen)
+    left_out: dict[str, int] = {}
+    if set(labels) != {NO_LABEL}:
+        chosen = [each for each in chosen if each.emotion in classes]
+        left_out = {name: count for name, count in sorted(labels.items()) if name not in classes}
+    if not chosen:
+        raise CorpusError(
+            f"no label is one of {', '.join(classes)}", f"its labels are {', '.join(sorted(labels))}", path
+        )
+    if limit is not None and limit < len(chosen):
+        drawn = sorted(chosen, key=lambda each: stable_seed(each.corpus, each.id))[:limit]
+        chosen = [each for each in chosen if each in drawn]
+    skipped = Counter(each.reason for each in parsed.skipped)
+    return CorpusPart(path.resolve().name, tuple(chosen), crowd_of(parsed.utterances), left_out, dict(skipped))
+
+
+class ClipPrediction(NamedTuple):
+    """What was predicted of one clip.
+
+    Attributes:
+        utterance: its id.
+        speaker: who speaks.
+        reference: its label; None where the corpus has none.
+        predicted: the most probable class, however probable; "no speech" where none was found.
+        statement: what a user is told: a class, "not sure" or "no speech".
+        probabilities: class -> probability; 0 where no speech was found.
+        duration_s: how long it is.
+    """
+
+    utterance: str
+    speaker: str
+    reference: str | None
+    predicted: str
+    statement: str
+    probabilities: dict[str, float]
+    duration_s: float
+
+
+class SpeakerScores(NamedTuple):
+    """Of one speaker's clips."""
+
+    utterances: int
+    uar: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusScores:
+    """How well emotion is recognised on one corpus under one condition.
+
+    Scores need labels, and are None without. A clip in which no speech was found counts as wrong.
+
+    Attributes:
+        corpus: its name.
+        condition: the name of the condition.
+        utterances: how many clips were recognised.
+        hours: how long they are together.
+        uar: unweighted average recall of the most probable class.
+        accuracy: the share that is right.
+        f1_macro: the mean F1 over the labels.
+        ece: expected calibration error of the probability of the most probable class, where there is speech.
+        stated_accuracy: the share that is right of those in which an emotion is stated; None where none is.
+        stated: what a user is told -> share of clips: each class, "not sure" and "no speech"; together 1.
+        confusion: label -> most probable class, or "no speech" -> clips.
+        speakers: scores of each.
+        left_out: label -> clips that no class fits.
+        failed: reason -> clips that could not be read.
+        predictions: clip by clip, which all else follows from.
+    """
+
+    corpus: str
+    condition: str
+    utterances: int
+    hours: float
+    uar: float | None
+    accuracy: float | None
+    f1_macro: float | None
+    ece: float | None
+    stated_accuracy: float | None
+    stated: dict[str, float]
+    confusion: dict[str, dict[str, int]]
+    speakers: dict[str, SpeakerScores]
+    left_out: dict[str, int]
+    failed: dict[str, int]
+    predictions: tuple[ClipPrediction, ...] = field(repr=False)
+
+    @property
+    def no_speech(self) -> float:
+        """The share of clips in which no speech was found."""
+        return self.stated[NO_SPEECH]
+
+    @property
+    def not_sure(self) -> float:
+        """The share of clips in which no emotion is probable enough."""
+        return self.stated[NOT_SURE]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the predictions; the keys and their order are stable."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in {"speakers", "predictions"}}
+        return {**values, "speakers": {name: each._asdict() for name, each in self.speakers.items()}}
+
+
+def score_corpora(
+    recogniser: Recognises,
+    parts: Sequence[CorpusPart],
+    conditions: Sequence[Condition] = (CLEAN,),
+    *,
+    judgement: Judgement | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[CorpusScores]:
+    """Scores a recogniser on every corpus under every condition.
+
+    Args:
+        recogniser: what to score.
+        parts: what to score it on.
+        conditions: how the clips are heard.
+        judgement: from which probability on an emotion is stated.
+        progress: called with (clips done, clips in all) after each.
+
+    Yields:
+        Scores, corpus by corpus, each as soon as it is there.
+
+    Raises:
+        CorpusError: no clip of a corpus can be recognised.
+    """
+    total, before = len(conditions) * sum(len(part.utterances) for part in parts), 0
+    for part in parts:
+        for condition in conditions:
+            predictions, failed = [], Counter(part.skipped)
+            sources = _sources(part, condition)
+            results = recogniser.recognise_many(sources, judgement=judgement or Judgement())
+            for done, (utterance, result) in enumerate(zip(part.utterances, results, strict=True), start=before + 1):
+                if isinstance(result, Failure):
+                    failed[result.error.problem] += 1
+                else:
+                    predictions.append(_prediction(utterance, result))
+                if progress is not None:
+                    progress(done, total)
+            before += len(part.utterances)
+            if not predictions:
+                reasons = ", ".join(f"{reason}: {count}" for reason, count in failed.most_common(3))
+                raise CorpusError(f"no clip could be recognised ({reasons})", "check the corpus", part.name)
+            yield score_clips(predictions, recogniser.emotions, part, condition, failed)
+
+
+def _sources(part: CorpusPart, condition: Condition) -> Iterator[Source]:
+    """The sound of each utterance, made when its turn comes; as it is, it may be of any length."""
+    surroundings = Surroundings(condition, part.crowd)
+    for each in part.utterances:
+        if condition == CLEAN:
+            yield Stretch(each.audio, each.start_s, each.end_s)
+        else:
+            yield Deferred(str(each.audio), partial(hear, each, surroundings))
+
+
+def _prediction(utterance: Utterance, recording: Recording) -> ClipPrediction:
+    return ClipPrediction(
+        utterance.id,
+        utterance.speaker,
+        utterance.emotion,
+        recording.emotion or NO_SPEECH,
+        recording.statement,
+        recording.probabilities,
+        recording.duration_s,
+    )
+
+
+def score_clips(
+    predictions: Sequence[ClipPrediction],
+    classes: Sequence[str],
+    part: CorpusPart,
+    condition: Condition,
+    failed: Counter[str],
+) -> CorpusScores:
+    """The figures of predictions, of which there is at least one.
+
+    Args:
+        predictions: on one corpus; either all have a reference or none.
+        classes: in the order of the tables.
+        part: what was scored.
+        condition: under which.
+        failed: reason -> clips that could not be read.
+    """
+    references = [each.reference for each in predictions if each.reference is not None]
+    predicted = [each.predicted for each in predictions]
+    told = Counter(each.statement for each in predictions)
+    spoken = [each for each in predictions if each.predicted != NO_SPEECH]
+    definite = [each for each in predictions if each.statement in classes]
+    labelled = bool(references)
+    return CorpusScores(
+        corpus=part.name,
+        condition=condition.name,
+        utterances=len(predictions),
+        hours=sum(each.duration_s for each in predictions) / 3600,
+        uar=metrics.uar(references, predicted) if labelled else None,
+        accuracy=metrics.accuracy(references, predicted) if labelled else None,
+        f1_macro=metrics.f1_macro(references, predicted) if labelled else None,
+        ece=_calibration_error(spoken) if labelled and spoken else None,
+        stated_accuracy=float(np.mean([_right(each) for each in definite])) if labelled and definite else None,
+        stated={name: told[name] / len(predictions) for name in (*classes, NOT_SURE, NO_SPEECH)},
+        confusion=_confusion(references, predicted, classes) if labelled else {},
+        speakers=_by_speaker(predictions) if labelled else {},
+        left_out=part.left_out,
+        failed=dict(failed),
+        predictions=tuple(predictions),
+    )
+
+
+def _right(prediction: ClipPrediction) -> bool:
+    return prediction.predicted == prediction.reference
+
+
+def _calibration_error(predictions: Sequence[ClipPrediction]) -> float:
+    confidences = np.array([each.probabilities[each.predicted] for each in predictions])
+    return metrics.expected_calibration_error(confidences, np.array([_right(each) for each in predictions]))
+
+
+def _confusion(
+    references: Sequence[str], predicted: Sequence[str], classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    names = (*classes, NO_SPEECH)
+    counts = metrics.confusion(references, predicted, names).tolist()
+    rows = zip(names, counts, strict=True)
+    return {name: dict(zip(names, row, strict=True)) for name, row in rows if name in set(references)}
+
+
+def _by_speaker(predictions: Sequence[ClipPrediction]) -> dict[str, SpeakerScores]:
+    scores = {}
+    for speaker in sorted({each.speaker for each in predictions}):
+        own = [each for each in predictions if each.speaker == speaker]
+        references, predicted = [each.reference or "" for each in own], [each.predicted for each in own]
+        scores[speaker] = SpeakerScores(
+            len(own), metrics.uar(references, predicted), metrics.accuracy(references, predicted)
+        )
+    return scores

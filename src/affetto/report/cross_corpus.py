@@ -1,0 +1,134 @@
+"""Scores on any corpora under any conditions, as tables and in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affetto.evaluate.cross_corpus import SCHEMA_VERSION, ClipPrediction, CorpusScores
+from affetto.report.render import Sheet, markdown_of
+from affetto.timeline import NO_SPEECH
+
+SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", "predictions.csv"
+
+_NONE = "-"
+
+
+def score_sheets(scores: Sequence[CorpusScores], *, details: bool) -> list[Sheet]:
+    """Tables of scores, of which there is at least one.
+
+    Args:
+        scores: one row each.
+        details: whether to add each one's confusion, and the scores of each speaker.
+    """
+    header = ("corpus, condition", "clips", "UAR", "accuracy", "F1", "ECE", "right if sure")
+    stated = list(scores[0].stated)
+    found = [
+        Sheet("Scores", header, tuple(_row(each) for each in scores)),
+        Sheet(
+            "Stated, share of clips",
+            ("corpus, condition", *stated),
+            tuple((_name(each), *(_percent(each.stated[name]) for name in stated)) for each in scores),
+        ),
+    ]
+    if details:
+        found += [_confusion(each) for each in scores if each.confusion]
+        found += [_speakers(name, group) for name, group in _by_corpus(scores).items() if group[0].speakers]
+    return found
+
+
+def score_notes(scores: Sequence[CorpusScores]) -> list[str]:
+    """What was left out of each corpus, and what could not be read, in a line each."""
+    lines = {each.corpus: ("left out, of no class of the model", each.left_out) for each in scores}
+    lines |= {_name(each): ("not read", each.failed) for each in scores}
+    return [
+        f"{name}: {what}: " + ", ".join(f"{label} {count:,}" for label, count in counts.items())
+        for name, (what, counts) in lines.items()
+        if counts
+    ]
+
+
+def scores_to_markdown(scores: Sequence[CorpusScores]) -> str:
+    """All tables, for a Markdown page."""
+    return markdown_of(score_sheets(scores, details=True), score_notes(scores))
+
+
+def scores_to_values(about: Mapping[str, Any], scores: Iterable[CorpusScores]) -> dict[str, Any]:
+    """Plain values for JSON.
+
+    Args:
+        about: what was scored: the model and the like.
+        scores: on each corpus under each condition.
+    """
+    return {"version": SCHEMA_VERSION, **about, "scores": [each.as_dict() for each in scores]}
+
+
+def write_scores(folder: Path, about: Mapping[str, Any], scores: Sequence[CorpusScores]) -> None:
+    """Writes scores as JSON and Markdown, and what was predicted of each clip as CSV.
+
+    Args:
+        folder: made if need be; files of an earlier evaluation are replaced.
+        about: what was scored.
+        scores: on each corpus under each condition, at least one.
+
+    Raises:
+        OSError: it cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    values = json.dumps(scores_to_values(about, scores), indent=2)
+    (folder / SCORES).write_text(values + "\n", encoding="utf-8")
+    (folder / TABLES).write_text(scores_to_markdown(scores), encoding="utf-8")
+    with (folder / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        classes = list(scores[0].predictions[0].probabilities)
+        fixed = [name for name in ClipPrediction._fields if name != "probabilities"]
+        writer.writerow(["corpus", "condition", *fixed, *(f"p_{name}" for name in classes)])
+        for each in scores:
+            for clip in each.predictions:
+                values_ = clip._asdict()
+                shares = [f"{clip.probabilities[name]:.6f}" for name in classes]
+                writer.writerow([each.corpus, each.condition, *(values_[name] for name in fixed), *shares])
+
+
+def _row(scores: CorpusScores) -> tuple[str, ...]:
+    figures = (scores.uar, scores.accuracy, scores.f1_macro, scores.ece, scores.stated_accuracy)
+    return (_name(scores), f"{scores.utterances:,}", *map(_figure, figures))
+
+
+def _confusion(scores: CorpusScores) -> Sheet:
+    columns = list(next(iter(scores.confusion.values())))
+    kept = [name for name in columns if name != NO_SPEECH or scores.no_speech]
+    rows = tuple((name, *(str(row[each]) for each in kept)) for name, row in scores.confusion.items())
+    return Sheet(f"Confusion: {_name(scores)}", ("true class, predicted", *kept), rows)
+
+
+def _speakers(corpus: str, group: Sequence[CorpusScores]) -> Sheet:
+    """UAR of each speaker, a column a condition."""
+    names = sorted({name for each in group for name in each.speakers})
+    rows = tuple(
+        (name, *(_figure(each.speakers[name].uar if name in each.speakers else None) for each in group))
+        for name in names
+    )
+    return Sheet(f"UAR by speaker: {corpus}", ("speaker", *(each.condition for each in group)), rows)
+
+
+def _by_corpus(scores: Iterable[CorpusScores]) -> dict[str, list[CorpusScores]]:
+    groups: dict[str, list[CorpusScores]] = {}
+    for each in scores:
+        groups.setdefault(each.corpus, []).append(each)
+    return groups
+
+
+def _name(scores: CorpusScores) -> str:
+    return f"{scores.corpus}, {scores.condition}"
+
+
+def _figure(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.3f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
