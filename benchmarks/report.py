@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import FoldLine, RowCard
+from affetto.evaluate.run_folder import RowCard
 from affetto.report import build_table, write_report
 from affetto.training.heads.tasks import Epoch
 
@@ -123,10 +124,11 @@ def make_run(folder: Path) -> RunFolder:
     """Writes a run folder of made-up predictions."""
     rng = np.random.default_rng(1)
     crowd, run = Crowd(rng), RunFolder(folder)
-    lines = [FoldLine(speaker % FOLDS, "test", f"10{speaker:02d}") for speaker in range(SPEAKERS)]
+    parts = [[crowd.utterances[place] for place in np.flatnonzero(crowd.fold == fold)] for fold in range(FOLDS)]
+    folds = [Split(train=(), validation=(), test=tuple(part)) for part in parts]
     facts = {"classes": list(CLASSES), "manifest_sha256": "0" * 64, "counts": {"folds": FOLDS}, "unreadable": []}
     rows = [{"name": each.name, "model": each.model, "repeats": each.repeats} for each in models()]
-    run.begin({"seed": 1, "corpus": "made-up", "rows": rows}, facts, {"affetto": "0.1.0"}, crowd.utterances, lines)
+    run.begin({"seed": 1, "corpus": "made-up", "rows": rows}, facts, {"affetto": "0.1.0"}, crowd.utterances, folds)
     for model in models():
         card = RowCard(name=model.name, model=model.model, training={}, parameters=112_516)
         for cell in ((repeat, fold) for repeat in range(model.repeats) for fold in range(FOLDS)):

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
 from affetto.evaluate import Prediction, Row, RunFolder, read_predictions, run_folder, score, write_predictions
-from affetto.evaluate.run_folder import FoldLine, RowCard
+from affetto.evaluate.run_folder import RowCard
 from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("sadness", "anger")
@@ -103,7 +104,7 @@ def test_no_file_of_predictions_is_more_than_refused(tmp_path_factory: pytest.Te
 def run(tmp_path: Path) -> RunFolder:
     """Two cells of one row, one of another."""
     folder = RunFolder(tmp_path / "run")
-    folder.begin(CONFIG, FACTS, ENVIRONMENT, UTTERANCES, [FoldLine(0, "test", "ann")])
+    folder.begin(CONFIG, FACTS, ENVIRONMENT, UTTERANCES, [Split((), (), (UTTERANCES[0],))])
     for repeat, fold in ((1, 0), (0, 12)):
         folder.write_cell(CARD, _cell(repeat, fold), _cell(repeat, fold)[:1], CURVE)
     folder.write_cell(RowCard(name="Random guess", model={"kind": "random"}, training={}), PREDICTIONS, PREDICTIONS, [])

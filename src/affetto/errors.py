@@ -49,6 +49,10 @@ class SplitError(AffettoError):
     """A division of the data that would leak speakers or leave a part empty."""
 
 
+class SharedNameError(SplitError):
+    """A speaker or session that two corpora have, named without its corpus."""
+
+
 class ConfigError(AffettoError):
     """A recipe that cannot be read, with an unknown key or a value of the wrong kind."""
 

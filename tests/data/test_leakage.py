@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affetto.data.labels import Labelling
-from affetto.data.leakage import divide, is_run_folder, read_division, report
+from affetto.data.leakage import divide, given_folds, is_run_folder, report
 from affetto.data.manifest import write_manifest
 from affetto.data.protocols import PARTS, FixedSplit, LeaveOneSpeakerOut, Missing, make_folds
 from affetto.data.splits import Split, by_speaker
@@ -46,16 +46,16 @@ def run(tmp_path: Path) -> Callable[..., Path]:
 def test_a_run_folder_tells_its_own_division(run: Callable[..., Path]) -> None:
     folder = run(SOUND)
     assert is_run_folder(folder)
-    folds = read_division(folder)
+    folds = given_folds(folder)
     speakers = [[sorted({each.speaker for each in getattr(fold, part)}) for part in PARTS] for fold in folds]
     assert speakers == [[["ann"], ["bob"], ["cai"]], [["bob"], ["cai"], ["ann"]]]
 
 
 def test_the_order_of_lines_and_columns_does_not_matter(run: Callable[..., Path], tmp_path: Path) -> None:
-    expected = read_division(run(SOUND))
+    expected = given_folds(run(SOUND))
     turned = [",".join(reversed(line.split(","))) for line in [HEADER, *reversed(SOUND)]]
     (tmp_path / "turned.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(turned).encode())
-    assert read_division(tmp_path, tmp_path / "turned.csv") == expected
+    assert given_folds(tmp_path, tmp_path / "turned.csv") == expected
 
 
 def test_what_is_made_is_read_as_made(run: Callable[..., Path]) -> None:
@@ -67,11 +67,11 @@ def test_what_is_made_is_read_as_made(run: Callable[..., Path]) -> None:
         for part in PARTS
         for name in sorted({by_speaker(each) for each in getattr(fold, part)})
     ]
-    assert report(read_division(run(lines, data))) == report(folds)
+    assert report(given_folds(run(lines, data))) == report(folds)
 
 
 def test_a_speaker_in_two_parts_is_found(run: Callable[..., Path]) -> None:
-    folds = read_division(run([*SOUND, "1,train,ann"]))
+    folds = given_folds(run([*SOUND, "1,train,ann"]))
     with pytest.raises(SplitError, match="fold 1: mine/ann in both train and test; keep every speaker"):
         report(folds)
 
@@ -96,7 +96,7 @@ def test_counts_every_part() -> None:
 
 def test_corpora_without_emotions_are_looked_at_as_well(run: Callable[..., Path]) -> None:
     data = [Utterance(id=name, audio=Path("a.wav"), speaker=name, corpus="mine") for name in ("ann", "bob", "cai")]
-    found = report(read_division(run(SOUND, data)))
+    found = report(given_folds(run(SOUND, data)))
     assert found.parts[0].emotions == {}
     assert found.missing == ()
 
@@ -117,13 +117,13 @@ def test_corpora_without_emotions_are_looked_at_as_well(run: Callable[..., Path]
 )
 def test_refuses_lines_that_are_no_division(run: Callable[..., Path], lines: list[str], message: str) -> None:
     with pytest.raises(SplitError, match=message):
-        read_division(run(lines))
+        given_folds(run(lines))
 
 
 def test_refuses_names_of_two_people(run: Callable[..., Path]) -> None:
     data = [*_data("ann", "bob", "cai"), *_data("ann", corpus="yours")]
     with pytest.raises(SplitError, match="csv:2: the speaker ann is in several corpora; write mine/ann or yours/ann"):
-        read_division(run(SOUND, data))
+        given_folds(run(SOUND, data))
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_refuses_other_files(run: Callable[..., Path], tmp_path: Path, content: 
     folder = run(SOUND)
     (folder / "other.csv").write_bytes(content)
     with pytest.raises(SplitError, match=r"other\.csv.*write lines of fold, part, speaker"):
-        read_division(folder, folder / "other.csv")
+        given_folds(folder, folder / "other.csv")
 
 
 def test_refuses_a_file_that_is_not_there(run: Callable[..., Path]) -> None:
     folder = run(SOUND)
     with pytest.raises(SplitError, match=r"none\.csv: No such file"):
-        read_division(folder, folder / "none.csv")
+        given_folds(folder, folder / "none.csv")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -148,7 +148,7 @@ def test_any_bytes_are_read_or_refused(run: Callable[..., Path], content: bytes)
     folder = run(SOUND)
     (folder / "any.csv").write_bytes(f"{HEADER}\n".encode() + content)
     try:
-        found = report(read_division(folder, folder / "any.csv"))
+        found = report(given_folds(folder, folder / "any.csv"))
     except SplitError:
         return
     assert found.parts

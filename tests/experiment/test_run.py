@@ -12,12 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from affetto.data.corpora import open_corpus
+from affetto.data.leakage import given_folds, report
+from affetto.data.manifest import write_manifest
 from affetto.data.splits import by_speaker
 from affetto.errors import (
     AffettoError,
@@ -46,6 +50,7 @@ from affetto.experiment.engine import compute, workers
 from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+from affetto.report import build_table
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.unfinished import Snapshot
 
@@ -545,6 +550,22 @@ def test_unreadable_sound_is_left_out_and_counted(
         path.write_bytes(b"no sound")
     with pytest.raises(SplitError, match=r"no sound of its .* part can be read"):
         run_experiment(*arguments[:2], tmp_path / "other", engine=SERIAL, only=["MP-1"])
+
+
+def test_two_corpora_may_share_names(data_root: Path, tmp_path: Path, rewrite: Callable[..., Path]) -> None:
+    read = open_corpus(data_root / "crema-d").utterances
+    both = [*(each for each in read if each.speaker != "1004"), *(replace(each, corpus="again") for each in read)]
+    write_manifest(tmp_path / "both.jsonl", both)
+    recipe = rewrite(('"crema-d"', '"both.jsonl"'))
+    done = run_experiment(recipe, tmp_path, tmp_path / "run", engine=SERIAL, only=["MP-1", "Most frequent"])
+    predictions = RunFolder(done.folder).predictions("MP-1")
+    assert len({each.utterance for each in predictions}) == len({(each.fold, each.utterance) for each in predictions})
+    assert {each.speaker for each in predictions} == {
+        "1004",
+        *(f"{corpus}/{name}" for corpus in ("again", "crema_d") for name in (1001, 1002, 1003)),
+    }
+    assert report(given_folds(done.folder)).never_tested == 0
+    assert [row.name for row in build_table(RunFolder(done.folder)).rows] == ["MP-1", "Most frequent"]
 
 
 def test_another_recogniser_than_the_recipes(place: Path, data_root: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import FoldLine, RowCard
+from affetto.evaluate.run_folder import RowCard
 from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
@@ -111,7 +112,7 @@ def make_run_in() -> Callable[..., RunFolder]:
         ]
         run = RunFolder(tmp_path / "run")
         rows = [{"name": each.name, "model": each.model, "repeats": each.repeats or design.repeats} for each in models]
-        lines = [FoldLine(fold, "test", each.speaker) for fold, part in enumerate(parts) for each in part]
+        folds = [Split(train=(), validation=(), test=tuple(part)) for part in parts]
         config = {
             "seed": 7,
             "repeats": design.repeats,
@@ -121,7 +122,7 @@ def make_run_in() -> Callable[..., RunFolder]:
         }
         counts = {"folds": design.folds}
         facts = {"classes": list(CLASSES), "manifest_sha256": "0123abcd", "counts": counts, "unreadable": []}
-        run.begin(config, facts, {"affetto": "0.1.0", "commit": "abc123"}, utterances, lines)
+        run.begin(config, facts, {"affetto": "0.1.0", "commit": "abc123"}, utterances, folds)
         for place, each in enumerate(models):
             card = RowCard(
                 name=each.name, model=each.model, training={}, parameters=each.parameters, published=each.published

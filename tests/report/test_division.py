@@ -9,8 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
+from affetto.data.folds import short_names
+from affetto.data.splits import Split
+from affetto.data.utterance import Utterance
 from affetto.errors import RunError
-from affetto.evaluate import RunFolder
+from affetto.evaluate import Prediction, RunFolder
+from affetto.evaluate.run_folder import RowCard
 from affetto.report import build_table
 from affetto.report.reading import ReadOnce
 
@@ -80,11 +84,54 @@ def test_validation_that_lost_lines(run: RunFolder) -> None:
         ReadOnce(run.root).validation_answers("Gains")
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> RunFolder:
+    """Two corpora that share speakers' names and ids; the models of fold 0 are tested on one of each."""
+    utterances = [
+        Utterance(id=f"{number}", audio=tmp_path / "a.wav", speaker=speaker, corpus=corpus, emotion="anger")
+        for corpus in ("mine", "yours")
+        for number, speaker in enumerate(("ann", "bob", "ann", "bob"))
+    ]
+    tested = [(utterances[0], utterances[2], utterances[5], utterances[7])]
+    tested.append(tuple(each for each in utterances if each not in tested[0]))
+    folds = [Split(train=(), validation=(), test=part) for part in tested]
+    run = RunFolder(tmp_path / "run")
+    rows = [{"name": "MP-1"}]
+    run.begin({"rows": rows}, {"classes": ["anger"], "counts": {"folds": 2}, "unreadable": []}, {}, utterances, folds)
+    names = {id(each): name for name, each in zip(short_names(utterances, "id"), utterances, strict=True)}
+    for fold, part in enumerate(tested):
+        said = [
+            Prediction(0, fold, names[id(each)], f"{each.corpus}/{each.speaker}", "anger", "anger", {"anger": 1.0})
+            for each in part
+        ]
+        run.write_cell(RowCard(name="MP-1", model={"kind": "random"}, training={}), said, said, [])
+    return run
+
+
+def test_speakers_of_one_name_are_two(shared: RunFolder) -> None:
+    table = build_table(shared)
+    assert "4 speakers" in " ".join(table.notes)
+    path = shared.cell("MP-1", (0, 1)) / "predictions.csv"
+    path.write_text(path.read_text().replace("mine/1,mine/bob", "mine/0,mine/ann"))
+    with pytest.raises(RunError, match=r"damaged \(mine/0 is no utterance of this fold\)"):
+        build_table(shared)
+
+
+def test_older_folds_without_corpora_are_told_not_to_be_checked(
+    shared: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shared.root / "folds.csv"
+    path.write_text(path.read_text().replace("mine/", "").replace("yours/", ""))
+    assert build_table(shared).rows
+    assert "the speaker ann is in several corpora" in caplog.text
+    assert "is not checked" in caplog.text
+
+
 @pytest.mark.parametrize("content", [None, "fold,part\n0,test\n", "fold,part,speaker\nnull,test,s1\n"])
 def test_folds_that_cannot_be_read(run: RunFolder, content: str | None) -> None:
     path = run.root / "folds.csv"
     path.unlink() if content is None else path.write_text(content, encoding="utf-8")
-    with pytest.raises(RunError, match=r"folds\.csv: cannot be read"):
+    with pytest.raises(RunError, match=r"folds\.csv(:2)?: cannot be read"):
         build_table(run)
 
 

@@ -77,12 +77,12 @@ def check_split(
 
     Exit code 2 means that a speaker is in two parts, or that the corpus cannot be divided like this.
     """
-    from affetto.data.leakage import is_run_folder, read_division, report
+    from affetto.data.leakage import given_folds, is_run_folder, report
 
     if by is None and is_run_folder(path):
-        found = report(read_division(path))
+        found = report(given_folds(path))
     elif by is not None and by.suffix != ".toml":
-        found = report(read_division(path, by, layout=layout))
+        found = report(given_folds(path, by, layout=layout))
     else:
         found = report(_divide(path, folds, leave_out, by, layout))
     if format_ is TableOrJson.JSON:

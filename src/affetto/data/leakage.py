@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from affetto.data.corpora import open_corpus
+from affetto.data.folds import FOLDS, PARTS, read_folds
 from affetto.data.labels import Labelling, label
 from affetto.data.manifest import read_manifest
-from affetto.data.protocols import PARTS, Missing, Protocol, known_names, make_folds, missing_emotions, resolve
+from affetto.data.protocols import Missing, Protocol, make_folds, missing_emotions
 from affetto.data.splits import Split, by_speaker, check_disjoint
 from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 
-FOLDS, MANIFEST = "folds.csv", "manifest.jsonl"
-"""What a run folder holds of its division."""
-
-_COLUMNS = ("fold", "part", "speaker")
-_REMEDY = f"write lines of {', '.join(_COLUMNS)} under a line with these names"
+MANIFEST = "manifest.jsonl"
+"""What a run folder holds of its utterances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +84,12 @@ def divide(
     return make_folds([each.utterance for each in labelled], protocol, group=by_speaker, seed=seed)
 
 
-def read_division(path: Path, folds_path: Path | None = None, *, layout: str | None = None) -> list[Split]:
+def given_folds(path: Path, folds_path: Path | None = None, *, layout: str | None = None) -> list[Split]:
     """Reads which speakers are in which part of which fold; utterances of others are in none.
 
     Args:
         path: a run folder, or a corpus; see `open_corpus`.
-        folds_path: a CSV file with the columns fold, part and speaker, where speakers that two corpora have are
-            written corpus/speaker; None takes the run folder's own.
+        folds_path: a CSV file, see `affetto.data.folds`; None takes the run folder's own.
         layout: the corpus's layout; None looks at the folder.
 
     Raises:
@@ -105,16 +101,15 @@ def read_division(path: Path, folds_path: Path | None = None, *, layout: str | N
     # The sound of a run may be elsewhere by now, so that its manifest is read without looking for it.
     utterances: Sequence[Utterance] = read_manifest(path / MANIFEST) if own else open_corpus(path, layout).utterances
     source = folds_path or path / FOLDS
-    known = known_names(utterances, "speaker")
-    speakers: dict[int, dict[str, set[str]]] = {}
-    for where, fold, part, speaker in _read_lines(source):
-        try:
-            speakers.setdefault(fold, {name: set() for name in PARTS})[part] |= resolve([speaker], known, "speaker")
-        except SplitError as error:
-            raise SplitError(error.problem, error.remedy, where) from error
-    if not speakers:
-        raise SplitError("no folds in it", _REMEDY, source)
-    return [_split(utterances, speakers[fold], f"{source}, fold {fold}") for fold in sorted(speakers)]
+    folds = read_folds(source, utterances)
+    if not folds:
+        raise SplitError("no folds in it", "write lines of fold, part and speaker", source)
+    for number, fold in folds.items():
+        empty = next((part for part in PARTS if not getattr(fold, part)), None)
+        if empty:
+            remedy = f"name speakers of the parts {', '.join(PARTS)}"
+            raise SplitError(f"the {empty} part is empty", remedy, f"{source}, fold {number}")
+    return list(folds.values())
 
 
 def is_run_folder(path: Path) -> bool:
@@ -149,40 +144,3 @@ def _summary(fold: int, part: str, utterances: Sequence[Utterance], emotions: Se
     counts = Counter(each.emotion for each in utterances)
     speakers = tuple(sorted({by_speaker(each) for each in utterances}))
     return PartSummary(fold, part, speakers, len(utterances), {emotion: counts[emotion] for emotion in emotions})
-
-
-def _split(utterances: Sequence[Utterance], speakers: Mapping[str, set[str]], where: str) -> Split:
-    empty = [part for part in PARTS if not speakers[part]]
-    if empty:
-        raise SplitError(f"the {empty[0]} part is empty", f"name speakers of the parts {', '.join(PARTS)}", where)
-    chosen = {part: tuple(each for each in utterances if by_speaker(each) in speakers[part]) for part in PARTS}
-    return Split(**chosen)
-
-
-def _read_lines(path: Path) -> Iterator[tuple[str, int, str, str]]:
-    """Where a line is, and its fold, part and speaker."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
-            if sorted(header) != sorted(_COLUMNS):
-                raise SplitError(f"the columns are {', '.join(header) or 'none'}", _REMEDY, path)
-            for row in rows:
-                if row:
-                    yield _read_line(header, row, f"{path}:{rows.line_num}")
-    except OSError as error:
-        raise SplitError(error.strerror or str(error), "check the path of the folds", path) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SplitError(f"not a CSV file: {error}", _REMEDY, path) from error
-
-
-def _read_line(header: Sequence[str], row: Sequence[str], where: str) -> tuple[str, int, str, str]:
-    if len(row) != len(header):
-        raise SplitError(f"{len(row)} values", _REMEDY, where)
-    values = dict(zip(header, row, strict=True))
-    fold = values["fold"]
-    if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
-        raise SplitError(f"the fold is {fold!r}", "number the folds from 0", where)
-    if values["part"] not in PARTS:
-        raise SplitError(f"the part is {values['part']!r}", f"name one of {', '.join(PARTS)}", where)
-    return where, int(fold), values["part"], values["speaker"]

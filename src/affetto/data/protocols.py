@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from affetto.config import Config
-from affetto.data.splits import Split, by_speaker, check_disjoint, fixed_split, held_out_groups, listed
+from affetto.data.folds import PARTS, By, full_name, known_names, resolve
+from affetto.data.splits import Split, by_speaker, check_disjoint, fixed_split, held_out_groups
 from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 
 Group = Callable[[Utterance], str]
-By = Literal["speaker", "session", "partition"]
 Share = Annotated[float, Field(gt=0, lt=1)]
-PARTS = ("train", "validation", "test")
 
 
 class LeaveOneSpeakerOut(Config):
@@ -128,7 +127,7 @@ def by_session(utterance: Utterance) -> str:
     >>> by_session(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine", group="Ses01"))
     'mine/Ses01'
     """
-    return _full_name(utterance, "session")
+    return full_name(utterance, "session")
 
 
 def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Group, seed: int) -> list[Split]:
@@ -184,47 +183,6 @@ def missing_emotions(folds: Sequence[Split]) -> list[Missing]:
         for number, part, utterances in parts
     ]
     return [each for each in found if each.emotions]
-
-
-def known_names(utterances: Sequence[Utterance], by: By) -> dict[str, set[str]]:
-    """Every name, with the corpus before it and without, and which full names it stands for.
-
-    Raises:
-        SplitError: an utterance has no speaker, session or part.
-
-    >>> from pathlib import Path
-    >>> known_names([Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine")], "speaker")
-    {'mine/anna': {'mine/anna'}, 'anna': {'mine/anna'}}
-    """
-    known: dict[str, set[str]] = {}
-    for each in utterances:
-        full = _full_name(each, by)
-        if not full:
-            raise SplitError(f"has no {by}", "divide by something that every utterance has", each.id)
-        for name in (full, full.removeprefix(f"{each.corpus}/")):
-            known.setdefault(name, set()).add(full)
-    return known
-
-
-def resolve(names: Collection[str], known: Mapping[str, set[str]], by: By) -> set[str]:
-    """The full names that these stand for, see `known_names`.
-
-    Raises:
-        SplitError: there is no such name, or two corpora have a speaker or session of that name.
-    """
-    unknown = set(names) - set(known)
-    if unknown:
-        raise SplitError(f"no such {by}: {listed(unknown)}", f"choose among {listed(set().union(*known.values()))}")
-    for name in names:
-        # "test" is the test part of every corpus, but speaker "1" of one is not speaker "1" of another.
-        if by != "partition" and len(known[name]) > 1:
-            raise SplitError(f"the {by} {name} is in several corpora", f"write {' or '.join(sorted(known[name]))}")
-    return {full for name in names for full in known[name]}
-
-
-def _full_name(utterance: Utterance, by: By) -> str:
-    name = {"speaker": utterance.speaker, "session": utterance.group, "partition": utterance.partition}[by]
-    return f"{utterance.corpus}/{name}" if name else ""
 
 
 def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, seed: int) -> list[_Plan]:
@@ -304,7 +262,7 @@ def _named(utterances: Sequence[Utterance], protocol: FixedSplit) -> _Plan:
     known = known_names(utterances, protocol.by)
     validation, test = (resolve(names, known, protocol.by) for names in (protocol.validation, protocol.test))
     share = protocol.validation_share
-    return _Plan(partial(_full_name, by=protocol.by), validation if share is None else share, test)
+    return _Plan(partial(full_name, of=protocol.by), validation if share is None else share, test)
 
 
 def _split(utterances: Sequence[Utterance], plan: _Plan, group: Group, seed: int) -> Split:

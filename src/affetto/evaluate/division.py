@@ -6,57 +6,55 @@ number that follows from them would be wrong without a word.
 
 from __future__ import annotations
 
-import csv
+import logging
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from affetto.errors import RunError
+from affetto.data.folds import full_name
+from affetto.errors import RunError, SharedNameError
 from affetto.evaluate.predictions import Answers
-from affetto.evaluate.run_folder import COMPUTE_AGAIN, FOLDS, TESTED, VALIDATED, FoldLine, RunFolder
+from affetto.evaluate.run_folder import COMPUTE_AGAIN, TESTED, VALIDATED, RunFolder
+
+logger = logging.getLogger(__name__)
 
 FILES = {"test": TESTED, "validation": VALIDATED}
-"""Part of a fold -> the file of what was said of it."""
+"""Part of a fold -> the file of what is predicted of it."""
 
 
 class Division(NamedTuple):
-    """Who is heard in which fold.
+    """Which utterances each part of a fold has.
 
     Attributes:
-        meant: (utterance, emotion) -> how often the manifest has it, without those whose sound cannot be read; more
-            than once only where two corpora give the same id.
-        parts: (fold, part) -> utterance -> how often; without the parts that ``folds.csv`` does not name.
+        labels: utterance -> the emotion that it counts as, without those whose sound cannot be read.
+        parts: (fold, part) -> utterances; without the parts that ``folds.csv`` does not name.
     """
 
-    meant: Counter[tuple[str, str]]
-    parts: Mapping[tuple[int, str], Counter[str]]
+    labels: Mapping[str, str]
+    parts: Mapping[tuple[int, str], frozenset[str]]
 
 
 def read_division(run: RunFolder) -> Division:
-    """Reads who is heard in which fold.
+    """Reads which utterances each part of a fold has.
 
     Raises:
         RunError: the manifest, ``folds.csv`` or ``run.json`` is missing or damaged.
     """
-    unreadable = set(run.facts().get("unreadable") or ())
-    utterances = [each for each in run.utterances() if each.id not in unreadable]
-    meant = Counter((each.id, each.emotion or "") for each in utterances)
-    lines = _read_folds(run.root / FOLDS)
-    corpora = Counter(name for name, _ in {(each.speaker, each.corpus) for each in utterances})
-    if any(count > 1 for count in corpora.values()):
-        return Division(meant, {})  # folds.csv has no corpora: which of two speakers of one name is meant is not known
-    said: dict[str, Counter[str]] = {}
-    for each in utterances:
-        said.setdefault(each.speaker, Counter())[each.id] += 1
-    parts: dict[tuple[int, str], Counter[str]] = {}
-    for line in dict.fromkeys(lines):
-        parts.setdefault((line.fold, line.part), Counter()).update(said.get(line.speaker, Counter()))
-    return Division(meant, parts)
+    readable = run.readable()
+    labels = {name: each.emotion or "" for name, each in readable.items()}
+    names = {full_name(each, "id"): name for name, each in readable.items()}
+    try:
+        folds = run.folds()
+    except SharedNameError as error:  # older versions wrote every name without its corpus
+        logger.warning("%s; which utterances a fold has is not checked", error)
+        return Division(labels, {})
+    parts = {(fold, part): getattr(split, part) for fold, split in folds.items() for part in FILES}
+    found = {key: [names.get(full_name(each, "id")) for each in part] for key, part in parts.items() if part}
+    return Division(labels, {key: frozenset(filter(None, part)) for key, part in found.items()})
 
 
 def check_division(run: RunFolder, division: Division, row_name: str, part: str, answers: Answers) -> None:
-    """Makes sure that a row was asked what its folds say, in every cell.
+    """Makes sure that a row has predictions of what its folds say, in every cell.
 
     Args:
         run: the folder; errors name the file in it.
@@ -72,45 +70,27 @@ def check_division(run: RunFolder, division: Division, row_name: str, part: str,
     cells: dict[tuple[int, int], list[tuple[str, str]]] = {}
     for cell, utterance, reference in zip(answers.cells, answers.utterances, answers.references, strict=True):
         cells.setdefault(cell, []).append((utterance, reference))
-    for cell, asked in cells.items():
-        problem = _problem(division, (cell[1], part), Counter(asked))
+    for cell, predicted in cells.items():
+        problem = _problem(division, (cell[1], part), predicted)
         if problem:
             raise RunError(f"damaged ({problem})", COMPUTE_AGAIN, run.cell(row_name, cell) / FILES[part])
 
 
-def _problem(division: Division, part: tuple[int, str], asked: Counter[tuple[str, str]]) -> str:
+def _problem(division: Division, part: tuple[int, str], predicted: Sequence[tuple[str, str]]) -> str:
     """What is wrong with a cell, in words; nothing where all is well."""
-    for (utterance, reference), count in asked.items():
-        known = division.meant[utterance, reference]
-        if not known:
+    for utterance, reference in predicted:
+        if division.labels.get(utterance) != reference:
             return f"the manifest has no utterance {utterance} that counts as {reference}"
-        if count > known:
-            return f"utterance {utterance} is in it {count} times"
-    expected = division.parts.get(part)
+    (utterance, times), *_ = Counter(utterance for utterance, _ in predicted).most_common(1)
+    if times > 1:
+        return f"utterance {utterance} is in it {times} times"
+    expected, found = division.parts.get(part), {utterance: None for utterance, _ in predicted}
     if expected is None:
         return ""
-    found = Counter(utterance for utterance, _ in asked.elements())
-    missing, strange = expected - found, found - expected
-    if strange:
-        return f"{next(iter(strange))} is no utterance of this fold"
+    if not expected.issuperset(found):
+        return f"{next(name for name in found if name not in expected)} is no utterance of this fold"
+    missing = [name for name in division.labels if name in expected and name not in found]
     if missing:
-        total = f"{missing.total():,} of the fold's {expected.total():,} utterances"
-        return f"{total} are missing, {next(iter(missing))} first"
+        total = f"{len(missing):,} of the fold's {len(expected):,} utterances"
+        return f"{total} are missing, {missing[0]} first"
     return ""
-
-
-def _read_folds(path: Path) -> list[FoldLine]:
-    """Reads ``folds.csv``.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = list(csv.reader(file, strict=True)) or [[]]
-        if tuple(header) != FoldLine._fields:
-            raise ValueError("the header is another")
-        return [FoldLine(int(fold), part, speaker) for fold, part, speaker in lines]
-    except (OSError, ValueError, csv.Error) as error:
-        remedy = "restore the file, or run the experiment into another folder"
-        raise RunError(f"cannot be read ({error})", remedy, path) from error

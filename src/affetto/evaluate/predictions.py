@@ -1,11 +1,11 @@
-"""What models said of utterances, on disk: a line an utterance."""
+"""What models predict of utterances, on disk: a line an utterance."""
 
 from __future__ import annotations
 
 import csv
 import io
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +20,13 @@ _REMEDY = "remove the folder that it lies in and run the same command again: onl
 
 
 class Prediction(NamedTuple):
-    """What a model said of one utterance.
+    """What a model predicts of one utterance.
 
     Attributes:
         repeat: which initialisation.
         fold: which test speakers.
-        utterance: its id.
-        speaker: who speaks.
+        utterance: its id, see `affetto.data.folds`.
+        speaker: who speaks; likewise.
         reference: the emotion it counts as.
         predicted: the likeliest class.
         probabilities: class -> probability.
@@ -84,6 +84,20 @@ class Answers(NamedTuple):
             self.probabilities[np.array(kept, dtype=bool)],
         )
 
+    def rows(self, classes: Sequence[str]) -> list[Prediction]:
+        """One by one.
+
+        Args:
+            classes: in the order of the probabilities.
+        """
+        named = zip(self.cells, self.utterances, self.speakers, self.references, self.predicted, strict=True)
+        return [
+            Prediction(*cell, utterance, speaker, reference, predicted, dict(zip(classes, shares, strict=True)))
+            for (cell, utterance, speaker, reference, predicted), shares in zip(
+                named, self.probabilities.tolist(), strict=True
+            )
+        ]
+
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes a CSV with a line for each prediction and a column for each class's probability, whole or not at all.
@@ -108,14 +122,8 @@ def read_predictions(path: Path) -> list[Prediction]:
     Raises:
         RunError: the file is missing or damaged; it names the line.
     """
-    classes, lines = _lines(path)
-    predictions = []
-    for number, line in enumerate(lines, start=2):
-        try:
-            predictions.append(_prediction(line, classes))
-        except ValueError as error:
-            raise RunError(f"damaged ({error})", _REMEDY, f"{path}:{number}") from error
-    return predictions
+    classes, answers = _read(path)
+    return answers.rows(classes)
 
 
 def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> Answers:
@@ -129,26 +137,53 @@ def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> A
     Raises:
         RunError: the file is missing or damaged, or of another cell or other classes.
     """
-    found, lines = _lines(path)
+    found, answers = _read(path)
     if found != list(classes):
         raise RunError("holds other classes than the run", _REMEDY, path)
-    if {len(line) for line in lines} != {len(_FIXED) + len(found)}:
-        raise RunError("damaged (lines of different length)", _REMEDY, path)
-    columns = list(zip(*lines, strict=True))
-    repeats, folds, *named = columns[: len(_FIXED)]
+    if set(answers.cells) != {cell}:
+        raise RunError("holds another fold or repeat than its folder says", _REMEDY, path)
+    return answers
+
+
+def _read(path: Path) -> tuple[list[str], Answers]:
+    """The classes of a file, and its predictions."""
+    classes, lines = _lines(path)
+    repeats, folds, *named = list(zip(*lines, strict=True))[: len(_FIXED)]
     # Names occur in many files, and are kept once.
     utterances, speakers, references, predicted = ([*map(sys.intern, column)] for column in named)
-    if not {*references, *predicted} <= set(found):
-        raise RunError("damaged (a class has no column)", _REMEDY, path)
-    if {*zip(repeats, folds, strict=True)} != {(str(cell[0]), str(cell[1]))}:
-        raise RunError("holds another fold or repeat than its folder says", _REMEDY, path)
+    pairs = list(zip(repeats, folds, strict=True))
     try:
-        shares = np.array([[*map(float, column)] for column in columns[len(_FIXED) :]]).T
-    except ValueError as error:
-        raise RunError(f"damaged ({error})", _REMEDY, path) from error
+        known = {pair: (int(pair[0]), int(pair[1])) for pair in set(pairs)}
+        shares = np.array([[*map(float, line[len(_FIXED) :])] for line in lines])
+    except ValueError:
+        _raise_first(path, lines, _no_numbers)
+        raise
     if not ((shares >= 0) & (shares <= 1)).all():
-        raise RunError("damaged (a probability is not between 0 and 1)", _REMEDY, path)
-    return Answers([cell] * len(lines), utterances, speakers, references, predicted, shares)
+        _raise_first(path, lines, _no_probability)
+    if not {*references, *predicted} <= set(classes):
+        _raise_first(path, lines, lambda line: "" if {*line[4:6]} <= set(classes) else "a class has no column")
+    return classes, Answers([known[pair] for pair in pairs], utterances, speakers, references, predicted, shares)
+
+
+def _raise_first(path: Path, lines: Sequence[Sequence[str]], fault: Callable[[Sequence[str]], str]) -> None:
+    """Names the first line with a fault."""
+    for number, line in enumerate(lines, start=2):
+        problem = fault(line)
+        if problem:
+            raise RunError(f"damaged ({problem})", _REMEDY, f"{path}:{number}")
+
+
+def _no_numbers(line: Sequence[str]) -> str:
+    try:
+        _ = int(line[0]), int(line[1]), [*map(float, line[len(_FIXED) :])]
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _no_probability(line: Sequence[str]) -> str:
+    valid = all(0 <= float(value) <= 1 for value in line[len(_FIXED) :])
+    return "" if valid else "a probability is not between 0 and 1"
 
 
 def _lines(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -168,14 +203,5 @@ def _lines(path: Path) -> tuple[list[str], list[list[str]]]:
         raise RunError("not a file of predictions", _REMEDY, path)
     if not lines:
         raise RunError("no predictions in it", _REMEDY, path)
+    _raise_first(path, lines, lambda line: "" if len(line) == len(header) else f"{len(line)} values")
     return classes, lines
-
-
-def _prediction(line: Sequence[str], classes: Sequence[str]) -> Prediction:
-    repeat, fold, utterance, speaker, reference, predicted = line[: len(_FIXED)]
-    shares = {name: float(value) for name, value in zip(classes, line[len(_FIXED) :], strict=True)}
-    if not all(0 <= share <= 1 for share in shares.values()):
-        raise ValueError("a probability is not between 0 and 1")
-    if reference not in shares or predicted not in shares:
-        raise ValueError("a class has no column")
-    return Prediction(int(repeat), int(fold), utterance, speaker, reference, predicted, shares)

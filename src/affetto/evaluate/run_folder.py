@@ -23,7 +23,7 @@ import re
 import shutil
 import tomllib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,15 +31,17 @@ import tomli_w
 from pydantic import Field
 
 from affetto.config import Config
+from affetto.data.folds import FOLDS, read_folds, short_names, write_folds
 from affetto.data.manifest import read_manifest, write_manifest
+from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
-from affetto.errors import ConfigError, ManifestError, RunError
-from affetto.evaluate.predictions import Answers, Prediction, read_answers, read_predictions, write_predictions
+from affetto.errors import ConfigError, ManifestError, RunError, SharedNameError, SplitError
+from affetto.evaluate.predictions import Answers, Prediction, read_answers, write_predictions
 from affetto.training.heads.tasks import Epoch
 
 VERSION = 1
 CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
-MANIFEST, FOLDS, ROWS = "manifest.jsonl", "folds.csv", "rows"
+MANIFEST, ROWS = "manifest.jsonl", "rows"
 TESTED, VALIDATED = "predictions.csv", "validation.csv"
 _KINDS: dict[str, type[Any]] = {"classes": list, "counts": dict, "unreadable": list}
 _CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
@@ -71,14 +73,6 @@ class RowCard(Config):
     training: dict[str, Any]
     parameters: int | None = None
     published: dict[str, float] = Field(default_factory=dict)
-
-
-class FoldLine(NamedTuple):
-    """One line of ``folds.csv``: a speaker (or other group) in a part of a fold."""
-
-    fold: int
-    part: str
-    speaker: str
 
 
 def slug(name: str) -> str:
@@ -159,6 +153,38 @@ class RunFolder:
         except ManifestError as error:
             raise RunError(f"cannot be read ({error.problem})", _REMEDY, error.where) from error
 
+    def named(self) -> dict[str, Utterance]:
+        """The utterances by the names that predictions give them: with their corpus where two have such an id.
+
+        Raises:
+            RunError: see `utterances`.
+        """
+        utterances = self.utterances()
+        return dict(zip(short_names(utterances, "id"), utterances, strict=True))
+
+    def readable(self) -> dict[str, Utterance]:
+        """As `named`, without those whose sound could not be read.
+
+        Raises:
+            RunError: see `utterances`.
+        """
+        unreadable = set(self.facts().get("unreadable") or ())
+        return {name: each for name, each in self.named().items() if name not in unreadable}
+
+    def folds(self) -> dict[int, Split]:
+        """``folds.csv``: number -> fold, with the utterances that could not be read.
+
+        Raises:
+            SharedNameError: see `affetto.data.folds.read_folds`.
+            RunError: it is missing or damaged, or see `utterances`.
+        """
+        try:
+            return read_folds(self.root / FOLDS, self.utterances())
+        except SharedNameError:
+            raise
+        except SplitError as error:
+            raise RunError(f"cannot be read ({error.problem})", _REMEDY, error.where) from error
+
     def rows(self) -> list[Row]:
         """The rows with at least one finished cell, in the recipe's order.
 
@@ -174,20 +200,20 @@ class RunFolder:
         return set(self._cells(row_name))
 
     def predictions(self, row_name: str) -> list[Prediction]:
-        """What was said of the test utterances of every finished cell, by repeat and fold.
+        """What every finished cell predicts of its test utterances, by repeat and fold.
 
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        return self._gather(row_name, TESTED)
+        return self._columns(row_name, TESTED).rows(self._classes())
 
     def validation(self, row_name: str) -> list[Prediction]:
-        """What was said of the validation utterances of every finished cell, by repeat and fold.
+        """What every finished cell predicts of its validation utterances, by repeat and fold.
 
         Raises:
             RunError: the row is not there, or a file is damaged.
         """
-        return self._gather(row_name, VALIDATED)
+        return self._columns(row_name, VALIDATED).rows(self._classes())
 
     def answers(self, row_name: str) -> Answers:
         """As `predictions`, but in columns: what tables and figures need.
@@ -218,8 +244,8 @@ class RunFolder:
         config: Mapping[str, Any],
         facts: Mapping[str, Any],
         environment: Mapping[str, Any],
-        utterances: Iterable[Utterance],
-        folds: Iterable[FoldLine],
+        utterances: Sequence[Utterance],
+        folds: Sequence[Split],
     ) -> None:
         """Writes all but the rows; ``run.json`` comes last, so that a folder that has it is complete.
 
@@ -228,7 +254,7 @@ class RunFolder:
             facts: for ``run.json``; the version is added.
             environment: see `affetto.environment.environment`.
             utterances: with the emotion that each counts as.
-            folds: who is in which part.
+            folds: of these utterances.
 
         Raises:
             RunError: the folder cannot be written to.
@@ -237,8 +263,7 @@ class RunFolder:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             write_manifest(self.root / MANIFEST, utterances)
-            with (self.root / FOLDS).open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([FoldLine._fields, *folds])
+            write_folds(self.root / FOLDS, utterances, folds)
             _write_text(self.root / CONFIG, tomli_w.dumps(dict(config), multiline_strings=True))
             _write_text(self.root / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
             _write_text(self.root / FACTS, json.dumps({"version": VERSION, **facts}, indent=2) + "\n")
@@ -318,27 +343,13 @@ class RunFolder:
             raise RunError(f"nothing finished of a row {row_name!r}", f"choose among {known}", self.root)
         return cells
 
+    def _classes(self) -> list[str]:
+        return self.facts().get("classes") or []
+
     def _columns(self, row_name: str, file: str) -> Answers:
-        classes = self.facts().get("classes") or []
+        classes = self._classes()
         read = [read_answers(folder / file, cell, classes) for cell, folder in self._known_cells(row_name).items()]
         return Answers.joined(read)
-
-    def _gather(self, row_name: str, file: str) -> list[Prediction]:
-        classes = self.facts().get("classes")
-        return [
-            each
-            for cell, folder in self._known_cells(row_name).items()
-            for each in _checked(folder / file, cell, classes)
-        ]
-
-
-def _checked(path: Path, cell: tuple[int, int], classes: object) -> Iterator[Prediction]:
-    predictions = read_predictions(path)
-    if list(predictions[0].probabilities) != classes:
-        raise RunError("holds other classes than the run", COMPUTE_AGAIN, path)
-    if any((each.repeat, each.fold) != cell for each in predictions):
-        raise RunError("holds another fold or repeat than its folder says", COMPUTE_AGAIN, path)
-    yield from predictions
 
 
 def _read_json(path: Path) -> dict[str, Any]:

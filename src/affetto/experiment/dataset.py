@@ -12,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affetto.data.corpora import Skipped, open_corpus
+from affetto.data.folds import PARTS, full_name
 from affetto.data.labels import label
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import make_folds, missing_emotions
 from affetto.data.splits import Split, by_speaker
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError, SplitError
-from affetto.evaluate.run_folder import FoldLine
 from affetto.experiment.recipe import ExperimentRecipe
 from affetto.training.heads.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-PARTS = ("train", "validation", "test")
 
 
 class DataSet(NamedTuple):
@@ -58,14 +56,10 @@ class DataSet(NamedTuple):
         """Of the manifest."""
         return manifest_digest(self.utterances)
 
-    def fold_lines(self) -> list[FoldLine]:
-        """Who is in which part of which fold."""
-        return [
-            FoldLine(number, part, speaker)
-            for number, fold in enumerate(self.folds)
-            for part, places in zip(PARTS, fold, strict=True)
-            for speaker in sorted({self.utterances[place].speaker for place in places})
-        ]
+    @property
+    def splits(self) -> list[Split]:
+        """The folds, by utterances."""
+        return [Split(*(tuple(self.utterances[place] for place in places) for places in fold)) for fold in self.folds]
 
     def tasks(self, repeats: int, readable: NDArray[np.bool_]) -> list[Task]:
         """Every fold of every repeat, by repeat and fold, without the utterances that cannot be read.
@@ -105,7 +99,6 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     _check_skipped(parsed.skipped, parsed.root)
     labelled = label(parsed.utterances, recipe.labels, recipe.classes)
     utterances = tuple(each.utterance for each in labelled)
-    _check_ids(utterances, parsed.root)
     splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
     targets = np.array([each.shares for each in labelled], dtype=np.float32)
     data = DataSet(recipe.classes, utterances, targets, _places(utterances, splits))
@@ -133,10 +126,10 @@ def facts(data: DataSet, fingerprint: str) -> dict[str, Any]:
 
 
 def _places(utterances: Sequence[Utterance], splits: Sequence[Split]) -> tuple[tuple[NDArray[np.int64], ...], ...]:
-    places = {each.id: place for place, each in enumerate(utterances)}
+    places = {full_name(each, "id"): place for place, each in enumerate(utterances)}
 
     def of(part: Collection[Utterance]) -> NDArray[np.int64]:
-        return np.array([places[each.id] for each in part], dtype=np.int64)
+        return np.array([places[full_name(each, "id")] for each in part], dtype=np.int64)
 
     return tuple(tuple(of(getattr(split, part)) for part in PARTS) for split in splits)
 
@@ -154,10 +147,3 @@ def _check_skipped(skipped: Sequence[Skipped], root: Path) -> None:
     if reasons:
         shown = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common())
         logger.warning("passed over in %s: %s", root, shown)
-
-
-def _check_ids(utterances: Sequence[Utterance], root: Path) -> None:
-    """Predictions tell utterances apart by their ids alone."""
-    (name, times), *_ = Counter(each.id for each in utterances).most_common(1)
-    if times > 1:
-        raise CorpusError(f"the id {name!r} is used {times} times", "give every utterance its own", root)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from affetto.data.folds import short_names
 from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
@@ -62,8 +63,8 @@ class Speech(NamedTuple):
     """What of the utterances goes into predictions.
 
     Attributes:
-        ids: of each.
-        speakers: of each.
+        ids: of each, see `affetto.data.folds.short_names`.
+        speakers: of each; likewise.
         references: the class that each counts as.
     """
 
@@ -74,7 +75,8 @@ class Speech(NamedTuple):
     @classmethod
     def of(cls, utterances: Sequence[Utterance]) -> Speech:
         """Of utterances that have an emotion."""
-        return cls(*zip(*((each.id, each.speaker, each.emotion or "") for each in utterances), strict=True))
+        ids, speakers = (tuple(short_names(utterances, of)) for of in ("id", "speaker"))
+        return cls(ids, speakers, tuple(each.emotion or "" for each in utterances))
 
 
 class Done(NamedTuple):

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from affetto.data.folds import FOLDS
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
-from affetto.evaluate.run_folder import CONFIG, ENVIRONMENT, FOLDS, MANIFEST
+from affetto.evaluate.run_folder import CONFIG, ENVIRONMENT, MANIFEST
 from affetto.experiment.recipe import ExperimentRecipe
 
 _LOCK = ".lock"

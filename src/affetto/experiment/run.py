@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from affetto import pretrained
+from affetto.data.folds import short_names
 from affetto.data.sound import Surroundings
 from affetto.devices import choose_device
 from affetto.environment import environment
@@ -115,7 +116,7 @@ def run_experiment(  # noqa: PLR0913
         run.sweep()
         tell(_read(plan, run))
         banks, unreadable = _represent(plan, folder.parent / CACHE, engine.device, tell)
-        names = [each.id for each, bad in zip(plan.data.utterances, unreadable, strict=True) if bad]
+        names = [name for name, bad in zip(short_names(plan.data.utterances, "id"), unreadable, strict=True) if bad]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
@@ -213,7 +214,7 @@ def _begin(run: RunFolder, plan: _Plan, all_facts: Mapping[str, Any]) -> None:
         logger.warning("begun in another environment: %s", ", ".join(changed))
     config = plan.recipe.resolved()
     if not run.begun or run.config() != config:
-        run.begin(config, all_facts, known or here, plan.data.utterances, plan.data.fold_lines())
+        run.begin(config, all_facts, known or here, plan.data.utterances, plan.data.splits)
 
 
 def _units(

@@ -85,8 +85,7 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
         heard.append(_Heard(row, count(answers, classes)))
     repeats, folds = _design(run, heard)
     entries = [_entry(each, repeats[each.row.name], folds) for each in heard]
-    unreadable = set(facts.get("unreadable", ()))
-    utterances = [each for each in run.utterances() if each.id not in unreadable]
+    utterances = list(run.readable().values())
     if chosen.name is not None:
         against = next(each for each in heard if each.row.name == chosen.name)
         ratio = test_to_training(run, against.row.name, against.counted, len(utterances))

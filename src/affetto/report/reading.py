@@ -97,8 +97,8 @@ class ReportData:
 
     @cached_property
     def utterances(self) -> dict[str, Utterance]:
-        """Id -> utterance."""
-        return {each.id: each for each in self.run.utterances()}
+        """Id -> utterance, see `RunFolder.named`."""
+        return self.run.named()
 
     def chosen(self) -> dict[str, stats.ConfusionCounts]:
         """The rows to look into, counted."""
