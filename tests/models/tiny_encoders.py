@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,49 @@ def whisper(folder: Path, **shape: Any) -> None:
     model.save_pretrained(folder)
 
 
-SAVE: dict[str, Callable[[Path], None]] = {"deepspeech2": deepspeech2, "whisper": whisper}
+VOCABULARY = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "'": 6, "A": 7}
+
+
+def like_wav2vec2(folder: Path, name: str, *, head: bool = False, stable: bool = False, **more: Any) -> None:
+    """With normalisation over time in the first convolution; if ``stable``, over channels in each."""
+    transformers = pytest.importorskip("transformers")
+    config = getattr(transformers, f"{name}Config")(
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=24,
+        conv_dim=(8, 8, 8),
+        conv_kernel=(10, 8, 4),
+        conv_stride=(10, 8, 4),
+        num_feat_extract_layers=3,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm="layer" if stable else "group",
+        do_stable_layer_norm=stable,
+        vocab_size=len(VOCABULARY),
+        pad_token_id=0,
+        **more,
+    )
+    model = getattr(transformers, f"{name}{'ForCTC' if head else 'Model'}")(config)
+    _unsettle(model)
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True}))
+    if head:
+        (folder / "vocab.json").write_text(json.dumps(VOCABULARY))
+
+
+SAVE: dict[str, Callable[[Path], None]] = {
+    "deepspeech2": deepspeech2,
+    "whisper": whisper,
+    "wav2vec2": partial(like_wav2vec2, name="Wav2Vec2", head=True),
+    "wav2vec2-stable": partial(like_wav2vec2, name="Wav2Vec2", stable=True),
+    "hubert": partial(like_wav2vec2, name="Hubert"),
+    "hubert-stable": partial(like_wav2vec2, name="Hubert", head=True, stable=True),
+    "unispeech": partial(like_wav2vec2, name="UniSpeech"),
+    "unispeech-sat": partial(like_wav2vec2, name="UniSpeechSat", head=True),
+    "wavlm": partial(like_wav2vec2, name="WavLM", head=True, num_buckets=8, max_bucket_distance=20),
+    "wavlm-stable": partial(like_wav2vec2, name="WavLM", stable=True, num_buckets=8, max_bucket_distance=20),
+}
 """Each kind that can be opened."""
 
 

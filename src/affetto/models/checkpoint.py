@@ -195,17 +195,17 @@ def load(
     return restore(lambda: make(config), load_weights(path, description), path), description
 
 
-def fingerprint(module: nn.Module, config: Config | None = None) -> str:
+def fingerprint(module: nn.Module, settings: Mapping[str, Any] | None = None) -> str:
     """A short digest of a network's numbers: equal only for equal networks.
 
     Args:
         module: the network.
-        config: its shape, where numbers depend on more of it than the weights' own shapes tell.
+        settings: what else its results depend on, plain values; None where weights and their shapes tell all.
 
     >>> len(fingerprint(nn.Linear(2, 2)))
     16
     """
-    digest = hashlib.sha256(b"" if config is None else config.model_dump_json().encode())
+    digest = hashlib.sha256(b"" if settings is None else json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(str(tuple(tensor.shape)).encode())

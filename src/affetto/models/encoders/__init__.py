@@ -17,12 +17,14 @@ from affetto.models.transformers_folder import CONFIG, read_config
 from affetto.registry import Registry
 
 _NATIVE = "affetto"
+_LIKE_WAV2VEC2 = "affetto.models.encoders.wav2vec2:Wav2Vec2"
 
 ENCODERS = Registry(
     "encoders",
     {
         _NATIVE: "affetto.models.encoders.native:NativeEncoder",
         "whisper": "affetto.models.encoders.whisper:Whisper",
+        **dict.fromkeys(("hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"), _LIKE_WAV2VEC2),
     },
 )
 """Families of encoders by the ``model_type`` of their ``config.json``; ``tests/models/test_encoders.py`` holds each to

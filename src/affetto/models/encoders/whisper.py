@@ -32,7 +32,7 @@ class Whisper(NetworkEncoder[WhisperEncoder]):
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the encoder's numbers and its heads."""
-        return checkpoint.fingerprint(self.network, self.network.config)
+        return checkpoint.fingerprint(self.network, self.network.config.model_dump(mode="json"))
 
     @property
     def output_rate_hz(self) -> float:

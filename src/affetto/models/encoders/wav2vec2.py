@@ -1,0 +1,280 @@
+"""wav2vec 2.0 and what is built like it (HuBERT, WavLM, UniSpeech), read and computed by transformers.
+
+Strided convolutions over the sound, then a transformer. Where the first convolution is normalised over time ("group",
+as in wav2vec2-base), padding would change every number, so the convolutions hear one recording at a time; the
+transformer runs on batches, with masks.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from affetto.audio import SAMPLE_RATE
+from affetto.errors import CheckpointError, MissingExtraError
+from affetto.frames import Frames, Waves, pad
+from affetto.models import checkpoint, transformers_folder
+from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, check_layers
+from affetto.text import Alphabet
+
+_FRONT = "conv"
+_SPECIAL = re.compile(r"<.*>|\[.*\]")
+_UNUSED = {"masked_spec_embed"}
+"""What only training reads, so that a file may lack it."""
+
+_ELSEWHERE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
+"""What a config tells that no number depends on."""
+
+
+class _Enough(Exception):  # noqa: N818
+    """Ends a forward pass once the highest layer that is wanted is there."""
+
+
+class _Characters(NamedTuple):
+    """An alphabet, and which of the head's classes its own classes are, the blank first."""
+
+    alphabet: Alphabet
+    classes: list[int]
+
+
+class Wav2Vec2:
+    """The layers of a model like wav2vec 2.0, and the characters if it has a CTC head with a vocabulary of such.
+
+    Its layers are "conv", what the convolutions give, and "layer1", "layer2" and so on, as in transformers'
+    ``hidden_states``: the last comes after the final normalisation where there is one.
+
+    Args:
+        model: of transformers, with a CTC head or without.
+        origin: where it comes from.
+        normalised: whether recordings are brought to mean 0 and variance 1 first.
+        vocabulary: token -> class of the CTC head; None if there is no head.
+    """
+
+    network = None
+
+    def __init__(
+        self, model: Any, origin: Origin, *, normalised: bool, vocabulary: Mapping[str, int] | None = None
+    ) -> None:
+        self.model = model.eval()
+        self.origin = origin
+        self.facts: Mapping[str, Any] = {}
+        self._normalised = normalised
+        self._characters = None
+        adapted = getattr(model.config, "add_adapter", False)  # one would change the rate
+        if vocabulary is not None and not adapted:
+            self._characters = _characters(vocabulary, model.config.pad_token_id)
+
+    @classmethod
+    def open(cls, folder: Path, origin: Origin) -> Self:
+        """Reads a model's folder.
+
+        Raises:
+            CheckpointError: a file is missing or damaged.
+            MissingExtraError: transformers is not installed.
+        """
+        transformers_folder.weight_files(folder)
+        config = transformers_folder.read_config(folder)
+        with_head = any(str(name).endswith("ForCTC") for name in config.get("architectures") or ())
+        model = _load(folder, "AutoModelForCTC" if with_head else "AutoModel")
+        settings = _read_if_there(folder / "preprocessor_config.json")
+        vocabulary = _read_if_there(folder / "vocab.json") if with_head else {}
+        if vocabulary and not all(number in range(model.config.vocab_size) for number in vocabulary.values()):
+            raise CheckpointError(
+                f"names a class {max(vocabulary.values())}, and the head has {model.config.vocab_size}",
+                "copy the model again",
+                folder / "vocab.json",
+            )
+        origin = origin._replace(licence=transformers_folder.licence(folder))
+        return cls(model, origin, normalised=bool(settings.get("do_normalize", True)), vocabulary=vocabulary or None)
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The convolutions as one, then every transformer layer."""
+        config = self.model.config
+        rate_hz = SAMPLE_RATE / math.prod(config.conv_stride)
+        above = (LayerInfo(f"layer{number + 1}", config.hidden_size, rate_hz) for number in range(self._depth))
+        return (LayerInfo(_FRONT, config.conv_dim[-1], rate_hz), *above)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all numbers, and of the settings that they are computed with."""
+        config = {key: value for key, value in self.model.config.to_dict().items() if key not in _ELSEWHERE}
+        return checkpoint.fingerprint(self.model, {"config": config, "normalised": self._normalised})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device(self.model.device)
+
+    @property
+    def alphabet(self) -> Alphabet | None:
+        """The vocabulary's characters in lower case, sorted."""
+        return None if self._characters is None else self._characters.alphabet
+
+    @property
+    def output_rate_hz(self) -> float | None:
+        """Frames a second of the characters."""
+        return None if self._characters is None else self.layers[-1].frame_rate_hz
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves the model."""
+        self.model.to(device)
+        return self
+
+    @torch.inference_mode()
+    def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
+        """The named layers, and log probabilities of characters if there are any."""
+        if self._characters is None:
+            return Encoding(self.represent(waves, layers), None)
+        check_layers(self.layers, layers)
+        last = self.layers[-1].name
+        found = self._run(waves, {*layers, last})
+        states = found[last] if last in layers else found.pop(last)
+        scores = self.model.lm_head(states.values)[..., self._characters.classes].log_softmax(dim=-1)
+        return Encoding(found, Frames(scores, states.lengths).zero_padding())
+
+    @torch.inference_mode()
+    def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
+        """The named layers' frames."""
+        check_layers(self.layers, layers)
+        return self._run(waves, layers)
+
+    @property
+    def _depth(self) -> int:
+        return int(self.model.config.num_hidden_layers)
+
+    def _run(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        front = self._convolve(waves.to(self.device))
+        found = {_FRONT: front} if _FRONT in names else {}
+        wanted = [number for number in range(self._depth) if f"layer{number + 1}" in names]
+        if wanted:
+            states = self._climb(front, wanted)
+            found.update({f"layer{number + 1}": states[number] for number in wanted})
+        return found
+
+    def _convolve(self, waves: Waves) -> Frames:
+        """(batch, samples) to (batch, time, width), each recording by itself."""
+        base = self.model.base_model
+        shortest = _receptive_field(base.config.conv_kernel, base.config.conv_stride)
+        rows = []
+        for wave, length in zip(waves.values, waves.lengths.tolist(), strict=True):
+            sound = _standardised(wave[:length]) if self._normalised else wave[:length]
+            sound = nn.functional.pad(sound, (0, max(shortest - length, 0)))
+            rows.append(base.feature_extractor(sound[None])[0].T)
+        return pad(rows).to(self.device)
+
+    def _climb(self, front: Frames, wanted: list[int]) -> dict[int, Frames]:
+        """What the transformer layers of these numbers, from 0, give."""
+        encoder, top = self.model.base_model.encoder, self._depth - 1
+        states: dict[int, Tensor] = {}
+
+        def keep(number: int, output: Tensor | tuple[Tensor, ...]) -> None:
+            states[number] = output[0] if isinstance(output, tuple) else output
+            if number == max(wanted) != top:
+                raise _Enough
+
+        projected = self.model.base_model.feature_projection(front.values)
+        inputs = projected[0] if isinstance(projected, tuple) else projected
+        hooks = [
+            encoder.layers[number].register_forward_hook(lambda _, __, output, number=number: keep(number, output))
+            for number in wanted
+        ]
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # WavLM's two masks
+                states[top] = encoder(inputs, attention_mask=front.mask).last_hidden_state
+        except _Enough:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {number: Frames(values, front.lengths).zero_padding() for number, values in states.items()}
+
+
+def _standardised(wave: Tensor) -> Tensor:
+    return (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
+
+
+def _receptive_field(kernels: list[int], strides: list[int]) -> int:
+    """Samples under one frame.
+
+    >>> _receptive_field([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2])
+    400
+    """
+    reach = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        reach = (reach - 1) * stride + kernel
+    return reach
+
+
+def _characters(vocabulary: Mapping[str, int], blank: int) -> _Characters | None:
+    """What a vocabulary of characters spells; None if its tokens are something else.
+
+    >>> _characters({"<pad>": 0, "|": 1, "B": 3, "A": 2}, 0).alphabet.symbols
+    ' ab'
+    """
+    spelt = {token: number for token, number in vocabulary.items() if number != blank and not _SPECIAL.fullmatch(token)}
+    symbols = {token.replace("|", " ").lower(): number for token, number in spelt.items()}
+    if not symbols or len(symbols) != len(spelt) or any(len(symbol) != 1 for symbol in symbols):
+        return None
+    ordered = sorted(symbols)
+    return _Characters(Alphabet("".join(ordered)), [blank, *(symbols[symbol] for symbol in ordered)])
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return transformers_folder.read_json(path) if path.exists() else {}
+
+
+def _load(folder: Path, kind: str) -> Any:
+    """A model by one of transformers' Auto classes, with every number from its file."""
+    try:
+        import transformers
+        from huggingface_hub.errors import StrictDataclassError
+    except ImportError as error:
+        raise MissingExtraError(
+            "this family needs transformers", "install it with: pip install 'affetto[public]'", folder
+        ) from error
+    try:
+        with _quiet():
+            model, found = getattr(transformers, kind).from_pretrained(
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise CheckpointError(
+            f"cannot be loaded ({str(error).strip().partition(chr(10))[0]})", "copy the model again", folder
+        ) from error
+    missing = sorted(name for name in found["missing_keys"] if name.rpartition(".")[2] not in _UNUSED)
+    if missing:
+        raise CheckpointError(f"holds no {missing[0]}", "copy the model again", folder)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers from drawing a bar and writing warnings of its own."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
