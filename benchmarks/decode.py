@@ -38,7 +38,8 @@ def emissions(transcriber: Transcriber, minutes: float) -> tuple[list[Frames], f
     turned = [sound.roll(-1000 * number).repeat(2)[:samples] for number in range(round(minutes * 60 / SEGMENT_S))]
     started = time.perf_counter()
     batches = [
-        transcriber.speech(pad_waves(turned[first : first + BATCH])).log_probs for first in range(0, len(turned), BATCH)
+        transcriber.encoder.encode(pad_waves(turned[first : first + BATCH]), []).output
+        for first in range(0, len(turned), BATCH)
     ]
     return batches, time.perf_counter() - started
 

@@ -51,7 +51,7 @@ class StreamResult(NamedTuple):
 @torch.inference_mode()
 def hear(transcriber: Transcriber, name: str, items: Sequence[Transcribed]) -> StreamResult:
     waves = (read_sound(item) for item in tqdm(items, desc=name, leave=False))
-    log_probs = [transcriber.speech(pad_waves([wave])).log_probs for wave in waves]
+    log_probs = [transcriber.encoder.encode(pad_waves([wave]), []).output for wave in waves]
     return StreamResult(name, log_probs, [item.text for item in items])
 
 

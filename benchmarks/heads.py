@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from affetto import pretrained
 from affetto.config import stable_seed
 from affetto.data.corpora import open_corpus
 from affetto.data.protocols import GroupedKFold, make_folds
 from affetto.data.splits import by_speaker
 from affetto.features.acoustic import AcousticConfig
+from affetto.models.encoders import open_encoder
 from affetto.models.heads import (
     BaselineConfig,
     BranchConfig,
@@ -34,7 +34,6 @@ from affetto.models.heads import (
     MeanPoolingConfig,
     RecurrentConfig,
 )
-from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import Bank, represent
 from affetto.training.heads.data import HeadData
 from affetto.training.heads.fit import Study, material_of, needs, new_head
@@ -113,10 +112,10 @@ def stacked_epoch(config: HeadConfig, material: HeadData, tasks: list[Task]) -> 
 def study_of(data: Path, cache: Path) -> tuple[Study, list[Task], Tensor]:
     found = open_corpus(data / "crema-d").utterances
     utterances = [each for each in found if each.emotion in CLASSES]
-    recogniser, _ = load_recogniser(pretrained.find("small") / pretrained.RECOGNISER)
+    encoder = open_encoder("small", device="cpu")
     banks: dict[str, Bank] = {}
     for config in ROWS.values():
-        for extractor in needs(config, recogniser):
+        for extractor in needs(config, encoder):
             banks |= represent(utterances, extractor, cache)
     place = {each.id: number for number, each in enumerate(utterances)}
     splits = make_folds(utterances, GroupedKFold(), group=by_speaker, seed=1)
@@ -130,7 +129,7 @@ def study_of(data: Path, cache: Path) -> tuple[Study, list[Task], Tensor]:
     ]
     labels = torch.tensor([CLASSES.index(each.emotion or "") for each in utterances])
     share = float(np.mean([len(task.training) for task in tasks]) / len(utterances))
-    return Study(CLASSES, torch.eye(len(CLASSES))[labels], share, banks, recogniser, 1), tasks, labels
+    return Study(CLASSES, torch.eye(len(CLASSES))[labels], share, banks, None, 1), tasks, labels
 
 
 def frames_of(bank: Bank) -> list[Tensor]:

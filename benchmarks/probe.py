@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 
 from affetto.data.splits import by_speaker
 from affetto.frames import Waves
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 from affetto.probe import frame_reader
-from affetto.probe.corpus import read_recogniser, read_utterances
+from affetto.probe.corpus import read_utterances
 from affetto.probe.neurons import NeuronConfig, _tables
 from affetto.probe.tally import Tally
 
@@ -63,7 +63,7 @@ def main() -> None:
     config = NeuronConfig(limit=options.utterances)
     utterances = read_utterances(config, options.data)
     watch = Stopwatch()
-    encoder = TimedEncoder(DeepSpeech2Encoder(read_recogniser(config.recogniser)), watch)
+    encoder = TimedEncoder(open_encoder(config.recogniser, device="cpu"), watch)
     names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
     choosing = np.arange(len(names)) % 2 == 0
     reader = frame_reader.FrameReader(encoder)

@@ -87,7 +87,7 @@ def stages(recogniser: EmotionRecogniser, path: Path) -> dict[str, float]:
         yield
         spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - started
 
-    speech, emotion = recogniser.speech, recogniser.emotion
+    speech, emotion = recogniser.encoder.network, recogniser.emotion
     with clock("decode"):
         sound = list(blocks(path))
     with clock("find and cut speech"):

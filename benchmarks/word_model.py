@@ -61,7 +61,7 @@ def write_arpa(path: Path, names: Sequence[str], levels: Sequence[Smoothed]) -> 
 def hear(transcriber: Transcriber, items: Sequence[Transcribed]) -> list[Frames]:
     sources = [item.utterance for item in items]
     waves = [audio.load(each.audio, start_s=each.start_s, end_s=each.end_s) for each in sources]
-    return [transcriber.speech(pad_waves([wave])).log_probs for wave in waves]
+    return [transcriber.encoder.encode(pad_waves([wave]), []).output for wave in waves]
 
 
 def rates(decoder: Decoder, heard: Sequence[Frames], references: Sequence[str]) -> tuple[float, float]:

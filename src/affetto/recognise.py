@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto import pretrained
-from affetto.devices import choose_device
 from affetto.errors import CheckpointError
 from affetto.features.acoustic import acoustic
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models import checkpoint
 from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders import find_head, open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
-from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
 from affetto.streaming.segments import Spoken, cut
@@ -41,26 +40,23 @@ class EmotionRecogniser:
     """Hears what is said and with which emotion.
 
     Args:
-        speech: the speech recogniser.
+        encoder: the speech recogniser.
         emotion: the emotion head that was trained on it.
-        decoder: how the recogniser's probabilities become text.
-        device: where to compute.
+        decoder: how what the recogniser puts out becomes text.
         temperature: by which the head's scores are divided before they become probabilities, so that these are as
             often right as they say; above 1 they are less extreme.
     """
 
     def __init__(
         self,
-        speech: DeepSpeech2,
+        encoder: Encoder,
         emotion: EmotionHead,
         decoder: Decoder,
-        device: torch.device,
         temperature: float = 1.0,
     ) -> None:
-        self.speech = speech.to(device).eval()
-        self.emotion = emotion.to(device).eval()
+        self.encoder = encoder
+        self.emotion = emotion.to(encoder.device).eval()
         self.decoder = decoder
-        self.device = device
         self.temperature = temperature
 
     @classmethod
@@ -70,30 +66,22 @@ class EmotionRecogniser:
         """Loads a model.
 
         Args:
-            model: the name of an embedded model, or the folder of another.
+            model: the name of an embedded model, a folder, or a name on the hub, see `open_encoder`.
             device: see `choose_device`.
             decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
 
         Raises:
-            CheckpointError: there is no such model, it is damaged, or its parts do not belong together.
+            CheckpointError: there is no such model, it is damaged, it has no emotion head, or its parts do not belong
+                together.
             ConfigError: there is no such device.
+            MissingExtraError: what it needs is not installed.
         """
-        chosen = choose_device(device)
-        folder = pretrained.find(model)
-        speech, _ = load_recogniser(folder / pretrained.RECOGNISER)
-        if not any(folder.glob(f"{Path(pretrained.EMOTION).stem}.*")):
-            raise CheckpointError(
-                "this model has no emotion head",
-                "train one on it with affetto train, or only transcribe with it",
-                folder,
-            )
-        emotion, description = load_head(folder / pretrained.EMOTION)
-        if emotion.layer is not None and description.facts.get("encoder_fingerprint") != checkpoint.fingerprint(speech):
-            raise CheckpointError(
-                "was trained on another recogniser", "put both files of one model there", folder / pretrained.EMOTION
-            )
-        temperature = _temperature(description, folder / pretrained.EMOTION)
-        return cls(speech, emotion, find_decoder(speech, folder, decoding), chosen, temperature)
+        encoder = open_encoder(model, device=device)
+        path = find_head(encoder, model)
+        emotion, description = load_head(path)
+        if emotion.layer is not None and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
+            raise CheckpointError("was trained on another recogniser", "put both files of one model there", path)
+        return cls(encoder, emotion, find_decoder(encoder, decoding), _temperature(description, path))
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -102,7 +90,7 @@ class EmotionRecogniser:
 
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
-        parts = (checkpoint.fingerprint(self.speech), checkpoint.fingerprint(self.emotion), f"{self.temperature:g}")
+        parts = (self.encoder.fingerprint, checkpoint.fingerprint(self.emotion), f"{self.temperature:g}")
         return "-".join((*parts, *self.emotions))
 
     def recognise(self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT) -> Recording:
@@ -183,10 +171,10 @@ class EmotionRecogniser:
     @torch.inference_mode()
     def predict(self, waves: Waves) -> list[SegmentPrediction]:
         """What is in each recording of a batch, each taken as one segment."""
-        waves = waves.to(self.device)
-        recognition = self.speech(waves, collect=[] if self.emotion.layer is None else [self.emotion.layer])
-        probabilities = self.emotion_probabilities(waves, recognition.layers)
-        spellings = self.decoder(recognition.log_probs)
+        waves = waves.to(self.encoder.device)
+        encoding = self.encoder.encode(waves, [] if self.emotion.layer is None else [self.emotion.layer])
+        probabilities = self.emotion_probabilities(waves, encoding.layers)
+        spellings = self.decoder(encoding.output)
         return [
             SegmentPrediction(spelling, dict(zip(self.emotions, row, strict=True)))
             for spelling, row in zip(spellings, probabilities.tolist(), strict=True)

@@ -16,12 +16,11 @@ from affetto import metrics, pretrained, text
 from affetto.audio import SAMPLE_RATE
 from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
-from affetto.devices import choose_device
 from affetto.errors import AudioError, CorpusError
 from affetto.frames import Waves, pad_waves
 from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.recording import Spelling, Word
 from affetto.streaming import Chunk, Failure, Overlap, Source, Stretch, blocks, label, listen, overlapping
 from affetto.streaming.batches import SHORTEST_RECORDING_S
@@ -93,15 +92,13 @@ class Transcriber:
     """Writes down what is said.
 
     Args:
-        speech: the speech recogniser.
-        decoder: how its probabilities become text.
-        device: where to compute.
+        encoder: the speech recogniser.
+        decoder: how what it puts out becomes text.
     """
 
-    def __init__(self, speech: DeepSpeech2, decoder: Decoder, device: torch.device) -> None:
-        self.speech = speech.to(device).eval()
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        self.encoder = encoder
         self.decoder = decoder
-        self.device = device
 
     @classmethod
     def from_pretrained(
@@ -110,7 +107,7 @@ class Transcriber:
         """Loads the recogniser of a model.
 
         Args:
-            model: the name of an embedded model, or the folder of another.
+            model: see `open_encoder`.
             device: see `choose_device`.
             decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
 
@@ -118,10 +115,8 @@ class Transcriber:
             CheckpointError: there is no such model, or it or its language model is damaged.
             ConfigError: there is no such device, or the language model does not fit the recogniser.
         """
-        chosen = choose_device(device)
-        folder = pretrained.find(model)
-        speech, _ = load_recogniser(folder / pretrained.RECOGNISER)
-        return cls(speech, find_decoder(speech, folder, decoding), chosen)
+        encoder = open_encoder(model, device=device)
+        return cls(encoder, find_decoder(encoder, decoding))
 
     def transcribe_many(
         self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
@@ -151,7 +146,7 @@ class Transcriber:
         Raises:
             AudioError: the source cannot be read, or it is shorter than 0.1 s.
         """
-        unit = round(SAMPLE_RATE / self.speech.output_rate_hz)
+        unit = round(SAMPLE_RATE / (self.encoder.output_rate_hz or SAMPLE_RATE))
         chunks = overlapping(blocks(source), overlap or Overlap(), unit)
         samples, parts, batch = 0, [], []
         for chunk in chunks:
@@ -171,8 +166,10 @@ class Transcriber:
         """The frames of each chunk's core: (frames, classes)."""
         if not chunks:
             return []
-        waves = pad_waves([chunk.wave for chunk in chunks]).to(self.device)
-        heard = self.speech(waves).log_probs.to("cpu").unpad()
+        waves = pad_waves([chunk.wave for chunk in chunks])
+        output = self.encoder.encode(waves, []).output
+        assert output is not None
+        heard = output.to("cpu").unpad()
         return [
             frames[chunk.core[0] // unit_samples : -(-chunk.core[1] // unit_samples)]
             for frames, chunk in zip(heard, chunks, strict=True)
@@ -181,7 +178,7 @@ class Transcriber:
     @torch.inference_mode()
     def decode(self, waves: Waves) -> list[Spelling]:
         """What is said in each recording of a batch."""
-        return self.decoder(self.speech(waves.to(self.device)).log_probs)
+        return self.decoder(self.encoder.encode(waves, []).output)
 
 
 def transcribed_utterances(

@@ -21,7 +21,7 @@ def recogniser(tiny_model: Path) -> EmotionRecogniser:
 
 @pytest.fixture(scope="module")
 def explainer(recogniser: EmotionRecogniser) -> Explainer:
-    return Explainer(recogniser.speech, recogniser.emotion, recogniser.temperature)
+    return Explainer(recogniser.encoder, recogniser.emotion, recogniser.temperature)
 
 
 def silence(rng: np.random.Generator) -> torch.Tensor:

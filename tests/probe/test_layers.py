@@ -14,8 +14,9 @@ from sklearn.metrics import accuracy_score, recall_score
 from affetto.errors import LabelError, RunError, SplitError
 from affetto.evaluate import read_predictions
 from affetto.frames import pad_waves
+from affetto.models.encoders import open_encoder
 from affetto.probe import layers as module
-from affetto.probe.corpus import read_recogniser, read_utterances
+from affetto.probe.corpus import read_utterances
 from affetto.probe.layers import LayersConfig, probe_layers, read_layers
 from affetto.probe.vectors import layer_vectors
 
@@ -73,9 +74,9 @@ def test_vectors_are_means_over_an_utterance_alone(manifest: Path, tiny_model: P
     from affetto import audio
 
     utterances = read_utterances(_config(tiny_model, manifest), manifest.parent)[:5]
-    recogniser = read_recogniser(str(tiny_model))
-    found = {each.layer: each.values for each in layer_vectors(utterances, recogniser, "trained", tmp_path, None)}
-    alone = recogniser(pad_waves([audio.load(utterances[3].audio)]), collect=["gru2"]).layers["gru2"].values
+    encoder = open_encoder(tiny_model, device="cpu")
+    found = {each.layer: each.values for each in layer_vectors(utterances, encoder, "trained", tmp_path, None)}
+    alone = encoder.represent(pad_waves([audio.load(utterances[3].audio)]), ["gru2"])["gru2"].values
     np.testing.assert_allclose(found["gru2"][3], alone[0].mean(dim=0).detach().numpy(), atol=1e-5)
 
 

@@ -42,6 +42,8 @@ def check_same(run: RunFolder, recipe: ExperimentRecipe, facts: Mapping[str, Any
     found = differences(run.config(), recipe.resolved())
     known = run.facts()
     found += [_MEANING[key] for key in _FACTS if key in facts and known.get(key) != facts[key]]
+    before, now = known.get("encoders", {}), facts.get("encoders", {})
+    found += [f"the weights of {name}" for name in before if name in now and before[name] != now[name]]
     if found:
         shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
         raise RunError(

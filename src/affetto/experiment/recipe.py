@@ -81,6 +81,7 @@ class RowConfig(Config):
     Attributes:
         name: as the table shows it.
         model: what is trained.
+        recogniser: whose layers it reads, instead of the recipe's.
         repeats: trainings of each fold, each from another initialisation.
         training: how; a key left out is that of the recipe's ``[training]``.
         published: figure -> value that a paper reports, for the table to show beside ours ({uar = 0.571}).
@@ -88,6 +89,7 @@ class RowConfig(Config):
 
     name: str = Field(min_length=1)
     model: ModelConfig
+    recogniser: str | None = None
     repeats: Repeats = 1
     training: HeadTraining = HeadTraining()
     published: dict[str, float] = Field(default_factory=dict)
@@ -111,8 +113,8 @@ class ExperimentRecipe(Config):
         repeats: of each row that does not say.
         stack: folds of a row with GRU layers that are trained together, by one process; the last digits of results
             depend on it.
-        recogniser: whose layers are reused: an embedded model's name, or a folder with ``recogniser.safetensors``,
-            relative to where the command runs.
+        recogniser: whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to
+            where the command runs, or a name on the hub, see `open_encoder`.
         corpus: its folder or manifest, relative to the data folder.
         classes: the emotions to tell apart; other utterances are left out.
         labels: which emotion an utterance counts as; a published set's name, or its settings.

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affetto import pretrained
 from affetto.data.folds import short_names
 from affetto.data.sound import Surroundings
 from affetto.devices import choose_device
@@ -25,15 +24,17 @@ from affetto.experiment.ownership import alone, check_same
 from affetto.experiment.progress import Clock, Computing, Event, Read, Representing, RowDone, RowSkipped, Tell
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.features import functionals
-from affetto.models import checkpoint
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.represent import Bank, Extractor, Functionals, Layers, represent
 from affetto.training.heads.fit import Study, needs
 
 logger = logging.getLogger(__name__)
 
 CACHE = "cache"
+
+_BankKey = tuple[str, str]
+"""What a bank was computed with, and its name among those of a row."""
 
 
 class RowScores(NamedTuple):
@@ -75,9 +76,13 @@ class _Plan(NamedTuple):
     rows: tuple[RowConfig, ...]
     skipped: dict[str, str]
     data: DataSet
-    recogniser: DeepSpeech2
+    encoders: dict[str, Encoder]
     surroundings: Surroundings
     facts: dict[str, Any]
+
+    def encoder(self, row: RowConfig) -> Encoder:
+        """Whose layers a row reads."""
+        return self.encoders[row.recogniser or self.recipe.recogniser]
 
 
 def run_experiment(  # noqa: PLR0913
@@ -131,10 +136,12 @@ def _silent(event: Event) -> None:
 
 
 def _plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], tell: Tell) -> _Plan:
-    recogniser, description = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
+    names = dict.fromkeys([recipe.recogniser, *(row.recogniser for row in asked if row.recogniser is not None)])
+    encoders = {name: open_encoder(name, device="cpu") for name in names}
     rows, skipped = [], {}
     for row in asked:
-        if any(isinstance(need, Functionals) for need in needs(row.model, recogniser)) and not functionals.available():
+        wanted = needs(row.model, encoders[row.recogniser or recipe.recogniser])
+        if any(isinstance(need, Functionals) for need in wanted) and not functionals.available():
             skipped[row.name] = 'opensmile is not installed; pip install "affetto[classical]"'
             tell(RowSkipped(row.name, skipped[row.name]))
         else:
@@ -146,10 +153,11 @@ def _plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig],
     data = load_data(recipe, data_root)
     surroundings = recipe.augment.surroundings(data_root)
     all_facts = {
-        **facts(data, checkpoint.fingerprint(recogniser)),
-        "recogniser_cer": description.facts.get("validation_cer"),
+        **facts(data, encoders[recipe.recogniser].fingerprint),
+        "encoders": {name: encoder.fingerprint for name, encoder in encoders.items()},
+        "recogniser_cer": encoders[recipe.recogniser].facts.get("validation_cer"),
     }
-    return _Plan(recipe, tuple(rows), skipped, data, recogniser, surroundings, all_facts)
+    return _Plan(recipe, tuple(rows), skipped, data, encoders, surroundings, all_facts)
 
 
 def _asked(recipe: ExperimentRecipe, only: Collection[str], where: Path) -> list[RowConfig]:
@@ -171,12 +179,13 @@ def _finished(run: RunFolder, row: RowConfig) -> set[tuple[int, int]]:
     return {cell for cell in run.finished(row.name) if cell[0] < row.repeats}
 
 
-def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[str, Bank], NDArray[np.bool_]]:
+def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[_BankKey, Bank], NDArray[np.bool_]]:
     """All that the rows need, and which utterances cannot be read."""
-    recogniser = plan.recogniser.to(choose_device(device))
-    extractors = _joined([need for row in plan.rows for need in needs(row.model, recogniser)])
+    for encoder in plan.encoders.values():
+        encoder.to(choose_device(device))
+    extractors = _joined([need for row in plan.rows for need in needs(row.model, plan.encoder(row))])
     variants = plan.recipe.augment.as_variants(plan.recipe.seed)
-    banks: dict[str, Bank] = {}
+    banks: dict[_BankKey, Bank] = {}
     unreadable = np.zeros(len(plan.data.utterances), dtype=np.bool_)
     for number, extractor in enumerate(extractors):
 
@@ -189,19 +198,30 @@ def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[
         )
         for bank in found.values():
             unreadable |= ~bank.readable
-        banks |= found
-    recogniser.cpu()
+        banks |= {_bank_key(extractor, name): bank for name, bank in found.items()}
+    for encoder in plan.encoders.values():
+        encoder.to("cpu")
     if unreadable.any():
         logger.warning("%d utterances left out: their sound cannot be read", unreadable.sum())
     return banks, unreadable
 
 
 def _joined(extractors: Sequence[Extractor]) -> list[Extractor]:
-    """Each once, and all layers of the recogniser in one go."""
-    layers = [each for each in extractors if isinstance(each, Layers)]
-    names = sorted({name for each in layers for name in each.names})
-    others = {each.names: each for each in extractors if not isinstance(each, Layers)}
-    return [*([Layers(layers[0].encoder, tuple(names))] if names else []), *others.values()]
+    """Each once, and all layers of a recogniser in one go."""
+    layers: dict[str, list[Layers]] = {}
+    others: dict[_BankKey, Extractor] = {}
+    for each in extractors:
+        if isinstance(each, Layers):
+            layers.setdefault(each.encoder.fingerprint, []).append(each)
+        else:
+            others[_bank_key(each, each.names[0])] = each
+    names = {key: tuple(sorted({name for each in some for name in each.names})) for key, some in layers.items()}
+    return [*(Layers(some[0].encoder, names[key]) for key, some in layers.items() if names[key]), *others.values()]
+
+
+def _bank_key(extractor: Extractor, name: str) -> _BankKey:
+    """Layers of different recognisers may have one name."""
+    return (extractor.key(name), name)
 
 
 def _begin(run: RunFolder, plan: _Plan, all_facts: Mapping[str, Any]) -> None:
@@ -218,7 +238,7 @@ def _begin(run: RunFolder, plan: _Plan, all_facts: Mapping[str, Any]) -> None:
 
 
 def _units(
-    plan: _Plan, banks: Mapping[str, Bank], readable: NDArray[np.bool_], run: RunFolder, device: str
+    plan: _Plan, banks: Mapping[_BankKey, Bank], readable: NDArray[np.bool_], run: RunFolder, device: str
 ) -> Iterator[Unit]:
     data = plan.data
     speech = Speech.of(data.utterances)
@@ -227,9 +247,10 @@ def _units(
     targets = torch.from_numpy(data.targets)
     for row in plan.rows:
         tuned = getattr(row.model, "trained_from", None) is not None
-        names = {name for need in needs(row.model, plan.recogniser) for name in need.names}
-        own = {name: bank for name, bank in banks.items() if name in names}
-        study = Study(data.classes, targets, share, own, plan.recogniser if tuned else None, plan.recipe.seed, device)
+        encoder = plan.encoder(row)
+        own = {name: banks[_bank_key(need, name)] for need in needs(row.model, encoder) for name in need.names}
+        network = encoder.network if tuned else None
+        study = Study(data.classes, targets, share, own, network, plan.recipe.seed, device)
         finished = _finished(run, row)
         for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished

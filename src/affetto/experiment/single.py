@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pydantic import field_validator
 from torch import Tensor
 
-from affetto import pretrained
 from affetto.config import Config, Seed
 from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest
@@ -25,10 +24,9 @@ from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.evaluate import Prediction, Scores, score, write_predictions
 from affetto.experiment.recipe import Augmentation, Classes
-from affetto.models import checkpoint
+from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import EmotionHead, HeadConfig
-from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import Bank, Progress, represent
 from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.fit import Study, material_of, needs, new_head
@@ -43,8 +41,7 @@ class EmotionRecipe(Config):
 
     Attributes:
         seed: of initialisation, batches and dropout.
-        recogniser: whose layers are reused: an embedded model's name, or a folder with ``recogniser.safetensors``,
-            relative to where the command runs.
+        recogniser: whose layers are reused, see `ExperimentRecipe`.
         corpus: its folder or manifest, relative to the data folder.
         classes: the emotions to tell apart; other utterances are left out.
         augment: variants of the recordings that are trained on, beside the recordings themselves.
@@ -111,9 +108,9 @@ def train_emotion(
             then.
     """
     recipe = EmotionRecipe.read(recipe_path)
-    recogniser, _ = load_recogniser(pretrained.find(recipe.recogniser) / pretrained.RECOGNISER)
+    encoder = open_encoder(recipe.recogniser)
     split = _split(recipe, data_root)
-    extractors = needs(recipe.head, recogniser)
+    extractors = needs(recipe.head, encoder)
     folder.mkdir(parents=True, exist_ok=True)
     # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
     utterances = sorted((*split.train, *split.validation, *split.test), key=lambda each: each.id)
@@ -142,7 +139,7 @@ def train_emotion(
     used = np.concatenate([task.training, task.validation, task.test])
     facts = {
         "licence": recipe.licence,
-        "encoder_fingerprint": checkpoint.fingerprint(recogniser),
+        "encoder_fingerprint": encoder.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
         "manifest_sha256": manifest_digest([utterances[place] for place in used]),
         "utterances": dict(zip(("train", "validation", "test"), run.counts, strict=True)),

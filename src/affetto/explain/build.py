@@ -71,7 +71,7 @@ def explain(
         raise recording.error
     places = _at(recording, at_s) if at_s else telling(recording.segments, passages)
     outline = _Outline(recording.duration_s)
-    explainer = Explainer(recogniser.speech, recogniser.emotion, recogniser.temperature)
+    explainer = Explainer(recogniser.encoder, recogniser.emotion, recogniser.temperature)
     looked_into = [
         _passage(explainer, recording.segments[number], spoken.since_s, spoken.wave)
         for number, spoken in enumerate(cut(outline.watch(blocks(source))))

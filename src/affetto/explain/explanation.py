@@ -22,7 +22,7 @@ from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
 from affetto.features.loudness import loudness
 from affetto.features.pitch import pitch
 from affetto.frames import Frames, pad, pad_waves
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.encoder import Encoder
 from affetto.models.heads import EmotionHead
 from affetto.recording import Word
 from affetto.timeline import Moment
@@ -216,22 +216,23 @@ class Explainer:
     """A recogniser and a head, whose decisions are looked into.
 
     Args:
-        speech: the recogniser, in evaluation mode.
+        encoder: the recogniser.
         head: the emotion head on it, in evaluation mode.
         temperature: see `affetto.recognise.EmotionRecogniser`.
     """
 
-    def __init__(self, speech: DeepSpeech2, head: EmotionHead, temperature: float = 1.0) -> None:
-        self.speech = speech
+    def __init__(self, encoder: Encoder, head: EmotionHead, temperature: float = 1.0) -> None:
+        self.encoder = encoder
+        self.rates_hz = {layer.name: layer.frame_rate_hz for layer in encoder.layers}
         self.head = head
         self.temperature = temperature
 
     @torch.inference_mode()
     def inputs(self, wave: Tensor) -> Given:
         """What the head is given of a sound, (samples,) at 16 kHz."""
-        waves = pad_waves([wave]).to(next(self.speech.parameters()).device)
+        waves = pad_waves([wave]).to(self.encoder.device)
         name, config = self.head.layer, self.head.acoustic
-        layer = None if name is None else self.speech(waves, collect=[name]).layers[name].values[0]
+        layer = None if name is None else self.encoder.represent(waves, [name])[name].values[0]
         return Given(layer, None if config is None else acoustic(waves, config).values[0])
 
     def clocks(self, given: Given) -> tuple[Floats | None, Floats | None]:
@@ -243,7 +244,7 @@ class Explainer:
         layer: Floats | None = None
         acoustic_s: Floats | None = None
         if given.layer is not None and self.head.layer is not None:
-            layer = np.arange(len(given.layer)) / self.speech.frame_rates_hz[self.head.layer] + _MIDDLE_S
+            layer = np.arange(len(given.layer)) / self.rates_hz[self.head.layer] + _MIDDLE_S
         if given.acoustic is not None and self.head.acoustic is not None:
             stride = self.head.acoustic.stride
             places = np.arange(len(given.acoustic), dtype=np.float64) * stride + (stride - 1) / 2

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from affetto.frames import Frames
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.heads import EmotionHead
+from affetto.models.network import Network
 
 INPUT = "input"
 """What stands below a recogniser's first layer: its spectrogram."""
 
 
-def below(recogniser: DeepSpeech2, layer: str) -> str:
+def below(layers: Sequence[LayerInfo], layer: str) -> str:
     """The name of the layer below another.
 
-    >>> from affetto.models.deepspeech2 import PRESETS
-    >>> below(DeepSpeech2(PRESETS["small"]), "gru1")
+    >>> below([LayerInfo("conv2", 8, 25.0), LayerInfo("gru1", 8, 25.0)], "gru1")
     'conv2'
     """
-    names = [INPUT, *recogniser.layer_widths]
+    names = [INPUT, *(each.name for each in layers)]
     return names[names.index(layer) - 1]
 
 
@@ -32,39 +33,31 @@ class TunedHead(nn.Module):
     emotional utterances to estimate the statistics anew.
 
     Args:
-        recogniser: trained; it is copied.
+        network: a trained recogniser's; it is copied.
         head: what to put on it.
         first: the lowest layer that is trained along.
     """
 
-    def __init__(self, recogniser: DeepSpeech2, head: EmotionHead, first: str) -> None:
+    def __init__(self, network: Network, head: EmotionHead, first: str) -> None:
         super().__init__()
-        self.recogniser = copy.deepcopy(recogniser).eval()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.head = head
         self.first = first
         self.last = head.layer or first
         self.width, self.dropout = head.width, head.dropout
-        names = list(recogniser.layer_widths)
-        tuned = names[names.index(first) : names.index(self.last) + 1]
-        for name, parameter in self.recogniser.named_parameters():
-            kind, _, place = name.partition(".")
-            layer = {"convolutions": "conv", "recurrent": "gru"}.get(kind, "") + _number(place)
-            parameter.requires_grad_(layer in tuned)
+        names = [layer.name for layer in network.layers]
+        for name in names[names.index(first) : names.index(self.last) + 1]:
+            for parameter in self.network.layer_parameters(name):
+                parameter.requires_grad_()
 
     def train(self, mode: bool = True) -> TunedHead:
         """Leaves the recogniser in evaluation mode."""
         super().train(mode)
-        self.recogniser.eval()
+        self.network.eval()
         return self
 
     def forward(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
         """See `EmotionHead.forward`; the layer is the one below the first that is trained along."""
         assert layer is not None, "the recogniser reads something"
-        scores: Tensor = self.head(self.recogniser.climb(layer, self.first, self.last), acoustic, keep)
+        scores: Tensor = self.head(self.network.climb(layer, self.first, self.last), acoustic, keep)
         return scores
-
-
-def _number(place: str) -> str:
-    """The number of a layer, counted from 1, of what PyTorch counts from 0."""
-    first, _, _ = place.partition(".")
-    return str(int(first) + 1) if first.isdigit() else ""

@@ -24,6 +24,11 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in _HERE.glob(f"*/{RECOGNISER}"))
 
 
+def heads() -> list[Path]:
+    """The emotion heads for recognisers made elsewhere, a folder each."""
+    return sorted(_HERE.glob(f"heads/*/{EMOTION}"))
+
+
 def find(model: str | Path) -> Path:
     """The folder of a model.
 

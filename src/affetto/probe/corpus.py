@@ -13,8 +13,9 @@ from affetto.config import Config, Seed, stable_seed
 from affetto.data.corpora import open_corpus
 from affetto.data.labels import Labelling, label
 from affetto.data.utterance import Utterance
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.errors import ConfigError
+from affetto.models.encoders.encoder import Encoder
+from affetto.models.encoders.native import NetworkEncoder
 
 FOUR = ("anger", "happiness", "neutral", "sadness")
 
@@ -26,7 +27,7 @@ class ProbeConfig(Config):
         corpus: its folder or manifest, relative to the data folder.
         classes: the emotions whose utterances are heard; none named hears all utterances.
         limit: so many utterances, spread evenly over the corpus; None takes all.
-        recogniser: an embedded model's name, or a folder with ``recogniser.safetensors``.
+        recogniser: whose layers are looked into, see `affetto.models.encoders.open_encoder`.
         seed: of everything that chance decides.
     """
 
@@ -52,24 +53,20 @@ def read_utterances(config: ProbeConfig, data_root: Path) -> list[Utterance]:
     return [found[place * len(found) // config.limit] for place in range(config.limit)]
 
 
-def read_recogniser(name: str) -> DeepSpeech2:
-    """A trained recogniser.
-
-    Raises:
-        CheckpointError: there is no such model, or it is damaged.
-    """
-    recogniser: DeepSpeech2 = load_recogniser(pretrained.find(name) / pretrained.RECOGNISER)[0]
-    return recogniser
-
-
-def untrained(recogniser: DeepSpeech2, seed: int) -> DeepSpeech2:
+def untrained(encoder: Encoder, seed: int) -> Encoder:
     """A network of the same shape with the random weights that its training could have begun with.
 
-    >>> from affetto.models.deepspeech2 import PRESETS
-    >>> first, second = (untrained(DeepSpeech2(PRESETS["small"]), 1) for _ in range(2))
-    >>> torch.equal(first.output.weight, second.output.weight)
+    Raises:
+        ConfigError: the encoder is of a kind whose network is not at hand.
+
+    >>> from affetto.models.encoders import open_encoder
+    >>> first, second = (untrained(open_encoder("small", device="cpu"), 1) for _ in range(2))
+    >>> first.fingerprint == second.fingerprint
     True
     """
+    if not isinstance(encoder, NetworkEncoder):
+        raise ConfigError("has no network to draw random weights for", "leave the control out", encoder.origin.name)
     with torch.random.fork_rng():
         torch.manual_seed(stable_seed(seed, "untrained"))
-        return DeepSpeech2(recogniser.config).eval()
+        network = type(encoder.network)(encoder.network.config)
+    return type(encoder)(network, encoder.origin, encoder.facts).to(encoder.device)

@@ -24,13 +24,12 @@ from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import GroupedKFold, make_folds
 from affetto.data.splits import Split, by_speaker
 from affetto.data.utterance import Utterance
-from affetto.devices import choose_device
 from affetto.environment import environment
 from affetto.errors import CorpusError, RunError
 from affetto.evaluate import Prediction, read_predictions, write_predictions
-from affetto.models.checkpoint import fingerprint
+from affetto.models.encoders import open_encoder
 from affetto.probe import folder
-from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, untrained
+from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
 from affetto.probe.linear import COMPLEXITIES, linear_probe
 from affetto.probe.vectors import FEATURES, Vectors, feature_vectors, layer_vectors
 from affetto.represent import Progress
@@ -110,19 +109,19 @@ def probe_layers(
     where = environment()  # the commit is that of the code that is running
     utterances = read_utterances(config, data_root)
     folds = make_folds(utterances, GroupedKFold(folds=config.folds), group=by_speaker, seed=config.seed)
-    recogniser = read_recogniser(config.recogniser).to(choose_device(device))
+    encoder = open_encoder(config.recogniser, device=device)
     facts: dict[str, Any] = {
         "kind": KIND,
         "config": config.model_dump(mode="json"),
         "manifest_sha256": manifest_digest(utterances),
-        "encoder_fingerprint": fingerprint(recogniser),
+        "encoder_fingerprint": encoder.fingerprint,
         "features": FEATURES.model_dump(mode="json"),
     }
     _begin(output, facts)
     cache = output.parent / "cache"
-    networks = {"trained": recogniser}
+    networks = {"trained": encoder}
     if config.control:
-        networks["untrained"] = untrained(recogniser, config.seed).to(choose_device(device))
+        networks["untrained"] = untrained(encoder, config.seed)
     every = [feature_vectors(utterances, cache, progress)]
     for name, network in networks.items():
         every += layer_vectors(utterances, network, name, cache, progress)

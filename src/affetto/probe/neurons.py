@@ -20,13 +20,12 @@ from affetto.config import stable_seed
 from affetto.data.manifest import manifest_digest
 from affetto.data.splits import by_speaker, held_out_groups
 from affetto.data.utterance import Utterance
-from affetto.devices import choose_device
 from affetto.environment import environment
 from affetto.errors import CorpusError
+from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder, LayerInfo
-from affetto.models.encoders.native import NativeEncoder
 from affetto.probe import folder
-from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances, untrained
+from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
 from affetto.probe.frame_reader import FrameReader
 from affetto.probe.selection import Found, UnitRow, best_rows, find
 from affetto.probe.tally import Tally
@@ -112,10 +111,9 @@ def probe_neurons(
     """
     folder.check_free(output)
     utterances = read_utterances(config, data_root)
-    recogniser = read_recogniser(config.recogniser)
+    encoder = open_encoder(config.recogniser, device=device)
     if config.untrained:
-        recogniser = untrained(recogniser, config.seed)
-    encoder = NativeEncoder(recogniser.to(choose_device(device)))
+        encoder = untrained(encoder, config.seed)
     began, where = time.perf_counter(), environment()  # the commit is that of the code that is running
     looked = look(encoder, utterances, config, progress)
     with folder.writing(output) as draft:

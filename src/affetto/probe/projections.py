@@ -22,15 +22,14 @@ from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import GroupedKFold, make_folds
 from affetto.data.splits import by_speaker
 from affetto.data.utterance import Utterance
-from affetto.devices import choose_device
 from affetto.environment import environment
 from affetto.errors import TrainingError
 from affetto.frames import thin
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.native import NativeEncoder
+from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.models.heads import EmotionHead, RecurrentConfig
 from affetto.probe import folder
-from affetto.probe.corpus import ProbeConfig, read_recogniser, read_utterances
+from affetto.probe.corpus import ProbeConfig, read_utterances
 from affetto.probe.layers import labels_of, tasks
 from affetto.probe.linear import linear_probe
 from affetto.probe.vectors import Vectors, layer_vectors
@@ -136,13 +135,13 @@ def probe_projections(
     folder.check_free(output)
     where = environment()  # the commit is that of the code that is running
     utterances = read_utterances(config, data_root)
-    recogniser = read_recogniser(config.recogniser).to(choose_device(device))
-    trained_on = _recurrent_layers(config, recogniser)
+    encoder = open_encoder(config.recogniser, device=device)
+    trained_on = _recurrent_layers(config, encoder)
     fold = make_folds(utterances, GroupedKFold(folds=config.parts), group=by_speaker, seed=config.seed)[0]
     cache = output.parent / "cache"
-    averaged = list(layer_vectors(utterances, recogniser, "MP", cache, progress))
+    averaged = list(layer_vectors(utterances, encoder, "MP", cache, progress))
     (task,) = tasks(utterances, [fold], averaged[0].readable)
-    every = [*averaged, *_recurrent(utterances, recogniser, task, config, trained_on, cache)]
+    every = [*averaged, *_recurrent(utterances, encoder, task, config, trained_on, cache)]
     drawn = _drawn(task, config)
     scores: list[ProjectionScore] = []
     coordinates: dict[str, NDArray[np.float32]] = {}
@@ -182,11 +181,11 @@ def read_projections(root: Path) -> Projections:
     return Projections(root, facts, scores, points, folder.read_arrays(root / COORDINATES))
 
 
-def _recurrent_layers(config: ProjectionsConfig, recogniser: DeepSpeech2) -> tuple[str, ...]:
-    known = list(recogniser.layer_widths)
+def _recurrent_layers(config: ProjectionsConfig, encoder: Encoder) -> tuple[str, ...]:
+    known = [layer.name for layer in encoder.layers]
     wanted = config.recurrent
     if wanted is None:
-        return tuple(name for name in known if name.startswith("gru"))
+        return tuple(name for name in known if not name.startswith("conv"))
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise TrainingError(f"the recogniser has no layer {unknown[0]!r}", f"choose among {', '.join(known)}")
@@ -195,7 +194,7 @@ def _recurrent_layers(config: ProjectionsConfig, recogniser: DeepSpeech2) -> tup
 
 def _recurrent(
     utterances: Sequence[Utterance],
-    recogniser: DeepSpeech2,
+    encoder: Encoder,
     task: Task,
     config: ProjectionsConfig,
     layers: Sequence[str],
@@ -204,9 +203,9 @@ def _recurrent(
     """What a new GRU makes of each layer, averaged over time (paper 3.1.3); it is trained on the training speakers."""
     targets = torch.eye(len(config.classes))[torch.from_numpy(labels_of(utterances, config.classes))]
     for layer in layers:
-        banks = represent(utterances, Layers(NativeEncoder(recogniser), (layer,)), cache)
+        banks = represent(utterances, Layers(encoder, (layer,)), cache)
         share = len(task.training) / len(utterances)
-        study = Study(config.classes, targets, share, banks, recogniser, config.seed)
+        study = Study(config.classes, targets, share, banks, None, config.seed)
         model = RecurrentConfig(layer=layer, units=config.units, stride=config.stride, standardise=True)
         material = material_of(model, study)
         head = new_head(model, config.classes, banks[layer].width, stable_seed(config.seed, "rnn", layer))

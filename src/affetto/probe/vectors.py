@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from affetto.data.utterance import Utterance
 from affetto.features.acoustic import AcousticConfig
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.native import NativeEncoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.represent import Acoustics, Bank, Layers, Progress, represent
 from affetto.represent.extractors import pooled
 
@@ -46,14 +45,13 @@ class Vectors(NamedTuple):
 
 
 def layer_vectors(
-    utterances: Sequence[Utterance], recogniser: DeepSpeech2, network: str, cache: Path, progress: Progress | None
+    utterances: Sequence[Utterance], encoder: Encoder, network: str, cache: Path, progress: Progress | None
 ) -> Iterator[Vectors]:
     """The mean of every layer over time (paper 3.1.3), from the input up.
 
     Raises:
         RunError: the cache cannot be written to.
     """
-    encoder = NativeEncoder(recogniser)
     names = tuple(layer.name for layer in encoder.layers)
     banks = represent(utterances, Layers(encoder, tuple(map(pooled, names))), cache, progress=progress)
     for name in names:

@@ -13,8 +13,8 @@ from torch import Tensor
 from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.features.functionals import FeatureSet, functionals
 from affetto.frames import Frames, Waves
-from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.encoders.encoder import Encoder
+from affetto.models.network import Network
 from affetto.models.tuned import INPUT
 
 _POOLED = "/mean"
@@ -86,12 +86,12 @@ class Layers(NamedTuple):
 class Inputs(NamedTuple):
     """What a recogniser's first layer reads, for training all its layers along."""
 
-    recogniser: DeepSpeech2
+    network: Network
     names: tuple[str, ...] = (INPUT,)
 
     def key(self, name: str) -> str:
-        """The same for every recogniser."""
-        return f"spectrogram-{name}"
+        """The same for all networks of a kind."""
+        return f"{type(self.network).__name__.lower()}-{name}"
 
     def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
         """Frames with ten bits."""
@@ -99,7 +99,7 @@ class Inputs(NamedTuple):
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """Under "input": (batch, time, bins)."""
-        return {name: self.recogniser.features(waves) for name in names}
+        return {name: self.network.features(waves) for name in names}
 
 
 class Acoustics(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import pad
 from affetto.models.decoding import BeamConfig, Decoder, DecoderChoice, beam_search, find_decoder, greedy
 from affetto.models.decoding.decoder import divide
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.models.language_model import save_language_model
-from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.text import Alphabet
 from affetto.training.recogniser.kneser_ney import estimate
 
@@ -35,8 +36,10 @@ def _utterances(*lengths: int) -> list[torch.Tensor]:
 
 
 @pytest.fixture
-def speech(tiny_model: Path) -> DeepSpeech2:
-    return load_recogniser(tiny_model / pretrained.RECOGNISER)[0]
+def speech(tiny_model: Path, tmp_path: Path) -> Encoder:
+    for path in tiny_model.glob("recogniser.*"):
+        shutil.copy(path, tmp_path)
+    return open_encoder(tmp_path, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -50,34 +53,34 @@ def speech(tiny_model: Path) -> DeepSpeech2:
     ],
 )
 def test_a_language_model_beside_the_recogniser_is_used(
-    speech: DeepSpeech2, tmp_path: Path, method: str | None, embedded: bool, name: str
+    speech: Encoder, tmp_path: Path, method: str | None, embedded: bool, name: str
 ) -> None:
     if embedded:
         _language_model(tmp_path / pretrained.LANGUAGE_MODEL)
-    assert find_decoder(speech, tmp_path, DecoderChoice(method)).name == name  # type: ignore[arg-type]
+    assert find_decoder(speech, DecoderChoice(method)).name == name  # type: ignore[arg-type]
 
 
-def test_a_language_model_may_be_named(speech: DeepSpeech2, tmp_path: Path) -> None:
+def test_a_language_model_may_be_named(speech: Encoder, tmp_path: Path) -> None:
     path = _language_model(tmp_path / "other.safetensors")
-    decoder = find_decoder(speech, tmp_path, DecoderChoice(language_model=path, beam=BeamConfig(width=4)))
+    decoder = find_decoder(speech, DecoderChoice(language_model=path, beam=BeamConfig(width=4)))
     assert decoder.name == "beam of 4, language model x 0.7, bonus 1.4"
 
 
-def test_half_a_language_model_is_refused_not_ignored(speech: DeepSpeech2, tmp_path: Path) -> None:
+def test_half_a_language_model_is_refused_not_ignored(speech: Encoder, tmp_path: Path) -> None:
     _language_model(tmp_path / pretrained.LANGUAGE_MODEL).unlink()
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        find_decoder(speech, tmp_path)
+        find_decoder(speech)
 
 
-def test_one_of_another_alphabet_is_refused(speech: DeepSpeech2, tmp_path: Path) -> None:
+def test_one_of_another_alphabet_is_refused(speech: Encoder, tmp_path: Path) -> None:
     path = _language_model(tmp_path / "other.safetensors", Alphabet(" abcdefghijklmnopqrstuvwxyz"))
     with pytest.raises(ConfigError, match="is over the symbols"):
-        find_decoder(speech, tmp_path, DecoderChoice(language_model=path))
+        find_decoder(speech, DecoderChoice(language_model=path))
 
 
-def test_greedy_decoding_has_no_use_for_one(speech: DeepSpeech2, tmp_path: Path) -> None:
+def test_greedy_decoding_has_no_use_for_one(speech: Encoder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="asks no language model"):
-        find_decoder(speech, tmp_path, DecoderChoice("greedy", tmp_path / "any.safetensors"))
+        find_decoder(speech, DecoderChoice("greedy", tmp_path / "any.safetensors"))
 
 
 def test_texts_are_those_of_the_search_with_single_spaces() -> None:

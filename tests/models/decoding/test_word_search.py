@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,6 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from affetto import pretrained
 from affetto.errors import AffettoError, CheckpointError, ConfigError, MissingExtraError
 from affetto.frames import Frames, pad
 from affetto.models.decoding import (
@@ -26,8 +26,8 @@ from affetto.models.decoding import (
     load_word_model,
 )
 from affetto.models.decoding.beam import Found
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.text import Alphabet
 
 ALPHABET = Alphabet(" ab")
@@ -293,17 +293,19 @@ def test_says_how_to_get_what_is_missing(model_file: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def speech(tiny_model: Path) -> DeepSpeech2:
-    return load_recogniser(tiny_model / pretrained.RECOGNISER)[0]
+def speech(tiny_model: Path, tmp_path: Path) -> Encoder:
+    for path in tiny_model.glob("recogniser.*"):
+        shutil.copy(path, tmp_path)
+    return open_encoder(tmp_path, device="cpu")
 
 
 @pytest.mark.usefixtures("kenlm")
 @pytest.mark.parametrize("method", [None, "kenlm"])
 def test_a_model_of_words_is_used_where_one_is_named(
-    speech: DeepSpeech2, model_file: Path, tmp_path: Path, method: str | None
+    speech: Encoder, model_file: Path, tmp_path: Path, method: str | None
 ) -> None:
     choice = DecoderChoice(method, word_model=model_file, word_beam=WordBeamConfig(width=7))  # type: ignore[arg-type]
-    assert find_decoder(speech, tmp_path, choice).name == "beam of 7, lm.arpa x 1, bonus 2 a word"
+    assert find_decoder(speech, choice).name == "beam of 7, lm.arpa x 1, bonus 2 a word"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +320,7 @@ def test_a_model_of_words_is_used_where_one_is_named(
     ],
 )
 def test_choices_that_do_not_go_together_are_refused(
-    speech: DeepSpeech2, tmp_path: Path, choice: DecoderChoice, complaint: str
+    speech: Encoder, tmp_path: Path, choice: DecoderChoice, complaint: str
 ) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        find_decoder(speech, tmp_path, choice)
+        find_decoder(speech, choice)

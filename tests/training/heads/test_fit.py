@@ -15,6 +15,7 @@ from affetto.errors import TrainingError
 from affetto.features.acoustic import AcousticConfig
 from affetto.metrics import uar
 from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.native import NativeEncoder
 from affetto.models.heads import ProgressiveConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.models.tuned import INPUT, TunedHead
@@ -57,7 +58,9 @@ def study(tmp_path_factory: pytest.TempPathFactory, recogniser: DeepSpeech2) -> 
     folder = tmp_path_factory.mktemp("banks")
     widths = {INPUT: 161, "functionals-eGeMAPSv02": 8, ACOUSTIC: AcousticConfig().width, "conv1": 42}
     widths |= {"gru1": 8, "gru2": 8, "gru1/mean": 8, "gru2/mean": 8}
-    assert recogniser.layer_widths == {name: widths[name] for name in ("conv1", "gru1", "gru2")}
+    assert {layer.name: layer.width for layer in recogniser.layers} == {
+        name: widths[name] for name in ("conv1", "gru1", "gru2")
+    }
     banks = {
         name: make_bank(
             folder / name.replace("/", "-"),
@@ -92,7 +95,7 @@ def test_every_row_gives_probabilities_for_each_utterance(name: str, study: Stud
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_needed_is_what_is_read(name: str, study: Study, recogniser: DeepSpeech2) -> None:
     model = _model(name)
-    wanted = {each for extractor in needs(model, recogniser) for each in extractor.names}
+    wanted = {each for extractor in needs(model, NativeEncoder(recogniser)) for each in extractor.names}
     own = study._replace(banks={key: bank for key, bank in study.banks.items() if key in wanted})
     assert set(own.banks) == wanted
     assert len(list(fit_tasks(model, own, _tasks()[:1], TRAINING.model_copy(update={"epochs": 1})))) == 1
@@ -125,7 +128,7 @@ def test_counts_what_is_trained(name: str, expected: int, study: Study) -> None:
 def test_layers_that_cannot_be_are_refused(change: dict[str, str], message: str, recogniser: DeepSpeech2) -> None:
     adapter: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
     with pytest.raises(TrainingError, match=message):
-        needs(adapter.validate_python({"kind": "mean_pooling", **change}), recogniser)
+        needs(adapter.validate_python({"kind": "mean_pooling", **change}), NativeEncoder(recogniser))
 
 
 def test_training_along_changes_these_layers_and_no_other(study: Study, recogniser: DeepSpeech2) -> None:
@@ -133,7 +136,7 @@ def test_training_along_changes_these_layers_and_no_other(study: Study, recognis
     assert isinstance(model, ProgressiveConfig)
     network = TunedHead(recogniser, new_head(model, CLASSES, 8, 1), "gru1")
     network.train()
-    trained = {name for name, each in network.recogniser.named_parameters() if each.requires_grad}
+    trained = {name for name, each in network.network.named_parameters() if each.requires_grad}
     assert {name.rpartition(".")[0].partition(".gru")[0] for name in trained} == {
         "recurrent.0",
         "recurrent.1",

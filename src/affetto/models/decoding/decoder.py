@@ -18,7 +18,7 @@ from affetto.models.decoding.beam import BeamConfig, beam_search
 from affetto.models.decoding.greedy import best_paths
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
 from affetto.models.decoding.words import spell
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders.encoder import Encoder
 from affetto.models.language_model import LanguageModel, load_language_model
 from affetto.recording import Spelling, Word
 from affetto.text import Alphabet
@@ -61,12 +61,13 @@ class Decoder:
             return search
         return f"{search}, language model x {self.beam.weight:g}, bonus {self.beam.bonus:g}"
 
-    def __call__(self, log_probs: Frames) -> list[Spelling]:
+    def __call__(self, log_probs: Frames | None) -> list[Spelling]:
         """What each utterance of a batch spells; it depends on no other.
 
         Args:
-            log_probs: (batch, time, classes).
+            log_probs: (batch, time, classes), the output of the encoder that it was made for.
         """
+        assert log_probs is not None, "the encoder spells"
         log_probs = log_probs.to("cpu")
         if self.words is not None:
             paths = align(log_probs, [each.classes for each in self.words(log_probs)])
@@ -143,12 +144,11 @@ class DecoderChoice:
     word_beam: WordBeamConfig = field(default_factory=WordBeamConfig)
 
 
-def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None = None) -> Decoder:
+def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> Decoder:
     """The decoder for a recogniser.
 
     Args:
-        speech: the recogniser.
-        folder: its model's folder.
+        encoder: the recogniser.
         choice: what the user wants; None wants nothing special.
 
     Raises:
@@ -158,17 +158,20 @@ def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None
     """
     choice = choice or DecoderChoice()
     _check(choice)
-    alphabet = Alphabet(speech.config.symbols)
+    alphabet, rate_hz = encoder.alphabet, encoder.output_rate_hz
+    if alphabet is None or rate_hz is None:
+        raise ConfigError("spells no characters", "name a model that recognises speech", encoder.origin.name)
     if choice.word_model is not None:
         model_of_words = load_word_model(choice.word_model, alphabet, choice.word_list)
-        return Decoder(alphabet, speech.output_rate_hz, words=WordSearch(model_of_words, choice.word_beam))
+        return Decoder(alphabet, rate_hz, words=WordSearch(model_of_words, choice.word_beam))
     path = choice.language_model
-    embedded = folder / pretrained.LANGUAGE_MODEL
-    if path is None and choice.method != "greedy" and (embedded.exists() or embedded.with_suffix(".json").exists()):
-        path = embedded
+    folder = encoder.origin.folder
+    if path is None and choice.method != "greedy" and folder is not None:
+        embedded = folder / pretrained.LANGUAGE_MODEL
+        path = embedded if embedded.exists() or embedded.with_suffix(".json").exists() else None
     if path is None:
         beam = choice.beam if choice.method == "beam" else None
-        return Decoder(alphabet, speech.output_rate_hz, beam)
+        return Decoder(alphabet, rate_hz, beam)
     model, _ = load_language_model(path)
     if model.alphabet.symbols != alphabet.symbols:
         raise ConfigError(
@@ -176,7 +179,7 @@ def find_decoder(speech: DeepSpeech2, folder: Path, choice: DecoderChoice | None
             "train a language model with this recogniser's alphabet",
             path,
         )
-    return Decoder(alphabet, speech.output_rate_hz, choice.beam, model)
+    return Decoder(alphabet, rate_hz, choice.beam, model)
 
 
 def _check(choice: DecoderChoice) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from affetto import pretrained
 from affetto.devices import choose_device
 from affetto.errors import CheckpointError
+from affetto.models import checkpoint
 from affetto.models.encoders import hub
 from affetto.models.encoders.encoder import Encoder, Origin
 from affetto.models.transformers_folder import CONFIG, read_config
@@ -67,9 +68,51 @@ def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
     ('small', LayerInfo(name='gru3', width=256, frame_rate_hz=25.0))
     """
     chosen = choose_device(device)
-    folder, origin = locate(name)
-    encoder: Encoder = ENCODERS.load(family(folder)).open(folder, origin)
+    folder, origin = locate(_encoder_of(_folder(str(name))) or name)
+    encoder: Encoder = ENCODERS.load(family(folder)).open(folder, origin._replace(folder=folder))
     return encoder.to(chosen)
+
+
+def find_head(encoder: Encoder, model: str | Path) -> Path:
+    """The file of the emotion head for an encoder: in its model's folder, or among those that come with affetto.
+
+    Args:
+        encoder: what `open_encoder` gave.
+        model: what it was asked for.
+
+    Raises:
+        CheckpointError: there is none.
+
+    >>> find_head(open_encoder("small", device="cpu"), "small").name
+    'emotion.safetensors'
+    """
+    own = _folder(str(model)) / pretrained.EMOTION
+    if own.exists() or own.with_suffix(".json").exists():
+        return own
+    for path in pretrained.heads():
+        if checkpoint.describe(path, "emotion head").facts.get("encoder_fingerprint") == encoder.fingerprint:
+            return path
+    raise CheckpointError(
+        "this model has no emotion head", "train one on it with affetto train, or only transcribe with it", model
+    )
+
+
+def _folder(model: str) -> Path:
+    """Of a model that is here."""
+    return pretrained.find(model) if model in pretrained.names() else Path(model)
+
+
+def _encoder_of(folder: Path) -> str | None:
+    """The recogniser that a folder with nothing but an emotion head was trained on."""
+    head = folder / pretrained.EMOTION
+    if not head.with_suffix(".json").exists() or (folder / CONFIG).exists():
+        return None
+    if any(folder.glob(f"{Path(pretrained.RECOGNISER).stem}.*")):
+        return None
+    named = checkpoint.describe(head, "emotion head").facts.get("encoder")
+    if not isinstance(named, str):
+        raise CheckpointError("does not say which recogniser it was trained on", "put that beside it", head)
+    return named
 
 
 def family(folder: Path) -> str:

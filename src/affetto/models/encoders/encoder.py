@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import torch
@@ -31,12 +32,14 @@ class Origin(NamedTuple):
         source: "affetto", "folder" or "hub".
         revision: the commit of a hub's repository; None elsewhere.
         licence: as its description states it; None where it does not.
+        folder: where its files lie.
     """
 
     name: str
     source: str
     revision: str | None = None
     licence: str | None = None
+    folder: Path | None = None
 
 
 class Encoding(NamedTuple):

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from affetto.config import stable_seed
 from affetto.errors import TrainingError
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.encoders.native import NativeEncoder
+from affetto.models.encoders.encoder import Encoder, LayerInfo
 from affetto.models.heads import (
     BaselineConfig,
     EmotionHead,
@@ -22,6 +21,7 @@ from affetto.models.heads import (
     ProgressiveConfig,
     RecurrentConfig,
 )
+from affetto.models.network import Network
 from affetto.models.tuned import INPUT, TunedHead, below
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
 from affetto.represent.extractors import pooled
@@ -61,7 +61,7 @@ class Study(NamedTuple):
         targets: each class's share in what an utterance should be taken for, (utterances, classes).
         share: of all utterances, the mean share that a fold trains on.
         banks: name -> representation, see `needs`.
-        recogniser: whose layers are reused; None where no row asks for it.
+        network: of which layers are trained along; None where none are.
         seed: of the experiment.
         device: where heads are trained.
     """
@@ -70,20 +70,20 @@ class Study(NamedTuple):
     targets: Tensor
     share: float
     banks: Mapping[str, Bank]
-    recogniser: DeepSpeech2 | None
+    network: Network | None
     seed: int
     device: str = "cpu"
 
 
-def needs(model: ModelConfig, recogniser: DeepSpeech2 | None) -> list[Extractor]:
+def needs(model: ModelConfig, encoder: Encoder) -> list[Extractor]:
     """What has to be extracted before a row can be fitted.
 
     Args:
         model: the row.
-        recogniser: whose layers it reuses.
+        encoder: whose layers it reuses.
 
     Raises:
-        TrainingError: the recogniser has no such layer, or the layers are in the wrong order.
+        TrainingError: the encoder has no such layer, or the layers are in the wrong order or cannot be trained along.
     """
     if isinstance(model, FunctionalsSvmConfig):
         return [Functionals(model.feature_set)]
@@ -91,20 +91,21 @@ def needs(model: ModelConfig, recogniser: DeepSpeech2 | None) -> list[Extractor]
     if isinstance(model, BaselineConfig | ProgressiveConfig):
         extractors.append(Acoustics(model.branch.acoustic))
     if isinstance(model, MeanPoolingConfig | RecurrentConfig | ProgressiveConfig):
-        assert recogniser is not None, "a head on a recogniser has one"
-        _check_layers(model, recogniser)
-        names = {_read_name(model, recogniser), _measured_name(model)}
-        if INPUT in names:
-            extractors.append(Inputs(recogniser))
-        extractors.append(Layers(NativeEncoder(recogniser), tuple(sorted(names - {INPUT}))))
+        _check_layers(model, encoder)
+        names = {_read_name(model, encoder.layers), _measured_name(model)}
+        if INPUT in names and encoder.network is not None:
+            extractors.append(Inputs(encoder.network))
+        extractors.append(Layers(encoder, tuple(sorted(names - {INPUT}))))
     return extractors
 
 
-def _check_layers(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, recogniser: DeepSpeech2) -> None:
-    names = list(recogniser.layer_widths)
+def _check_layers(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, encoder: Encoder) -> None:
+    names = [layer.name for layer in encoder.layers]
     for layer in (model.layer, model.trained_from or model.layer):
         if layer not in names:
             raise TrainingError(f"the recogniser has no layer {layer!r}", f"choose one of {', '.join(names)}")
+    if model.trained_from is not None and encoder.network is None:
+        raise TrainingError("the layers of this recogniser cannot be trained along", "leave trained_from out")
     if model.trained_from is not None and names.index(model.trained_from) > names.index(model.layer):
         raise TrainingError(
             f"{model.trained_from} stands above {model.layer}", "train from the head's layer or from one below it"
@@ -116,9 +117,9 @@ def _measured_name(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfi
     return model.layer if isinstance(model, RecurrentConfig) else pooled(model.layer)
 
 
-def _read_name(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, recogniser: DeepSpeech2) -> str:
+def _read_name(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, layers: Sequence[LayerInfo]) -> str:
     """The bank that is read in training."""
-    return _measured_name(model) if model.trained_from is None else below(recogniser, model.trained_from)
+    return _measured_name(model) if model.trained_from is None else below(layers, model.trained_from)
 
 
 def new_head(model: HeadConfig, classes: tuple[str, ...], layer_width: int, seed: int) -> EmotionHead:
@@ -220,17 +221,17 @@ def _cells(tasks: Sequence[Task]) -> list[str]:
 
 def _fit_tuned(model: HeadConfig, study: Study, task: Task, training: HeadTraining) -> Outcome:
     assert not isinstance(model, BaselineConfig)
-    assert study.recogniser is not None
+    assert study.network is not None
     assert model.trained_from is not None
     head = new_head(
         model,
         study.classes,
-        study.recogniser.layer_widths[model.layer],
+        next(layer.width for layer in study.network.layers if layer.name == model.layer),
         stable_seed(study.seed, task.repeat, task.fold),
     )
     measure(head, material_of(model, study), task.training)
-    network = TunedHead(study.recogniser, head, model.trained_from).to(study.device)
-    material = material_of(model, study, _read_name(model, study.recogniser))
+    network = TunedHead(study.network, head, model.trained_from).to(study.device)
+    material = material_of(model, study, _read_name(model, study.network.layers))
     curve = fit_head(network, material, task, training, study.seed)
     validation, test = (probabilities(network, material, part).numpy() for part in (task.validation, task.test))
     return Outcome(validation, test, curve, _trained(network))
