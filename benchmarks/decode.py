@@ -37,10 +37,8 @@ def emissions(transcriber: Transcriber, minutes: float) -> tuple[list[Frames], f
     samples = round(SEGMENT_S * audio.SAMPLE_RATE)
     turned = [sound.roll(-1000 * number).repeat(2)[:samples] for number in range(round(minutes * 60 / SEGMENT_S))]
     started = time.perf_counter()
-    batches = [
-        transcriber.encoder.encode(pad_waves(turned[first : first + BATCH]), []).output
-        for first in range(0, len(turned), BATCH)
-    ]
+    starts = range(0, len(turned), BATCH)
+    batches = [transcriber.encoder.encode(pad_waves(turned[at : at + BATCH]), []).output for at in starts]
     return batches, time.perf_counter() - started
 
 

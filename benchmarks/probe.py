@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from affetto.models.encoders.deepspeech2 import DeepSpeech2Encoder
 
 from affetto.data.splits import by_speaker
 from affetto.frames import Waves
+from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.probe import frame_reader
 from affetto.probe.corpus import read_utterances
 from affetto.probe.neurons import NeuronConfig, _tables
@@ -41,15 +42,17 @@ class Stopwatch:
         return done
 
 
-class TimedEncoder(DeepSpeech2Encoder):
+class TimedEncoder:
     """An encoder that is timed."""
 
-    def __init__(self, encoder: DeepSpeech2Encoder, watch: Stopwatch) -> None:
-        super().__init__(encoder.model)
-        self.watch = watch
+    def __init__(self, encoder: Encoder, watch: Stopwatch) -> None:
+        self.encoder, self.watch = encoder, watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.encoder, name)
 
     def represent(self, waves: Waves, layers: Any) -> Any:
-        return self.watch.time("layers", lambda: DeepSpeech2Encoder.represent(self, waves, layers))
+        return self.watch.time("layers", lambda: self.encoder.represent(waves, layers))
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from affetto import pretrained
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
+from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.language_model import load_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
@@ -34,12 +35,15 @@ def pack_recogniser(run: Path, folder: Path) -> None:
 def pack_head(run: Path, folder: Path) -> None:
     """Puts a trained emotion head into the folder of the recogniser it was trained on, as float16.
 
+    A head on a recogniser made elsewhere gets a folder of its own, and says which recogniser that is.
+
     Raises:
         CheckpointError: the run holds no head, or one that was trained on another recogniser.
     """
     head, description = load_head(run / pretrained.EMOTION)
-    model, _ = load_recogniser(folder / pretrained.RECOGNISER)
-    if description.facts.get("encoder_fingerprint") != checkpoint.fingerprint(model):
+    public = not (folder / pretrained.RECOGNISER).exists() and description.facts.get("encoder")
+    encoder = open_encoder(str(public or folder), device="cpu")
+    if description.facts.get("encoder_fingerprint") != encoder.fingerprint:
         raise CheckpointError(
             "was trained on another recogniser", f"train it on the one in {folder}", run / pretrained.EMOTION
         )

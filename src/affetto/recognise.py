@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -45,6 +45,7 @@ class EmotionRecogniser:
         decoder: how what the recogniser puts out becomes text.
         temperature: by which the head's scores are divided before they become probabilities, so that these are as
             often right as they say; above 1 they are less extreme.
+        facts: what the head's description says: training data, licence, metrics.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class EmotionRecogniser:
         emotion: EmotionHead,
         decoder: Decoder,
         temperature: float = 1.0,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.encoder = encoder
         self.emotion = emotion.to(encoder.device).eval()
         self.decoder = decoder
         self.temperature = temperature
+        self.facts = facts or {}
 
     @classmethod
     def from_pretrained(
@@ -81,7 +84,9 @@ class EmotionRecogniser:
         emotion, description = load_head(path)
         if emotion.layer is not None and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
             raise CheckpointError("was trained on another recogniser", "put both files of one model there", path)
-        return cls(encoder, emotion, find_decoder(encoder, decoding), _temperature(description, path))
+        return cls(
+            encoder, emotion, find_decoder(encoder, decoding), _temperature(description, path), description.facts
+        )
 
     @property
     def emotions(self) -> tuple[str, ...]:

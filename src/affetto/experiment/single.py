@@ -139,6 +139,7 @@ def train_emotion(
     used = np.concatenate([task.training, task.validation, task.test])
     facts = {
         "licence": recipe.licence,
+        "encoder": str(encoder.origin),
         "encoder_fingerprint": encoder.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
         "manifest_sha256": manifest_digest([utterances[place] for place in used]),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from affetto import pretrained
 from affetto.config import Config
 from affetto.formats import FORMATS
-from affetto.models import checkpoint
-from affetto.models.head_checkpoint import KIND as HEAD
-from affetto.models.recogniser_checkpoint import KIND as SPEECH
+from affetto.recognise import EmotionRecogniser
 from affetto.recording import SCHEMA_VERSION, Segment, Word, join_segments
 from affetto.timeline import Judgement
 
@@ -162,29 +160,26 @@ def example_texts() -> dict[str, str]:
 _TOLD = ("training_hours", "epochs", "validation_cer", "utterances", "test", "temperature")
 
 
-def model_answer(model: str, emotions: tuple[str, ...]) -> ModelAnswer:
+def model_answer(model: str, recogniser: EmotionRecogniser) -> ModelAnswer:
     """What is known of a model; of a folder, only its own name is told.
 
     Args:
-        model: an embedded model's name, or a folder.
-        emotions: those that it tells apart.
+        model: what the recogniser was asked for.
+        recogniser: what came of it.
 
-    Raises:
-        CheckpointError: there is no such model.
-
-    >>> model_answer("small", ("anger", "sadness")).licence["emotion"]
+    >>> model_answer("small", EmotionRecogniser.from_pretrained("small", "cpu")).licence["emotion"]
     'Apache-2.0 (weights); trained on CREMA-D, ODbL 1.0 and DbCL 1.0'
     """
-    folder = pretrained.find(model)
+    encoder = recogniser.encoder
     facts = {
-        "recogniser": checkpoint.describe(folder / pretrained.RECOGNISER, SPEECH).facts,
-        "emotion": checkpoint.describe(folder / pretrained.EMOTION, HEAD).facts,
+        "recogniser": {"licence": encoder.origin.licence or "not stated", **encoder.facts},
+        "emotion": recogniser.facts,
     }
-    card = folder / "README.md"
+    card = None if encoder.origin.folder is None else encoder.origin.folder / "README.md"
     return ModelAnswer(
-        name=folder.resolve().name,
-        emotions=list(emotions),
+        name=Path(model).resolve().name if Path(model).is_dir() else model,
+        emotions=list(recogniser.emotions),
         licence={part: str(each.get("licence", "not stated")) for part, each in facts.items()},
         facts={part: {key: each[key] for key in _TOLD if key in each} for part, each in facts.items()},
-        card=card.read_text(encoding="utf-8") if card.is_file() else None,
+        card=card.read_text(encoding="utf-8") if card is not None and card.is_file() else None,
     )

@@ -36,7 +36,7 @@ def make_server(recogniser: EmotionRecogniser, model: str, settings: Settings) -
         settings: the limits.
     """
     config = uvicorn.Config(
-        create_app(recogniser, model_answer(model, recogniser.emotions), settings),
+        create_app(recogniser, model_answer(model, recogniser), settings),
         http=patient(settings.header_s),
         ws=SteadySocket,
         ws_max_size=LARGEST_MESSAGE,

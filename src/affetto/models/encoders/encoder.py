@@ -41,6 +41,14 @@ class Origin(NamedTuple):
     licence: str | None = None
     folder: Path | None = None
 
+    def __str__(self) -> str:
+        """What `open_encoder` opens it by.
+
+        >>> str(Origin("openai/whisper-base", "hub", "1234abc"))
+        'openai/whisper-base@1234abc'
+        """
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
 
 class Encoding(NamedTuple):
     """What an encoder computes for a batch.
