@@ -121,9 +121,9 @@ def test_what_was_fetched_before_is_found_without_a_network(
     _answers(monkeypatch, answer)
     found = open_encoder("owner/name@v1")
     assert asked == [("owner/name", "v1")]
-    assert found.origin == ("owner/name", "hub", commit, "mit")
+    assert found.origin == ("owner/name", "hub", commit, "mit", kept)
     assert found.fingerprint == open_encoder(kept).fingerprint
-    assert locate("owner/name") == (kept, ("owner/name", "hub", commit, None))
+    assert locate("owner/name") == (kept, ("owner/name", "hub", commit, None, None))
 
 
 def _error(name: str) -> Any:

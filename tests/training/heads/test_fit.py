@@ -140,6 +140,6 @@ def test_training_along_changes_these_layers_and_no_other(study: Study, recognis
         "recurrent.1",
         "recurrent.1.normalisation",
     }
-    assert not network.recogniser.training
+    assert not network.network.training
     assert all(each.requires_grad for each in network.head.parameters())
     assert all(each.requires_grad for each in recogniser.parameters())  # the one it was made of is left as it was
