@@ -22,7 +22,6 @@ EXTRAS += (
     "captum",
     "fastapi",
     "flashlight",
-    "gradio",
     "starlette",
     "uvicorn",
     "h11",

@@ -24,6 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not 
 pytestmark = pytest.mark.heavy
 
 TOKEN = "a token of many letters"
+EXAMPLES = sorted(path.name for path in DEMO.glob("*.flac"))
 PATIENCE_MS = 180_000  # a machine with other work may be slow; nothing here waits longer than it must
 # What the browser was told to play: the offset and the length of each span, seconds.
 WATCH = """
@@ -91,9 +92,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         see(base, page)
-        client.get("/", timeout=PATIENCE_MS / 1000)  # Gradio is imported for the first visitor
         page.goto(base)
-        page.wait_for_selector(".af-chip")
+        page.wait_for_selector(".chip")
         return page
 
     yield opened
@@ -102,18 +102,23 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     assert (strangers, complaints) == ([], [])
 
 
+def until(page: Any, condition: str) -> None:
+    """Waits until something is so in the page; its policy forbids what Playwright's own wait_for_function does."""
+    assert eventually(lambda: bool(page.evaluate(condition)), PATIENCE_MS / 1000)
+
+
 def give(page: Any, content: bytes, name: str = "call.wav") -> None:
-    page.set_input_files(".af-file", {"name": name, "mimeType": "audio/wav", "buffer": content})
+    page.set_input_files(".file", {"name": name, "mimeType": "audio/wav", "buffer": content})
 
 
 def result(page: Any) -> Any:
-    page.wait_for_selector(".af[data-state=done]")
-    return page.locator(".af-result")
+    page.wait_for_selector("main[data-state=done]")
+    return page.locator(".result")
 
 
 def problem(page: Any) -> tuple[str, str]:
-    page.wait_for_selector(".af[data-state=failed]")
-    shown = page.locator(".af-problem")
+    page.wait_for_selector("main[data-state=failed]")
+    shown = page.locator(".problem")
     return shown.get_attribute("data-code"), shown.inner_text()
 
 
@@ -128,15 +133,15 @@ def test_a_recording_is_heard_and_shown(client: httpx.Client, visit: Callable[..
     segments = expected["segments"]
     assert len(segments) >= 2
     statement = expected["emotion"] if expected["sure"] else "not sure"
-    assert shown.locator(".af-statement").inner_text() == statement
-    assert shown.locator(".af-source").inner_text().startswith("call.wav")
-    assert shown.locator(".af-segment").count() == len(segments)
-    assert shown.locator(".af-picture path").count() >= len(segments)
-    assert shown.locator(".af-bar dt").all_inner_texts() == list(expected["probabilities"])
+    assert shown.locator(".statement").inner_text() == statement
+    assert shown.locator(".source").inner_text().startswith("call.wav")
+    assert shown.locator(".segment").count() == len(segments)
+    assert shown.locator(".picture path").count() >= len(segments)
+    assert shown.locator(".bar dt").all_inner_texts() == list(expected["probabilities"])
     words = [word["text"] for segment in segments for word in segment["words"]]
-    assert shown.locator(".af-word").all_inner_texts() == words
-    assert "not what anyone feels" in shown.locator(".af-trust").inner_text()
-    shown.locator(".af-trust a").click()
+    assert shown.locator(".word").all_inner_texts() == words
+    assert "not what anyone feels" in shown.locator(".trust").inner_text()
+    shown.locator(".trust a").click()
     card = page.get_by_text("This model came without a card.")
     card.wait_for()
     assert card.is_visible()
@@ -147,34 +152,92 @@ def test_a_click_plays_that_part(client: httpx.Client, visit: Callable[..., Any]
     give(page, sound)
     shown = result(page)
     segment = ask(client, sound).json()["segments"][1]
-    shown.locator(".af-segment").nth(1).click()
-    page.wait_for_function("window.played.length === 1")
-    assert shown.locator(".af-segment").nth(1).get_attribute("aria-pressed") == "true"
-    assert shown.locator(".af-bars h3").inner_text().startswith("Part 2")
+    shown.locator(".segment").nth(1).click()
+    until(page, "window.played.length === 1")
+    assert shown.locator(".segment").nth(1).get_attribute("aria-pressed") == "true"
+    assert shown.locator(".bars h3").inner_text().startswith("Part 2")
     word = segment["words"][0]
-    shown.locator(".af-words li").nth(1).locator(".af-word").first.click()
-    page.wait_for_function("window.played.length === 2")
+    shown.locator(".words li").nth(1).locator(".word").first.click()
+    until(page, "window.played.length === 2")
     spans = [(start, start + length) for _, start, length in page.evaluate("window.played")]
     assert spans[0] == pytest.approx((segment["start_s"], segment["end_s"]))
     assert spans[1] == pytest.approx((word["start_s"], word["end_s"]))
-    page.wait_for_selector(".af-play:not(.af-playing)")  # it ends by itself
-    shown.locator(".af-play").click()
-    page.wait_for_function("window.played.length === 3")
+    page.wait_for_selector(".play:not(.playing)")  # it ends by itself
+    shown.locator(".play").click()
+    until(page, "window.played.length === 3")
     assert page.evaluate("window.played[2][1]") == 0
-    page.wait_for_selector(".af-head-line:not([hidden])", state="attached")
-    shown.locator(".af-play").click()
-    page.wait_for_selector(".af-play:not(.af-playing)")
+    page.wait_for_selector(".head-line:not([hidden])", state="attached")
+    shown.locator(".play").click()
+    page.wait_for_selector(".play:not(.playing)")
 
 
 def test_names_that_do_not_fit_are_left_out(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
     page = visit(client)
     give(page, sound)
     result(page)
-    page.evaluate(
-        "document.querySelectorAll('.af-segment .af-tag').forEach((tag) => (tag.textContent = 'a'.repeat(200)))"
-    )
+    page.evaluate("document.querySelectorAll('.segment .tag').forEach((tag) => (tag.textContent = 'a'.repeat(200)))")
     page.set_viewport_size({"width": 390, "height": 850})
-    page.wait_for_function("!document.querySelector('.af-segment:not(.af-narrow)')")
+    until(page, "!document.querySelector('.segment:not(.narrow)')")
+
+
+def tab(page: Any, selector: str) -> list[str]:
+    """Presses Tab until an element that matches has the focus; gives the texts of all that had it."""
+    texts: list[str] = []
+    while len(texts) < 30:
+        page.keyboard.press("Tab")
+        texts.append(page.evaluate("document.activeElement.innerText.trim()"))
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return texts
+    raise AssertionError(f"{selector} is not reached: {texts}")
+
+
+def test_all_can_be_done_from_the_keyboard(client: httpx.Client, visit: Callable[..., Any]) -> None:
+    page = visit(client)
+    names = [Path(name).stem for name in EXAMPLES]
+    assert tab(page, ".chip:last-child") == ["", "Record", *names]  # the first one chooses a file
+    page.keyboard.press("Enter")
+    shown = result(page)
+    assert page.evaluate("document.activeElement.matches('.statement')")  # so that it is read aloud
+    tab(page, ".segment")
+    page.keyboard.press("Space")
+    until(page, "window.played.length === 1")
+    assert shown.locator(".segment").first.get_attribute("aria-pressed") == "true"
+
+
+CARD = """# Card
+
+- **What**: `a <b>` and
+  [a link](https://example.org/x), [none](javascript:alert(1))
+- two
+
+| true \\ predicted | **anger** |
+|---|---|
+| <img src=x onerror=alert(1)> | 206 |
+
+One line,
+and another.
+"""
+
+
+def test_model_cards(client: httpx.Client, visit: Callable[..., Any]) -> None:
+    page = visit(client)
+    html = page.evaluate(
+        """async (card) => {
+            const { markdown } = await import("/page/markdown.js");
+            const place = document.createElement("div");
+            place.append(...markdown(card));
+            return place.innerHTML.replaceAll(' class=""', "");
+        }""",
+        CARD,
+    )
+    assert html == (
+        "<h1>Card</h1>"
+        "<ul><li><strong>What</strong>: <code>a &lt;b&gt;</code> and\n  "
+        '<a href="https://example.org/x">a link</a>, [none](javascript:alert(1))</li><li>two</li></ul>'
+        "<table><tr><th>true \\ predicted</th><th><strong>anger</strong></th></tr>"
+        "<tr><td>&lt;img src=x onerror=alert(1)&gt;</td><td>206</td></tr></table>"
+        "<p>One line, and another.</p>"
+    )
 
 
 @pytest.mark.parametrize("format_", ["json", "csv", "vtt"])
@@ -194,24 +257,24 @@ def test_downloads_are_what_the_api_gives(
 
 def test_the_microphone(client: httpx.Client, visit: Callable[..., Any]) -> None:
     page = visit(client)
-    page.locator(".af-record").click()
-    page.wait_for_selector(".af[data-state=recording]")
-    page.wait_for_function("document.querySelector('.af-clock').textContent >= '0:06'")
-    page.locator(".af-stop").click()
+    page.locator(".record").click()
+    page.wait_for_selector("main[data-state=recording]")
+    until(page, "document.querySelector('.clock').textContent >= '0:06'")
+    page.locator(".stop").click()
     shown = result(page)
-    assert shown.locator(".af-source").inner_text().startswith("recording.wav")
-    assert shown.locator(".af-segment").count() >= 1
-    page.locator(".af-record").click()
-    page.locator(".af-discard").click()
-    page.wait_for_selector(".af[data-state=idle]")
+    assert shown.locator(".source").inner_text().startswith("recording.wav")
+    assert shown.locator(".segment").count() >= 1
+    page.locator(".record").click()
+    page.locator(".discard").click()
+    page.wait_for_selector("main[data-state=idle]")
     assert shown.is_hidden()
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in DEMO.glob("*.flac")))
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_are_a_click_away(client: httpx.Client, visit: Callable[..., Any], name: str) -> None:
     page = visit(client)
     page.get_by_role("button", name=Path(name).stem, exact=True).click()
-    assert result(page).locator(".af-source").inner_text().startswith(name)
+    assert result(page).locator(".source").inner_text().startswith(name)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +290,7 @@ def test_what_cannot_be_heard_is_told_and_the_next_is_heard(
     assert len(text.splitlines()) >= 2  # what was found, and what to do
     page.get_by_role("button", name="angry", exact=True).click()
     result(page)
-    assert page.locator(".af-problem").is_hidden()
+    assert page.locator(".problem").is_hidden()
 
 
 def test_what_is_too_long(serve: Callable[..., httpx.Client], visit: Callable[..., Any], sound: bytes) -> None:
@@ -255,7 +318,7 @@ def test_what_only_the_browser_can_decode_is_sent_as_wav(
     )
     assert ask(client, bytes(recorded), "memo.webm").json()["code"] == "no_sound"
     give(page, bytes(recorded), "memo.webm")
-    assert result(page).locator(".af-source").inner_text().startswith("memo.webm")
+    assert result(page).locator(".source").inner_text().startswith("memo.webm")
 
 
 def test_silence_is_told_as_such(client: httpx.Client, visit: Callable[..., Any]) -> None:
@@ -264,7 +327,7 @@ def test_silence_is_told_as_such(client: httpx.Client, visit: Callable[..., Any]
     page = visit(client)
     give(page, content.getvalue())
     shown = result(page)
-    assert shown.locator(".af-statement").inner_text() == "no speech"
+    assert shown.locator(".statement").inner_text() == "no speech"
     assert "was the microphone on" in shown.inner_text()
 
 
@@ -278,7 +341,7 @@ def test_a_busy_service_is_asked_again(
         first = pool.submit(ask, client, sound)
         assert eventually(lambda: metric(client, "affetto_requests_taken") == 1, 60)
         give(page, sound)
-        page.wait_for_function("document.querySelector('.af-doing').textContent.startsWith('Many are asking')")
+        until(page, "document.querySelector('.doing').textContent.startsWith('Many are asking')")
         recogniser.go_on()
         assert first.result().status_code == 200
     result(page)
@@ -292,26 +355,26 @@ def test_who_cancels_frees_the_place(
     recogniser.hold()
     give(page, sound)
     assert eventually(lambda: metric(client, "affetto_requests_taken") == 1, 60)
-    page.locator(".af-cancel").click()
-    page.wait_for_selector(".af[data-state=idle]")
+    page.locator(".cancel").click()
+    page.wait_for_selector("main[data-state=idle]")
     assert eventually(lambda: metric(client, "affetto_requests_taken") == 0, 60)
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab(tiny_model: Path, visit: Callable[..., Any], sound: bytes) -> None:
     with serving(Halting.made(tiny_model), tiny_model, Settings.parse({"token": TOKEN})) as client:
         page = visit(client)
-        assert page.locator(".af-token").is_visible()
-        page.fill("#af-token", "another token")
+        assert page.locator(".token").is_visible()
+        page.fill("#token", "another token")
         page.get_by_role("button", name="Use it").click()
         assert problem(page)[0] == "unauthorised"
-        page.fill("#af-token", TOKEN)
+        page.fill("#token", TOKEN)
         page.get_by_role("button", name="Use it").click()
-        page.wait_for_selector(".af-token", state="hidden")
+        page.wait_for_selector(".token", state="hidden")
         give(page, sound)
         result(page)
         page.reload()
-        page.wait_for_selector(".af-chip")
-        assert page.locator(".af-token").is_hidden()
+        page.wait_for_selector(".chip")
+        assert page.locator(".token").is_hidden()
         assert page.context.cookies() == []
 
 
@@ -323,8 +386,8 @@ def test_it_fits_the_screen(
     page = visit(client, width, scheme)
     give(page, sound)
     result(page)
-    page.locator(".af-trust a").click()
+    page.locator(".trust a").click()
     page.get_by_text("This model came without a card.").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    ground = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 29)"}[scheme]

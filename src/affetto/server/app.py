@@ -34,7 +34,7 @@ from affetto.server.answers import (
 from affetto.server.gate import HEARD_AT, Gate
 from affetto.server.hearing import Hearing, look
 from affetto.server.listening import LiveSession, add_listening
-from affetto.server.page import Facts, PageRoute
+from affetto.server.page import add_page
 from affetto.server.problems import KINDS, RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
@@ -111,7 +111,7 @@ def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Sett
     _add_others(app, hearing, settings, model, metrics)
     add_listening(app, LiveSession(hearing, settings, metrics, recogniser.emotions))
     if settings.page:
-        app.router.routes.append(PageRoute(Facts.of(settings, recogniser.emotions)))
+        add_page(app, settings, recogniser.emotions)
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     return app
 

@@ -1,5 +1,7 @@
 // The page: takes a recording in, has it heard, shows what came out. One recording at a time.
 
+import facts from "./facts.js";
+import { markdown } from "./markdown.js";
 import { show } from "./result.js";
 import { Problem, Service } from "./service.js";
 import { Recorder, decode, toWav } from "./sound.js";
@@ -7,18 +9,9 @@ import { clock } from "./text.js";
 
 const TRIES = 5; // so often a busy service is asked again
 
-/**
- * @param root the page's element, filled with page.html
- * @param facts limits, formats, colours and examples, as the server tells them
- * @param showCard called with the text of the model card
- */
-export function start(root, facts, showCard) {
-  return new Page(root.querySelector(".af"), facts, showCard).begin();
-}
-
 class Page {
-  constructor(root, facts, showCard) {
-    Object.assign(this, { root, facts, showCard, service: new Service(facts), model: null, closeResult: () => {} });
+  constructor(root) {
+    Object.assign(this, { root, service: new Service(), model: null, closeResult: () => {} });
   }
 
   find(selector) {
@@ -31,20 +24,18 @@ class Page {
     this.takeFiles();
     this.takeMicrophone();
     this.takeToken();
-    this.find(".af-cancel").onclick = () => this.abort?.abort();
-    this.find(".af-trust a").onclick = (event) => {
-      event.preventDefault();
-      openCard();
-    };
+    this.find(".cancel").onclick = () => this.abort?.abort();
+    this.find(".trust a").onclick = () => (this.find("#card").open = true);
+    this.state("idle");
     await this.readModel();
   }
 
   state(name) {
     this.root.dataset.state = name;
-    this.find(".af-idle").hidden = name === "recording" || name === "listening";
-    this.find(".af-recording").hidden = name !== "recording";
-    this.find(".af-listening").hidden = name !== "listening";
-    for (const button of this.root.querySelectorAll(".af-examples button")) {
+    this.find(".idle").hidden = name === "recording" || name === "listening";
+    this.find(".recording").hidden = name !== "recording";
+    this.find(".listening").hidden = name !== "listening";
+    for (const button of this.root.querySelectorAll(".examples button")) {
       button.disabled = name === "recording" || name === "listening";
     }
   }
@@ -54,33 +45,33 @@ class Page {
   }
 
   tellLimits() {
-    const { maxDurationS, maxUploadBytes } = this.facts;
+    const { maxDurationS, maxUploadBytes } = facts;
     const long = maxDurationS < 120 ? `${maxDurationS} seconds` : `${Math.floor(maxDurationS / 60)} minutes`;
-    this.find(".af-limits").textContent =
+    this.find(".limits").textContent =
       `wav, flac, ogg, opus, mp3 or whatever this browser can play; up to ${long} and ${maxUploadBytes / 1e6} MB. ` +
       "It goes to this service alone, which keeps nothing of it.";
   }
 
   offerExamples() {
-    for (const name of this.facts.examples) {
+    for (const name of facts.examples) {
       const button = document.createElement("button");
-      Object.assign(button, { type: "button", className: "af-chip", textContent: name.replace(/\.\w+$/, "") });
+      Object.assign(button, { type: "button", className: "chip", textContent: name.replace(/\.\w+$/, "") });
       button.onclick = async () => {
-        const answer = await fetch(new URL(`page/demo/${name}`, document.baseURI));
+        const answer = await fetch(`page/demo/${name}`);
         await this.hear(new File([await answer.blob()], name));
       };
-      this.find(".af-examples").append(button);
+      this.find(".examples").append(button);
     }
   }
 
   takeFiles() {
-    const [zone, input] = [this.find(".af-drop"), this.find(".af-file")];
+    const [zone, input] = [this.find(".drop"), this.find(".file")];
     input.onchange = () => {
       const [file] = input.files;
       if (file) this.hear(file);
       input.value = ""; // so that the same file can be chosen again
     };
-    const over = (is) => zone.classList.toggle("af-over", is);
+    const over = (is) => zone.classList.toggle("over", is);
     document.addEventListener("dragover", (event) => {
       event.preventDefault(); // else the browser would leave the page for the file
       over(!this.taken);
@@ -95,17 +86,17 @@ class Page {
   }
 
   takeMicrophone() {
-    const button = this.find(".af-record");
+    const button = this.find(".record");
     button.onclick = () => this.record();
-    this.find(".af-stop").onclick = () => this.endRecording();
-    this.find(".af-discard").onclick = () => {
+    this.find(".stop").onclick = () => this.endRecording();
+    this.find(".discard").onclick = () => {
       this.recorder.discard();
       this.state("idle");
     };
     if (!Recorder.possible) {
       button.disabled = true;
       button.title = "Browsers let only this machine's own pages, and those under https, use the microphone.";
-      this.find(".af-limits").textContent += ` ${button.title}`;
+      this.find(".limits").textContent += ` ${button.title}`;
     }
   }
 
@@ -114,17 +105,17 @@ class Page {
     this.recorder = new Recorder();
     try {
       await this.recorder.start((seconds, loudness) => {
-        this.find(".af-clock").textContent = clock(seconds);
-        this.find(".af-level span").style.width = `${Math.min(100, Math.sqrt(loudness) * 100)}%`;
-        if (seconds > this.facts.maxDurationS - 0.5) this.endRecording();
+        this.find(".clock").textContent = clock(seconds);
+        this.find(".level span").style.width = `${Math.min(100, Math.sqrt(loudness) * 100)}%`;
+        if (seconds > facts.maxDurationS - 0.5) this.endRecording();
       });
     } catch {
       this.fail(new Problem("microphone", "There is no microphone that this page may use.", "Allow it in the browser's address bar, or plug one in."));
       return;
     }
-    this.find(".af-clock").textContent = clock(0);
+    this.find(".clock").textContent = clock(0);
     this.state("recording");
-    this.find(".af-stop").focus();
+    this.find(".stop").focus();
   }
 
   async endRecording() {
@@ -136,23 +127,24 @@ class Page {
   }
 
   takeToken() {
-    const form = this.find(".af-token");
+    const form = this.find(".token");
     form.onsubmit = async (event) => {
       event.preventDefault();
       this.clear();
-      this.service.keep(form.querySelector("#af-token").value.trim());
+      this.service.keep(form.querySelector("#token").value.trim());
       await this.readModel();
     };
   }
 
   /** Reads the model's card and, with it, finds out whether the token is right. */
   async readModel() {
-    const lacks = this.facts.asksToken && this.service.token === null;
-    this.find(".af-token").hidden = !lacks;
+    const lacks = facts.asksToken && this.service.token === null;
+    this.find(".token").hidden = !lacks;
     if (lacks) return;
     try {
       this.model = await this.service.model();
-      this.showCard(this.model.card ?? "This model came without a card.");
+      this.find("#card div").replaceChildren(...markdown(this.model.card ?? "This model came without a card."));
+      this.find("#card").hidden = false;
     } catch (error) {
       this.fail(error);
     }
@@ -161,8 +153,8 @@ class Page {
   clear() {
     this.closeResult();
     this.closeResult = () => {};
-    this.find(".af-problem").hidden = true;
-    this.find(".af-result").hidden = true;
+    this.find(".problem").hidden = true;
+    this.find(".result").hidden = true;
   }
 
   async hear(file) {
@@ -172,7 +164,7 @@ class Page {
     const decoded = decode(file); // the browser's own ears, for the picture and for playing
     try {
       const texts = await this.ask(file, decoded);
-      this.closeResult = show(this.root, { texts, buffer: await decoded, model: this.model, facts: this.facts });
+      this.closeResult = show(this.root, { texts, buffer: await decoded, model: this.model });
       this.state("done");
     } catch (error) {
       if (error.name === "AbortError") this.state("idle");
@@ -186,14 +178,14 @@ class Page {
       return await this.askPatiently(file);
     } catch (error) {
       const buffer = error.code === "no_sound" ? await decoded : null;
-      if (buffer === null || buffer.duration > this.facts.maxDurationS) throw error;
+      if (buffer === null || buffer.duration > facts.maxDurationS) throw error;
       return this.askPatiently(toWav(buffer, file.name));
     }
   }
 
   async askPatiently(file) {
     for (let tried = 1; ; tried += 1) {
-      this.find(".af-doing").textContent = `Listening to ${file.name} …`;
+      this.find(".doing").textContent = `Listening to ${file.name} …`;
       try {
         return await this.service.hear(file, this.abort.signal);
       } catch (error) {
@@ -205,7 +197,7 @@ class Page {
 
   async wait(seconds) {
     for (let left = seconds; left > 0; left -= 1) {
-      this.find(".af-doing").textContent = `Many are asking at the moment. Trying again in ${left} s …`;
+      this.find(".doing").textContent = `Many are asking at the moment. Trying again in ${left} s …`;
       await new Promise((resolve) => setTimeout(resolve, 1000));
       this.abort.signal.throwIfAborted();
     }
@@ -215,10 +207,10 @@ class Page {
     const told = error instanceof Problem ? error : new Problem("page", "Something went wrong in this page.", String(error));
     if (told.code === "unauthorised") {
       this.service.keep(null);
-      this.find(".af-token").hidden = false;
+      this.find(".token").hidden = false;
       told.remedy = "Check the token, and give it again.";
     }
-    const problem = this.find(".af-problem");
+    const problem = this.find(".problem");
     problem.dataset.code = told.code;
     problem.querySelector("strong").textContent = told.problem;
     problem.querySelector("p").textContent = told.remedy;
@@ -227,9 +219,4 @@ class Page {
   }
 }
 
-function openCard() {
-  const card = document.querySelector("#af-card");
-  const button = card.querySelector("button");
-  if (!button.classList.contains("open")) button.click();
-  card.scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
-}
+await new Page(document.querySelector("main")).begin();

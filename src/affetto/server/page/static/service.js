@@ -1,5 +1,7 @@
 // The service, as everyone calls it: the page has no other way to it than its API.
 
+import facts from "./facts.js";
+
 /** What went wrong, in the shape in which the service tells it. */
 export class Problem extends Error {
   constructor(code, problem, remedy, retryAfterS = null) {
@@ -8,10 +10,9 @@ export class Problem extends Error {
   }
 }
 
-/** Calls the service with these limits and this token, which stays in the tab. */
+/** Calls the service with a token, if it asks for one; the token stays in the tab. */
 export class Service {
-  constructor(facts) {
-    this.facts = facts;
+  constructor() {
     this.token = facts.asksToken ? sessionStorage.getItem("affetto-token") : null;
   }
 
@@ -29,13 +30,13 @@ export class Service {
 
   /** A recording in every format of `facts.formats`, by name, heard once. */
   async hear(file, signal) {
-    const limit = this.facts.maxUploadBytes;
+    const limit = facts.maxUploadBytes;
     if (file.size > limit) {
       throw new Problem("too_large", `The file is larger than ${limit / 1e6} MB.`, "Send a smaller one, such as FLAC or Opus, or a part of it.");
     }
     const form = new FormData();
     form.append("file", file, file.name);
-    const wanted = new URLSearchParams(this.facts.formats.map((each) => ["format", each]));
+    const wanted = new URLSearchParams(facts.formats.map((each) => ["format", each]));
     const answer = await this.#call(`v1/recognise?${wanted}`, { method: "POST", body: form, signal });
     return answer.json();
   }
@@ -44,7 +45,7 @@ export class Service {
     const headers = this.token === null ? {} : { Authorization: `Bearer ${this.token}` };
     let answer;
     try {
-      answer = await fetch(new URL(path, document.baseURI), { ...options, headers });
+      answer = await fetch(path, { ...options, headers });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Problem("unreachable", "The service does not answer.", "Is it still running, and are you connected?");

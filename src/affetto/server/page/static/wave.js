@@ -1,5 +1,6 @@
 // The recording as a picture: its wave, coloured by emotion, above a lane for each emotion.
 
+import facts from "./facts.js";
 import { clock, element, percent } from "./text.js";
 import { peaks } from "./sound.js";
 
@@ -13,13 +14,13 @@ export function stated(segment) {
 }
 
 /** Sets the colour of an emotion on an element; what is not sure has none. */
-export function paint(node, name, facts) {
-  node.style.setProperty("--emotion", facts.colours[name] ?? "var(--af-unsure)");
-  node.classList.toggle("af-unsure", !(name in facts.colours));
+export function paint(node, name) {
+  node.style.setProperty("--emotion", facts.colours[name] ?? "var(--unsure)");
+  node.classList.toggle("unsure", !(name in facts.colours));
 }
 
 /** The wave as SVG, each stretch of speech in the colour of its emotion; a line where there is no sound to draw. */
-export function drawWave(place, recording, buffer, facts) {
+export function drawWave(place, recording, buffer) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${COLUMNS} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
@@ -35,7 +36,7 @@ export function drawWave(place, recording, buffer, facts) {
   const add = (from, to, name) => {
     const line = document.createElementNS(SVG, "path");
     line.setAttribute("d", path(from, to));
-    if (name !== null) paint(line, name, facts);
+    if (name !== null) paint(line, name);
     svg.append(line);
   };
   const column = (seconds) => Math.min(COLUMNS, Math.max(0, Math.round((seconds / recording.duration_s) * COLUMNS)));
@@ -51,9 +52,9 @@ export function drawWave(place, recording, buffer, facts) {
 }
 
 /** Buttons over the wave, one a stretch of speech; gives them. */
-export function drawSegments(place, recording, facts, onChoose) {
+export function drawSegments(place, recording, onChoose) {
   const buttons = recording.segments.map((segment, i) => {
-    const button = element("button", "af-segment");
+    const button = element("button", "segment");
     const sure = percent(segment.probabilities[segment.emotion]);
     button.type = "button";
     button.setAttribute(
@@ -61,8 +62,8 @@ export function drawSegments(place, recording, facts, onChoose) {
       `${stated(segment)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}: ${segment.transcript || "no words"}; play it`,
     );
     button.title = `${stated(segment)} (${segment.emotion} ${sure})`;
-    button.append(element("span", "af-tag", stated(segment)));
-    paint(button, stated(segment), facts);
+    button.append(element("span", "tag", stated(segment)));
+    paint(button, stated(segment));
     span(button, segment, recording.duration_s);
     button.onclick = () => onChoose(i);
     return button;
@@ -72,16 +73,16 @@ export function drawSegments(place, recording, facts, onChoose) {
 }
 
 /** A lane an emotion: the more probable it is, the fuller its stretch; rows of a grid whose second column is time. */
-export function drawLanes(grid, before, recording, facts, onChoose) {
-  grid.querySelectorAll(".af-lane, .af-lane-name").forEach((old) => old.remove());
+export function drawLanes(grid, before, recording, onChoose) {
+  grid.querySelectorAll(".lane, .lane-name").forEach((old) => old.remove());
   for (const emotion of Object.keys(recording.probabilities)) {
-    const name = element("div", "af-gutter af-lane-name", emotion);
-    const lane = element("div", "af-lane");
+    const name = element("div", "gutter lane-name", emotion);
+    const lane = element("div", "lane");
     lane.setAttribute("aria-hidden", "true"); // the list of words says the same
-    paint(lane, emotion, facts);
-    paint(name, emotion, facts);
+    paint(lane, emotion);
+    paint(name, emotion);
     recording.segments.forEach((segment, i) => {
-      const cell = element("div", "af-cell");
+      const cell = element("div", "cell");
       cell.style.setProperty("--share", segment.probabilities[emotion]);
       cell.title = `${emotion} ${percent(segment.probabilities[emotion])}`;
       cell.onclick = () => onChoose(i);
@@ -114,7 +115,7 @@ function span(node, segment, durationS) {
 
 /** A name that would be cut off is left out; the list of words and the button's title say it, too. */
 export function hideCutTag(button) {
-  const tag = button.querySelector(".af-tag");
-  button.classList.remove("af-narrow");
-  button.classList.toggle("af-narrow", tag.offsetLeft + tag.offsetWidth > button.clientWidth);
+  const tag = button.querySelector(".tag");
+  button.classList.remove("narrow");
+  button.classList.toggle("narrow", tag.offsetLeft + tag.offsetWidth > button.clientWidth);
 }
