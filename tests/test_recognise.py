@@ -218,6 +218,7 @@ def test_values_for_json_survive_it(recogniser: EmotionRecogniser) -> None:
         "end_s",
         "emotion",
         "sure",
+        "familiar",
         "probabilities",
         "transcript",
         "words",
@@ -338,3 +339,14 @@ def test_damaged_models_are_refused(
     harm(folder)
     with pytest.raises(CheckpointError, match=problem):
         EmotionRecogniser.from_pretrained(folder)
+
+
+def test_unfamiliar_sound_is_never_stated_firmly() -> None:
+    strange = Segment(0.0, 3.0, "no", "anger", {"anger": 1.0, "sadness": 0.0}, familiar=False)
+    usual = Segment(3.0, 4.0, "yes", "sadness", {"anger": 0.0, "sadness": 1.0})
+    recording = join_segments("a.wav", 4.0, [strange, usual])
+    assert [each.statement for each in recording.segments] == ["unfamiliar sound", "sadness"]
+    assert (recording.statement, recording.sure, recording.familiar) == ("unfamiliar sound", False, False)
+    assert recording.shares == {"anger": 0.0, "sadness": 0.25}
+    assert recording.unsure_share == 0.75
+    assert join_segments("a.wav", 4.0, [usual]).statement == "sadness"

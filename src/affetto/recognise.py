@@ -30,10 +30,11 @@ _JUDGEMENT = Judgement()
 
 
 class SegmentPrediction(NamedTuple):
-    """What the networks make of one segment: what is said, and the probability of each emotion."""
+    """What the networks make of one segment: words, the probability of each emotion, whether it is familiar sound."""
 
     spelling: Spelling
     probabilities: dict[str, float]
+    familiar: bool = True
 
 
 class EmotionRecogniser:
@@ -216,9 +217,10 @@ def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgemen
 
 
 def _segment(piece: Piece[SegmentPrediction]) -> Segment:
-    said, probabilities = piece.content
+    said, probabilities, familiar = piece.content
     words = tuple(word.later(piece.since_s).within(piece.start_s, piece.end_s) for word in said.words)
-    return Segment(piece.start_s, piece.end_s, said.text, likeliest(probabilities), probabilities, words=words)
+    emotion = likeliest(probabilities)
+    return Segment(piece.start_s, piece.end_s, said.text, emotion, probabilities, words=words, familiar=familiar)
 
 
 def _temperature(description: checkpoint.Description, where: Path) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement, Moment, likeliest, mean, shares, smooth
+from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, Judgement, Moment, likeliest, mean, shares, smooth
 
 SCHEMA_VERSION = 1
 """Of `Recording.as_dict`; it changes when a key is renamed or removed."""
@@ -77,8 +77,9 @@ class Segment:
         transcript: what was said, in lower case and without punctuation; empty where no words were recognised.
         emotion: the most probable emotion, however probable.
         probabilities: emotion -> probability; they add up to 1.
-        sure: whether the emotion is probable enough to be stated (see `Judgement`).
+        sure: whether the emotion can be stated: the sound is familiar, and it is probable enough (see `Judgement`).
         words: the transcript word by word, with times in the recording and confidences.
+        familiar: whether the model was trained on sound like this.
     """
 
     start_s: float
@@ -88,21 +89,22 @@ class Segment:
     probabilities: dict[str, float]
     sure: bool = True
     words: tuple[Word, ...] = ()
+    familiar: bool = True
 
     @property
     def statement(self) -> str:
-        """The emotion, or "not sure"."""
-        return self.emotion if self.sure else NOT_SURE
+        """The emotion, or "not sure", or "unfamiliar sound"."""
+        return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
 
     @property
     def moment(self) -> Moment:
         """Its times and probabilities alone."""
-        return Moment(self.start_s, self.end_s, self.probabilities)
+        return Moment(self.start_s, self.end_s, self.probabilities, self.familiar)
 
     def judged(self, probabilities: dict[str, float], judgement: Judgement) -> Segment:
         """The same segment with other probabilities, and what follows from them."""
         emotion = likeliest(probabilities)
-        sure = probabilities[emotion] >= judgement.sure
+        sure = self.familiar and probabilities[emotion] >= judgement.sure
         return replace(self, emotion=emotion, probabilities=probabilities, sure=sure)
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,6 +114,7 @@ class Segment:
             "end_s": round(self.end_s, 4),
             "emotion": self.emotion,
             "sure": self.sure,
+            "familiar": self.familiar,
             "probabilities": _rounded(self.probabilities),
             "transcript": self.transcript,
             "words": [word.as_dict() for word in self.words],
@@ -129,9 +132,10 @@ class Recording:
         emotion: the most probable emotion of the whole; None where nobody speaks.
         probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks.
         transcript: the segments' transcripts, joined.
-        sure: whether the emotion of the whole is probable enough to be stated (see `Judgement`).
+        sure: whether the emotion of the whole can be stated: the sound is familiar, and it is probable enough.
         shares: emotion -> its part of the time with speech, where it is sure.
         unsure_share: the part in which no emotion is; with the shares it adds up to 1, or to 0 where nobody speaks.
+        familiar: whether the model was trained on sound like at least half of the speech.
         silent: whether it is digital silence throughout, as from a microphone that is switched off.
         judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
     """
@@ -147,13 +151,12 @@ class Recording:
     unsure_share: float = 0.0
     silent: bool = False
     judgement: Judgement = _JUDGEMENT
+    familiar: bool = True
 
     @property
     def statement(self) -> str:
-        """The emotion of the whole, or "not sure", or "no speech"."""
-        if self.emotion is None:
-            return NO_SPEECH
-        return self.emotion if self.sure else NOT_SURE
+        """The emotion of the whole, or "not sure", "unfamiliar sound" or "no speech"."""
+        return NO_SPEECH if self.emotion is None else _statement(self.emotion, sure=self.sure, familiar=self.familiar)
 
     @property
     def speech_s(self) -> float:
@@ -177,6 +180,7 @@ class Recording:
             "speech_s": round(self.speech_s, 4),
             "emotion": self.emotion,
             "sure": self.sure,
+            "familiar": self.familiar,
             "probabilities": _rounded(self.probabilities),
             "shares": _rounded(self.shares),
             "unsure_share": round(self.unsure_share, 4),
@@ -185,6 +189,12 @@ class Recording:
             "judgement": self.judgement.model_dump(),
             "segments": [segment.as_dict() for segment in self.segments],
         }
+
+
+def _statement(emotion: str, *, sure: bool, familiar: bool) -> str:
+    if not familiar:
+        return UNFAMILIAR
+    return emotion if sure else NOT_SURE
 
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
@@ -208,6 +218,8 @@ def join_segments(
     smoothed = smooth(moments, judgement.smooth_s)
     judged = tuple(each.judged(row, judgement) for each, row in zip(given, smoothed, strict=True))
     emotion, parts = likeliest(whole), shares([each.moment for each in judged], judgement.sure)
+    known_s, unknown_s = (sum(e.end_s - e.start_s for e in given if e.familiar is known) for known in (True, False))
+    familiar = known_s >= unknown_s
     return Recording(
         source,
         duration_s,
@@ -215,8 +227,9 @@ def join_segments(
         emotion,
         whole,
         " ".join(each.transcript for each in judged if each.transcript),
-        sure=whole[emotion] >= judgement.sure,
+        sure=familiar and whole[emotion] >= judgement.sure,
         shares=parts.emotions,
         unsure_share=parts.unsure,
         judgement=judgement,
+        familiar=familiar,
     )

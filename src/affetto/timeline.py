@@ -16,6 +16,9 @@ NO_SPEECH = "no speech"
 NOT_SURE = "not sure"
 """What is said where no emotion is probable enough."""
 
+UNFAMILIAR = "unfamiliar sound"
+"""What is said where the sound is unlike all that the model was trained on."""
+
 _FAR = 4.0  # standard deviations; what is farther away weighs less than a thousandth
 
 
@@ -32,11 +35,12 @@ class Judgement(Config):
 
 
 class Moment(NamedTuple):
-    """The probability of each emotion between two times, in seconds."""
+    """The probability of each emotion between two times, in seconds, and whether such sound was trained on."""
 
     start_s: float
     end_s: float
     probabilities: Mapping[str, float]
+    familiar: bool = True
 
 
 def likeliest(probabilities: Mapping[str, float]) -> str:
@@ -96,7 +100,7 @@ class Shares(NamedTuple):
 
     Attributes:
         emotions: emotion -> the part in which it is the likeliest and sure.
-        unsure: the part in which none is sure; together they are 1.
+        unsure: the part in which none is sure, or the sound is unfamiliar; together they are 1.
     """
 
     emotions: dict[str, float]
@@ -119,7 +123,7 @@ def shares(moments: Sequence[Moment], sure: float) -> Shares:
     unsure_s = 0.0
     for each in moments:
         emotion = likeliest(each.probabilities)
-        if each.probabilities[emotion] < sure:
+        if each.probabilities[emotion] < sure or not each.familiar:
             unsure_s += each.end_s - each.start_s
         else:
             found[emotion] += (each.end_s - each.start_s) / total_s

@@ -209,7 +209,7 @@ def test_csv_has_a_row_a_segment(recognise: Run, long_talk: Path) -> None:
     path = long_talk
     _, out, _ = recognise(path, DEMO / "sad.flac", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert list(rows[0]) == ["file", "start_s", "end_s", "emotion", *EMOTIONS, "transcript", "sure"]
+    assert list(rows[0]) == ["file", "start_s", "end_s", "emotion", *EMOTIONS, "transcript", "sure", "familiar"]
     assert [row["file"] for row in rows] == [str(path)] * 4 + [str(DEMO / "sad.flac")]
     starts, ends = ([float(row[key]) for row in rows[:-1]] for key in ("start_s", "end_s"))
     assert all(start < end for start, end in zip(starts, ends, strict=True))

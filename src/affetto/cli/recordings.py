@@ -15,7 +15,7 @@ from affetto.cli.terminal import console, print_json
 from affetto.formats import FORMATS
 from affetto.formats.structured import csv_header, csv_rows
 from affetto.recording import Recording, Segment
-from affetto.timeline import NO_SPEECH, NOT_SURE, Moment, strip
+from affetto.timeline import NO_SPEECH, NOT_SURE, strip
 
 BAR_CELLS = 16
 TIMELINE_CELLS = 72
@@ -75,7 +75,7 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
         why = ", and no sound at all: check the microphone or the export" if recording.silent else ""
         return Group(title, Padding(Text.assemble((NO_SPEECH, "bold"), why), (0, 0, 0, _INDENT)))
     if not recording.sure:
-        title.append(f"  {NOT_SURE}", "bold")
+        title.append(f"  {recording.statement}", "bold")
     words = Text() if several else Text(recording.transcript, "italic", overflow="fold")
     body = Table.grid(padding=(0, 2), expand=True)
     body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + BAR_CELLS)
@@ -111,7 +111,7 @@ def _bars(recording: Recording, ascii_only: bool) -> Table:
 
 def _timeline(recording: Recording, cells: int) -> Group:
     """A letter for each part of the recording, coloured, and what it stands for with its share of the speech."""
-    moments = [Moment(each.start_s, each.end_s, each.probabilities) for each in recording.segments]
+    moments = [each.moment for each in recording.segments]
     colours, letters = _colours(recording.probabilities), _letters(recording.probabilities)
     picture = Text()
     for place in strip(moments, recording.duration_s, cells):
@@ -147,8 +147,8 @@ def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> tuple
     dash = "-" if ascii_only else "–"
     times = Text(f"{clock(segment.start_s)}{dash}{clock(segment.end_s)}", "dim")
     chance = percent(segment.probabilities[segment.emotion]).strip()
-    feeling = Text(f"{segment.statement} {chance}", colours[segment.emotion] if segment.sure else "bright_black")
-    return times, feeling, Text(segment.transcript, "italic", overflow="fold")
+    stated = Text(f"{segment.statement} {chance}", colours[segment.emotion] if segment.sure else "bright_black")
+    return times, stated, Text(segment.transcript, "italic", overflow="fold")
 
 
 def _colours(emotions: Iterable[str]) -> dict[str, str]:

@@ -26,9 +26,9 @@ def csv_header(emotions: Sequence[str]) -> str:
     r"""The names of the columns.
 
     >>> csv_header(["anger", "sadness"])
-    'file,start_s,end_s,emotion,anger,sadness,transcript,sure\n'
+    'file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n'
     """
-    return _lines([["file", "start_s", "end_s", "emotion", *emotions, "transcript", "sure"]])
+    return _lines([["file", "start_s", "end_s", "emotion", *emotions, "transcript", "sure", "familiar"]])
 
 
 def csv_rows(recording: Recording) -> str:
@@ -43,6 +43,7 @@ def csv_rows(recording: Recording) -> str:
             *each["probabilities"].values(),
             each["transcript"],
             str(each["sure"]).lower(),
+            str(each["familiar"]).lower(),
         ]
         for each in values["segments"]
     ]

@@ -56,6 +56,7 @@ class SegmentAnswer(Config):
     end_s: float
     emotion: str
     sure: bool
+    familiar: bool
     probabilities: dict[str, Share]
     transcript: str
     words: list[WordAnswer]
@@ -70,6 +71,7 @@ class RecordingAnswer(Config):
     speech_s: float
     emotion: str | None
     sure: bool
+    familiar: bool
     probabilities: dict[str, Share]
     shares: dict[str, Share]
     unsure_share: Share
@@ -108,6 +110,7 @@ EXAMPLE: dict[str, Any] = {
     "speech_s": 2.0,
     "emotion": "anger",
     "sure": True,
+    "familiar": True,
     "probabilities": {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04},
     "shares": {"anger": 1.0, "happiness": 0.0, "neutral": 0.0, "sadness": 0.0},
     "unsure_share": 0.0,
@@ -120,6 +123,7 @@ EXAMPLE: dict[str, Any] = {
             "end_s": 2.6,
             "emotion": "anger",
             "sure": True,
+            "familiar": True,
             "probabilities": {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04},
             "transcript": "where were you",
             "words": [

@@ -10,6 +10,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** What a stretch of speech states: its emotion, or that it is not sure. */
 export function stated(segment) {
+  if (!segment.familiar) return "unfamiliar sound";
   return segment.sure ? segment.emotion : "not sure";
 }
 
