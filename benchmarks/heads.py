@@ -20,24 +20,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from affetto.config import stable_seed
 from affetto.data.corpora import open_corpus
 from affetto.data.protocols import GroupedKFold, make_folds
 from affetto.data.splits import by_speaker
 from affetto.features.acoustic import AcousticConfig
 from affetto.models.encoders import open_encoder
-from affetto.models.heads import (
-    BaselineConfig,
-    BranchConfig,
-    EmotionHead,
-    HeadConfig,
-    MeanPoolingConfig,
-    RecurrentConfig,
-)
+from affetto.models.heads import EmotionHead, HeadConfig
+from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
+from affetto.models.heads.baseline import BaselineConfig
+from affetto.models.heads.branch import Branch, BranchConfig
+from affetto.models.heads.mean_pooling import MeanPoolingConfig
+from affetto.models.heads.recurrent import RecurrentConfig
+from affetto.models.heads.weighted_sum import WeightedSumConfig
 from affetto.represent import Bank, represent
 from affetto.training.heads.data import HeadData
 from affetto.training.heads.fit import Study, material_of, needs, new_head
-from affetto.training.heads.loop import HeadTraining
+from affetto.training.heads.loop import HeadTraining, fit_head
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.tasks import Task
 
@@ -47,7 +45,12 @@ ROWS: dict[str, HeadConfig] = {
     "RNN-3, 64 units": RecurrentConfig(layer="gru3", units=64),
     "baseline, 64 units": BaselineConfig(branch=BranchConfig(units=64, acoustic=AcousticConfig(stride=4))),
 }
-REPEATS = {"MP-3": 10}
+LOOPED: dict[str, HeadConfig] = {
+    "weighted sum": WeightedSumConfig(),
+    "attentive statistics-3": AttentiveStatisticsConfig(layer="gru3"),
+}
+"""Rows timed against our own plain loop, one head after the other."""
+REPEATS = {"MP-3": 10, "weighted sum": 10}
 """Cheap rows are run ten times in a table, and all at once."""
 AS_IT_GOES = {"MP-3": "gru3"}
 """The layer that a plain loop of this row averages batch by batch; it is timed given the averages, too."""
@@ -59,8 +62,8 @@ class PlainHead(nn.Module):
 
     def __init__(self, head: EmotionHead, in_width: int) -> None:
         super().__init__()
-        depth = 0 if head.branch is None else len(head.branch.layers)
-        units = 0 if head.branch is None else head.branch.width // 2
+        branch = head.parts.get("branch")
+        depth, units = (len(branch.layers), branch.width // 2) if isinstance(branch, Branch) else (0, 0)
         self.gru = nn.GRU(in_width, units, depth, batch_first=True, bidirectional=True) if depth else None
         self.dropout = nn.Dropout(head.dropout)
         self.output = nn.Linear(head.width, len(CLASSES))
@@ -98,10 +101,17 @@ def padded(frames: list[Tensor], batch: np.ndarray) -> tuple[Tensor, Tensor]:
     return pad_sequence(chosen, batch_first=True), torch.tensor([len(each) for each in chosen])
 
 
-def stacked_epoch(config: HeadConfig, material: HeadData, tasks: list[Task]) -> float:
+def looped_epoch(config: HeadConfig, study: Study, material: HeadData, task: Task) -> float:
+    """The same of our own loop."""
+    head = new_head(config, study)
+    begin = time.process_time()
+    fit_head(head, material, task, TRAINING.model_copy(update={"epochs": 1}), seed=1)
+    return time.process_time() - begin
+
+
+def stacked_epoch(config: HeadConfig, study: Study, material: HeadData, tasks: list[Task]) -> float:
     """Seconds of training all heads for an epoch, and of judging them, for one head."""
-    width = 0 if material.layer is None else material.layer.width
-    heads = [new_head(config, CLASSES, width, stable_seed(task.repeat, task.fold)) for task in tasks]
+    heads = [new_head(config, study, task.repeat, task.fold) for task in tasks]
     training = StackTraining(heads, tasks, material, TRAINING, seed=1)
     training.epoch = 1  # an epoch like most: not the first, which is sorted throughout
     begin = time.process_time()
@@ -114,7 +124,7 @@ def study_of(data: Path, cache: Path) -> tuple[Study, list[Task], Tensor]:
     utterances = [each for each in found if each.emotion in CLASSES]
     encoder = open_encoder("small", device="cpu")
     banks: dict[str, Bank] = {}
-    for config in ROWS.values():
+    for config in (ROWS | LOOPED).values():
         for extractor in needs(config, encoder):
             banks |= represent(utterances, extractor, cache)
     place = {each.id: number for number, each in enumerate(utterances)}
@@ -129,7 +139,7 @@ def study_of(data: Path, cache: Path) -> tuple[Study, list[Task], Tensor]:
     ]
     labels = torch.tensor([CLASSES.index(each.emotion or "") for each in utterances])
     share = float(np.mean([len(task.training) for task in tasks]) / len(utterances))
-    return Study(CLASSES, torch.eye(len(CLASSES))[labels], share, banks, None, 1), tasks, labels
+    return Study(CLASSES, torch.eye(len(CLASSES))[labels], share, banks, encoder.layers, None, 1), tasks, labels
 
 
 def frames_of(bank: Bank) -> list[Tensor]:
@@ -142,28 +152,28 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where representations are kept")
     parser.add_argument("--folds", type=int, default=10, help="trained together; the plain loop is timed on the first")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--row", choices=list(ROWS), action="append", help="only this one; may be repeated")
+    parser.add_argument("--row", choices=list(ROWS | LOOPED), action="append", help="only this one; may be repeated")
     parser.add_argument("--threads", type=int, default=1, help="as many as a worker of an experiment has")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     study, tasks, labels = study_of(options.data, options.cache)
-    for name in options.row or ROWS:
-        config = ROWS[name]
+    for name in options.row or [*ROWS, *LOOPED]:
+        config = (ROWS | LOOPED)[name]
         material = material_of(config, study)
-        bank = material.layer if material.layer is not None else material.acoustic
-        assert bank is not None
-        frames = frames_of(bank)
+        frames = [] if name in LOOPED else frames_of(next(iter(material.banks.values())))
         going = frames_of(study.banks[AS_IT_GOES[name]]) if name in AS_IT_GOES else None
-        width = 0 if material.layer is None else material.layer.width
         plain, averaging, stacked = [], [], []
         together = [
             task._replace(repeat=repeat) for repeat in range(REPEATS.get(name, 1)) for task in tasks[: options.folds]
         ]
         for _ in range(options.turns):
-            plain.append(plain_epoch(new_head(config, CLASSES, width, 1), frames, labels, tasks[0]))
+            if name in LOOPED:
+                plain.append(looped_epoch(config, study, material, tasks[0]))
+            else:
+                plain.append(plain_epoch(new_head(config, study), frames, labels, tasks[0]))
             if going is not None:
-                averaging.append(plain_epoch(new_head(config, CLASSES, width, 1), going, labels, tasks[0]))
-            stacked.append(stacked_epoch(config, material, together))
+                averaging.append(plain_epoch(new_head(config, study), going, labels, tasks[0]))
+            stacked.append(stacked_epoch(config, study, material, together))
         ours, theirs = statistics.median(stacked), statistics.median(plain)
         seconds = statistics.median(averaging) if averaging else None
         as_it_goes = (

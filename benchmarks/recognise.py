@@ -22,7 +22,6 @@ import torch
 
 import affetto
 from affetto.audio import SAMPLE_RATE
-from affetto.features.acoustic import acoustic
 from affetto.frames import pad_waves
 from affetto.models.decoding import greedy
 from affetto.recognise import EmotionRecogniser
@@ -97,12 +96,12 @@ def stages(recogniser: EmotionRecogniser, path: Path) -> dict[str, float]:
         with clock("spectrogram"):
             features = speech.features(waves)
         with clock("recogniser"):
-            recognition = speech.recognise(features, [] if emotion.layer is None else [emotion.layer])
+            recognition = speech.recognise(features, emotion.layers)
             greedy(recognition.log_probs, Alphabet(speech.config.symbols))
         with clock("acoustic features"):
-            heard = None if emotion.acoustic is None else acoustic(waves, emotion.acoustic)
+            given = emotion.read(waves, recognition.layers)
         with clock("emotion head"):
-            emotion(None if emotion.layer is None else recognition.layers[emotion.layer], heard)
+            emotion(given)
     return spent
 
 

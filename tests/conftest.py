@@ -17,7 +17,9 @@ from affetto import audio
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import save_head
-from affetto.models.heads import BranchConfig, EmotionHead, ProgressiveConfig
+from affetto.models.heads import EmotionHead
+from affetto.models.heads.branch import BranchConfig
+from affetto.models.heads.progressive import ProgressiveConfig
 from affetto.models.recogniser_checkpoint import save_recogniser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -94,7 +96,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shape = ConvolutionConfig(channels=2, kernel=(21, 11), stride=(8, 4))
         speech = DeepSpeech2(DeepSpeech2Config(convolutions=(shape,), width=8, depth=2, merge="sum")).eval()
         head_config = ProgressiveConfig(layer="gru2", branch=BranchConfig(units=4, depth=1))
-        head = EmotionHead(head_config, ("anger", "happiness", "neutral", "sadness"), layer_width=8).eval()
+        head = EmotionHead(head_config, ("anger", "happiness", "neutral", "sadness"), {"gru2": 8}).eval()
         torch.nn.init.normal_(speech.output.weight, std=5.0)  # so that it spells something
         torch.nn.init.normal_(head.output.weight)  # and that emotions differ
     save_recogniser(folder / "recogniser.safetensors", speech, {"licence": "none"})

@@ -14,7 +14,8 @@ from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import load_head, save_head
-from affetto.models.heads import EmotionHead, MeanPoolingConfig
+from affetto.models.heads import EmotionHead
+from affetto.models.heads.mean_pooling import MeanPoolingConfig
 from affetto.models.language_model import save_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 from affetto.packing import pack_head, pack_recogniser, pack_run, read_evaluation, write_card
@@ -55,7 +56,7 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
     save_recogniser(speech / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS)
     pack_recogniser(speech, tmp_path / "packed")
     packed, _ = load_recogniser(tmp_path / "packed" / pretrained.RECOGNISER)
-    head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("a", "b"), layer_width=4)
+    head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("a", "b"), {"gru2": 4})
     facts = HEAD_FACTS | {"encoder_fingerprint": checkpoint.fingerprint(packed)}
     save_head(emotion / pretrained.EMOTION, head, facts)
     return speech, emotion

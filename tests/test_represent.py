@@ -24,7 +24,7 @@ from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.features.conditions import Condition
 from affetto.features.perturbation import Perturbation
 from affetto.features.random_conditions import Chance
-from affetto.frames import Frames, Waves, pad_waves
+from affetto.frames import Frames, Waves, pad_waves, pooled
 from affetto.models.encoders.native import NativeEncoder
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import (
@@ -38,7 +38,7 @@ from affetto.represent import (
     represent,
 )
 from affetto.represent import cache as module
-from affetto.represent.extractors import one_frame, pooled
+from affetto.represent.extractors import one_frame
 
 
 class Counting:
@@ -360,14 +360,15 @@ def test_keys_tell_extractors_apart(tiny_model: Path) -> None:
     encoder = NativeEncoder(load_recogniser(tiny_model / "recogniser.safetensors")[0])
     extractors: list[Extractor] = [
         Layers(encoder, ("gru1", "gru2", pooled("gru1"))),
-        Inputs(encoder.network),
+        Inputs(encoder),
+        Layers(encoder, (pooled("gru1", "deviation"),)),
         Acoustics(AcousticConfig()),
         Acoustics(AcousticConfig(loudness=True)),
         Functionals("eGeMAPSv02"),
         Functionals("ComParE_2016"),
     ]
     named = [(name, extractor.key(name)) for extractor in extractors for name in extractor.names]
-    assert len({name for name, _ in named}) == len({key for _, key in named}) == len(named) == 8
+    assert len({name for name, _ in named}) == len({key for _, key in named}) == len(named) == 9
 
 
 @pytest.mark.parametrize("kind", ["inputs", "acoustics"])
@@ -375,7 +376,9 @@ def test_what_is_kept_is_what_the_features_are(
     kind: str, utterances: list[Utterance], tmp_path: Path, tiny_model: Path
 ) -> None:
     recogniser = load_recogniser(tiny_model / "recogniser.safetensors")[0]
-    extractor: Extractor = Inputs(recogniser) if kind == "inputs" else Acoustics(AcousticConfig(stride=4))
+    extractor: Extractor = (
+        Inputs(NativeEncoder(recogniser)) if kind == "inputs" else Acoustics(AcousticConfig(stride=4))
+    )
     waves = pad_waves([audio.load(utterances[0].audio)])
     expected = recogniser.features(waves) if kind == "inputs" else acoustic(waves, AcousticConfig(stride=4))
     (bank,) = represent(utterances[:1], extractor, tmp_path).values()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,6 +53,14 @@ class Frames(NamedTuple):
         """
         return (self.values * self.mask[..., None]).sum(dim=1) / self.lengths[:, None]
 
+    def deviation(self) -> Tensor:
+        """The standard deviation over each sequence's own frames: (batch, width).
+
+        >>> Frames(torch.tensor([[[2.0], [4.0], [0.0]]]), torch.tensor([2])).deviation().tolist()
+        [[1.0]]
+        """
+        return weighted_statistics(self.values, self.mask / self.lengths[:, None])[1]
+
     def unpad(self) -> list[Tensor]:
         """One (length, width) tensor a sequence."""
         return [values[:length] for values, length in zip(self.values, self.lengths.tolist(), strict=True)]
@@ -60,6 +68,39 @@ class Frames(NamedTuple):
     def to(self, device: torch.device | str) -> Frames:
         """The same frames on another device."""
         return Frames(self.values.to(device), self.lengths.to(device))
+
+
+Statistic = Literal["mean", "deviation"]
+"""Of each unit over time."""
+
+STATISTICS: Mapping[str, Callable[[Frames], Tensor]] = {"mean": Frames.mean, "deviation": Frames.deviation}
+"""Statistic -> what computes it: frames to (batch, width)."""
+
+_LEAST_VARIANCE = 1e-10  # below, the root has no gradient, rather than one beyond all bounds
+
+
+def pooled(layer: str, statistic: Statistic = "mean") -> str:
+    """The name of a layer's statistic over time (paper 3.1.3).
+
+    >>> pooled("gru3")
+    'gru3/mean'
+    """
+    return f"{layer}/{statistic}"
+
+
+def weighted_statistics(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over time.
+
+    Args:
+        values: (..., time, width).
+        weights: how much each frame counts, (..., time); they add up to 1.
+
+    Returns:
+        (..., width) each; a deviation is at least 1e-5.
+    """
+    mean = (weights[..., None] * values).sum(dim=-2)
+    variance = (weights[..., None] * (values - mean[..., None, :]).square()).sum(dim=-2)
+    return mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
 def pad(sequences: Sequence[Tensor]) -> Frames:

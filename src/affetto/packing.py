@@ -14,6 +14,7 @@ from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
 from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import load_head, save_head
+from affetto.models.heads import EmotionHead
 from affetto.models.language_model import load_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 
@@ -96,7 +97,8 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     if (folder / pretrained.LANGUAGE_MODEL).exists():
         lines += ["", *_card_of(folder / pretrained.LANGUAGE_MODEL, "language model", _language_model_card)]
     if (folder / pretrained.EMOTION).exists():
-        lines += ["", *_card_of(folder / pretrained.EMOTION, "emotion head", _emotion_card)]
+        head, _ = load_head(folder / pretrained.EMOTION)
+        lines += ["", *_card_of(folder / pretrained.EMOTION, "emotion head", lambda facts: _emotion_card(facts, head))]
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     lines += ["", f"All weights together: {size:.1f} MB, float16 safetensors.", ""]
     card = folder / CARD
@@ -179,13 +181,14 @@ def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _emotion_card(facts: Mapping[str, Any]) -> list[str]:
+def _emotion_card(facts: Mapping[str, Any], head: EmotionHead) -> list[str]:
     recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
-    head = recipe["head"]
+    reads = [f"recogniser layer `{name}`" for name in head.layers]
+    reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
     lines = [
         "## Emotion head",
         "",
-        f"- **What**: {head['kind'].replace('_', ' ')}, reading recogniser layer `{head.get('layer', 'none')}`.",
+        f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}.",
         f"- **Trained on**: `{recipe['corpus']}`: {counts['train']} utterances; {counts['validation']} of other "
         f"speakers chose the epoch.",
         f"- **Licence**: {recipe['licence']}.",

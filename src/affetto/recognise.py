@@ -13,7 +13,6 @@ from torch import Tensor
 
 from affetto import pretrained
 from affetto.errors import CheckpointError
-from affetto.features.acoustic import acoustic
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models import checkpoint
 from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
@@ -83,7 +82,7 @@ class EmotionRecogniser:
         encoder = open_encoder(model, device=device)
         path = find_head(encoder, model)
         emotion, description = load_head(path)
-        if emotion.layer is not None and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
+        if emotion.layers and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
             raise CheckpointError("was trained on another recogniser", "put both files of one model there", path)
         return cls(
             encoder, emotion, find_decoder(encoder, decoding), _temperature(description, path), description.facts
@@ -178,7 +177,7 @@ class EmotionRecogniser:
     def predict(self, waves: Waves) -> list[SegmentPrediction]:
         """What is in each recording of a batch, each taken as one segment."""
         waves = waves.to(self.encoder.device)
-        encoding = self.encoder.encode(waves, [] if self.emotion.layer is None else [self.emotion.layer])
+        encoding = self.encoder.encode(waves, self.emotion.layers)
         probabilities = self.emotion_probabilities(waves, encoding.layers)
         spellings = self.decoder(encoding.output)
         return [
@@ -189,11 +188,7 @@ class EmotionRecogniser:
     @torch.inference_mode()
     def emotion_probabilities(self, waves: Waves, layers: dict[str, Frames]) -> Tensor:
         """The probability of each emotion, (batch, emotions), from sound and what the recogniser made of it."""
-        config = self.emotion.acoustic
-        scores: Tensor = self.emotion(
-            None if self.emotion.layer is None else layers[self.emotion.layer],
-            None if config is None else acoustic(waves, config),
-        )
+        scores: Tensor = self.emotion(self.emotion.read(waves, layers))
         return (scores / self.temperature).softmax(dim=-1)
 
     def _only(self, source: Source, judgement: Judgement) -> Recording:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affetto.experiment import ExperimentRecipe
-from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, row_chunks, stacked
+from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, row_chunks
 from affetto.experiment.progress import Clock, Work
 from affetto.training.heads.fit import Study
 from affetto.training.heads.tasks import Task
@@ -21,6 +21,7 @@ MODELS = {
     "random": {"kind": "random"},
     "svm": {"kind": "functionals_svm"},
     "pooling": {"kind": "mean_pooling", "layer": "gru1"},
+    "sum": {"kind": "weighted_sum"},
     "small": {"kind": "baseline", "branch": {"units": 48, "depth": 1}},
     "large": {"kind": "progressive", "layer": "gru1"},
     "tuned": {"kind": "mean_pooling", "layer": "gru2", "trained_from": "gru1"},
@@ -29,7 +30,7 @@ RECIPE = ExperimentRecipe.parse(
     {"corpus": "c", "rows": [{"name": name, "model": model} for name, model in MODELS.items()]}
 )
 ROWS = {row.name: row for row in RECIPE.rows}
-STUDY = Study(("anger", "sadness"), torch.empty(0, 2), 0.5, {}, None, 1)
+STUDY = Study(("anger", "sadness"), torch.empty(0, 2), 0.5, {}, (), None, 1)
 NOBODY = np.zeros(0, np.int64)
 
 
@@ -54,7 +55,7 @@ def test_chunks_are_all_tasks_once_in_order(repeats: int, folds: int, stack: int
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("pooling", [100, 20]), ("large", [5] * 24), ("tuned", [1] * 120), ("svm", [1] * 120)],
+    [("pooling", [100, 20]), ("sum", [100, 20]), ("large", [5] * 24), ("tuned", [1] * 120), ("svm", [1] * 120)],
 )
 def test_rows_are_cut_as_they_are_trained(name: str, sizes: list[int]) -> None:
     found = row_chunks(ROWS[name].model, _tasks(12, 10), stack=5)
@@ -71,13 +72,6 @@ def test_the_cheap_first_then_the_longest_first() -> None:
 def test_guesses_grow_with_the_model() -> None:
     guesses = [guess_s(ROWS[name].model) for name in ("random", "pooling", "svm", "small", "large", "tuned")]
     assert all(less < more for less, more in pairwise(guesses))
-
-
-@pytest.mark.parametrize(
-    ("name", "together"), [("random", False), ("svm", False), ("pooling", True), ("large", True), ("tuned", False)]
-)
-def test_frozen_heads_are_trained_together(name: str, together: bool) -> None:
-    assert stacked(ROWS[name].model) == together
 
 
 def test_time_left_by_hand() -> None:

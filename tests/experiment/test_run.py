@@ -31,7 +31,6 @@ from affetto.errors import (
     MissingExtraError,
     RunError,
     SplitError,
-    TrainingError,
 )
 from affetto.evaluate import RunFolder, score
 from affetto.experiment import (
@@ -284,7 +283,7 @@ def test_a_killed_training_goes_on_where_it_was(undisturbed: ExperimentRun, plac
 import os, signal
 from pathlib import Path
 from affetto.experiment import Engine, run_experiment
-from affetto.models.heads import ProgressiveConfig
+from affetto.models.heads.progressive import ProgressiveConfig
 from affetto.training.heads import unfinished
 from affetto.training.heads.stack import StackTraining
 unfinished.Unfinished.__init__.__defaults__ = (0,)
@@ -441,10 +440,10 @@ LAST = 'model = { kind = "most_frequent" }'
         (('["sadness", "anger"]', '["sadness", "joy"]'), LabelError, "no utterance counts as joy"),
         (("folds = 4", "folds = 5"), SplitError, "5 folds"),
         (('"crema-d"', '"one-class.jsonl"'), SplitError, "fold 0: .* to train on"),
-        (('layer = "gru2"', 'layer = "gru9"'), TrainingError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
+        (('layer = "gru2"', 'layer = "gru9"'), ConfigError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
         (("stack", "stacks"), ConfigError, "stacks: Extra inputs"),
         (("epochs = 2", "epoch = 2"), ConfigError, "rows.2.training.epoch: Extra inputs"),
-        (("units = 3", "unit = 3"), ConfigError, r"rows.2.model.progressive.branch.unit: Extra inputs"),
+        (("units = 3", "unit = 3"), ConfigError, r"rows.2.model.branch.unit: Extra inputs"),
         (("repeats = 2", 'repeats = "two"'), ConfigError, "repeats: "),
         (('kind = "most_frequent"', 'kind = "least_frequent"'), ConfigError, "rows.3.model: "),
         (('"Most frequent"', '"mp 1"'), ConfigError, "rows: .*alike in all but punctuation: MP-1, mp 1"),

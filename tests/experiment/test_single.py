@@ -20,7 +20,8 @@ from affetto.experiment.single import predict
 from affetto.frames import Frames
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import load_head
-from affetto.models.heads import EmotionHead, MeanPoolingConfig
+from affetto.models.heads import EmotionHead
+from affetto.models.heads.mean_pooling import MeanPoolingConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import cache
 from affetto.represent.extractors import one_frame
@@ -71,7 +72,7 @@ def test_from_a_recipe_to_a_run_folder(
     assert run.scores.uar == 1
 
     head, description = load_head(run.head)
-    assert (head.classes, head.layer, head.layer_width) == (("sadness", "anger"), "gru2", 8)
+    assert (head.classes, head.layers) == (("sadness", "anger"), {"gru2": 8})
     recogniser, _ = load_recogniser(tiny_model / "recogniser.safetensors")
     facts = description.facts
     assert facts["encoder_fingerprint"] == checkpoint.fingerprint(recogniser)
@@ -109,7 +110,7 @@ def test_variants_of_the_recordings_are_trained_on_but_not_judged_by(
 
     def read(
         material: HeadData, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
-    ) -> tuple[Frames | None, Frames | None]:
+    ) -> dict[str, Frames]:
         if variants is None:
             judged.update(places.tolist())
         else:
@@ -132,12 +133,12 @@ def test_variants_of_the_recordings_are_trained_on_but_not_judged_by(
         (('["1004"]', '["1999"]'), SplitError, "no such group: 1999; choose among 1001, 1002"),
         (('["1004"]', '["1003"]'), SplitError, "1003 named for both validation and test"),
         (('layer = "gru2"', 'layer = "gru2"\ntrained_from = "gru1"'), ConfigError, "leave trained_from to experiments"),
-        (('"gru2"', '"gru9"'), TrainingError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
+        (('"gru2"', '"gru9"'), ConfigError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
         (('["sadness", "anger"]', '["sadness", "joy"]'), TrainingError, "no utterance of joy to train on"),
         (('["sadness", "anger"]', '["sadness", "sadness"]'), ConfigError, "classes: .*name each emotion once"),
         (('["sadness", "anger"]', '["sadness"]'), ConfigError, "classes: "),
         (("licence", "license"), ConfigError, "license: Extra inputs"),
-        (("units = 4", "unit = 4"), ConfigError, "head.progressive.branch.unit: Extra inputs"),
+        (("units = 4", "unit = 4"), ConfigError, "head.branch.unit: Extra inputs"),
         (('"progressive"', '"regressive"'), ConfigError, "head: "),
         (("epochs = 12", 'epochs = "many"'), ConfigError, "training.epochs: "),
         (('"crema-d"', '"crema"'), AffettoError, "no such file or folder"),
@@ -186,11 +187,11 @@ class _Bank:
 
 
 def test_predicts_by_the_heads_own_order_of_classes() -> None:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), layer_width=1).eval()
+    head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), {"gru1": 1}).eval()
     head.load_state_dict({**head.state_dict(), "output.weight": torch.tensor([[1.0], [-1.0]])})
     head.output.bias.data.zero_()
     said = [Utterance(id=name, audio=Path("a.wav"), speaker="ann", corpus="mine", emotion="anger") for name in "xy"]
-    found = predict(head, HeadData(_Bank(), None, torch.empty(2, 2), 1.0), said, np.array([1, 0]))
+    found = predict(head, HeadData({"gru1/mean": _Bank()}, torch.empty(2, 2), 1.0), said, np.array([1, 0]))
     assert [(each.utterance, each.speaker, each.reference, each.predicted) for each in found] == [
         ("y", "ann", "anger", "anger"),
         ("x", "ann", "anger", "sadness"),

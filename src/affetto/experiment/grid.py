@@ -16,19 +16,17 @@ from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
 from affetto.experiment.progress import Work
 from affetto.experiment.recipe import RowConfig
-from affetto.models.heads import BaselineConfig, MeanPoolingConfig, ProgressiveConfig, RecurrentConfig
-from affetto.training.heads.fit import ModelConfig, Study, fit_tasks
+from affetto.models.heads import HeadConfig
+from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, tunes
 from affetto.training.heads.tasks import Task
 
 MOST_POOLED = 100
-"""Heads that only average a layer and are trained together."""
+"""Heads whose repeats are trained together, too."""
 CHEAP_SHARE = 0.02
 """Rows that cost less of the whole grid are computed first, for something to be seen early."""
 
-HEADS = (BaselineConfig, MeanPoolingConfig, RecurrentConfig, ProgressiveConfig)
-_SECONDS = {"most_frequent": 0.01, "random": 0.01, "mean_pooling": 3.0, "functionals_svm": 30.0}
-_BRANCH_SECONDS = 200.0  # of 96 units, two layers deep
-_TUNED_SECONDS = 600.0
+TUNED_S = 600.0
+"""What a fold takes, about, where layers of the recogniser are trained along."""
 
 
 class Unit(NamedTuple):
@@ -93,29 +91,14 @@ class Done(NamedTuple):
 
 def guess_s(model: ModelConfig) -> float:
     """Roughly how many seconds a fold takes on one core; only the relations matter."""
-    if getattr(model, "trained_from", None) is not None:
-        return _TUNED_SECONDS
-    branch = getattr(model, "branch", model)
-    units, depth = getattr(branch, "units", 96), getattr(branch, "depth", 2)
-    return _SECONDS.get(model.kind, _BRANCH_SECONDS * units * depth / (96 * 2))
-
-
-def stacked(model: ModelConfig) -> bool:
-    """Whether folds of a row are trained together, which is faster; else each is a unit of its own."""
-    return isinstance(model, HEADS) and getattr(model, "trained_from", None) is None
+    return TUNED_S if tunes(model) else model.fold_s
 
 
 def row_chunks(model: ModelConfig, tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
-    """Tasks of a row as they are trained together.
-
-    Heads that only average a layer are so small that all their repeats are; of others, at most so many folds of one
-    repeat.
-    """
-    if not stacked(model):
-        return chunks(tasks, 1)
-    if isinstance(model, MeanPoolingConfig):
+    """Tasks of a row as they are trained together: of heads with frames to read, at most so many folds of a repeat."""
+    if model.together == "repeats":
         return chunks(tasks, MOST_POOLED, mixed=True)
-    return chunks(tasks, stack)
+    return chunks(tasks, stack if model.together == "folds" else 1)
 
 
 def chunks(tasks: Sequence[Task], stack: int, *, mixed: bool = False) -> list[tuple[Task, ...]]:
@@ -170,7 +153,7 @@ def do(unit: Unit) -> Done:
 
 
 def _card(row: RowConfig, parameters: int) -> RowCard:
-    training = row.training.model_dump(mode="json") if isinstance(row.model, HEADS) else {}
+    training = row.training.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {}
     return RowCard(
         name=row.name,
         model=row.model.model_dump(mode="json"),

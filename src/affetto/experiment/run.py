@@ -27,7 +27,7 @@ from affetto.features import functionals
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.represent import Bank, Extractor, Functionals, Layers, represent
-from affetto.training.heads.fit import Study, needs
+from affetto.training.heads.fit import Study, needs, tunes
 
 logger = logging.getLogger(__name__)
 
@@ -246,11 +246,10 @@ def _units(
     share = float(np.mean([len(task.training) for task in folds]) / len(data.utterances))
     targets = torch.from_numpy(data.targets)
     for row in plan.rows:
-        tuned = getattr(row.model, "trained_from", None) is not None
         encoder = plan.encoder(row)
         own = {name: banks[_bank_key(need, name)] for need in needs(row.model, encoder) for name in need.names}
-        network = encoder.network if tuned else None
-        study = Study(data.classes, targets, share, own, network, plan.recipe.seed, device)
+        network = encoder.network if tunes(row.model) else None
+        study = Study(data.classes, targets, share, own, encoder.layers, network, plan.recipe.seed, device)
         finished = _finished(run, row)
         for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished

@@ -26,7 +26,7 @@ from affetto.evaluate import Prediction, Scores, score, write_predictions
 from affetto.experiment.recipe import Augmentation, Classes
 from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import save_head
-from affetto.models.heads import EmotionHead, HeadConfig
+from affetto.models.heads import AnyHead, EmotionHead, HeadConfig
 from affetto.represent import Bank, Progress, represent
 from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.fit import Study, material_of, needs, new_head
@@ -59,14 +59,14 @@ class EmotionRecipe(Config):
     augment: Augmentation = Augmentation()
     validation_speakers: tuple[str, ...]
     test_speakers: tuple[str, ...]
-    head: HeadConfig
+    head: AnyHead
     training: HeadTraining = HeadTraining()
     licence: str = "unstated"
 
     @field_validator("head")
     @classmethod
     def _keeps_the_recogniser(cls, head: HeadConfig) -> HeadConfig:
-        if getattr(head, "trained_from", None) is not None:
+        if head.tuned_from is not None:
             raise ValueError("a head is trained on the recogniser as it is; leave trained_from to experiments")
         return head
 
@@ -126,9 +126,10 @@ def train_emotion(
             progress=progress,
         )
     task = _task(split, utterances, banks)
-    study = Study(recipe.classes, _targets(recipe, utterances), len(task.training) / len(utterances), banks, None, 0)
+    share = len(task.training) / len(utterances)
+    study = Study(recipe.classes, _targets(recipe, utterances), share, banks, encoder.layers, None, recipe.seed)
     material = material_of(recipe.head, study)
-    head = new_head(recipe.head, recipe.classes, 0 if material.layer is None else material.layer.width, recipe.seed)
+    head = new_head(recipe.head, study, 0, 0)
     measure(head, material, task.training)
     curve = fit_head(head, material, task, recipe.training, recipe.seed, progress=on_epoch)
     predictions = predict(head, material, utterances, task.test)

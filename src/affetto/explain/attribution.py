@@ -20,7 +20,7 @@ Source: M. Sundararajan, A. Taly, Q. Yan (2017), Axiomatic attribution for deep 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -39,51 +39,32 @@ TOLERANCE = 0.01
 _AT_ONCE = 16  # recordings: what a GRU step costs grows little up to there, and memory stays in the hundreds of MB
 
 
-class Given(NamedTuple):
-    """What a head is given of one recording; None for what it does not read.
-
-    Attributes:
-        layer: frames of the recogniser's layer, (time, width).
-        acoustic: frames of acoustic features, (time, features).
-    """
-
-    layer: Tensor | None
-    acoustic: Tensor | None
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Given:
-        """The same with each part changed."""
-        return Given(*(None if each is None else change(each) for each in self))
+Given = Mapping[str, Tensor]
+"""What a head is given of one recording, by name: (time, width) each."""
 
 
 class Attribution(NamedTuple):
     """How much each number that a head was given speaks for an emotion, in logits.
 
     Attributes:
-        layer: of each unit in each frame, (time, width).
-        acoustic: of each feature in each frame, (time, features).
+        parts: of each unit or feature in each frame, by the names of what was given, (time, width) each.
         score: the emotion's logit less the mean of the others'.
         baseline: the same, had every frame been the mean frame of the training speech.
     """
 
-    layer: Tensor | None
-    acoustic: Tensor | None
+    parts: Given
     score: float
     baseline: float
 
     @property
     def left_over(self) -> float:
         """The difference of the scores less the sum of all parts: 0 but for what a sum misses of an integral."""
-        parts = sum(float(each.double().sum()) for each in (self.layer, self.acoustic) if each is not None)
-        return self.score - self.baseline - parts
+        return self.score - self.baseline - sum(float(each.double().sum()) for each in self.parts.values())
 
 
-def average_frame(head: EmotionHead, given: Given) -> Given:
+def average_frame(head: EmotionHead, given: Given) -> dict[str, Tensor]:
     """The baseline: as many frames as are given, each the mean frame of the training speech."""
-    own = None if head.branch is None else head.branch.standardise.mean
-    means = (head.standardise.mean if head.pools else own, own)
-    return Given(
-        *(None if each is None else mean.expand_as(each) for each, mean in zip(given, means, strict=True))  # type: ignore[union-attr]
-    )
+    return {name: head.typical_frame(name).expand_as(each) for name, each in given.items()}
 
 
 def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
@@ -98,24 +79,24 @@ def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
         ConfigError: the head does not know the emotion.
         MissingExtraError: captum is not installed.
 
-    >>> from affetto.models.heads import MeanPoolingConfig
-    >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), layer_width=2)
+    >>> from affetto.models.heads.mean_pooling import MeanPoolingConfig
+    >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 2})
     >>> with torch.no_grad():
     ...     _ = head.output.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.0]]))  # only unit 0 counts
-    >>> found = attribute(head, Given(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), None), "anger")
-    >>> found.layer.round(decimals=3).tolist(), abs(found.left_over) < 1e-4
+    >>> found = attribute(head, {"gru2": torch.tensor([[1.0, 5.0], [3.0, 5.0]])}, "anger")
+    >>> found.parts["gru2"].round(decimals=3).tolist(), abs(found.left_over) < 1e-4
     ([[1.5, 0.0], [4.5, 0.0]], True)
     """
     method = _captum().IntegratedGradients
     score = _scorer(head, given, emotion)
-    inputs, baseline = _present(given), _present(average_frame(head, given))
+    inputs, baseline = _batch(given), _batch(average_frame(head, given))
     with torch.no_grad():
         here, there = (float(score(*values)) for values in (inputs, baseline))
-    found = Attribution(None, None, here, there)
+    found = Attribution({}, here, there)
     for steps in STEPS:
         with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradients of a GRU in evaluation mode
             parts = method(score).attribute(inputs, baseline, n_steps=steps, internal_batch_size=_AT_ONCE)
-        found = Attribution(*_placed(given, [each[0].detach() for each in parts]), here, there)
+        found = Attribution({name: each[0].detach() for name, each in zip(given, parts, strict=True)}, here, there)
         if abs(found.left_over) <= TOLERANCE * max(1.0, abs(here - there)):
             break
     return found
@@ -139,8 +120,8 @@ def occlude(head: EmotionHead, given: Given, emotion: str, stretches: Given) -> 
     """
     method = _captum().FeatureAblation
     score = _scorer(head, given, emotion)
-    inputs, baseline = _present(given), _present(average_frame(head, given))
-    numbers = _present(stretches)
+    inputs, baseline = _batch(given), _batch(average_frame(head, given))
+    numbers = _batch({name: stretches[name] for name in given})
     masks = tuple(each[..., None].expand_as(part) for each, part in zip(numbers, inputs, strict=True))
     with torch.no_grad():
         parts = method(score).attribute(
@@ -153,30 +134,23 @@ def occlude(head: EmotionHead, given: Given, emotion: str, stretches: Given) -> 
 
 
 def _scorer(head: EmotionHead, given: Given, emotion: str) -> Callable[..., Tensor]:
-    """The score of (batch, time, width) tensors in the order of `Given`, those that are None left out: (batch,)."""
+    """The score of (batch, time, width) tensors in the order of what is given: (batch,)."""
     if emotion not in head.classes:
         raise ConfigError(f"this model does not know {emotion!r}", f"choose of {', '.join(head.classes)}", "emotion")
     place = head.classes.index(emotion)
 
     def score(*values: Tensor) -> Tensor:
-        frames = [Frames(each, torch.full((len(each),), each.shape[1], device=each.device)) for each in values]
-        logits: Tensor = head(*_placed(given, frames))
+        frames = (Frames(each, torch.full((len(each),), each.shape[1], device=each.device)) for each in values)
+        logits: Tensor = head(dict(zip(given, frames, strict=True)))
         others = logits.sum(dim=-1) - logits[:, place]
         return logits[:, place] - others / max(1, len(head.classes) - 1)
 
     return score
 
 
-def _present(given: Given) -> tuple[Tensor, ...]:
+def _batch(given: Given) -> tuple[Tensor, ...]:
     """What is given, as a batch of one."""
-    return tuple(each[None] for each in given if each is not None)
-
-
-def _placed(given: Given, parts: list[Any]) -> tuple[Any, Any]:
-    """One part for each that is given, in their places."""
-    rest = iter(parts)
-    layer, acoustic = (None if each is None else next(rest) for each in given)
-    return layer, acoustic
+    return tuple(each[None] for each in given.values())
 
 
 def _captum() -> Any:

@@ -61,8 +61,8 @@ def explain(
     >>> import affetto
     >>> recogniser = EmotionRecogniser.from_pretrained("small", "cpu")
     >>> found = explain(recogniser, Path(affetto.__file__).parent / "demo" / "angry.flac")
-    >>> found.statement, found.passages[0].decision.layer
-    ('anger', 'gru3')
+    >>> found.statement, found.passages[0].decision.layers
+    ('anger', ('gru3',))
     """
     if not 1 <= max(len(at_s), passages) <= MOST_PASSAGES:
         raise OutputError(f"{max(len(at_s), passages)} passages", f"ask for 1 to {MOST_PASSAGES}", "passages")

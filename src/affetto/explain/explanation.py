@@ -5,7 +5,7 @@ Everything here is numbers of one recording, ready to be drawn; how they are sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.explain.attribution import Given, attribute, average_frame, occlude
 from affetto.features import spectrogram
-from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.features.acoustic import AcousticConfig
 from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
 from affetto.features.loudness import loudness
 from affetto.features.pitch import pitch
 from affetto.frames import Frames, pad, pad_waves
 from affetto.models.encoders.encoder import Encoder
-from affetto.models.heads import EmotionHead
+from affetto.models.heads import ACOUSTIC, EmotionHead
 from affetto.recording import Word
 from affetto.timeline import Moment
 
@@ -74,10 +74,10 @@ class Course(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One unit of the layer, all its other units together, or a kind of acoustic feature, and what it adds over time.
+    """One unit of a layer, all its other units together, or a kind of acoustic feature, and what it adds over time.
 
     Attributes:
-        name: "unit 17", "pitch", ...
+        name: "unit 17", or "gru3 unit 17" where several layers are read, "pitch", ...
         steps: in logits, (steps,).
         total: their sum.
     """
@@ -92,7 +92,7 @@ class Decision(NamedTuple):
 
     Attributes:
         emotion: which.
-        layer: the recogniser layer that the head reads; None if it reads none.
+        layers: the recogniser layers that the head reads.
         edges_s: where the steps begin and end, (steps + 1,), from the beginning of the sound.
         parts: what makes up the whole: the units that add or take most, the other units, kinds of acoustic features.
         occluded: how far the score falls without a step, (steps,).
@@ -102,7 +102,7 @@ class Decision(NamedTuple):
     """
 
     emotion: str
-    layer: str | None
+    layers: tuple[str, ...]
     edges_s: Floats
     parts: tuple[Part, ...]
     occluded: Floats
@@ -120,7 +120,7 @@ class Decision(NamedTuple):
         """The fewest steps that make up half of all that speaks for the emotion, (steps,).
 
         >>> part = Part("pitch", np.array([3.0, -9.0, 1.0, 2.0]), -3.0)
-        >>> Decision("anger", None, np.arange(5.0), (part,), np.zeros(4), 0, 0, "anger").deciding.tolist()
+        >>> Decision("anger", (), np.arange(5.0), (part,), np.zeros(4), 0, 0, "anger").deciding.tolist()
         [True, False, False, False]
         """
         speaking = np.clip(self.steps, 0, None)
@@ -223,7 +223,6 @@ class Explainer:
 
     def __init__(self, encoder: Encoder, head: EmotionHead, temperature: float = 1.0) -> None:
         self.encoder = encoder
-        self.rates_hz = {layer.name: layer.frame_rate_hz for layer in encoder.layers}
         self.head = head
         self.temperature = temperature
 
@@ -231,50 +230,45 @@ class Explainer:
     def inputs(self, wave: Tensor) -> Given:
         """What the head is given of a sound, (samples,) at 16 kHz."""
         waves = pad_waves([wave]).to(self.encoder.device)
-        name, config = self.head.layer, self.head.acoustic
-        layer = None if name is None else self.encoder.represent(waves, [name])[name].values[0]
-        return Given(layer, None if config is None else acoustic(waves, config).values[0])
+        found = self.head.read(waves, self.encoder.represent(waves, self.head.layers))
+        return {name: frames.values[0] for name, frames in found.items()}
 
-    def clocks(self, given: Given) -> tuple[Floats | None, Floats | None]:
-        """The middle of each frame of both parts, seconds.
+    def clocks(self, given: Given) -> dict[str, Floats]:
+        """The middle of each frame of all that is given, seconds.
 
         A layer's frame is centred on a spectrogram frame (see `affetto.probe.alignment`), an acoustic one on the
         middle of those that were averaged into it.
         """
-        layer: Floats | None = None
-        acoustic_s: Floats | None = None
-        if given.layer is not None and self.head.layer is not None:
-            layer = np.arange(len(given.layer)) / self.rates_hz[self.head.layer] + _MIDDLE_S
-        if given.acoustic is not None and self.head.acoustic is not None:
-            stride = self.head.acoustic.stride
-            places = np.arange(len(given.acoustic), dtype=np.float64) * stride + (stride - 1) / 2
-            acoustic_s = places / FRAME_RATE_HZ + _MIDDLE_S
-        return layer, acoustic_s
+        clocks = {
+            name: np.arange(len(given[name])) / rate_hz + _MIDDLE_S
+            for name, _, rate_hz in self.encoder.layers
+            if name in given
+        }
+        if self.head.config.acoustic is not None:
+            stride = self.head.config.acoustic.stride
+            places = np.arange(len(given[ACOUSTIC]), dtype=np.float64) * stride + (stride - 1) / 2
+            clocks[ACOUSTIC] = places / FRAME_RATE_HZ + _MIDDLE_S
+        return clocks
 
     @torch.inference_mode()
     def follow(self, given: Given, duration_s: float) -> Course:
         """What the head says of each second of a sound, had it been given that second alone."""
         windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
         times_s: Floats = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows, dtype=np.float64)
-        rows = []
+        clocks, rows = self.clocks(given), []
         for some in np.array_split(times_s, -(-len(times_s) // _BATCH)):
-            frames = [
-                None if part is None or middles_s is None else pad([part[_near(middles_s, time_s)] for time_s in some])
-                for part, middles_s in zip(given, self.clocks(given), strict=True)
-            ]
+            frames = {name: pad([part[_near(clocks[name], time_s)] for time_s in some]) for name, part in given.items()}
             rows.append(self._probabilities(frames))
         return Course(times_s, np.concatenate(rows))
 
     @torch.inference_mode()
     def baseline_emotion(self, given: Given) -> str:
         """What the head hears in an average frame that goes on for as long."""
-        average = average_frame(self.head, given)
-        frames = [None if part is None else pad([part]) for part in average]
+        frames = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
         return self.head.classes[int(self._probabilities(frames).argmax())]
 
-    def _probabilities(self, frames: Sequence[Frames | None]) -> Floats:
-        layer, own = frames
-        found: Floats = (self.head(layer, own) / self.temperature).softmax(dim=-1).double().cpu().numpy()
+    def _probabilities(self, frames: Mapping[str, Frames]) -> Floats:
+        found: Floats = (self.head(frames) / self.temperature).softmax(dim=-1).double().cpu().numpy()
         return found
 
     def decide(self, given: Given, emotion: str, duration_s: float) -> Decision:
@@ -287,20 +281,19 @@ class Explainer:
         edges_s = np.linspace(0, duration_s, max(1, round(duration_s / STEP_S)) + 1)
         clocks = self.clocks(given)
         found = attribute(self.head, given, emotion)
-        parts: list[Part] = []
-        if found.layer is not None and clocks[0] is not None:
-            parts += _units(found.layer.double().cpu().numpy(), clocks[0], edges_s)
-        if found.acoustic is not None and clocks[1] is not None and self.head.acoustic is not None:
-            values = found.acoustic.double().cpu().numpy()
+        added = {name: each.double().cpu().numpy() for name, each in found.parts.items()}
+        parts = _units({name: added[name] for name in self.head.layers}, clocks, edges_s)
+        if self.head.config.acoustic is not None:
             parts += [
-                _part(name, values[:, columns].sum(axis=1), clocks[1], edges_s)
-                for name, columns in kinds(self.head.acoustic).items()
+                _part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s)
+                for name, columns in kinds(self.head.config.acoustic).items()
             ]
-        stretches = Given(*(None if each is None else _stretches(each, edges_s) for each in clocks))
+        stretches = {name: _stretches(each, edges_s) for name, each in clocks.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
         occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
         calm = self.baseline_emotion(given)
-        return Decision(emotion, self.head.layer, edges_s, tuple(parts), occluded, found.score, found.baseline, calm)
+        layers = tuple(self.head.layers)
+        return Decision(emotion, layers, edges_s, tuple(parts), occluded, found.score, found.baseline, calm)
 
 
 def kinds(config: AcousticConfig) -> dict[str, slice]:
@@ -344,15 +337,20 @@ def _part(name: str, values: Floats, middles_s: Floats, edges_s: Floats) -> Part
     return Part(name, spread(values, middles_s, edges_s), float(values.sum()))
 
 
-def _units(values: Floats, middles_s: Floats, edges_s: Floats) -> list[Part]:
-    """The units that add or take most, (frames, units) given, and all others together."""
-    totals = values.sum(axis=0)
-    first = np.argsort(-np.abs(totals), kind="stable")[:UNITS]
-    parts = [_part(f"unit {number}", values[:, number], middles_s, edges_s) for number in first.tolist()]
-    rest = values.shape[1] - len(first)
-    if rest:
-        others = values.sum(axis=1) - values[:, first].sum(axis=1)
-        parts.append(_part(f"{rest} other units", others, middles_s, edges_s))
+def _units(layers: Mapping[str, Floats], clocks: Mapping[str, Floats], edges_s: Floats) -> list[Part]:
+    """The units of all layers that add or take most, (frames, units) given, and of each layer all others together."""
+    totals = [(name, unit, total) for name, each in layers.items() for unit, total in enumerate(each.sum(axis=0))]
+    first = sorted(totals, key=lambda place: -abs(place[2]))[:UNITS]
+    prefix = {name: f"{name} " if len(layers) > 1 else "" for name in layers}
+    parts = [
+        _part(f"{prefix[name]}unit {unit}", layers[name][:, unit], clocks[name], edges_s) for name, unit, _ in first
+    ]
+    for name, values in layers.items():
+        shown = [unit for layer, unit, _ in first if layer == name]
+        rest = values.shape[1] - len(shown)
+        if rest:
+            others = values.sum(axis=1) - values[:, shown].sum(axis=1)
+            parts.append(_part(f"{rest} other {prefix[name]}units", others, clocks[name], edges_s))
     return parts
 
 

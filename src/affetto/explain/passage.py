@@ -224,8 +224,9 @@ def _draw_parts(axes: Axes, passage: Passage, narrow: bool) -> None:
     axes.tick_params(axis="y", length=0)
     for row, part in enumerate(decision.parts):
         axes.annotate(signed(part.total), (1.005, row), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
-    what = "feature" if decision.layer is None else f"unit of {decision.layer}"
-    what += " and feature" if decision.layer and "unit" not in decision.parts[-1].name else ""
+    named = " and ".join(decision.layers) if len(decision.layers) <= 2 else f"{len(decision.layers)} layers"
+    what = f"unit of {named}" if decision.layers else "feature"
+    what += " and feature" if decision.layers and "unit" not in decision.parts[-1].name else ""
     axes.set_title(f"the same by {what}" + ("" if narrow else "; right: the sum"))
 
 

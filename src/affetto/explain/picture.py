@@ -167,7 +167,8 @@ def passage_caption(passage: Passage) -> str:
     agreement = decision.agreement
     checked = "" if np.isnan(agreement) else f"; r = {agreement:.2f} with the bars"
     own = any("unit" not in part.name for part in decision.parts)
-    reads = [f"recogniser layer {decision.layer}"] if decision.layer else []
+    layers = f"recogniser layer{'s' if len(decision.layers) > 1 else ''} {', '.join(decision.layers)}"
+    reads = [layers] if decision.layers else []
     reads += ["features of its own"] if own else []
     return (
         f"Framed, and dark among the bars: the fewest moments that make up {_SHARE} of all that speaks for "

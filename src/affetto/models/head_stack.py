@@ -10,11 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from affetto.frames import Frames, thin
-from affetto.models.gru_stack import gru_stack, pack, read_both_ways
+from affetto.frames import Frames
 from affetto.models.heads import EmotionHead
-
-_LAYERS = "branch.layers"
 
 
 class HeadStack:
@@ -52,8 +49,7 @@ class HeadStack:
 
     def scores(
         self,
-        layer: Frames | None,
-        acoustic: Frames | None,
+        given: Mapping[str, Frames],
         chosen: Tensor,
         keep: Tensor | None = None,
         heads: slice = slice(None),
@@ -61,8 +57,7 @@ class HeadStack:
         """Scores (before the softmax), each head's of its own batch.
 
         Args:
-            layer: frames of the recogniser layer, of all utterances in the batches, (utterances, time, layer_width).
-            acoustic: the same of acoustic features.
+            given: what a head reads, of all utterances in the batches, see `EmotionHead.forward`.
             chosen: which of these utterances each head's batch holds, (heads, batch); branches are fastest with the
                 longest first.
             keep: what dropout leaves, as factors, (heads, batch, width).
@@ -72,50 +67,13 @@ class HeadStack:
             (heads, batch, classes).
         """
         own = {name: values[heads] for name, values in self.values.items()}
-        parts = []
-        if self.head.pools:
-            assert layer is not None, f"the head reads {self.head.layer}"
-            parts.append(_standardise(own, "standardise", layer.mean()[chosen]))
-        if self.head.branch is not None:
-            frames = acoustic if layer is None or self.head.acoustic is not None else thin(layer, self.head.stride)
-            assert frames is not None, "the branch hears something"
-            parts.append(self._branch(own, frames, chosen))
-        joined = torch.cat(parts, dim=-1)
-        kept = joined if keep is None else joined * keep
+        vectors = torch.cat(
+            [part.stacked(_of(name, own), given, chosen) for name, part in self.head.parts.items()], dim=-1
+        )
+        kept = vectors if keep is None else vectors * keep
         return torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
 
-    def _branch(self, own: Mapping[str, Tensor], frames: Frames, chosen: Tensor) -> Tensor:
-        assert self.head.branch is not None
-        packing = pack(frames.lengths[chosen])
-        rows = packing.both_ways(chosen[:, packing.sequences] * frames.values.shape[1] + packing.steps)
-        values = frames.values.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
-        for number in range(len(self.head.branch.layers)):
-            prefix = f"{_LAYERS}.{number}."
-            parameters = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
-            if number == 0 and self.head.config.standardise:
-                parameters |= _scaled(
-                    parameters, *(own[f"branch.standardise.{part}"] for part in ("mean", "deviation"))
-                )
-            read = values if number == 0 else read_both_ways(values, packing)
-            values = gru_stack(parameters, read, packing)
-        return packing.averages(values)
 
-
-def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -> dict[str, Tensor]:
-    """Input weights and biases that do to frames as they are what a GRU's own do to scaled ones, in fewer passes.
-
-    W (x - mean) / deviation + b = (W / deviation) x + (b - W / deviation mean).
-    """
-    scaled: dict[str, Tensor] = {}
-    for end in ("", "_reverse"):
-        weight = parameters[f"weight_ih_l0{end}"] / deviation[:, None]
-        shift = (weight @ mean[..., None])[..., 0]
-        scaled |= {f"weight_ih_l0{end}": weight, f"bias_ih_l0{end}": parameters[f"bias_ih_l0{end}"] - shift}
-    return scaled
-
-
-def _standardise(own: Mapping[str, Tensor], name: str, values: Tensor) -> Tensor:
-    """Of (heads, ..., width)."""
-    shape = (len(values), *(1,) * (values.dim() - 2), -1)
-    mean, deviation = (own[f"{name}.{part}"].view(shape) for part in ("mean", "deviation"))
-    return (values - mean) / deviation
+def _of(part: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is a part's own, by the names that it has there."""
+    return {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}

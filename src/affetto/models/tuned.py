@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -13,21 +13,21 @@ from affetto.models.heads import EmotionHead
 from affetto.models.network import Network
 
 INPUT = "input"
-"""What stands below a recogniser's first layer: its spectrogram."""
+"""What stands below a recogniser's first layer: its features of the sound."""
 
 
-def below(layers: Sequence[LayerInfo], layer: str) -> str:
-    """The name of the layer below another.
+def below(layers: Sequence[LayerInfo], name: str) -> list[str]:
+    """What stands below a layer, from the input up.
 
-    >>> below([LayerInfo("conv2", 8, 25.0), LayerInfo("gru1", 8, 25.0)], "gru1")
-    'conv2'
+    >>> below([LayerInfo("conv1", 4, 50.0), LayerInfo("gru1", 8, 50.0), LayerInfo("gru2", 8, 50.0)], "gru2")
+    ['input', 'conv1', 'gru1']
     """
-    names = [INPUT, *(each.name for each in layers)]
-    return names[names.index(layer) - 1]
+    names = [INPUT, *(layer.name for layer in layers)]
+    return names[: names.index(name)]
 
 
 class TunedHead(nn.Module):
-    """Reads frames of a frozen layer, climbs from there to the head's layer, and scores emotions.
+    """Reads frames of a frozen layer, climbs from there to the head's highest layer, and scores emotions.
 
     Dropout and batch normalisation within the recogniser stay as they are when it recognises: there are too few
     emotional utterances to estimate the statistics anew.
@@ -42,11 +42,11 @@ class TunedHead(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.head = head
-        self.first = first
-        self.last = head.layer or first
         self.width, self.dropout = head.width, head.dropout
         names = [layer.name for layer in network.layers]
-        for name in names[names.index(first) : names.index(self.last) + 1]:
+        self.below = below(network.layers, first)[-1]
+        self.tuned = names[names.index(first) : 1 + max(map(names.index, head.layers))]
+        for name in self.tuned:
             for parameter in self.network.layer_parameters(name):
                 parameter.requires_grad_()
 
@@ -56,8 +56,10 @@ class TunedHead(nn.Module):
         self.network.eval()
         return self
 
-    def forward(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
-        """See `EmotionHead.forward`; the layer is the one below the first that is trained along."""
-        assert layer is not None, "the recogniser reads something"
-        scores: Tensor = self.head(self.network.climb(layer, self.first, self.last), acoustic, keep)
+    def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
+        """See `EmotionHead.forward`; in the place of layers that are trained along, the frames below them are given."""
+        frames, climbed = given[self.below], dict(given)
+        for name in self.tuned:
+            climbed[name] = frames = self.network.climb(frames, name, name)
+        scores: Tensor = self.head(climbed, keep)
         return scores

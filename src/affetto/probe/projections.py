@@ -24,10 +24,10 @@ from affetto.data.splits import by_speaker
 from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.errors import TrainingError
-from affetto.frames import thin
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
-from affetto.models.heads import EmotionHead, RecurrentConfig
+from affetto.models.heads import EmotionHead
+from affetto.models.heads.recurrent import RecurrentConfig
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_utterances
 from affetto.probe.layers import labels_of, tasks
@@ -205,10 +205,10 @@ def _recurrent(
     for layer in layers:
         banks = represent(utterances, Layers(encoder, (layer,)), cache)
         share = len(task.training) / len(utterances)
-        study = Study(config.classes, targets, share, banks, None, config.seed)
+        study = Study(config.classes, targets, share, banks, encoder.layers, None, config.seed)
         model = RecurrentConfig(layer=layer, units=config.units, stride=config.stride, standardise=True)
         material = material_of(model, study)
-        head = new_head(model, config.classes, banks[layer].width, stable_seed(config.seed, "rnn", layer))
+        head = new_head(model, study, "rnn", layer)
         measure(head, material, task.training)
         fit_head(head, material, task, config.training, config.seed)
         yield Vectors("RNN", layer, _read(head, material), banks[layer].readable)
@@ -216,16 +216,12 @@ def _recurrent(
 
 def _read(head: EmotionHead, material: HeadData) -> NDArray[np.float32]:
     """The averaged outputs of a trained head's GRU, (utterances, width); zero where the sound cannot be read."""
-    assert head.branch is not None
-    assert material.layer is not None
-    readable = np.flatnonzero(material.layer.readable)
-    values = np.zeros((len(material.layer), head.branch.width), dtype=np.float32)
+    readable = np.flatnonzero((material.lengths > 0).all(axis=0))
+    values = np.zeros((len(material.targets), head.width), dtype=np.float32)
     for start in range(0, len(readable), 64):
         places = readable[start : start + 64]
         with torch.inference_mode():
-            layer, _ = material.read(places)
-            assert layer is not None
-            values[places] = head.branch(thin(layer, head.stride)).cpu().numpy()
+            values[places] = head.represent(material.read(places)).cpu().numpy()
     return values
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from affetto.data.utterance import Utterance
 from affetto.features.acoustic import AcousticConfig
+from affetto.frames import pooled
 from affetto.models.encoders.encoder import Encoder
 from affetto.represent import Acoustics, Bank, Layers, Progress, represent
-from affetto.represent.extractors import pooled
 
 FEATURES = AcousticConfig(level="relative")
 """MFCC, their deltas and pitch, without how loud the recording is as a whole, which the recogniser does not hear."""

@@ -95,5 +95,7 @@ def published(model: Mapping[str, Any]) -> Published | None:
         return PAPER.get((kind, units)) if isinstance(units, int) else None
     if "layer" not in model:
         return PAPER.get((kind, None))
+    if model.get("statistics", ["mean"]) != ["mean"]:
+        return None
     layer = re.fullmatch(r"gru([1-9])", str(model["layer"]))
     return PAPER.get((kind, int(layer[1]))) if layer else None

@@ -12,12 +12,9 @@ from torch import Tensor
 
 from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.features.functionals import FeatureSet, functionals
-from affetto.frames import Frames, Waves
+from affetto.frames import STATISTICS, Frames, Waves
 from affetto.models.encoders.encoder import Encoder
-from affetto.models.network import Network
 from affetto.models.tuned import INPUT
-
-_POOLED = "/mean"
 
 
 class Extractor(Protocol):
@@ -50,17 +47,8 @@ def digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def pooled(layer: str) -> str:
-    """The name of a layer averaged over time (paper 3.1.3).
-
-    >>> pooled("gru3")
-    'gru3/mean'
-    """
-    return layer + _POOLED
-
-
 class Layers(NamedTuple):
-    """An encoder's layers, frame by frame ("gru3") or averaged over time to a single frame ("gru3/mean")."""
+    """An encoder's layers, frame by frame ("gru3"), or as statistics over time, a single frame ("gru3/mean")."""
 
     encoder: Encoder
     names: tuple[str, ...]
@@ -70,28 +58,28 @@ class Layers(NamedTuple):
         return f"{self.encoder.fingerprint}-{name.replace('/', '-')}"
 
     def dtype(self, name: str) -> torch.dtype:
-        """Averages as they are; frames, of which there are many, with ten bits."""
-        return torch.float32 if name.endswith(_POOLED) else torch.float16
+        """Statistics as they are; frames, of which there are many, with ten bits."""
+        return torch.float32 if "/" in name else torch.float16
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
-        """Frames (batch, time, width), averages (batch, 1, width)."""
-        layers = {name.removesuffix(_POOLED) for name in names}
-        found = self.encoder.represent(waves.to(self.encoder.device), layers)
+        """Frames (batch, time, width), statistics (batch, 1, width)."""
+        wanted = {name: name.partition("/") for name in names}
+        found = self.encoder.represent(waves.to(self.encoder.device), {layer for layer, _, _ in wanted.values()})
         return {
-            name: one_frame(found[name.removesuffix(_POOLED)].mean()) if name.endswith(_POOLED) else found[name]
-            for name in names
+            name: one_frame(STATISTICS[statistic](found[layer])) if statistic else found[layer]
+            for name, (layer, _, statistic) in wanted.items()
         }
 
 
 class Inputs(NamedTuple):
-    """What a recogniser's first layer reads, for training all its layers along."""
+    """What an encoder's first layer reads, for training all its layers along."""
 
-    network: Network
+    encoder: Encoder
     names: tuple[str, ...] = (INPUT,)
 
     def key(self, name: str) -> str:
-        """The same for all networks of a kind."""
-        return f"{type(self.network).__name__.lower()}-{name}"
+        """The encoder's fingerprint: others may read other features."""
+        return f"{self.encoder.fingerprint}-{name}"
 
     def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
         """Frames with ten bits."""
@@ -99,7 +87,9 @@ class Inputs(NamedTuple):
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """Under "input": (batch, time, bins)."""
-        return {name: self.network.features(waves) for name in names}
+        assert self.encoder.network is not None, "layers of such an encoder cannot be trained along"
+        features = self.encoder.network.features(waves.to(self.encoder.device))
+        return dict.fromkeys(names, features)
 
 
 class Acoustics(NamedTuple):

@@ -19,12 +19,12 @@ from sklearn.svm import SVC
 from affetto.errors import TrainingError
 from affetto.training.heads import classical
 from affetto.training.heads.classical import (
-    ClassicalConfig,
     FunctionalsSvmConfig,
     MostFrequentConfig,
     RandomConfig,
     fit_classical,
 )
+from affetto.training.heads.fit import ModelConfig
 from affetto.training.heads.tasks import Outcome, Task
 
 CLASSES = 3
@@ -234,7 +234,7 @@ def test_chance_prefers_no_class() -> None:
     ],
 )
 def test_rows_are_told_apart_by_kind(values: dict[str, object], kind: type) -> None:
-    assert type(TypeAdapter(ClassicalConfig).validate_python(values)) is kind
+    assert type(TypeAdapter(ModelConfig).validate_python(values)) is kind
 
 
 @pytest.mark.parametrize(
@@ -251,4 +251,4 @@ def test_rows_are_told_apart_by_kind(values: dict[str, object], kind: type) -> N
 )
 def test_rows_that_are_none_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(ClassicalConfig).validate_python(values)
+        TypeAdapter(ModelConfig).validate_python(values)

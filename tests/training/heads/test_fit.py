@@ -11,12 +11,12 @@ import torch
 from pydantic import TypeAdapter
 from tests.training.banks import make_bank
 
-from affetto.errors import TrainingError
+from affetto.errors import ConfigError
 from affetto.features.acoustic import AcousticConfig
 from affetto.metrics import uar
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.encoders.native import NativeEncoder
-from affetto.models.heads import ProgressiveConfig
+from affetto.models.heads.progressive import ProgressiveConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.models.tuned import INPUT, TunedHead
 from affetto.represent import Acoustics
@@ -36,16 +36,21 @@ MODELS: dict[str, dict[str, Any]] = {
     "mean_pooling": {"layer": "gru2"},
     "recurrent": {"layer": "gru2", "units": 4},
     "progressive": {"layer": "gru2", "branch": BRANCH, "standardise": True},
+    "weighted_sum": {},
+    "attentive_statistics": {"layer": "all", "units": 4},
+    "mean_pooling of more": {"layer": ["gru1", "gru2"], "statistics": ["mean", "deviation"], "standardise": True},
     "mean_pooling, tuned": {"layer": "gru2", "trained_from": "gru2", "standardise": True},
     "progressive, tuned": {"layer": "gru2", "branch": BRANCH, "trained_from": "gru1"},
     "recurrent, tuned from the sound": {"layer": "gru1", "units": 4, "trained_from": "conv1"},
+    "attentive_statistics, tuned above one": {"layer": ["gru1", "gru2"], "units": 4, "trained_from": "gru2"},
+    "weighted_sum, tuned above one": {"layer": ["gru1", "gru2"], "trained_from": "gru2"},
 }
 TRAINING = HeadTraining(epochs=14, batch_size=8, learning_rate=0.03)
 
 
 def _model(name: str) -> ModelConfig:
     adapter: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
-    return adapter.validate_python({"kind": name.partition(",")[0], **MODELS[name]})
+    return adapter.validate_python({"kind": name.partition(",")[0].partition(" ")[0], **MODELS[name]})
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def recogniser(tiny_model: Path) -> DeepSpeech2:
 def study(tmp_path_factory: pytest.TempPathFactory, recogniser: DeepSpeech2) -> Study:
     folder = tmp_path_factory.mktemp("banks")
     widths = {INPUT: 161, "functionals-eGeMAPSv02": 8, ACOUSTIC: AcousticConfig().width, "conv1": 42}
-    widths |= {"gru1": 8, "gru2": 8, "gru1/mean": 8, "gru2/mean": 8}
+    widths |= {f"gru{number}{end}": 8 for number in (1, 2) for end in ("", "/mean", "/deviation")}
     assert [layer[:2] for layer in recogniser.layers] == [(name, widths[name]) for name in ("conv1", "gru1", "gru2")]
     banks = {
         name: make_bank(
@@ -70,7 +75,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, recogniser: DeepSpeech2) -> 
         )
         for seed, (name, width) in enumerate(widths.items())
     }
-    return Study(CLASSES, torch.eye(3)[torch.arange(COUNT) % 3], 1 / 3, banks, recogniser, seed=1)
+    return Study(CLASSES, torch.eye(3)[torch.arange(COUNT) % 3], 1 / 3, banks, recogniser.layers, recogniser, seed=1)
 
 
 def _tasks() -> list[Task]:
@@ -125,14 +130,14 @@ def test_counts_what_is_trained(name: str, expected: int, study: Study) -> None:
 )
 def test_layers_that_cannot_be_are_refused(change: dict[str, str], message: str, recogniser: DeepSpeech2) -> None:
     adapter: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(ConfigError, match=message):
         needs(adapter.validate_python({"kind": "mean_pooling", **change}), NativeEncoder(recogniser))
 
 
 def test_training_along_changes_these_layers_and_no_other(study: Study, recogniser: DeepSpeech2) -> None:
     model = _model("progressive, tuned")
     assert isinstance(model, ProgressiveConfig)
-    network = TunedHead(recogniser, new_head(model, CLASSES, 8, 1), "gru1")
+    network = TunedHead(recogniser, new_head(model, study), "gru1")
     network.train()
     trained = {name for name, each in network.network.named_parameters() if each.requires_grad}
     assert {name.rpartition(".")[0].partition(".gru")[0] for name in trained} == {

@@ -12,19 +12,18 @@ from sklearn.metrics import log_loss
 from tests.training.banks import make_bank
 
 from affetto.errors import TrainingError
-from affetto.features.acoustic import AcousticConfig
 from affetto.metrics import uar
-from affetto.models.heads import (
-    BaselineConfig,
-    BranchConfig,
-    EmotionHead,
-    HeadConfig,
-    MeanPoolingConfig,
-    ProgressiveConfig,
-    RecurrentConfig,
-)
+from affetto.models.encoders.encoder import LayerInfo
+from affetto.models.heads import ACOUSTIC, EmotionHead, HeadConfig
+from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
+from affetto.models.heads.baseline import BaselineConfig
+from affetto.models.heads.branch import BranchConfig
+from affetto.models.heads.mean_pooling import MeanPoolingConfig
+from affetto.models.heads.progressive import ProgressiveConfig
+from affetto.models.heads.recurrent import RecurrentConfig
+from affetto.models.heads.weighted_sum import WeightedSumConfig
 from affetto.training.heads.data import HeadData, class_weights, measure
-from affetto.training.heads.fit import new_head
+from affetto.training.heads.fit import Study, new_head
 from affetto.training.heads.loop import HeadTraining, cross_entropy, fit_head, probabilities
 from affetto.training.heads.tasks import Task
 
@@ -36,7 +35,10 @@ HEADS: dict[str, HeadConfig] = {
     "mean_pooling": MeanPoolingConfig(layer="gru1"),
     "recurrent": RecurrentConfig(layer="gru1", units=4),
     "progressive": ProgressiveConfig(layer="gru1", branch=BRANCH, standardise=True),
+    "weighted_sum": WeightedSumConfig(layer="all", standardise=True),
+    "attentive_statistics": AttentiveStatisticsConfig(layer="gru1", units=4),
 }
+LAYERS = (LayerInfo("gru1", 4, 25.0), LayerInfo("gru2", 4, 25.0))
 QUICK = HeadTraining(epochs=30, batch_size=8, learning_rate=0.02)
 TASK = Task(0, 0, *np.arange(COUNT).reshape(3, -1))
 
@@ -46,19 +48,20 @@ MakeMaterial = Callable[..., HeadData]
 @pytest.fixture
 def make_material(tmp_path: Path) -> MakeMaterial:
     def make(kind: str = "mean_pooling", noise: float = 0.3) -> HeadData:
-        layer = acoustic = None
-        if kind != "baseline":
-            longest = 6 if kind == "recurrent" else 1
-            layer = make_bank(tmp_path / "layer", COUNT, 4, seed=1, longest=longest, noise=noise)
-        if kind in {"baseline", "progressive"}:
-            acoustic = make_bank(tmp_path / "acoustic", COUNT, AcousticConfig().width, seed=2, noise=noise)
-        return HeadData(layer, acoustic, torch.eye(3)[torch.arange(COUNT) % 3], share=1 / 3)
+        config = HEADS[kind]
+        banks = {
+            name: make_bank(tmp_path / str(seed), COUNT, 4, seed=seed, longest=1 if config.pooling else 6, noise=noise)
+            for seed, name in enumerate(config.inputs(config.choose(LAYERS)))
+        }
+        if config.acoustic is not None:
+            banks[ACOUSTIC] = make_bank(tmp_path / "acoustic", COUNT, config.acoustic.width, seed=2, noise=noise)
+        return HeadData(banks, torch.eye(3)[torch.arange(COUNT) % 3], share=1 / 3)
 
     return make
 
 
 def _head(kind: str, material: HeadData, seed: int = 0) -> EmotionHead:
-    head = new_head(HEADS[kind], CLASSES, 0 if kind == "baseline" else 4, seed)
+    head = new_head(HEADS[kind], Study(CLASSES, material.targets, 1 / 3, {}, LAYERS, None, seed))
     measure(head, material, TASK.training)
     return head
 
@@ -153,7 +156,8 @@ def test_classes_weigh_the_same_where_asked() -> None:
 def test_balanced_training_hears_the_rare_class(balanced: bool, expected: float, tmp_path: Path) -> None:
     """Nothing tells the classes apart, so that only their frequency is learnt, or, balanced, nothing."""
     silence = make_bank(tmp_path / "layer", COUNT, 4, longest=1, noise=0.0, signal=0.0)
-    material = HeadData(silence, None, torch.eye(3)[[int(place % 10 == 0) for place in range(COUNT)]], share=1 / 3)
+    targets = torch.eye(3)[[int(place % 10 == 0) for place in range(COUNT)]]
+    material = HeadData({"gru1/mean": silence}, targets, share=1 / 3)
     head = _head("mean_pooling", material)
     config = HeadTraining(epochs=80, batch_size=30, learning_rate=0.2, balanced=balanced, patience=80)
     fit_head(head, material, TASK, config, seed=0)

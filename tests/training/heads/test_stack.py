@@ -10,21 +10,19 @@ import pytest
 import torch
 from tests.training.banks import make_bank
 
-from affetto.config import stable_seed
 from affetto.errors import TrainingError
-from affetto.features.acoustic import AcousticConfig
-from affetto.models.heads import (
-    BaselineConfig,
-    BranchConfig,
-    EmotionHead,
-    HeadConfig,
-    MeanPoolingConfig,
-    ProgressiveConfig,
-    RecurrentConfig,
-)
+from affetto.models.encoders.encoder import LayerInfo
+from affetto.models.heads import ACOUSTIC, EmotionHead, HeadConfig
+from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
+from affetto.models.heads.baseline import BaselineConfig
+from affetto.models.heads.branch import BranchConfig
+from affetto.models.heads.mean_pooling import MeanPoolingConfig
+from affetto.models.heads.progressive import ProgressiveConfig
+from affetto.models.heads.recurrent import RecurrentConfig
+from affetto.models.heads.weighted_sum import WeightedSumConfig
 from affetto.training.heads import own_batches
 from affetto.training.heads.data import HeadData, measure
-from affetto.training.heads.fit import new_head
+from affetto.training.heads.fit import Study, new_head
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.stack import StackTraining, fit_stack
 from affetto.training.heads.tasks import Task
@@ -40,23 +38,27 @@ HEADS: dict[str, HeadConfig] = {
     "recurrent": RecurrentConfig(layer="gru1", units=3, dropout=0.0),
     "recurrent, scaled": RecurrentConfig(layer="gru1", units=3, depth=2, standardise=True, stride=2),
     "progressive": ProgressiveConfig(layer="gru1", branch=BRANCH, standardise=True),
+    "mean_pooling of more": MeanPoolingConfig(layer="all", statistics=("deviation", "mean"), standardise=True),
+    "weighted_sum": WeightedSumConfig(standardise=True),
+    "attentive_statistics": AttentiveStatisticsConfig(layer=("gru2", "gru1"), units=4, standardise=True),
 }
+LAYERS = (LayerInfo("gru1", WIDTH, 25.0), LayerInfo("gru2", WIDTH, 25.0))
 TRAINING = HeadTraining(epochs=7, batch_size=8, learning_rate=0.02, weight_decay=0.01, clip_norm=0.5, patience=1)
 
 
 @pytest.fixture
 def material_of(tmp_path: Path) -> Callable[[HeadConfig], HeadData]:
     def make(config: HeadConfig) -> HeadData:
-        layer = acoustic = None
-        if not isinstance(config, BaselineConfig):
-            longest = 8 if isinstance(config, RecurrentConfig) else 1
-            layer = make_bank(tmp_path / "layer", COUNT, WIDTH, seed=1, longest=longest)
-        if isinstance(config, BaselineConfig | ProgressiveConfig):
-            acoustic = make_bank(tmp_path / "acoustic", COUNT, AcousticConfig().width, seed=2)
+        banks = {
+            name: make_bank(tmp_path / str(seed), COUNT, WIDTH, seed=seed, longest=1 if config.pooling else 8)
+            for seed, name in enumerate(config.inputs(config.choose(LAYERS)))
+        }
+        if config.acoustic is not None:
+            banks[ACOUSTIC] = make_bank(tmp_path / "acoustic", COUNT, config.acoustic.width, seed=2)
         targets = torch.eye(3)[torch.arange(COUNT) % 3]
         targets[::7] = 0.6 * targets[::7] + 0.2  # some raters disagree
         targets /= targets.sum(dim=1, keepdim=True)
-        return HeadData(layer, acoustic, targets, share=0.6)
+        return HeadData(banks, targets, share=0.6)
 
     return make
 
@@ -79,8 +81,8 @@ def _tasks() -> list[Task]:
 
 
 def _heads(config: HeadConfig, tasks: list[Task]) -> list[EmotionHead]:
-    width = 0 if isinstance(config, BaselineConfig) else WIDTH
-    return [new_head(config, CLASSES, width, stable_seed(1, task.repeat, task.fold)) for task in tasks]
+    study = Study(CLASSES, torch.empty(0, 3), 0.6, {}, LAYERS, None, seed=1)
+    return [new_head(config, study, task.repeat, task.fold) for task in tasks]
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -114,7 +116,7 @@ def test_heads_stop_one_by_one(material_of: Callable[[HeadConfig], HeadData]) ->
         assert curve[-1].learning_rate / 2 < 0.06 <= curve[-1].learning_rate
 
 
-@pytest.mark.parametrize("kind", ["mean_pooling, scaled", "progressive"])
+@pytest.mark.parametrize("kind", ["mean_pooling, scaled", "progressive", "weighted_sum"])
 @pytest.mark.parametrize("stopped_after", [1, 3])
 def test_goes_on_to_the_bit(
     kind: str, stopped_after: int, material_of: Callable[[HeadConfig], HeadData], tmp_path: Path
@@ -161,7 +163,7 @@ def test_what_a_head_becomes_does_not_depend_on_its_mates(
             np.testing.assert_allclose(said, all_said[place], atol=2e-3)
 
 
-@pytest.mark.parametrize("kind", ["baseline", "recurrent, scaled", "progressive"])
+@pytest.mark.parametrize("kind", ["baseline", "recurrent, scaled", "progressive", "weighted_sum"])
 def test_long_recordings_are_trained_on_a_few_heads_at_a_time(
     kind: str, material_of: Callable[[HeadConfig], HeadData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,8 +190,7 @@ def test_says_of_a_part_what_each_head_says(material_of: Callable[[HeadConfig], 
 def test_values_that_are_no_numbers_end_it(part: str, material_of: Callable[[HeadConfig], HeadData]) -> None:
     config, tasks = HEADS["mean_pooling"], _tasks()[:1]
     material = material_of(config)
-    assert material.layer is not None
-    material.layer.dense[:, getattr(tasks[0], part)[0]] = float("nan")
+    material.banks["gru1/mean"].dense[:, getattr(tasks[0], part)[0]] = float("nan")
     with pytest.raises(TrainingError, match="loss became nan; look for values"):
         fit_stack(_heads(config, tasks), tasks, material, TRAINING, seed=5)
 

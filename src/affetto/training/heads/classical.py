@@ -7,7 +7,7 @@ functionals is the competitor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from affetto import metrics
 from affetto.config import Config
 from affetto.errors import TrainingError
 from affetto.features.functionals import FeatureSet
+from affetto.models.heads.head import Together
 from affetto.training.heads.tasks import Outcome, Task
 
 _KERNEL_CACHE_MB = 500
@@ -31,19 +32,40 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Floats = NDArray[np.float64]
 
 
-class MostFrequentConfig(Config):
+class ClassicalConfig(Config):
+    """What a classical row declares, as a head's config does.
+
+    Attributes:
+        kind: the name of the kind.
+    """
+
+    kind: str
+    together: ClassVar[Together] = "alone"
+
+    @property
+    def functionals(self) -> FeatureSet | None:
+        """Which functionals it reads."""
+        return None
+
+    @property
+    def fold_s(self) -> float:
+        """Roughly how many seconds a fold takes on one core; only the relations matter."""
+        return 0.01
+
+
+class MostFrequentConfig(ClassicalConfig):
     """Says of every utterance how often each class occurs in the training part."""
 
     kind: Literal["most_frequent"] = "most_frequent"
 
 
-class RandomConfig(Config):
+class RandomConfig(ClassicalConfig):
     """Says anything, every class as often as any other."""
 
     kind: Literal["random"] = "random"
 
 
-class FunctionalsSvmConfig(Config):
+class FunctionalsSvmConfig(ClassicalConfig):
     """One linear support vector machine a class, over the functionals of whole utterances.
 
     Attributes:
@@ -63,13 +85,27 @@ class FunctionalsSvmConfig(Config):
     clip: _Positive = 5.0
     balanced: bool = True
 
+    @property
+    def functionals(self) -> FeatureSet:
+        """`feature_set`."""
+        return self.feature_set
 
-ClassicalConfig = Annotated[MostFrequentConfig | RandomConfig | FunctionalsSvmConfig, Field(discriminator="kind")]
-"""A classical row of a recipe, told apart by its kind."""
+    @property
+    def fold_s(self) -> float:
+        """A machine for each class and complexity."""
+        return 30.0
+
+
+CLASSICAL: dict[str, type[ClassicalConfig]] = {
+    "most_frequent": MostFrequentConfig,
+    "random": RandomConfig,
+    "functionals_svm": FunctionalsSvmConfig,
+}
+"""Classical rows by their kind."""
 
 
 def fit_classical(
-    config: MostFrequentConfig | RandomConfig | FunctionalsSvmConfig,
+    config: ClassicalConfig,
     features: NDArray[np.float32] | None,
     targets: NDArray[np.floating],
     tasks: Sequence[Task],
@@ -99,6 +135,7 @@ def fit_classical(
         return (_most_frequent(targets, task) for task in tasks)
     if isinstance(config, RandomConfig):
         return (_random(targets.shape[1], task, seed) for task in tasks)
+    assert isinstance(config, FunctionalsSvmConfig)
     if features is None:
         raise TrainingError("functionals_svm has no functionals to learn from", "extract them first")
     return _svm_outcomes(config, features, targets, tasks)

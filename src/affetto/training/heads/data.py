@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +22,13 @@ class HeadData(NamedTuple):
     """A data set as a head reads it.
 
     Attributes:
-        layer: the recogniser layer, or None if the head reads none.
-        acoustic: the acoustic features, or None if the head hears none.
+        banks: what it reads, by the names that it knows it by.
         targets: each class's share in what an utterance should be taken for, (utterances, classes).
         share: of all utterances, the mean share that a fold trains on.
         device: where to train.
     """
 
-    layer: Bank | None
-    acoustic: Bank | None
+    banks: Mapping[str, Bank]
     targets: Tensor
     share: float
     device: torch.device = CPU
@@ -36,25 +36,25 @@ class HeadData(NamedTuple):
     @property
     def durations(self) -> NDArray[np.int64]:
         """Samples of each utterance in each variant, (variants, utterances)."""
-        bank = self.layer if self.layer is not None else self.acoustic
-        assert bank is not None, "a head reads something"
-        return bank.durations
+        return next(iter(self.banks.values())).durations
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames of each utterance in each variant, of what has most, (variants, utterances)."""
+        return reduce(np.maximum, (bank.lengths for bank in self.banks.values()))
 
     def chunk(self, batch_size: int) -> int:
         """How many utterances to cut into one chunk, for the folds' batches to have about so many."""
         return max(1, round(batch_size / self.share))
 
-    def read(
-        self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
-    ) -> tuple[Frames | None, Frames | None]:
-        """Layer and acoustic features of some utterances, padded, on the device.
+    def read(self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None) -> dict[str, Frames]:
+        """All of some utterances, padded, on the device.
 
         Args:
             places: which utterances, (batch,).
             variants: which variant of each; None takes them as they were recorded.
         """
-        layer, acoustic = (None if bank is None else bank.batch(places, variants).to(self.device) for bank in self[:2])
-        return layer, acoustic
+        return {name: bank.batch(places, variants).to(self.device) for name, bank in self.banks.items()}
 
     def targets_of(self, places: NDArray[np.int64]) -> Tensor:
         """The targets of some utterances on the device, (..., classes) of places (...)."""
@@ -69,11 +69,9 @@ def measure(head: EmotionHead, material: HeadData, training: NDArray[np.int64]) 
     """Lets a head take from training utterances what its inputs are scaled by, where its config asks for it."""
     if not head.config.standardise:
         return
-    if head.pools and material.layer is not None:
-        head.standardise.measure(*material.layer.moments.of(training))
-    heard = material.layer if head.acoustic is None else material.acoustic
-    if head.branch is not None and heard is not None:
-        head.branch.standardise.measure(*heard.moments.of(training))
+    for part in head.parts.values():
+        moments = [material.banks[name].moments.of(training) for name in part.widths]
+        part.standardise.measure(*map(torch.cat, zip(*moments, strict=True)))
 
 
 def class_weights(targets: Tensor, training: NDArray[np.int64]) -> Tensor:

@@ -4,53 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny
 from torch import Tensor
 
 from affetto.config import stable_seed
 from affetto.errors import TrainingError
 from affetto.models.encoders.encoder import Encoder, LayerInfo
-from affetto.models.heads import (
-    BaselineConfig,
-    EmotionHead,
-    HeadConfig,
-    MeanPoolingConfig,
-    ProgressiveConfig,
-    RecurrentConfig,
-)
+from affetto.models.heads import ACOUSTIC, EmotionHead, HeadConfig, head_config
 from affetto.models.network import Network
 from affetto.models.tuned import INPUT, TunedHead, below
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
-from affetto.represent.extractors import pooled
-from affetto.training.heads.classical import (
-    ClassicalConfig,
-    FunctionalsSvmConfig,
-    MostFrequentConfig,
-    RandomConfig,
-    fit_classical,
-)
+from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
 from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.tasks import Outcome, Task
 from affetto.training.heads.unfinished import Unfinished
 
-ModelConfig = Annotated[
-    BaselineConfig
-    | MeanPoolingConfig
-    | RecurrentConfig
-    | ProgressiveConfig
-    | MostFrequentConfig
-    | RandomConfig
-    | FunctionalsSvmConfig,
-    Field(discriminator="kind"),
-]
-"""Every kind of row."""
 
-_HEADS = (BaselineConfig, MeanPoolingConfig, RecurrentConfig, ProgressiveConfig)
+def _of_its_kind(values: Any) -> Any:
+    kind = CLASSICAL.get(str(values.get("kind"))) if isinstance(values, dict) else None
+    return head_config(values) if kind is None else kind.model_validate(values)
+
+
+ModelConfig = Annotated[SerializeAsAny[HeadConfig | ClassicalConfig], BeforeValidator(_of_its_kind)]
+"""Every kind of row."""
 
 
 class Study(NamedTuple):
@@ -61,7 +42,8 @@ class Study(NamedTuple):
         targets: each class's share in what an utterance should be taken for, (utterances, classes).
         share: of all utterances, the mean share that a fold trains on.
         banks: name -> representation, see `needs`.
-        network: of which layers are trained along; None where none are.
+        layers: those of the encoder; none where no row reads any.
+        network: of the encoder, where layers of it are trained along.
         seed: of the experiment.
         device: where heads are trained.
     """
@@ -70,6 +52,7 @@ class Study(NamedTuple):
     targets: Tensor
     share: float
     banks: Mapping[str, Bank]
+    layers: tuple[LayerInfo, ...]
     network: Network | None
     seed: int
     device: str = "cpu"
@@ -83,50 +66,40 @@ def needs(model: ModelConfig, encoder: Encoder) -> list[Extractor]:
         encoder: whose layers it reuses.
 
     Raises:
-        TrainingError: the encoder has no such layer, or the layers are in the wrong order or cannot be trained along.
+        ConfigError: the encoder has no such layer, or the layers are in the wrong order.
+        TrainingError: layers of such an encoder cannot be trained along.
     """
-    if isinstance(model, FunctionalsSvmConfig):
-        return [Functionals(model.feature_set)]
-    extractors: list[Extractor] = []
-    if isinstance(model, BaselineConfig | ProgressiveConfig):
-        extractors.append(Acoustics(model.branch.acoustic))
-    if isinstance(model, MeanPoolingConfig | RecurrentConfig | ProgressiveConfig):
-        _check_layers(model, encoder)
-        names = {_read_name(model, encoder.layers), _measured_name(model)}
-        if INPUT in names and encoder.network is not None:
-            extractors.append(Inputs(encoder.network))
-        extractors.append(Layers(encoder, tuple(sorted(names - {INPUT}))))
-    return extractors
+    if isinstance(model, ClassicalConfig):
+        return [] if model.functionals is None else [Functionals(model.functionals)]
+    extractors: list[Extractor] = [] if model.acoustic is None else [Acoustics(model.acoustic)]
+    names = {*model.inputs(model.choose(encoder.layers)), *_read(model, encoder.layers)}
+    if model.tuned_from is not None and encoder.network is None:
+        raise TrainingError("layers of this recogniser cannot be trained along", "leave out trained_from")
+    if INPUT in names:
+        extractors.append(Inputs(encoder))
+    return [*extractors, *([Layers(encoder, tuple(sorted(names - {INPUT})))] if names - {INPUT} else [])]
 
 
-def _check_layers(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, encoder: Encoder) -> None:
-    names = [layer.name for layer in encoder.layers]
-    for layer in (model.layer, model.trained_from or model.layer):
-        if layer not in names:
-            raise TrainingError(f"the recogniser has no layer {layer!r}", f"choose one of {', '.join(names)}")
-    if model.trained_from is not None and encoder.network is None:
-        raise TrainingError("the layers of this recogniser cannot be trained along", "leave trained_from out")
-    if model.trained_from is not None and names.index(model.trained_from) > names.index(model.layer):
-        raise TrainingError(
-            f"{model.trained_from} stands above {model.layer}", "train from the head's layer or from one below it"
-        )
+def tunes(model: ModelConfig) -> bool:
+    """Whether layers of the encoder are trained along with a row."""
+    return isinstance(model, HeadConfig) and model.tuned_from is not None
 
 
-def _measured_name(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig) -> str:
-    """The bank that the head's scaling is measured on: what it reads while the recogniser is frozen."""
-    return model.layer if isinstance(model, RecurrentConfig) else pooled(model.layer)
+def _read(model: HeadConfig, layers: Sequence[LayerInfo]) -> list[str]:
+    """What is read of an encoder in training."""
+    chosen = model.choose(layers)
+    if model.tuned_from is None:
+        return model.inputs(chosen)
+    frozen = below(layers, model.tuned_from)
+    apart = model.inputs([name for name in chosen if name in frozen])
+    return [frozen[-1], *(name for name in apart if name != frozen[-1])]
 
 
-def _read_name(model: MeanPoolingConfig | RecurrentConfig | ProgressiveConfig, layers: Sequence[LayerInfo]) -> str:
-    """The bank that is read in training."""
-    return _measured_name(model) if model.trained_from is None else below(layers, model.trained_from)
-
-
-def new_head(model: HeadConfig, classes: tuple[str, ...], layer_width: int, seed: int) -> EmotionHead:
-    """A head with random weights that depend on the seed alone."""
+def new_head(model: HeadConfig, study: Study, *seed: int | str) -> EmotionHead:
+    """A head with random weights that depend on the study's seed and these alone."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return EmotionHead(model, classes, layer_width)
+        torch.manual_seed(stable_seed(study.seed, *seed))
+        return EmotionHead(model, study.classes, model.choose(study.layers))
 
 
 def fit_tasks(
@@ -155,40 +128,40 @@ def fit_tasks(
         TrainingError: there is nothing to train on, or a loss is not a number.
         MissingExtraError: what the row needs is not installed.
     """
-    if not isinstance(model, _HEADS):
+    if isinstance(model, ClassicalConfig):
         yield from _fit_classical(model, study, tasks)
-    elif getattr(model, "trained_from", None) is not None:
+    elif model.together == "alone":
         for task in tasks:
-            yield task, _fit_tuned(model, study, task, training)
+            yield task, _fit_alone(model, study, task, training)
     else:
         key = str(stable_seed(model.model_dump_json(), training.model_dump_json(), study.seed, *_cells(tasks)))
-        yield from _fit_frozen(model, study, tasks, training, progress, Unfinished(unfinished, key))
+        yield from _fit_together(model, study, tasks, training, progress, Unfinished(unfinished, key))
 
 
 def _fit_classical(model: ClassicalConfig, study: Study, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
     features = None
-    if isinstance(model, FunctionalsSvmConfig):
-        features = study.banks[Functionals(model.feature_set).names[0]].dense[0].numpy()
+    if model.functionals is not None:
+        features = study.banks[Functionals(model.functionals).names[0]].dense[0].numpy()
     outcomes = fit_classical(model, features, study.targets.numpy(), tasks, study.seed)
     yield from zip(tasks, outcomes, strict=True)
 
 
-def material_of(model: HeadConfig, study: Study, name: str | None = None) -> HeadData:
+def material_of(model: HeadConfig, study: Study, *, tuned: bool = False) -> HeadData:
     """What a head reads of a study.
 
     Args:
         model: the head.
         study: the data set.
-        name: the bank of the layer; None takes the one that the head reads on a frozen recogniser.
+        tuned: what is read where layers are trained along, rather than of the frozen encoder.
     """
-    acoustic = None
-    if isinstance(model, BaselineConfig | ProgressiveConfig):
-        acoustic = study.banks[Acoustics(model.branch.acoustic).names[0]]
-    layer = None if isinstance(model, BaselineConfig) else study.banks[name or _measured_name(model)]
-    return HeadData(layer, acoustic, study.targets, study.share, torch.device(study.device))
+    names = _read(model, study.layers) if tuned else model.inputs(model.choose(study.layers))
+    banks = {name: study.banks[name] for name in names}
+    if model.acoustic is not None:
+        banks[ACOUSTIC] = study.banks[Acoustics(model.acoustic).names[0]]
+    return HeadData(banks, study.targets, study.share, torch.device(study.device))
 
 
-def _fit_frozen(
+def _fit_together(
     model: HeadConfig,
     study: Study,
     tasks: Sequence[Task],
@@ -196,10 +169,8 @@ def _fit_frozen(
     progress: Callable[[int], None] | None,
     unfinished: Unfinished,
 ) -> Iterator[tuple[Task, Outcome]]:
-    material = material_of(model, study)
-    width = 0 if material.layer is None else material.layer.width
-    heads = [new_head(model, study.classes, width, stable_seed(study.seed, task.repeat, task.fold)) for task in tasks]
-    stack = StackTraining(heads, tasks, material, training, study.seed)
+    heads = [new_head(model, study, task.repeat, task.fold) for task in tasks]
+    stack = StackTraining(heads, tasks, material_of(model, study), training, study.seed)
     kept = unfinished.load()
     if kept is not None:
         stack.resume(kept)
@@ -209,8 +180,8 @@ def _fit_frozen(
         if progress is not None:
             progress(stack.epoch)
     stack.finish()
-    said = zip(*(stack.probabilities(part) for part in ("validation", "test")), strict=True)
-    for task, head, curve, (validation, test) in zip(tasks, heads, stack.curves, said, strict=True):
+    parts = zip(*(stack.probabilities(part) for part in ("validation", "test")), strict=True)
+    for task, head, curve, (validation, test) in zip(tasks, heads, stack.curves, parts, strict=True):
         yield task, Outcome(validation, test, tuple(curve), _trained(head))
     unfinished.forget()
 
@@ -219,20 +190,15 @@ def _cells(tasks: Sequence[Task]) -> list[str]:
     return [f"{task.repeat}/{task.fold}" for task in tasks]
 
 
-def _fit_tuned(model: HeadConfig, study: Study, task: Task, training: HeadTraining) -> Outcome:
-    assert not isinstance(model, BaselineConfig)
-    assert study.network is not None
-    assert model.trained_from is not None
-    head = new_head(
-        model,
-        study.classes,
-        next(layer.width for layer in study.network.layers if layer.name == model.layer),
-        stable_seed(study.seed, task.repeat, task.fold),
-    )
-    measure(head, material_of(model, study), task.training)
-    network = TunedHead(study.network, head, model.trained_from).to(study.device)
-    material = material_of(model, study, _read_name(model, study.network.layers))
-    curve = fit_head(network, material, task, training, study.seed)
+def _fit_alone(model: HeadConfig, study: Study, task: Task, training: HeadTraining) -> Outcome:
+    head = new_head(model, study, task.repeat, task.fold)
+    material = material_of(model, study)
+    measure(head, material, task.training)
+    network: EmotionHead | TunedHead = head
+    if model.tuned_from is not None:
+        assert study.network is not None, "its layers are trained along"
+        network, material = TunedHead(study.network, head, model.tuned_from), material_of(model, study, tuned=True)
+    curve = fit_head(network.to(study.device), material, task, training, study.seed)
     validation, test = (probabilities(network, material, part).numpy() for part in (task.validation, task.test))
     return Outcome(validation, test, curve, _trained(network))
 

@@ -62,7 +62,7 @@ class Network(Protocol):
     dropout: float
     """The share of it that is dropped."""
 
-    def __call__(self, layer: Frames | None, acoustic: Frames | None, keep: Tensor | None = None) -> Tensor:
+    def __call__(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
         """See `EmotionHead.forward`."""
         ...
 
@@ -172,7 +172,7 @@ def _train_epoch(  # noqa: PLR0913, PLR0917
         if not mine.any():
             continue
         batch = chunk[member[chunk]]
-        scores = network(*material.read(batch, plan.variants[batch]), keep[mine].to(material.device))
+        scores = network(material.read(batch, plan.variants[batch]), keep[mine].to(material.device))
         loss = _mean_loss(scores, material.targets_of(batch), weights)
         total += finite(loss.item(), "training") * len(batch)
         optimiser.zero_grad()
@@ -207,4 +207,4 @@ def probabilities(network: Network, material: HeadData, places: NDArray[np.int64
 def _scores(network: Network, material: HeadData, places: NDArray[np.int64]) -> Iterator[Tensor]:
     for start in range(0, len(places), EVALUATION_BATCH):
         with torch.inference_mode():
-            yield network(*material.read(places[start : start + EVALUATION_BATCH]))
+            yield network(material.read(places[start : start + EVALUATION_BATCH]))

@@ -1,4 +1,4 @@
-"""Heads with GRU layers, trained together: each scores a batch of its own, all in one computation."""
+"""Heads of any kind, trained together: each scores a batch of its own, all in one computation."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from torch import Tensor
 
 from affetto.frames import Frames
 from affetto.models.head_stack import HeadStack
-from affetto.represent import Bank
 from affetto.training.heads.data import HeadData, cross_entropies
 from affetto.training.heads.loop import EVALUATION_BATCH
 from affetto.training.heads.stack_epoch import StackEpoch, StepLosses, loss_weights
 from affetto.training.heads.tasks import Task
 
 MOST_STATES = 2**26
-"""Numbers in a layer's states, of all heads computed at once: a dozen such tensors of 256 MB are held in training."""
+"""Numbers in what a head makes of frames, of all heads computed at once: a dozen such tensors of 256 MB are held."""
 NEAR_STATES = 2**21
 """The same on a CPU: of more, too much falls out of its caches between one time step and the next."""
 
 
 class OwnBatches:
-    """How heads with GRU layers learn.
+    """How heads are trained that need more than one product of what they read.
 
     Args:
         stack: the heads.
@@ -33,69 +32,59 @@ class OwnBatches:
 
     def __init__(self, stack: HeadStack, material: HeadData) -> None:
         self.stack, self.material = stack, material
+        self.lengths = material.lengths
 
-    def learn(self, lesson: StackEpoch) -> Iterator[StepLosses]:
+    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
         """Goes through an epoch; at each step, the heads' parameters have gradients."""
-        for step in range(len(lesson.plans[0].chunks)):
-            batches, variants, keep = self._cut(lesson, step)
-            (places, real), (heard, _) = _fill(batches), _fill(variants)
+        for step in range(len(epoch.plans[0].chunks)):
+            batches, cut, keep = self._cut(epoch, step)
+            (places, real), (variants, _) = _fill(batches), _fill(cut)
             own, keep = real.to(self.material.device), keep.to(self.material.device)
             losses = []
-            layer, acoustic, chosen = self._read(places, heard)
-            for heads in self._groups(places, heard):
-                scores = self.stack.scores(layer, acoustic, chosen[heads], keep[heads], heads)
+            given, chosen = self._read(places, variants)
+            for heads in self._groups(places, variants):
+                scores = self.stack.scores(given, chosen[heads], keep[heads], heads)
                 targets = self.material.targets_of(places[heads])
-                weights = None if lesson.weights is None else lesson.weights[heads]
+                weights = None if epoch.weights is None else epoch.weights[heads]
                 shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
                 losses.append((cross_entropies(scores, targets) * shares).sum(dim=1))
                 losses[-1].sum().backward()  # type: ignore[no-untyped-call]
             yield StepLosses(torch.cat(losses).detach(), own.sum(dim=1))
 
-    def _cut(self, lesson: StackEpoch, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
-        """Each head's batch, from the longest utterance to the shortest, the variants that it hears, and what dropout
+    def _cut(self, epoch: StackEpoch, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
+        """Each head's batch, from the longest utterance to the shortest, the variants that it reads, and what dropout
         leaves, (heads, batch, width).
         """
-        batches, variants, keeps, members = [], [], [], iter(lesson.member)
-        for repeat, plan in zip(dict.fromkeys(lesson.repeats), lesson.plans, strict=True):
+        batches, variants, keeps, members = [], [], [], iter(epoch.member)
+        for repeat, plan in zip(dict.fromkeys(epoch.repeats), epoch.plans, strict=True):
             chunk = plan.chunks[step]
             keep = plan.keep(len(chunk), self.stack.head.width, self.stack.head.dropout)
-            order = np.argsort(-self._heard.lengths[plan.variants[chunk], chunk], kind="stable")
-            for _ in range(lesson.repeats.count(repeat)):
+            order = np.argsort(-self.lengths[plan.variants[chunk], chunk], kind="stable")
+            for _ in range(epoch.repeats.count(repeat)):
                 own = order[next(members)[chunk[order]]]
                 batches.append(chunk[own])
                 variants.append(plan.variants[chunk[own]])
                 keeps.append(keep[torch.from_numpy(own)])
         return batches, variants, torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
 
-    @property
-    def _heard(self) -> Bank:
-        """What the branches read."""
-        bank = self.material.layer if self.material.acoustic is None else self.material.acoustic
-        assert bank is not None, "heads without a branch share their batches"
-        return bank
-
     def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
         """As many heads at a time as are computed fast, and as fit into memory: long recordings may take gigabytes."""
-        branch = self.stack.head.branch
-        assert branch is not None, "heads without a branch share their batches"
-        states = int(self._heard.lengths[variants, places].max()) * places.shape[1] * branch.width
+        states = int(self.lengths[variants, places].max()) * places.shape[1] * self.stack.head.width
         most = NEAR_STATES if self.material.device.type == "cpu" else MOST_STATES
         size = max(1, most // states)
         return [slice(start, start + size) for start in range(0, len(places), size)]
 
-    def _read(
-        self, places: NDArray[np.int64], variants: NDArray[np.int64]
-    ) -> tuple[Frames | None, Frames | None, Tensor]:
+    def _read(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> tuple[dict[str, Frames], Tensor]:
         """The frames of all utterances in (heads, batch) places, read once, and where each place is among them."""
-        once, chosen = np.unique(places * (self._heard.variants + 1) + variants, return_inverse=True)
-        layer, acoustic = self.material.read(*np.divmod(once, self._heard.variants + 1))
-        return layer, acoustic, torch.from_numpy(chosen.reshape(places.shape)).to(self.material.device)
+        once, chosen = np.unique(places * len(self.lengths) + variants, return_inverse=True)
+        given = self.material.read(*np.divmod(once, len(self.lengths)))
+        return given, torch.from_numpy(chosen.reshape(places.shape)).to(self.material.device)
 
     @torch.inference_mode()
     def scores(self, tasks: Sequence[Task], part: str) -> list[Tensor]:
         """Each head's scores of its own utterances; those of like length are read together."""
         parts = [getattr(task, part) for task in tasks]
-        orders = [np.argsort(-self._heard.lengths[0][each], kind="stable") for each in parts]
+        orders = [np.argsort(-self.lengths[0][each], kind="stable") for each in parts]
         places, _ = _fill([each[order] for each, order in zip(parts, orders, strict=True)])
         batches = [places[:, start : start + EVALUATION_BATCH] for start in range(0, places.shape[1], EVALUATION_BATCH)]
         scores = torch.cat([self._plain_scores(each) for each in batches], dim=1)
@@ -103,10 +92,10 @@ class OwnBatches:
 
     def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
         """(heads, batch, classes) of (heads, batch) places."""
-        heard = np.zeros_like(places)
-        layer, acoustic, chosen = self._read(places, heard)
-        groups = self._groups(places, heard)
-        return torch.cat([self.stack.scores(layer, acoustic, chosen[heads], heads=heads) for heads in groups])
+        variants = np.zeros_like(places)
+        given, chosen = self._read(places, variants)
+        groups = self._groups(places, variants)
+        return torch.cat([self.stack.scores(given, chosen[heads], heads=heads) for heads in groups])
 
 
 def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:

@@ -1,4 +1,4 @@
-"""Heads that only average a layer, trained together: all folds of a repeat score the same batch in one product.
+"""Heads that only pool layers, trained together: all folds of a repeat score the same batch in one product.
 
 Each is a softmax regression, so gradients are written down rather than traced. Scaling and dropout are moved into the
 product's factors, for a batch not to be copied for each head:
@@ -49,33 +49,34 @@ class _Seats(NamedTuple):
 
 
 class SharedBatches:
-    """How heads that average a layer learn.
+    """How heads are trained that are a softmax regression over their inputs.
 
     Args:
         stack: the heads.
-        material: with that layer, averaged.
+        material: what they read, a frame an utterance.
     """
 
     def __init__(self, stack: HeadStack, material: HeadData) -> None:
-        assert material.layer is not None, "these heads average a layer"
         self.stack, self.material = stack, material
-        self.pooled = material.layer.dense.flatten(0, 1).to(material.device)  # (variants x utterances, width)
+        ((self.name, part),) = stack.head.parts.items()
+        dense = torch.cat([material.banks[name].dense for name in part.widths], dim=-1)
+        self.pooled = dense.flatten(0, 1).to(material.device)  # (variants x utterances, width)
         self.scaled = stack.head.config.standardise
 
-    def learn(self, lesson: StackEpoch) -> Iterator[StepLosses]:
+    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
         """Goes through an epoch; at each step, the heads' parameters have gradients."""
-        seats, head = _seats(lesson), self.stack.head
-        for step, (rows, own, targets) in enumerate(zip(*self._epoch(lesson, seats), strict=True)):
+        seats, head = _seats(epoch), self.stack.head
+        for step, (rows, own, targets) in enumerate(zip(*self._batches(epoch, seats), strict=True)):
             keep = np.zeros((*rows.shape, head.width), dtype=np.float32)
-            for plan, own_keep in zip(lesson.plans, keep, strict=True):
+            for plan, own_keep in zip(epoch.plans, keep, strict=True):
                 plan.keep_into(own_keep[: len(plan.chunks[step])], head.dropout)
             factors = torch.from_numpy(keep).to(self.pooled.device)
             values = self.pooled.index_select(0, rows.ravel()).view(factors.shape).mul_(factors)
             inputs = torch.cat([values, factors], dim=-1) if self.scaled else values
-            shares = loss_weights(own, targets, None if lesson.weights is None else seats.seat(lesson.weights))
-            yield StepLosses(self._learn(inputs, targets, shares, seats), seats.leave(own.sum(dim=2)))
+            shares = loss_weights(own, targets, None if epoch.weights is None else seats.seat(epoch.weights))
+            yield StepLosses(self._step(inputs, targets, shares, seats), seats.leave(own.sum(dim=2)))
 
-    def _learn(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
+    def _step(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
         """Leaves the heads' gradients, and gives their losses, (heads,).
 
         Args:
@@ -105,27 +106,33 @@ class SharedBatches:
         weight = self.stack.values["output.weight"].detach()
         if not self.scaled:
             return weight
-        scaled = weight / self.stack.values["standardise.deviation"][:, None]
-        return torch.cat([scaled, scaled * -self.stack.values["standardise.mean"][:, None]], dim=-1)
+        mean, deviation = self._scale
+        return torch.cat([weight / deviation, weight / deviation * -mean], dim=-1)
+
+    @property
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each head's inputs, (heads, 1, width) each."""
+        mean, deviation = (self.stack.values[f"{self.name}.standardise.{each}"] for each in ("mean", "deviation"))
+        return mean[:, None], deviation[:, None]
 
     def _descend(self, by_column: Tensor) -> None:
         """Turns gradients by what the columns are multiplied by into gradients by the weights."""
         by_weight = by_column
         if self.scaled:
             by_values, by_keep = by_column.chunk(2, dim=-1)
-            mean, deviation = (self.stack.values[f"standardise.{part}"][:, None] for part in ("mean", "deviation"))
+            mean, deviation = self._scale
             by_weight = by_values.addcmul(by_keep, mean, value=-1).div_(deviation)
         self.stack.values["output.weight"].grad = by_weight
 
-    def _epoch(self, lesson: StackEpoch, seats: _Seats) -> _Epoch:
-        sizes = np.array([[len(chunk) for chunk in plan.chunks] for plan in lesson.plans]).T
+    def _batches(self, epoch: StackEpoch, seats: _Seats) -> _Epoch:
+        sizes = np.array([[len(chunk) for chunk in plan.chunks] for plan in epoch.plans]).T
         places = np.zeros((*sizes.shape, sizes.max()), dtype=np.int64)
         variants = np.zeros_like(places)
-        for group, plan in enumerate(lesson.plans):
+        for group, plan in enumerate(epoch.plans):
             for step, chunk in enumerate(plan.chunks):
                 places[step, group, : len(chunk)] = chunk
                 variants[step, group, : len(chunk)] = plan.variants[chunk]
-        own = lesson.member[seats.heads[:, :, None], places[:, :, None]] & seats.taken[:, :, None]
+        own = epoch.member[seats.heads[:, :, None], places[:, :, None]] & seats.taken[:, :, None]
         own &= np.arange(places.shape[2]) < sizes[:, :, None, None]
         rows = torch.from_numpy(variants * len(self.material.targets) + places)
         targets = self.material.targets_of(places).transpose(2, 3)[:, :, None].contiguous()
@@ -146,8 +153,8 @@ class SharedBatches:
         return [found[place] for place in range(len(tasks))]
 
 
-def _seats(lesson: StackEpoch) -> _Seats:
-    repeats = [list(group) for _, group in groupby(range(len(lesson.repeats)), key=lesson.repeats.__getitem__)]
+def _seats(epoch: StackEpoch) -> _Seats:
+    repeats = [list(group) for _, group in groupby(range(len(epoch.repeats)), key=epoch.repeats.__getitem__)]
     most = max(len(heads) for heads in repeats)
     taken = np.array([[place < len(heads) for place in range(most)] for heads in repeats])
     return _Seats(np.array([heads + heads[:1] * (most - len(heads)) for heads in repeats]), taken)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto.models.head_stack import HeadStack
-from affetto.models.heads import EmotionHead, MeanPoolingConfig
+from affetto.models.heads import EmotionHead
 from affetto.training.heads.data import HeadData, cross_entropies, measure
 from affetto.training.heads.loop import HeadTraining, check_task, finite
 from affetto.training.heads.optimiser import StackedAdamW
@@ -156,14 +156,14 @@ class StackTraining:
         tasks = self._live_tasks()
         rates = torch.tensor([self.rates[head] for head in self.live], device=self.material.device)
         totals = torch.zeros_like(rates)
-        for losses, counts in self.batches.learn(self._lesson(tasks)):
+        for losses, counts in self.batches.train(self._plan(tasks)):
             totals += losses * counts
             self.optimiser.step(self._parameters, rates, self.config.clip_norm, counts > 0)
         return [
             finite(total / len(task.training), "training") for total, task in zip(totals.tolist(), tasks, strict=True)
         ]
 
-    def _lesson(self, tasks: Sequence[Task]) -> StackEpoch:
+    def _plan(self, tasks: Sequence[Task]) -> StackEpoch:
         member = np.zeros((len(tasks), len(self.material.targets)), dtype=bool)
         for row, task in zip(member, tasks, strict=True):
             row[task.training] = True
@@ -193,9 +193,8 @@ class StackTraining:
 
 
 def _batches(stack: HeadStack, material: HeadData) -> SharedBatches | OwnBatches:
-    """Heads that only average a layer can all score one batch at little more than the cost of one."""
-    shared = isinstance(stack.head.config, MeanPoolingConfig)
-    return SharedBatches(stack, material) if shared else OwnBatches(stack, material)
+    """Heads that only pool layers can all score one batch at little more than the cost of one."""
+    return SharedBatches(stack, material) if stack.head.linear else OwnBatches(stack, material)
 
 
 def fit_stack(

@@ -1,0 +1,282 @@
+"""What every emotion head is: parts that make a vector of an utterance, and a softmax over them.
+
+A head is given frames by name: those of the recogniser layers that it reads, or their statistics over time
+("gru3/mean"), where these are all it needs and were computed before; and acoustic features under `ACOUSTIC`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from affetto.config import Config
+from affetto.errors import ConfigError
+from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.frames import STATISTICS, Frames, Statistic, Waves, pooled
+from affetto.models.encoders.encoder import LayerInfo, check_layers
+
+ACOUSTIC = "acoustic"
+"""The name under which a head is given acoustic features."""
+
+ALL = "all"
+"""In the place of layers' names: every layer of the recogniser."""
+
+MAX_WIDTH = 65_536
+"""No layer is wider: a config that says otherwise is damaged."""
+
+Together = Literal["repeats", "folds", "alone"]
+"""Which trainings of a row are one computation: all folds and repeats, some folds of a repeat, or each its own."""
+
+
+class Standardise(nn.Module):
+    """Subtracts a mean and divides by a deviation that were measured on training utterances; at first, does nothing."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def measure(self, mean: Tensor, deviation: Tensor) -> None:
+        """Takes the mean and the standard deviation of each column over training data, (width,)."""
+        self.mean = mean.float()
+        # What never varied in training tells nothing; divided by next to nothing, it would drown all else later.
+        self.deviation = torch.where(deviation > 1e-5, deviation, 1.0).float()
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Of (..., width)."""
+        return (values - self.mean) / self.deviation
+
+
+class Part(nn.Module):
+    """Makes a vector of an utterance out of some of what a head is given.
+
+    Args:
+        widths: name -> width of each input that it reads.
+        width: of the vector.
+    """
+
+    linear: ClassVar[bool] = False
+    """Whether the vector is nothing but the standardised inputs, each of a single frame."""
+
+    def __init__(self, widths: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        self.widths = dict(widths)
+        self.width = width
+        self.standardise = Standardise(sum(widths.values()))
+
+    def forward(self, given: Mapping[str, Frames]) -> Tensor:
+        """(batch, width)."""
+        raise NotImplementedError
+
+    def stacked(self, own: Mapping[str, Tensor], given: Mapping[str, Frames], chosen: Tensor) -> Tensor:
+        """The same for the parts of several heads at once, each of a batch of its own.
+
+        Args:
+            own: the parameters and buffers of all of them by name, each (heads, ...).
+            given: frames of all utterances in the batches.
+            chosen: which of these each head's batch holds, (heads, batch).
+
+        Returns:
+            (heads, batch, width).
+        """
+        batches = {name: Frames(*(each[chosen] for each in frames)) for name, frames in given.items()}
+        vectors: Tensor = vmap(lambda mine, batch: functional_call(self, mine, (batch,)))(dict(own), batches)
+        return vectors
+
+    def typical_frame(self, name: str) -> Tensor | None:
+        """The mean frame of the training speech, as far as it was measured, (width,); None of what it does not read."""
+        means = dict(zip(self.widths, torch.split(self.standardise.mean, list(self.widths.values())), strict=True))
+        return means.get(name, means.get(pooled(name)))
+
+
+def pool(given: Mapping[str, Frames], name: str) -> Tensor:
+    """A statistic of a layer over time, (batch, width): as it is given, or of the layer's frames.
+
+    >>> pool({"gru3": Frames(torch.tensor([[[1.0], [3.0]]]), torch.tensor([2]))}, "gru3/mean")
+    tensor([[2.]])
+    """
+    if name in given:
+        return given[name].values[:, 0]
+    layer, _, statistic = name.rpartition("/")
+    return STATISTICS[statistic](given[layer])
+
+
+class HeadConfig(Config):
+    """What a kind of head declares; every kind is a class of its own.
+
+    Attributes:
+        kind: the name of the kind.
+        dropout: on the utterance's vector, before the softmax.
+        standardise: scale each input by its mean and deviation over the training utterances; not in the paper.
+    """
+
+    kind: str
+    dropout: float = Field(default=0.25, ge=0, lt=1)
+    standardise: bool = False
+
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """The recogniser layers that it reads; None reads all."""
+        return ()
+
+    @property
+    def pooling(self) -> tuple[Statistic, ...]:
+        """The statistics of each layer over time that are all it needs; none: it needs the frames."""
+        return ()
+
+    @property
+    def acoustic(self) -> AcousticConfig | None:
+        """The acoustic features that it reads."""
+        return None
+
+    @property
+    def tuned_from(self) -> str | None:
+        """The lowest recogniser layer that is trained along; None keeps the recogniser frozen."""
+        return None
+
+    @property
+    def together(self) -> Together:
+        """How folds are trained together; "alone" also suits a part that `Part.stacked` cannot compute."""
+        if self.tuned_from is not None:
+            return "alone"
+        return "repeats" if self.pooling and self.acoustic is None else "folds"
+
+    @property
+    def fold_s(self) -> float:
+        """Roughly how many seconds a fold takes on one core; only the relations matter."""
+        return 3.0
+
+    def choose(self, known: Sequence[LayerInfo]) -> dict[str, int]:
+        """The layers that it reads of a recogniser that has these, and their widths.
+
+        Raises:
+            ConfigError: one is not there, or stands below those that are trained along.
+        """
+        widths = {layer.name: layer.width for layer in known}
+        names = list(widths) if self.layers is None else self.layers
+        check_layers(tuple(known), [*names, *([] if self.tuned_from is None else [self.tuned_from])])
+        order = list(widths)
+        if self.tuned_from is not None and order.index(self.tuned_from) > max(map(order.index, names)):
+            raise ConfigError(
+                f"{self.tuned_from} stands above {' and '.join(names)}",
+                "train from the head's layer or from one below it",
+            )
+        return {name: widths[name] for name in names}
+
+    def inputs(self, layers: Iterable[str]) -> list[str]:
+        """What it reads of these layers while the recogniser is frozen: their statistics, or their frames."""
+        return [pooled(name, statistic) for name in layers for statistic in self.pooling] or list(layers)
+
+    def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
+        """New parts, by name.
+
+        Args:
+            widths: of each of `inputs`, by name.
+        """
+        raise NotImplementedError
+
+
+class LayerConfig(HeadConfig):
+    """What heads on a recogniser share.
+
+    Attributes:
+        layer: x, as a layer's name ("gru3"); of a head that can read several, also their names, or "all".
+        trained_from: the lowest recogniser layer that is trained along with the head, up to the highest that it reads;
+            None keeps the recogniser frozen, as the paper does.
+    """
+
+    layer: str | tuple[str, ...]
+    trained_from: str | None = None
+
+    @field_validator("layer")
+    @classmethod
+    def _each_once(cls, layer: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not layer or (isinstance(layer, tuple) and len(set(layer)) != len(layer)):
+            raise ValueError("name each layer once, and at least one")
+        return layer
+
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """Those of `layer`."""
+        if isinstance(self.layer, tuple):
+            return self.layer
+        return None if self.layer == ALL else (self.layer,)
+
+    @property
+    def tuned_from(self) -> str | None:
+        """`trained_from`."""
+        return self.trained_from
+
+
+class EmotionHead(nn.Module):
+    """Scores emotions.
+
+    Args:
+        config: which head.
+        classes: the emotions, in the order of the scores.
+        layers: name -> width of each recogniser layer that it reads, see `HeadConfig.choose`.
+
+    >>> from affetto.models.heads.mean_pooling import MeanPoolingConfig
+    >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 3})
+    >>> head({"gru2": Frames(torch.ones(5, 4, 3), torch.full((5,), 4))}).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, config: HeadConfig, classes: tuple[str, ...], layers: Mapping[str, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.layers = dict(layers)
+        widths = {given: layers[name] for name in layers for given in config.inputs([name])}
+        for name, part in config.parts(widths).items():
+            self.add_module(name, part)
+        self.width = sum(part.width for part in self.parts.values())
+        self.dropout = config.dropout
+        self.output = nn.Linear(self.width, len(classes))
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What makes the utterance's vector, by name."""
+        return {name: part for name, part in self.named_children() if isinstance(part, Part)}
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is a softmax regression over its inputs."""
+        return [part.linear for part in self.parts.values()] == [True]
+
+    def read(self, waves: Waves, layers: Mapping[str, Frames]) -> dict[str, Frames]:
+        """All that it is given: its layers of what a recogniser made of sound, and acoustic features of the sound."""
+        own = {name: layers[name] for name in self.layers}
+        return own if self.config.acoustic is None else own | {ACOUSTIC: acoustic(waves, self.config.acoustic)}
+
+    def represent(self, given: Mapping[str, Frames]) -> Tensor:
+        """The utterances' vectors, (batch, width)."""
+        return torch.cat([part(given) for part in self.parts.values()], dim=-1)
+
+    def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
+        """Scores (before the softmax) of each class.
+
+        Args:
+            given: frames of each layer, (batch, time, layer's width), or its statistics over time, (batch, 1, width);
+                and acoustic features, (batch, time, features).
+            keep: what dropout leaves of the utterance's vector, as factors, (batch, width); None leaves all.
+
+        Returns:
+            (batch, classes).
+        """
+        vectors = self.represent(given)
+        scores: Tensor = self.output(vectors if keep is None else vectors * keep)
+        return scores
+
+    def typical_frame(self, name: str) -> Tensor:
+        """What a frame of an input is on average over the training speech; zeros where that was not measured."""
+        found = (part.typical_frame(name) for part in self.parts.values())
+        return next(each for each in found if each is not None)
