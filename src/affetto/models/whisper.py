@@ -39,6 +39,8 @@ class WhisperEncoderConfig(Config):
         feed_forward: units of each layer's feed-forward network.
         bins: mel bands of the input.
         positions: frames of a window, 30 s; what is longer is heard in several.
+        level: what the loudest value of an utterance is brought to, see `log_mel`; None leaves levels as they are, as
+            Whisper does.
     """
 
     width: _Size = 384
@@ -47,6 +49,7 @@ class WhisperEncoderConfig(Config):
     feed_forward: _Size = 1536
     bins: int = Field(default=80, ge=1, le=1024)
     positions: _Size = 1500
+    level: float | None = Field(default=None, ge=-4, le=4)
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> WhisperEncoderConfig:
@@ -114,7 +117,7 @@ class WhisperEncoder(Network):
 
     def features(self, waves: Waves) -> Frames:
         """The input of the convolutions: (batch, time, bins), 100 frames a second."""
-        return log_mel(waves, self.config.bins)
+        return log_mel(waves, self.config.bins, self.config.level)
 
     def forward(self, waves: Waves, collect: Collection[str] = ()) -> Encoding:
         """Encodes a batch of recordings.
