@@ -21,16 +21,23 @@ from affetto.models.recogniser_checkpoint import load_recogniser, save_recognise
 CARD = "README.md"
 
 
-def pack_recogniser(run: Path, folder: Path) -> None:
-    """Puts a trained recogniser into a model folder, as float16.
+def pack_recogniser(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
+    """Puts a trained recogniser into a model folder.
 
     An emotion head must be trained on the packed recogniser, whose numbers are rounded.
+
+    Args:
+        run: where the training left it.
+        folder: the model's.
+        precision: of the stored matrices.
 
     Raises:
         CheckpointError: the run holds no recogniser.
     """
     model, description = load_recogniser(run / pretrained.RECOGNISER)
-    save_recogniser(folder / pretrained.RECOGNISER, model, description.facts, half=True)
+    save_recogniser(
+        folder / pretrained.RECOGNISER, model, {**description.facts, "precision": precision}, precision=precision
+    )
 
 
 def pack_head(run: Path, folder: Path) -> None:
@@ -64,14 +71,19 @@ def pack_language_model(run: Path, folder: Path) -> None:
         shutil.copyfile(each, folder / each.name)
 
 
-def pack_run(run: Path, folder: Path) -> None:
+def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
     """Packs what a training left: a recogniser, with its language model if there is one, or an emotion head.
+
+    Args:
+        run: the training's folder.
+        folder: the model's.
+        precision: of a recogniser's stored matrices; a head's are float16.
 
     Raises:
         CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
     """
     if (run / pretrained.RECOGNISER).exists():
-        pack_recogniser(run, folder)
+        pack_recogniser(run, folder, precision)
         if (run / pretrained.LANGUAGE_MODEL).exists():
             pack_language_model(run, folder)
     elif (run / pretrained.LANGUAGE_MODEL).exists():
@@ -100,7 +112,7 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
         head, _ = load_head(folder / pretrained.EMOTION)
         lines += ["", *_card_of(folder / pretrained.EMOTION, "emotion head", lambda facts: _emotion_card(facts, head))]
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
-    lines += ["", f"All weights together: {size:.1f} MB, float16 safetensors.", ""]
+    lines += ["", f"All weights together: {size:.1f} MB, safetensors.", ""]
     card = folder / CARD
     card.write_text("\n".join(lines), encoding="utf-8")
     return card

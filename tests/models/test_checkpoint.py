@@ -69,7 +69,7 @@ def test_to_disk_and_back_exactly(saved: Path) -> None:
 
 def test_half_the_space_within_half_the_precision(saved: Path, tmp_path: Path) -> None:
     model = _model()
-    save_recogniser(tmp_path / "half.safetensors", model, {}, half=True)
+    save_recogniser(tmp_path / "half.safetensors", model, {}, precision="float16")
     loaded, _ = load_recogniser(tmp_path / "half.safetensors")
     torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=2**-11, atol=1e-7)
     stored = load_file(tmp_path / "half.safetensors")
@@ -78,6 +78,26 @@ def test_half_the_space_within_half_the_precision(saved: Path, tmp_path: Path) -
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
     }
+
+
+def test_a_quarter_of_the_space_within_half_a_step_of_each_row(tmp_path: Path) -> None:
+    model = _model()
+    save_recogniser(tmp_path / "small.safetensors", model, {}, precision="int8")
+    loaded, _ = load_recogniser(tmp_path / "small.safetensors")
+    stored = load_file(tmp_path / "small.safetensors")
+    for name, tensor in model.state_dict().items():
+        if tensor.dim() < 2 or not tensor.is_floating_point():
+            assert torch.equal(loaded.state_dict()[name], tensor)
+            continue
+        assert stored[name].dtype == torch.int8
+        rows, again = tensor.flatten(1), loaded.state_dict()[name].flatten(1)
+        assert ((again - rows).abs() <= rows.abs().amax(1, keepdim=True) / 253).all()
+
+
+def test_rows_of_zeros_stay_zero(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"w": torch.zeros(2, 3)}, checkpoint.Description(kind="none", config={}), precision="int8")
+    assert not checkpoint.load_weights(path, checkpoint.describe(path, "none"))["w"].any()
 
 
 def test_loading_draws_no_random_numbers(saved: Path) -> None:

@@ -17,7 +17,8 @@ from affetto.errors import ConfigError
 from affetto.features.framing import frame_counts
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models.decoding import greedy
-from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config, Recognition
+from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
+from affetto.models.network import Recognition
 from affetto.text import Alphabet
 
 CONVOLUTIONS = (

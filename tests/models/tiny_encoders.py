@@ -13,6 +13,8 @@ import torch
 
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.recogniser_checkpoint import save_recogniser
+from affetto.models.whisper import WhisperEncoderConfig
+from affetto.models.whisper_ctc import CtcHeadConfig, WhisperCtc, WhisperCtcConfig
 
 
 def _unsettle(model: torch.nn.Module) -> None:
@@ -25,6 +27,13 @@ def _unsettle(model: torch.nn.Module) -> None:
 def deepspeech2(folder: Path) -> None:
     shape = ConvolutionConfig(channels=2, kernel=(21, 11), stride=(8, 4))
     model = DeepSpeech2(DeepSpeech2Config(convolutions=(shape,), width=4, depth=2))
+    save_recogniser(folder / "recogniser.safetensors", model, {"licence": "none"})
+
+
+def whisper_ctc(folder: Path) -> None:
+    encoder = WhisperEncoderConfig(width=8, heads=2, depth=2, feed_forward=16, bins=10, positions=40, level=1.0)
+    model = WhisperCtc(WhisperCtcConfig(encoder=encoder, head=CtcHeadConfig(channels=6, width=4)))
+    _unsettle(model)
     save_recogniser(folder / "recogniser.safetensors", model, {"licence": "none"})
 
 
@@ -82,6 +91,7 @@ def like_wav2vec2(folder: Path, name: str, *, head: bool = False, stable: bool =
 
 SAVE: dict[str, Callable[[Path], None]] = {
     "deepspeech2": deepspeech2,
+    "whisper_ctc": whisper_ctc,
     "whisper": whisper,
     "wav2vec2": partial(like_wav2vec2, name="Wav2Vec2", head=True),
     "wav2vec2-stable": partial(like_wav2vec2, name="Wav2Vec2", stable=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,20 @@ Evaluations = Annotated[
 ]
 
 
+class Stored(StrEnum):
+    """How matrices are stored."""
+
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
 @app.command(no_args_is_help=True)
 def pack(
     runs: Annotated[list[Path], typer.Argument(help="Folders of a recogniser's or an emotion head's training.")],
     into: Annotated[Path, typer.Option(help="The model folder; it is made if need be.")],
+    precision: Annotated[Stored, typer.Option(help="How a recogniser's matrices are stored.")] = Stored.FLOAT16,
 ) -> None:
-    """Put trained weights into a model folder, as float16, and write its card.
+    """Put trained weights into a model folder and write its card.
 
     Pack the recogniser first: an emotion head is trained on the packed one.
 
@@ -30,7 +39,7 @@ def pack(
     from affetto.packing import pack_run, write_card
 
     for run in runs:
-        pack_run(run, into)
+        pack_run(run, into, precision.value)
     typer.echo(write_card(into, []))
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -23,6 +23,12 @@ from affetto.errors import CheckpointError, ConfigError
 
 FORMAT = "affetto"
 VERSION = 1
+
+Precision = Literal["float32", "float16", "int8"]
+"""How matrices are stored: as they are, with 11 bits, or as whole numbers up to 127 with a factor for each row. Vectors
+(biases, statistics) weigh little and stay as they are."""
+
+_FACTORS = ":factors"  # after the name of a matrix of whole numbers
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -48,7 +54,9 @@ class Description(Config):
     weights_sha256: str | None = None
 
 
-def save(path: Path, weights: Mapping[str, Tensor], description: Description, *, half: bool = False) -> None:
+def save(
+    path: Path, weights: Mapping[str, Tensor], description: Description, *, precision: Precision = "float32"
+) -> None:
     """Writes a checkpoint; both files are written whole before they take the place of old ones.
 
     Two files cannot be replaced at once: the description names the weights it belongs to, and `load_weights` refuses
@@ -58,14 +66,11 @@ def save(path: Path, weights: Mapping[str, Tensor], description: Description, *,
         path: the ``.safetensors`` file; the JSON goes beside it.
         weights: name -> tensor.
         description: what they are; their digest is added to it.
-        half: store matrices as float16. Vectors (biases, statistics) weigh little and stay float32.
+        precision: of matrices.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {
-        name: (tensor.half() if half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
-        for name, tensor in weights.items()
-    }
-    content = to_bytes(kept)
+    kept = {part: each for name, tensor in weights.items() for part, each in _stored(name, tensor, precision)}
+    content = to_bytes({name: tensor.contiguous() for name, tensor in kept.items()})
     card = json.dumps({**description.model_dump(), "weights_sha256": _digest(content)}, indent=2) + "\n"
     partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
     try:
@@ -76,6 +81,30 @@ def save(path: Path, weights: Mapping[str, Tensor], description: Description, *,
     finally:
         partial.unlink(missing_ok=True)
         partial_card.unlink(missing_ok=True)
+
+
+def _stored(name: str, tensor: Tensor, precision: Precision) -> Iterator[tuple[str, Tensor]]:
+    if not tensor.is_floating_point() or tensor.dim() < 2 or precision == "float32":
+        yield name, tensor
+    elif precision == "float16":
+        yield name, tensor.half()
+    else:
+        rows = tensor.detach().float().flatten(1)
+        factors = rows.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+        yield name, (rows / factors[:, None]).round().to(torch.int8).view(tensor.shape)
+        yield name + _FACTORS, factors
+
+
+def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The opposite of `_stored`, as float32."""
+    restored = {}
+    for name, tensor in weights.items():
+        factors = weights.get(name + _FACTORS)
+        if tensor.dtype == torch.int8 and factors is not None and len(factors) == len(tensor):
+            restored[name] = (tensor.flatten(1).float() * factors[:, None]).view(tensor.shape)
+        elif not name.endswith(_FACTORS):
+            restored[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return restored
 
 
 def describe(path: Path, kind: str) -> Description:
@@ -133,7 +162,7 @@ def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
         raise CheckpointError(
             "holds other weights than the .json beside it describes", "copy both files of the model again", path
         )
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    return _restored(weights)
 
 
 def _digest(content: bytes) -> str:

@@ -7,13 +7,12 @@ hold real frames only (so the statistics of batch normalisation do, too).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from affetto.config import Config
 from affetto.features import spectrogram
@@ -21,9 +20,9 @@ from affetto.features.framing import FRAME_RATE_HZ
 from affetto.features.normalisation import normalise
 from affetto.frames import Frames, Waves, time_mask
 from affetto.models.encoders.encoder import LayerInfo
-from affetto.models.gru import bidirectional_gru
-from affetto.models.network import RecogniserConfig, RecogniserNetwork, Recognition
+from affetto.models.network import RecogniserConfig, RecogniserNetwork
 from affetto.models.normalisation import BatchNorm
+from affetto.models.recurrent import RecurrentLayer, pack, unpack
 
 Normalisation = Literal["batch", "layer"]
 Size = TypeVar("Size", int, Tensor)
@@ -115,27 +114,6 @@ class Convolution(nn.Module):
         return masked.view(batch, time, *shape).permute(0, 2, 3, 1), lengths
 
 
-class RecurrentLayer(nn.Module):
-    """Normalisation, bidirectional GRU and the joining of its directions, over packed sequences."""
-
-    def __init__(self, config: DeepSpeech2Config, in_width: int, normalised: bool) -> None:
-        super().__init__()
-        self.normalisation = _normalisation(config.normalisation, in_width) if normalised else nn.Identity()
-        self.gru = nn.GRU(in_width, config.width, bidirectional=True)
-        self.dropout = nn.Dropout(config.dropout)
-        self.summed = config.merge == "sum"
-        self.width = config.width if self.summed else 2 * config.width
-
-    def forward(self, inputs: PackedSequence) -> PackedSequence:
-        """Data (frames, in_width) to (frames, width)."""
-        outputs = bidirectional_gru(self.gru, inputs._replace(data=self.normalisation(inputs.data)))
-        data = outputs.data
-        if self.summed:
-            forwards, backwards = data.chunk(2, dim=-1)
-            data = forwards + backwards
-        return outputs._replace(data=self.dropout(data))
-
-
 class DeepSpeech2(RecogniserNetwork):
     """A recogniser of characters from recordings.
 
@@ -162,7 +140,13 @@ class DeepSpeech2(RecogniserNetwork):
             layers.append(LayerInfo(f"conv{number}", channels * bins, rate_hz))
         width = channels * bins
         for number in range(1, config.depth + 1):
-            recurrent = RecurrentLayer(config, width, normalised=number > 1)
+            recurrent = RecurrentLayer(
+                width,
+                config.width,
+                summed=config.merge == "sum",
+                dropout=config.dropout,
+                normalisation=_normalisation(config.normalisation, width) if number > 1 else None,
+            )
             self.recurrent.append(recurrent)
             width = recurrent.width
             layers.append(LayerInfo(f"gru{number}", width, rate_hz))
@@ -184,24 +168,12 @@ class DeepSpeech2(RecogniserNetwork):
         """The input of the first layer: normalised log power spectrogram, (batch, time, 161)."""
         return normalise(spectrogram.log_power(waves))
 
-    def recognise(self, inputs: Frames, collect: Collection[str] = ()) -> Recognition:
-        """The same from what `features` gave."""
-        layers: dict[str, Frames] = {}
-        values, lengths = inputs.values.transpose(1, 2)[:, None], inputs.lengths  # (batch, 1, bins, time)
-        for number, convolution in enumerate(self.convolutions, start=1):
-            values, lengths = convolution(values, lengths)
-            if f"conv{number}" in collect:
-                layers[f"conv{number}"] = Frames(values.flatten(1, 2).transpose(1, 2), lengths)
-        flat = values.flatten(1, 2).permute(2, 0, 1)  # (time, batch, width)
-        packed = pack_padded_sequence(flat, lengths.cpu(), enforce_sorted=False)
-        for number, recurrent in enumerate(self.recurrent, start=1):
-            packed = recurrent(packed)
-            if f"gru{number}" in collect:
-                layers[f"gru{number}"] = _unpack(packed, lengths)
+    def spell(self, frames: Frames) -> Frames:
+        """See `RecogniserNetwork.spell`."""
+        packed = pack(frames)
         scores = self.output(self.normalisation(packed.data))
         exact = scores if scores.dtype == torch.float64 else scores.float()  # half the bits are too few for a loss
-        scores = exact.log_softmax(dim=-1)
-        return Recognition(_unpack(packed._replace(data=scores), lengths), layers)
+        return unpack(packed._replace(data=exact.log_softmax(dim=-1)), frames.lengths)
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
         """See `Network.climb`."""
@@ -225,10 +197,4 @@ class DeepSpeech2(RecogniserNetwork):
             values = frames.values.view(batch, time, part.convolution.in_channels, -1).permute(0, 2, 3, 1)
             values, lengths = part(values, frames.lengths)
             return Frames(values.flatten(1, 2).transpose(1, 2), lengths)
-        packed = pack_padded_sequence(frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return _unpack(part(packed), frames.lengths)
-
-
-def _unpack(packed: PackedSequence, lengths: Tensor) -> Frames:
-    values, _ = pad_packed_sequence(packed, batch_first=True)
-    return Frames(values, lengths)
+        return unpack(part(pack(frames)), frames.lengths)

@@ -44,7 +44,7 @@ def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: 
     """
     shape = _Shape(head=head.config, classes=head.classes, layers=head.layers)
     description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
-    checkpoint.save(path, head.state_dict(), description, half=half)
+    checkpoint.save(path, head.state_dict(), description, precision="float16" if half else "float32")
 
 
 def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:

@@ -108,6 +108,23 @@ class RecogniserNetwork(Network):
         """
         return self.recognise(self.features(waves), collect)
 
-    def recognise(self, inputs: Frames, collect: Collection[str] = ()) -> Recognition:
-        """The same from what `features` gave."""
+    def recognise(self, inputs: Frames, collect: Collection[str] = (), first: str | None = None) -> Recognition:
+        """The same from what `features` gave.
+
+        Args:
+            inputs: those, or the frames of the layer below ``first``.
+            collect: names of the hidden layers to hand out, none of them below ``first``.
+            first: the lowest layer to run; None runs all.
+        """
+        layers: dict[str, Frames] = {}
+        names, frames = [layer.name for layer in self.layers], inputs
+        start = 0 if first is None else names.index(first)
+        for place in range(start, len(names)):
+            if names[place] in collect or place == len(names) - 1:
+                frames, start = self.climb(frames, names[start], names[place]), place + 1
+                layers[names[place]] = frames
+        return Recognition(self.spell(frames), {name: layers[name] for name in layers if name in collect})
+
+    def spell(self, frames: Frames) -> Frames:
+        """Log probabilities of the blank and the symbols from the frames of the highest layer."""
         raise NotImplementedError

@@ -63,4 +63,4 @@ class EpochModels(Callback):
         if epochs % self.every == 0 and trainer.is_global_zero:
             cer = float(trainer.callback_metrics["cer"])
             path = self.folder / f"{epochs:02d}" / pretrained.RECOGNISER
-            save_recogniser(path, pl_module.model, self.facts(epochs, cer), half=True)  # type: ignore[arg-type]
+            save_recogniser(path, pl_module.model, self.facts(epochs, cer), precision="float16")  # type: ignore[arg-type]

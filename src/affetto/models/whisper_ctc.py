@@ -1,0 +1,122 @@
+"""A recogniser of characters on top of Whisper's encoder.
+
+The encoder's layers hear 50 frames a second; above them a convolution joins neighbours, bidirectional GRU layers read
+the sequence both ways, and a softmax spells characters at 25 Hz, trained by CTC. What an utterance gives depends
+neither on its padding nor on batch mates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from affetto.config import Config
+from affetto.frames import Frames, Waves
+from affetto.models.encoders.encoder import LayerInfo
+from affetto.models.network import RecogniserConfig, RecogniserNetwork
+from affetto.models.recurrent import RecurrentLayer, pack, unpack
+from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder, WhisperEncoderConfig
+
+_STRIDE = 2
+_Width = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class CtcHeadConfig(Config):
+    """What stands between the encoder and the softmax.
+
+    Attributes:
+        channels: of the convolution that halves the frames.
+        kernel: its reach, encoder frames; odd.
+        width: units of each GRU direction; the two are added.
+        depth: GRU layers.
+        dropout: share of every layer's outputs dropped in training.
+    """
+
+    channels: _Width = 256
+    kernel: Literal[1, 3, 5, 7, 9] = 5
+    width: _Width = 256
+    depth: int = Field(default=2, ge=1, le=64)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class WhisperCtcConfig(RecogniserConfig):
+    """The shape of a recogniser on Whisper's encoder.
+
+    Attributes:
+        encoder: the shape of the encoder.
+        head: of what reads it.
+    """
+
+    kind: Literal["whisper_ctc"] = "whisper_ctc"
+    encoder: WhisperEncoderConfig = WhisperEncoderConfig()
+    head: CtcHeadConfig = CtcHeadConfig()
+
+
+class WhisperCtc(RecogniserNetwork):
+    """From recordings to characters.
+
+    Its layers are the encoder's, then "pairs", what the convolution makes of neighbours, and "gru1", "gru2" and so on.
+
+    >>> import torch
+    >>> encoder = WhisperEncoderConfig(width=8, heads=2, depth=1, feed_forward=16)
+    >>> model = WhisperCtc(WhisperCtcConfig(encoder=encoder, head=CtcHeadConfig(channels=4, depth=1))).eval()
+    >>> [layer.name for layer in model.layers]
+    ['conv', 'layer1', 'pairs', 'gru1']
+    >>> model(Waves(torch.zeros(1, 16000), torch.tensor([16000]))).log_probs.values.shape
+    torch.Size([1, 25, 29])
+    """
+
+    shape = WhisperCtcConfig
+
+    def __init__(self, config: WhisperCtcConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = WhisperEncoder(config.encoder)
+        head = config.head
+        self.pairs = nn.Conv1d(config.encoder.width, head.channels, head.kernel, _STRIDE, head.kernel // 2)
+        self.dropout = nn.Dropout(head.dropout)
+        widths = [head.channels, *[head.width] * head.depth]
+        self.recurrent = nn.ModuleList(
+            RecurrentLayer(width, head.width, summed=True, dropout=head.dropout, normalisation=nn.LayerNorm(width))
+            for width in widths[:-1]
+        )
+        self.normalisation = nn.LayerNorm(widths[-1])
+        self.output = nn.Linear(widths[-1], len(config.symbols) + 1)
+        names = ("pairs", *(f"gru{number}" for number in range(1, head.depth + 1)))
+        rate_hz = FRAME_RATE_HZ / _STRIDE
+        own = (LayerInfo(name, width, rate_hz) for name, width in zip(names, widths, strict=True))
+        self.layers = (*self.encoder.layers, *own)
+
+    def features(self, waves: Waves) -> Frames:
+        """The encoder's: (batch, time, bins), 100 frames a second."""
+        return self.encoder.features(waves)
+
+    def climb(self, frames: Frames, first: str, last: str) -> Frames:
+        """See `Network.climb`."""
+        names = [layer.name for layer in self.layers]
+        start, end, border = names.index(first), names.index(last), len(self.encoder.layers)
+        if start < border:
+            frames = self.encoder.climb(frames, first, names[min(end, border - 1)])
+        for place in range(max(start, border), end + 1):
+            frames = self._step(place - border, frames)
+        return frames
+
+    def _step(self, place: int, frames: Frames) -> Frames:
+        if place > 0:
+            return unpack(self.recurrent[place - 1](pack(frames)), frames.lengths)
+        values = nn.functional.gelu(self.pairs(frames.values.transpose(1, 2))).transpose(1, 2)
+        return Frames(self.dropout(values), -(-frames.lengths // _STRIDE)).zero_padding()
+
+    def spell(self, frames: Frames) -> Frames:
+        """See `RecogniserNetwork.spell`."""
+        scores = self.output(self.normalisation(frames.values))
+        return Frames(scores.float().log_softmax(dim=-1), frames.lengths).zero_padding()
+
+    def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
+        """See `Network.layer_parameters`."""
+        if name in {layer.name for layer in self.encoder.layers}:
+            return self.encoder.layer_parameters(name)
+        return self.pairs.parameters() if name == "pairs" else self.recurrent[int(name[3:]) - 1].parameters()
