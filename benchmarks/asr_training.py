@@ -69,7 +69,7 @@ class Loss(nn.Module):
         self.model = model
 
     def forward(self, batch: TranscribedBatch) -> Tensor:
-        log_probs = self.model(batch.waves).log_probs
+        log_probs = self.model(batch.inputs).log_probs
         return nn.functional.ctc_loss(
             log_probs.values.transpose(0, 1).float(), batch.targets, log_probs.lengths, batch.target_lengths
         )

@@ -105,7 +105,7 @@ def test_a_batch(make_sound: Callable[..., Path]) -> None:
     ]
     batch = batch_loader(Alphabet())(items)
     assert batch is not None
-    assert batch.waves.lengths.tolist() == [4000, 8000]
+    assert batch.inputs.lengths.tolist() == [4000, 8000]
     assert batch.targets.tolist() == [[11, 22], [3, 0]]
     assert (batch.target_lengths.tolist(), batch.texts) == ([2, 1], ["it", "a"])
 
@@ -121,5 +121,5 @@ def test_what_turns_out_unreadable_is_left_out_with_a_warning(
         assert batch_loader(Alphabet())([broken]) is None
     assert batch is not None
     assert batch.texts == ["a"]
-    assert len(batch.waves.lengths) == 1
+    assert len(batch.inputs.lengths) == 1
     assert caplog.text.count("broken.wav") == 2

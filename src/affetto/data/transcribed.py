@@ -15,7 +15,7 @@ from torch import Tensor
 from affetto import audio, text
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError
-from affetto.frames import Waves, pad_waves
+from affetto.frames import Frames, Waves, pad, pad_waves
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class TranscribedBatch(NamedTuple):
     """What the recogniser is trained on.
 
     Attributes:
-        waves: the recordings.
+        inputs: the recordings, or frames that were computed from them before.
         targets: class numbers, padded with 0, (batch, characters).
         target_lengths: characters of each utterance, (batch,).
         texts: the same as text.
         ids: of the utterances.
     """
 
-    waves: Waves
+    inputs: Waves | Frames
     targets: Tensor
     target_lengths: Tensor
     texts: list[str]
@@ -132,23 +132,23 @@ def batch_loader(
 
     Args:
         alphabet: what the recogniser spells.
-        read: gives the sound of an utterance, or raises AudioError.
+        read: gives the sound of an utterance, (samples,), or its frames, (frames, width); or raises AudioError.
     """
 
     def load(items: Sequence[Transcribed]) -> TranscribedBatch | None:
-        waves, kept = [], []
+        sequences, kept = [], []
         for item in items:
             try:
-                waves.append(read(item))
+                sequences.append(read(item))
             except AudioError as error:
                 logger.warning("left out: %s", error)
                 continue
             kept.append(item)
-        if not waves:
+        if not sequences:
             return None
         targets = [torch.tensor(alphabet.encode(item.text)) for item in kept]
         return TranscribedBatch(
-            pad_waves(waves),
+            pad_waves(sequences) if sequences[0].dim() == 1 else pad(sequences),
             torch.nn.utils.rnn.pad_sequence(targets, batch_first=True),
             torch.tensor([len(target) for target in targets]),
             [item.text for item in kept],

@@ -7,7 +7,7 @@ import torch
 
 from affetto.errors import ConfigError
 from affetto.frames import Frames
-from affetto.training.recogniser.augmentation import change_sound, mask_spectrogram
+from affetto.training.recogniser.augmentation import change_sound, mask_frames
 from affetto.training.recogniser.recipe import SpecAugment, SpeedAndGain
 
 
@@ -20,18 +20,18 @@ def _seeded(seed: int) -> torch.Generator:
 
 
 def test_nothing_asked_for_nothing_masked() -> None:
-    assert torch.equal(mask_spectrogram(_ones(), SpecAugment()).values, _ones().values)
+    assert torch.equal(mask_frames(_ones(), SpecAugment()).values, _ones().values)
 
 
 def test_bands_of_frequency() -> None:
-    values = mask_spectrogram(_ones(), SpecAugment(frequency_masks=2, frequency_width=24), _seeded(1)).values
+    values = mask_frames(_ones(), SpecAugment(frequency_masks=2, frequency_width=24), _seeded(1)).values
     masked_bins = (values == 0).sum(dim=2)
     assert (values == values[:, :1]).all()  # over the whole time
     assert 0 < masked_bins.max() <= 2 * 25
 
 
 def test_stretches_of_time_grow_with_the_length() -> None:
-    values = mask_spectrogram(_ones(), SpecAugment(time_masks_per_s=2.0, time_width=10), _seeded(1)).values
+    values = mask_frames(_ones(), SpecAugment(time_masks_per_s=2.0, time_width=10), _seeded(1)).values
     masked_frames = (values == 0).sum(dim=1)
     assert (values == values[..., :1]).all()  # over all frequencies
     assert 10 < masked_frames.max() <= 6 * 11
@@ -39,7 +39,7 @@ def test_stretches_of_time_grow_with_the_length() -> None:
 
 def test_every_utterance_and_every_seed_is_masked_otherwise() -> None:
     config = SpecAugment(frequency_masks=1, time_masks_per_s=1.0)
-    first, again, other = (mask_spectrogram(_ones(), config, _seeded(seed)).values for seed in (1, 1, 2))
+    first, again, other = (mask_frames(_ones(), config, _seeded(seed)).values for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[0], first[1])

@@ -38,7 +38,7 @@ def _last(folder: Path) -> dict[str, Any]:
 
 def _spoil(monkeypatch: pytest.MonkeyPatch, spoilt: Callable[[int], bool]) -> None:
     """Makes the input of some training steps, counted from 0, no numbers."""
-    mask, steps = "affetto.training.recogniser.task.mask_spectrogram", iter(range(10_000))
+    mask, steps = "affetto.training.recogniser.task.mask_frames", iter(range(10_000))
 
     def masked(inputs: Any, config: object) -> Any:
         return inputs._replace(values=inputs.values * float("nan")) if spoilt(next(steps)) else inputs
@@ -98,7 +98,7 @@ def test_a_transcript_too_long_for_the_frames_costs_nothing(tones: Path, write_r
     task = RecogniserTask(DeepSpeech2(recipe.shape), recipe.training, seed=1)
     batch = batch_loader(task.alphabet)([data.training[0]._replace(text="abc" * 30), data.training[1]])
     assert batch is not None
-    losses, _ = task._losses_of(task.model.features(batch.waves), batch)
+    losses, _ = task._losses_of(task.model.features(batch.inputs), batch)
     assert losses[0].item() == 0.0 < losses[1].item() < float("inf")
     losses.sum().backward()
     assert all(each.grad is None or each.grad.isfinite().all() for each in task.parameters())

@@ -32,21 +32,25 @@ def change_sound(wave: Tensor, config: SpeedAndGain, drawn_by: tuple[int | str, 
     return amplify(resample(wave, speed), gain_db)
 
 
-def mask_spectrogram(inputs: Frames, config: SpecAugment, generator: torch.Generator | None = None) -> Frames:
-    """Sets random bands of frequency and time to 0, the mean of a normalised spectrogram (Park et al. 2019).
+def mask_frames(
+    inputs: Frames, config: SpecAugment, generator: torch.Generator | None = None, *, rate_hz: float = FRAME_RATE_HZ
+) -> Frames:
+    """Sets random bands of frequency and time to 0 (Park et al. 2019), the mean of a normalised spectrogram.
 
     Args:
-        inputs: (batch, time, bins), normalised.
+        inputs: (batch, time, bins), or the frames of a layer, whose features have no order: bands then hold some that
+            are side by side by chance.
         config: how many bands, how wide.
         generator: of the bands' places; torch's own where there is none.
+        rate_hz: frames a second.
 
     >>> frames = Frames(torch.ones(1, 100, 161), torch.tensor([100]))
-    >>> masked = mask_spectrogram(frames, SpecAugment(frequency_masks=1), torch.Generator().manual_seed(1))
+    >>> masked = mask_frames(frames, SpecAugment(frequency_masks=1), torch.Generator().manual_seed(1))
     >>> bool((masked.values == 0).any())
     True
     """
     batch, time, bins = inputs.values.shape
-    longest_s = time / FRAME_RATE_HZ
+    longest_s = time / rate_hz
     count = round(config.time_masks_per_s * longest_s)
     kept = _bands(batch, bins, config.frequency_masks, config.frequency_width, generator)[:, None, :]
     kept = kept & _bands(batch, time, count, config.time_width, generator)[:, :, None]

@@ -14,17 +14,18 @@ from torch import Tensor
 
 from affetto import pretrained
 from affetto.environment import environment
-from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.recogniser_checkpoint import save_recogniser
+from affetto.models.network import RecogniserNetwork
+from affetto.models.recogniser_checkpoint import make_recogniser, save_recogniser
 from affetto.training.memory import keep_freed_memory
 from affetto.training.recogniser.averaging import mean_of
+from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.kept_checkpoints import EpochModels, WholeCheckpoints
 from affetto.training.recogniser.placement import ANYWHERE, Placement, first_process
 from affetto.training.recogniser.recipe import RecogniserRecipe, RecogniserTraining
 from affetto.training.recogniser.speech import SpeechModule, gather
 from affetto.training.recogniser.stopping import OwnHandlers
 from affetto.training.recogniser.task import RecogniserTask
-from affetto.training.recogniser.warm_start import begin_with
+from affetto.training.recogniser.warm_start import begin_with, begin_with_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
         same command over a finished training only saves it again.
 
     Raises:
-        AffettoError: the recipe's data cannot be used, see `gather`; its initial model cannot, see `begin_with`; a
-            checkpoint cannot be written; or step after step has no usable gradient.
+        AffettoError: the recipe's data cannot be used, see `gather`; its initial model or public encoder cannot, see
+            `begin_with`; a checkpoint cannot be written; or step after step has no usable gradient.
     """
     keep_freed_memory()
     initial = _beginning(recipe, data_root, folder, placement)
@@ -73,16 +74,24 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
     hours = sum(item.duration_s for item in data.training) / 3600
     if first_process():
         logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
-    model = DeepSpeech2(recipe.shape)
+    model = make_recogniser(recipe.shape)
     if initial is not None:
         begin_with(model, initial)
-    task = RecogniserTask(model, recipe.training, recipe.seed)
-    speech = SpeechModule(data, recipe, folder / "sound" if recipe.training.cache_sound else None)
+    origin = None if recipe.encoder is None else begin_with_encoder(model, recipe.encoder, data_root)
+    frozen = _frozen(model, recipe.training)
+    task = RecogniserTask(model, recipe.training, recipe.seed, frozen)
+    cache = folder / ("sound" if frozen is None else "layers")
+    speech = SpeechModule(data, recipe, cache if frozen or recipe.training.cache_sound else None, frozen)
     best, callbacks = _callbacks(recipe.training, folder / "checkpoints")
 
     def facts(epochs: int, cer: float | None) -> dict[str, Any]:
         return {
             "licence": recipe.licence,
+            **(
+                {}
+                if origin is None
+                else {"origin": {key: value for key, value in origin._asdict().items() if key != "folder"}}
+            ),
             "recipe": recipe.model_dump(mode="json"),
             "training_hours": round(hours, 2),
             "epochs": epochs,
@@ -113,6 +122,13 @@ def _beginning(recipe: RecogniserRecipe, data_root: Path, folder: Path, placemen
     if not first.exists():
         fit_recogniser(recipe.first, data_root, first.parent, placement=placement)
     return str(first.parent)
+
+
+def _frozen(model: RecogniserNetwork, training: RecogniserTraining) -> FrozenLayers | None:
+    if training.frozen is None:
+        return None
+    precision = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    return FrozenLayers(model, training.frozen, precision[training.precision])
 
 
 def _trainer(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from affetto.config import Config, Seed, read_toml
 from affetto.errors import ConfigError
-from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
+from affetto.models.deepspeech2 import PRESETS
+from affetto.models.network import RecogniserConfig
+from affetto.models.recogniser_checkpoint import parse_shape
+from affetto.represent import Variants
 
 _Speed = Annotated[float, Field(ge=0.5, le=2.0)]
 _Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
@@ -22,13 +25,27 @@ class SpeechSource(Config):
         path: its folder or manifest, relative to the data folder.
         validation_speakers: share of the speakers held out.
         validation_partition: an official part held out, too.
+        validation_utterances: a random choice of so many of what is held out validates; None takes all.
         training_partitions: the official parts to train on; all but the one that validates where there are none.
     """
 
     path: Path
     validation_speakers: float = Field(default=0.0, ge=0.0, lt=1.0)
     validation_partition: str | None = None
+    validation_utterances: int | None = Field(default=None, ge=1)
     training_partitions: tuple[str, ...] = ()
+
+
+class PublicEncoder(Config):
+    """The public recogniser whose encoder a model begins with.
+
+    Attributes:
+        name: its folder, relative to the data folder, or "owner/name" on the hub, with "@revision" to pin one.
+        licence: its weights', for the model card.
+    """
+
+    name: str
+    licence: str
 
 
 class SpecAugment(Config):
@@ -36,9 +53,9 @@ class SpecAugment(Config):
 
     Attributes:
         frequency_masks: number for each utterance.
-        frequency_width: bins, of 161.
+        frequency_width: bins, of a spectrogram's 161, or features of the highest frozen layer.
         time_masks_per_s: number for each second.
-        time_width: frames of 10 ms.
+        time_width: frames of the input: of 10 ms, or of the highest frozen layer.
         from_epoch: the first epoch with masks; a network that has not learnt to align yet learns faster without.
     """
 
@@ -81,6 +98,7 @@ class RecogniserTraining(Config):
             that are kept, such as weights, states and statistics, have 32.
         optimiser: stochastic gradient descent with momentum 0.9, or AdamW.
         learning_rate: of the first epoch.
+        encoder_rate: what it is multiplied by for the layers that a public encoder began with.
         anneal: what the learning rate is divided by after every epoch.
         warmup_steps: batches over which the learning rate grows to its value.
         cooldown_epochs: the last epochs, over which it falls to nothing in a line.
@@ -94,6 +112,10 @@ class RecogniserTraining(Config):
         keep_every: also keep a model of its own after every so many epochs, in the folder "epochs"; 0 keeps none.
         augment: masks over the spectrogram.
         perturb: speed and gain of the sound.
+        frozen: the layers up to this one keep their numbers. What they make of each utterance is computed once, kept in
+            the run's folder "layers", and masked instead of the spectrogram.
+        variants: how each utterance is heard anew beneath frozen layers, in place of ``perturb``; an epoch takes one of
+            its variants or the sound as it was recorded, all equally often.
         share_statistics: whether processes that train together normalise by the statistics of all their batches, as
             one process with a larger batch would; else each by its own, which spares them waiting for each other.
         cache_sound: keep decoded sound on disk (115 MB an hour) instead of decoding it in each epoch.
@@ -110,6 +132,7 @@ class RecogniserTraining(Config):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(default=3e-4, gt=0)
+    encoder_rate: float = Field(default=1.0, gt=0)
     anneal: float = Field(default=1.1, ge=1)
     warmup_steps: int = Field(default=0, ge=0)
     cooldown_epochs: int = Field(default=0, ge=0)
@@ -122,10 +145,20 @@ class RecogniserTraining(Config):
     keep_every: int = Field(default=0, ge=0)
     augment: SpecAugment = SpecAugment()
     perturb: SpeedAndGain = SpeedAndGain()
+    frozen: str | None = None
+    variants: Variants = Variants()
     share_statistics: bool = True
     cache_sound: bool = False
     workers: int = Field(default=0, ge=0)
     most_skipped: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _frozen_layers_hear_variants(self) -> Self:
+        if self.frozen is not None and (self.perturb != SpeedAndGain() or self.cache_sound):
+            raise ValueError("beneath frozen layers, sound is changed by variants, and not read in each epoch")
+        if self.frozen is None and self.variants.count:
+            raise ValueError("variants are kept of frozen layers; name the highest of these")
+        return self
 
 
 class RecogniserRecipe(Config):
@@ -135,6 +168,7 @@ class RecogniserRecipe(Config):
         seed: of initialisation, batches and masks.
         preset: a shape by name ...
         model: ... or a shape in full.
+        encoder: a public recogniser whose encoder the model's begins with.
         initial: a model to begin with instead of random numbers: the name of one that comes with affetto, or the folder
             of one, of the same shape.
         first: ... or another recipe, whose result this one begins with; in TOML its path, relative to this recipe.
@@ -145,7 +179,8 @@ class RecogniserRecipe(Config):
 
     seed: Seed = 1
     preset: str | None = None
-    model: DeepSpeech2Config | None = None
+    model: Annotated[SerializeAsAny[RecogniserConfig], BeforeValidator(parse_shape)] | None = None
+    encoder: PublicEncoder | None = None
     initial: str | None = None
     first: Self | None = None
     corpora: tuple[SpeechSource, ...] = Field(min_length=1)
@@ -162,8 +197,8 @@ class RecogniserRecipe(Config):
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
-        if self.initial is not None and self.first is not None:
-            raise ValueError("give either an initial model or a first recipe")
+        if sum(each is not None for each in (self.encoder, self.initial, self.first)) > 1:
+            raise ValueError("give either a public encoder, an initial model or a first recipe")
         return self
 
     @classmethod
@@ -185,6 +220,6 @@ class RecogniserRecipe(Config):
         return cls.parse(values, where=path)
 
     @property
-    def shape(self) -> DeepSpeech2Config:
+    def shape(self) -> RecogniserConfig:
         """The network that the recipe asks for."""
         return self.model if self.model is not None else PRESETS[self.preset or ""]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import lightning
 import numpy as np
@@ -20,9 +22,17 @@ from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_grou
 from affetto.data.transcribed import Transcribed, batch_loader, read_sound, select
 from affetto.data.utterance import Utterance
 from affetto.errors import TrainingError
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.recogniser_checkpoint import make_recogniser
+from affetto.represent import Variants
 from affetto.training.recogniser.augmentation import change_sound
+from affetto.training.recogniser.frozen import FrozenLayers, FrozenSpeech
 from affetto.training.recogniser.recipe import RecogniserRecipe, SpeechSource
+
+logger = logging.getLogger(__name__)
+
+_TELL_EVERY_S = 30.0
+
+Item = TypeVar("Item")
 
 VALIDATION_SEED = 1
 """What draws the speakers and utterances that validate, whatever the seed of a training: all are heard by the same."""
@@ -60,9 +70,12 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     alphabet = text.Alphabet(recipe.shape.symbols)
     limits: dict[str, Any] = {
         "max_duration_s": recipe.training.max_duration_s,
-        "frame_rate_hz": DeepSpeech2(recipe.shape).output_rate_hz,
+        "frame_rate_hz": make_recogniser(recipe.shape).output_rate_hz,
     }
-    fastest = max(1.0, recipe.training.perturb.speed[1])
+    variants = recipe.training.variants
+    fastest = max(
+        1.0, recipe.training.perturb.speed[1], variants.perturbation.tempo[1] if recipe.training.frozen else 1.0
+    )
     faster = {**limits, "frame_rate_hz": limits["frame_rate_hz"] / fastest}  # fewer frames, as many characters
     kept, left_out = select(training, alphabet, **faster)
     held, left_out_too = select(validation, alphabet, **limits)
@@ -117,7 +130,7 @@ def _divide(source: SpeechSource, path: Path) -> tuple[list[Utterance], list[Utt
             learnt, group=lambda item: item.speaker, share=source.validation_speakers, seed=VALIDATION_SEED
         )
         held_out += more
-    return learnt, held_out
+    return learnt, _some(held_out, source.validation_utterances)
 
 
 class SpeechModule(lightning.LightningDataModule):
@@ -126,20 +139,34 @@ class SpeechModule(lightning.LightningDataModule):
     Args:
         data: what to train and validate on.
         recipe: how.
-        cache: where decoded sound is kept; None decodes it anew in each epoch.
+        cache: where decoded sound, or what frozen layers make of it, is kept; None decodes it anew in each epoch.
+        frozen: the layers that are not trained, if any.
     """
 
-    def __init__(self, data: SpeechData, recipe: RecogniserRecipe, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: SpeechData,
+        recipe: RecogniserRecipe,
+        cache: Path | None = None,
+        frozen: FrozenLayers | None = None,
+    ) -> None:
         super().__init__()
         self.training = data.training
         self.validation = _sample(data.validation, recipe)
         self.recipe = recipe
         self.cache = cache
+        self.frozen = frozen
         self.alphabet = text.Alphabet(recipe.shape.symbols)
 
     def prepare_data(self) -> None:
-        """Decodes all sound once; Lightning calls it in one process of each machine, and the others wait."""
-        if self.cache is not None:
+        """Decodes all sound once, or hears it with the frozen layers.
+
+        Lightning calls it in one process of each machine, and the others wait.
+        """
+        if self.frozen is not None:
+            self._hear(self.frozen, self.training, self.recipe.training.variants)
+            self._hear(self.frozen, self.validation, Variants())
+        elif self.cache is not None:
             SoundCache.make(self.cache, [*self.training, *self.validation])
 
     def train_dataloader(self) -> DataLoader[Transcribed]:
@@ -149,6 +176,11 @@ class SpeechModule(lightning.LightningDataModule):
         batches = LengthSortedBatches(
             durations, how.batch_size, seed, batch_seconds=how.batch_seconds, sorted_epochs=how.sorted_epochs
         )
+        if self.frozen is not None:
+            heard = self._hear(self.frozen, self.training, how.variants)
+            return self._loader(
+                self.training, batches, lambda item: heard.read(item, (seed, batches.epoch, item.utterance.id))
+            )
         read = self._read()
 
         def changed(item: Transcribed) -> Tensor:
@@ -161,7 +193,13 @@ class SpeechModule(lightning.LightningDataModule):
         how = self.recipe.training
         durations = [item.duration_s for item in self.validation]
         batches = LengthSortedBatches(durations, how.batch_size, self.recipe.seed, batch_seconds=how.batch_seconds)
-        return self._loader(self.validation, _InOrder(batches), self._read())
+        read = self._read() if self.frozen is None else self._hear(self.frozen, self.validation, Variants()).read
+        return self._loader(self.validation, _InOrder(batches), read)
+
+    def _hear(self, frozen: FrozenLayers, items: Sequence[Transcribed], variants: Variants) -> FrozenSpeech:
+        if self.cache is None:
+            raise TrainingError("what frozen layers compute has to be kept", "name a folder for it")
+        return FrozenSpeech(frozen, items, self.cache, variants, _told())
 
     def _read(self) -> Callable[[Transcribed], Tensor]:
         if self.cache is None:
@@ -184,6 +222,21 @@ class SpeechModule(lightning.LightningDataModule):
         )
 
 
+def _told() -> Callable[[int, int], None]:
+    """Tells from time to time how far the frozen layers are; variants count as utterances."""
+    started = last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _TELL_EVERY_S and done < total:
+            left_s = (now - started) / done * (total - done)
+            logger.info("frozen layers: %d of %d utterances, %.0f min left", done, total, left_s / 60)
+            last = now
+
+    return tell
+
+
 class _InOrder:
     """The batches of a first epoch, whatever epoch it is."""
 
@@ -199,6 +252,11 @@ class _InOrder:
 
 
 def _sample(items: list[Transcribed], recipe: RecogniserRecipe) -> list[Transcribed]:
-    count = min(len(items), recipe.training.validation_utterances)
-    chosen = np.random.default_rng(VALIDATION_SEED).choice(len(items), count, replace=False)
-    return sorted((items[index] for index in chosen), key=lambda item: item.duration_s)
+    return sorted(_some(items, recipe.training.validation_utterances), key=lambda item: item.duration_s)
+
+
+def _some(items: list[Item], most: int | None) -> list[Item]:
+    if most is None:
+        return items
+    chosen = np.random.default_rng(VALIDATION_SEED).choice(len(items), min(len(items), most), replace=False)
+    return [items[index] for index in chosen]

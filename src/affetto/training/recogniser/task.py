@@ -7,17 +7,19 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from affetto import metrics, text
 from affetto.config import stable_seed
 from affetto.data.transcribed import TranscribedBatch
 from affetto.errors import TrainingError
-from affetto.frames import Waves
+from affetto.features.framing import FRAME_RATE_HZ
+from affetto.frames import Frames, Waves
 from affetto.models.decoding import greedy
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.network import RecogniserNetwork
 from affetto.models.normalisation import share_statistics
-from affetto.training.recogniser.augmentation import mask_spectrogram
+from affetto.training.recogniser.augmentation import mask_frames
+from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.recipe import RecogniserTraining
 from affetto.training.recogniser.safe_steps import SafeSteps
 
@@ -31,13 +33,17 @@ class RecogniserTask(lightning.LightningModule):
         model: the network.
         training: how it is trained.
         seed: of masks and dropout.
+        frozen: the layers that are not trained; None trains all.
     """
 
-    def __init__(self, model: DeepSpeech2, training: RecogniserTraining, seed: int) -> None:
+    def __init__(
+        self, model: RecogniserNetwork, training: RecogniserTraining, seed: int, frozen: FrozenLayers | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.training_config = training
         self.seed = seed
+        self.frozen = frozen
         self.alphabet = text.Alphabet(model.config.symbols)
         self.steps = SafeSteps(training.most_skipped)
         self._references: list[str] = []
@@ -45,9 +51,17 @@ class RecogniserTask(lightning.LightningModule):
         self._losses: list[Tensor] = []
         share_statistics(model, training.share_statistics)
 
-    def _losses_of(self, inputs: Any, batch: TranscribedBatch) -> tuple[Tensor, Any]:
+    def _inputs(self, batch: TranscribedBatch) -> Frames:
+        """What the lowest trained layer reads."""
+        if isinstance(batch.inputs, Frames):
+            return batch.inputs
+        inputs = self.model.features(batch.inputs)
+        return inputs if self.frozen is None else self.frozen.climb(inputs)
+
+    def _losses_of(self, inputs: Frames, batch: TranscribedBatch) -> tuple[Tensor, Frames]:
         """The loss of each utterance, a character: (batch,); and the log probabilities."""
-        log_probs = self.model.recognise(inputs).log_probs
+        first = None if self.frozen is None else self.frozen.next
+        log_probs = self.model.recognise(inputs, first=first).log_probs
         losses = torch.nn.functional.ctc_loss(
             log_probs.values.transpose(0, 1).float(),
             batch.targets,
@@ -65,9 +79,10 @@ class RecogniserTask(lightning.LightningModule):
             batch = self._silence()
         # Chance depends on the step and the process alone: a resumed training goes on as it would have.
         torch.manual_seed(stable_seed(self.seed, self.current_epoch, batch_index, self.global_rank))
-        inputs = self.model.features(batch.waves)
+        inputs = self._inputs(batch)
         if self.current_epoch >= self.training_config.augment.from_epoch:
-            inputs = mask_spectrogram(inputs, self.training_config.augment)
+            rate_hz = FRAME_RATE_HZ if self.frozen is None else self.frozen.rate_hz
+            inputs = mask_frames(inputs, self.training_config.augment, rate_hz=rate_hz)
         losses, _ = self._losses_of(inputs, batch)
         # The mean over the utterances of all processes, of which Lightning takes the mean over processes.
         count = torch.tensor(float(len(batch.texts)), device=losses.device)
@@ -95,7 +110,7 @@ class RecogniserTask(lightning.LightningModule):
     def validation_step(self, batch: TranscribedBatch | None, batch_index: int) -> None:
         if batch is None:
             return
-        losses, log_probs = self._losses_of(self.model.features(batch.waves), batch)
+        losses, log_probs = self._losses_of(self._inputs(batch), batch)
         self._losses.append(losses)
         self._references += batch.texts
         self._hypotheses += greedy(log_probs, self.alphabet)
@@ -120,14 +135,24 @@ class RecogniserTask(lightning.LightningModule):
         config = self.training_config
         optimiser: torch.optim.Optimizer
         if config.optimiser == "sgd":
-            optimiser = torch.optim.SGD(self.parameters(), config.learning_rate, momentum=0.9, nesterov=True)
+            optimiser = torch.optim.SGD(self._groups(), config.learning_rate, momentum=0.9, nesterov=True)
         else:
-            optimiser = torch.optim.AdamW(self.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+            optimiser = torch.optim.AdamW(self._groups(), config.learning_rate, weight_decay=config.weight_decay)
         epoch_steps = max(1, int(self.trainer.estimated_stepping_batches) // config.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(config, step, epoch_steps)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """All that is trained: what a public encoder began with apart, where its rate is another."""
+        config = self.training_config
+        begun = getattr(self.model, "encoder", nn.Module()) if config.encoder_rate != 1 else nn.Module()
+        apart = [each for each in begun.parameters() if each.requires_grad]
+        chosen = {id(each) for each in apart}
+        rest = [each for each in self.parameters() if each.requires_grad and id(each) not in chosen]
+        slower = {"params": apart, "lr": config.learning_rate * config.encoder_rate}
+        return [{"params": rest}, *([slower] if apart else [])]
 
 
 def learning_rate_factor(config: RecogniserTraining, step: int, epoch_steps: int) -> float:

@@ -1,17 +1,27 @@
-"""Begins a training with the numbers of a saved recogniser."""
+"""Begins a training with the numbers of a saved recogniser, or of a public one's encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from affetto import pretrained
 from affetto.errors import TrainingError
-from affetto.models.deepspeech2 import DeepSpeech2
+from affetto.models.encoders import locate, open_encoder
+from affetto.models.encoders.encoder import Origin
+from affetto.models.network import RecogniserNetwork
 from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.whisper_ctc import WhisperCtc
+from affetto.training.recogniser.recipe import PublicEncoder
 
-_FREE = {"dropout"}
+_FREE = {"dropout": True, "head": {"dropout"}}
 """What two networks of one shape may differ in."""
+_LEVEL = {"level"}
+"""What two encoders of one shape may differ in."""
 
 
-def begin_with(model: DeepSpeech2, initial: str) -> None:
+def begin_with(model: RecogniserNetwork, initial: str) -> None:
     """Copies the weights of a saved recogniser into a network.
 
     Args:
@@ -24,12 +34,46 @@ def begin_with(model: DeepSpeech2, initial: str) -> None:
     """
     folder = pretrained.find(initial)
     saved, _ = load_recogniser(folder / pretrained.RECOGNISER)
-    mine, theirs = model.config.model_dump(exclude=_FREE), saved.config.model_dump(exclude=_FREE)
-    differing = [f"{key} ({theirs[key]!r}, not {mine[key]!r})" for key in mine if mine[key] != theirs[key]]
+    _compare(model.config.model_dump(exclude=_FREE), saved.config.model_dump(exclude=_FREE), folder)
+    model.load_state_dict(saved.state_dict())
+
+
+def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_root: Path) -> Origin:
+    """Copies the weights of a public recogniser's encoder into that of a network.
+
+    Args:
+        model: the network; it is changed.
+        encoder: which recogniser.
+        data_root: what its folder may be relative to.
+
+    Returns:
+        Where they come from.
+
+    Raises:
+        CheckpointError: there is no such model, or it is damaged.
+        MissingExtraError: it is on the hub, and what fetches from there is not installed.
+        TrainingError: it is of another shape, or the network has no encoder that could begin so.
+    """
+    if not isinstance(model, WhisperCtc):
+        raise TrainingError(
+            f"a network of kind {model.config.kind!r} cannot begin with a public encoder",
+            "take the key 'encoder' out, or train a network of kind 'whisper_ctc'",
+        )
+    here = data_root / encoder.name
+    folder, origin = locate(here if here.is_dir() else encoder.name)
+    saved: Any = open_encoder(folder, device="cpu").network
+    theirs = getattr(saved, "config", None)
+    shape = {} if theirs is None else theirs.model_dump(exclude=_LEVEL)
+    _compare(model.config.encoder.model_dump(exclude=_LEVEL), shape, folder)
+    model.encoder.load_state_dict(saved.state_dict())
+    return origin._replace(name=encoder.name, licence=encoder.licence)
+
+
+def _compare(mine: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
+    differing = [f"{key} ({theirs.get(key)!r}, not {mine[key]!r})" for key in mine if mine[key] != theirs.get(key)]
     if differing:
         raise TrainingError(
             f"the initial model is of another shape: {', '.join(differing)}",
             "give the recipe the initial model's shape, or begin with another one",
             folder,
         )
-    model.load_state_dict(saved.state_dict())
