@@ -325,6 +325,30 @@ def test_a_bank_may_be_heard_under_one_condition(utterances: list[Utterance], tm
     assert extractor.heard == 7
 
 
+def _copies(utterances: list[Utterance], cache: Path, gain_db: float) -> torch.Tensor:
+    """What is found of variants that all have this gain."""
+    variants = Variants(count=1, perturbation=Perturbation(tempo=(1.0, 1.0), gain_db=(gain_db, gain_db)))
+    return represent(utterances, Counting(), cache, variants=variants)["length"].dense[1]
+
+
+def test_another_perturbation_has_a_cache_of_its_own(utterances: list[Utterance], tmp_path: Path) -> None:
+    softer, softest = (_copies(utterances, tmp_path, gain_db) for gain_db in (-6.0, -12.0))
+    torch.testing.assert_close(softest[..., 1], softer[..., 1] / 10**0.6, rtol=1e-2, atol=0)
+
+
+def test_another_encoder_has_a_cache_of_its_own(
+    utterances: list[Utterance], tmp_path: Path, tiny_model: Path
+) -> None:
+    encoders = [NativeEncoder(load_recogniser(tiny_model / "recogniser.safetensors")[0]) for _ in range(2)]
+    with torch.no_grad():
+        next(encoders[1].network.parameters()).mul_(2.0)
+    found = [represent(utterances[:1], Layers(each, ("gru1",)), tmp_path)["gru1"] for each in encoders]
+    waves = pad_waves([audio.load(utterances[0].audio)])
+    for each, bank in zip(encoders, found, strict=True):
+        expected = each.represent(waves, ["gru1"])["gru1"].values
+        torch.testing.assert_close(bank.batch(np.array([0])).values, expected, atol=1e-3, rtol=1e-3)
+
+
 def _kept(variants: Variants, surroundings: Surroundings, utterances: list[Utterance], cache: Path) -> set[str]:
     represent(utterances, Counting(), cache, variants=variants, surroundings=surroundings)
     return {path.name for path in cache.iterdir()}

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +50,7 @@ from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 from affetto.report import build_table
+from affetto.training.heads.tasks import Outcome, Task
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.unfinished import Snapshot
 
@@ -85,6 +86,8 @@ name = "Most frequent"
 model = {{ kind = "most_frequent" }}
 """
 SERIAL = Engine(jobs=1)
+SHARES = ([0.75, 0.25], [0.125, 0.875])
+"""What a model makes of everyone who validates, and of everyone who is tested."""
 ROWS = ("MP-1", "MP-2", "Progressive-2", "Most frequent")
 
 
@@ -170,6 +173,28 @@ def test_who_trains_does_not_test(undisturbed: ExperimentRun) -> None:
         heard = {(each.fold, each.speaker) for each in kind("MP-2")}
         assert heard == {(int(line["fold"]), line["speaker"]) for line in lines if line["part"] == part}
     assert len({(line["fold"], line["speaker"]) for line in lines}) == len(lines) == 4 * 4
+
+
+def test_probabilities_keep_their_classes_and_parts_their_speakers(
+    data_root: Path, tmp_path: Path, rewrite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(_model: object, _study: object, tasks: Sequence[Task], *_: object, **__: object) -> Iterator[object]:
+        for task in tasks:
+            validation, test = ([shares] * len(part) for shares, part in zip(SHARES, task[3:], strict=True))
+            yield task, Outcome(np.float32(validation), np.float32(test), (), 1)
+
+    monkeypatch.setattr(grid, "fit_tasks", fit)
+    fixed = 'kind = "fixed"\nvalidation = ["1002"]\ntest = ["1003", "crema_d/1004"]'
+    recipe = rewrite(('kind = "grouped_k_fold"\nfolds = 4', fixed))
+    run = RunFolder(run_experiment(recipe, data_root, tmp_path / "run", engine=SERIAL, only=["Most frequent"]).folder)
+    for read, speakers, predicted, shares in (
+        (run.validation, {"1002"}, "sadness", SHARES[0]),
+        (run.predictions, {"1003", "1004"}, "anger", SHARES[1]),
+    ):
+        found = read("Most frequent")
+        assert {each.speaker for each in found} == speakers
+        assert {each.predicted for each in found} == {predicted}
+        assert found[0].probabilities == dict(zip(("sadness", "anger"), shares, strict=True))
 
 
 def test_the_folder_tells_all_about_the_run(undisturbed: ExperimentRun, place: Path, tiny_model: Path) -> None:

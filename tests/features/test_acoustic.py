@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from affetto.errors import ConfigError
 from affetto.features.acoustic import AcousticConfig, acoustic
+from affetto.features.pitch import pitch
 from affetto.frames import Waves, pad_waves
 
 
@@ -59,6 +61,19 @@ def test_the_relative_level_hears_the_voice_but_not_the_gain() -> None:
     torch.testing.assert_close(relative[1], relative[0], atol=0.05, rtol=0.01)
     absolute = acoustic(waves, AcousticConfig(level="absolute", voicing=True, loudness=True)).values
     torch.testing.assert_close(relative[..., 1:-1], absolute[..., 1:-1], atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 15])
+def test_the_pitch_is_smoothed_over_as_many_frames_as_asked(frames: int) -> None:
+    """A voice that rises, against numpy's moving average of what the tracker says."""
+    hz = 100 + 100 * torch.arange(16_000) / 16_000
+    waves = pad_waves([0.3 * torch.sin(2 * torch.pi * hz.double().cumsum(0) / 16_000).float().sign()])
+    raw = pitch(waves).values[0, 3:-3, 0]
+    assert raw.min() > 0
+    ours = acoustic(waves, AcousticConfig(level="absolute", pitch_window=frames)).values[0, 3:-3, -1]
+    half = frames // 2
+    expected = np.convolve(raw, np.full(frames, 1 / frames), mode="valid")
+    np.testing.assert_allclose(ours[half : len(ours) - half], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
+from affetto.streaming import segments
+from affetto.streaming.activity import FRAME
 from affetto.streaming.edges import edges
 from affetto.streaming.segments import LONGEST_S, PAUSE_S, Segmenter, Spoken, cut
 
@@ -139,6 +141,23 @@ def sounds_without_speech() -> Iterator[tuple[str, Tensor]]:
 )
 def test_where_nobody_speaks_nothing_is_found(name: str, sound: Tensor) -> None:
     assert list(cut([sound])) == []
+
+
+class _Sure:
+    """A detector that is so sure of speech, frame by frame, whatever it hears."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        self._left = iter(probabilities)
+
+    def hear(self, samples: Tensor) -> list[float]:
+        return [next(self._left) for _ in range(-(-len(samples) // FRAME))]
+
+
+def test_speech_begins_at_one_half_and_goes_on_at_35_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = [*[0.49] * 30, *[0.51] * 10, *[0.36] * 20, *[0.34] * 40]
+    monkeypatch.setattr(segments, "Activity", lambda: _Sure(probabilities))
+    (found,) = cut([torch.zeros(FRAME * len(probabilities))])
+    assert (found.start // FRAME, found.end // FRAME) == (30, 60)
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 511, 512, 513])

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from affetto.errors import TrainingError
+from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
 from affetto.training.recogniser.kept_checkpoints import WholeCheckpoints
@@ -87,11 +88,21 @@ def test_a_gradient_far_beyond_all_others_is_not_followed() -> None:
     assert (steps.skipped, steps.in_a_row) == (1, 0)
 
 
+@pytest.mark.parametrize("clip_norm", [0.5, 4.0])
+def test_a_gradient_is_shortened_to_what_the_recipe_allows(write_recipe: Write, clip_norm: float) -> None:
+    recipe = RecogniserRecipe.read(write_recipe(1, more=f"clip_norm = {clip_norm}"))
+    task = RecogniserTask(DeepSpeech2(recipe.shape), recipe.training, seed=1)
+    for parameter in task.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    task.configure_gradient_clipping(torch.optim.SGD(task.parameters()))
+    squares = sum(float(parameter.grad.square().sum()) for parameter in task.parameters() if parameter.grad is not None)
+    assert squares**0.5 == pytest.approx(clip_norm, rel=1e-3)
+
+
 def test_a_transcript_too_long_for_the_frames_costs_nothing(tones: Path, write_recipe: Write) -> None:
     """Speed may shorten what just fitted: its loss, which would be infinite, counts as 0."""
     recipe = RecogniserRecipe.read(write_recipe(1))
     from affetto.data.transcribed import batch_loader
-    from affetto.models.deepspeech2 import DeepSpeech2
     from affetto.training.recogniser.speech import gather
 
     data = gather(recipe, tones)
