@@ -1,4 +1,4 @@
-"""How well a model's decoder does on its validation speakers: weight and bonus, beams, confidences, chunks.
+"""How well a model's decoder does on its validation speakers: weight and bonus, beams, confidences.
 
     python benchmarks/decoding.py recipes/asr-small.toml --data DATA [--model small]     (about ten minutes on one core)
 
@@ -10,31 +10,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import jiwer
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 from tqdm import tqdm
 
-from affetto import audio, metrics
+from affetto import metrics
 from affetto.data.transcribed import Transcribed, read_sound
 from affetto.frames import Frames, pad_waves
 from affetto.models.decoding import BeamConfig, Decoder, Spelling
-from affetto.streaming import Overlap, Samples
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.speech import gather
-from affetto.transcribe import Transcriber, Transcript
+from affetto.transcribe import Transcriber
 
 WEIGHTS, BONUSES = (0.5, 0.7, 0.9, 1.1), (0.7, 1.4, 2.1)
 WIDTHS = (8, 32, 128)
 GRID_WIDTH = 16
-LENGTHS_S = (15.0, 30.0)
-CONTEXTS_S = (0.0, 0.5, 1.0, 2.5, 5.0)
-GAP_S = 0.3
 
 
 class StreamResult(NamedTuple):
@@ -100,50 +94,6 @@ def sureness(spellings: Sequence[Spelling], references: Sequence[str]) -> str:
     )
 
 
-def joined(items: Sequence[Transcribed], longest_s: float) -> list[tuple[Tensor, str]]:
-    """One recording of each speaker: utterances one after the other, up to a length."""
-
-    def speaker(item: Transcribed) -> str:
-        return item.utterance.speaker or ""
-
-    made = []
-    for _, spoken in groupby(sorted(items, key=speaker), speaker):
-        parts: list[Tensor] = []
-        texts: list[str] = []
-        left_s = longest_s
-        for item in spoken:
-            if item.duration_s + GAP_S <= left_s:
-                parts += [read_sound(item), torch.zeros(round(GAP_S * audio.SAMPLE_RATE))]
-                texts.append(item.text)
-                left_s -= item.duration_s + GAP_S
-        if left_s < longest_s / 3:
-            made.append((torch.cat(parts), " ".join(texts)))
-    return made
-
-
-def said(transcriber: Transcriber, wave: Tensor, overlap: Overlap | None) -> str:
-    """What a recording says, in overlapping chunks or cut at pauses."""
-    source = Samples(wave, audio.SAMPLE_RATE)
-    if overlap is not None:
-        return transcriber.transcribe_overlapping(source, overlap).text
-    [found] = transcriber.transcribe_many([source])
-    assert isinstance(found, Transcript), found
-    return found.text
-
-
-def chunks(transcriber: Transcriber, items: Sequence[Transcribed], longest_s: float) -> None:
-    """How far overlapping chunks are from the whole."""
-    recordings = joined(items, longest_s)
-    references = [text for _, text in recordings]
-    ways: dict[str, Overlap | None] = {"whole": Overlap(2 * longest_s, 0.0), "cut at pauses": None}
-    ways |= {f"context {context_s:g} s": Overlap(10.0, context_s) for context_s in CONTEXTS_S}
-    texts = {name: [said(transcriber, wave, way) for wave, _ in recordings] for name, way in ways.items()}
-    print(f"\n{len(recordings)} recordings of up to {longest_s:g} s")
-    row("", ways)
-    row("differs from the whole, CER", [f"{metrics.cer(texts['whole'], texts[name]):.3f}" for name in ways])
-    row("CER", [f"{metrics.cer(references, texts[name]):.3f}" for name in ways])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
@@ -164,9 +114,6 @@ def main() -> None:
     for decoder in (greedy, transcriber.decoder):
         spellings = [spelling for each in heard for spelling in each.spelt(decoder)]
         print(f"\nConfidences, {decoder.name}: {sureness(spellings, [text for each in heard for text in each.texts])}")
-    transcriber.decoder = greedy
-    for longest_s in LENGTHS_S:
-        chunks(transcriber, by_corpus[largest], longest_s)
 
 
 if __name__ == "__main__":

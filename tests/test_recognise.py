@@ -18,6 +18,7 @@ import affetto
 from affetto import audio, pretrained
 from affetto.errors import AudioError, CheckpointError, ConfigError
 from affetto.frames import pad_waves
+from affetto.models.decoding import DecoderChoice
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment, join_segments
 from affetto.streaming import Failure
@@ -196,6 +197,11 @@ def test_temperature_calibrates(tiny_model: Path, tmp_path: Path, recogniser: Em
     expected = before ** (1 / 2.5)  # softmax(z / T) is softmax(z) to the power of 1 / T, made to add up to 1
     np.testing.assert_allclose(after, expected / expected.sum(), rtol=1e-4)
     assert cooled.fingerprint() != recogniser.fingerprint()
+
+
+def test_the_fingerprint_tells_decoders_apart(tiny_model: Path, recogniser: EmotionRecogniser) -> None:
+    searching = EmotionRecogniser.from_pretrained(tiny_model, "cpu", DecoderChoice("beam"))
+    assert searching.fingerprint() != recogniser.fingerprint()
 
 
 @pytest.mark.parametrize("value", [0, -1, "hot", True, None, 1e400])

@@ -12,12 +12,11 @@ import torch
 
 import affetto
 from affetto import audio, pretrained
-from affetto.errors import AudioError, CorpusError
-from affetto.frames import pad_waves
+from affetto.errors import CorpusError
 from affetto.models.decoding import DecoderChoice
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
-from affetto.streaming import Overlap, Samples
+from affetto.streaming import Samples
 from affetto.transcribe import Transcriber, Transcript, score_transcriber, transcribed_utterances
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
@@ -90,47 +89,19 @@ def test_words_have_the_times_of_the_recording(transcriber: Transcriber) -> None
     assert all(1 <= word.start_s <= word.end_s <= later.duration_s for word in later.words)
 
 
-needs_small = pytest.mark.skipif(pretrained.DEFAULT not in pretrained.names(), reason="comes without the model small")
-
-
 @pytest.fixture(scope="module")
 def small() -> Transcriber:
     return Transcriber.from_pretrained(device="cpu", decoding=DecoderChoice("greedy"))
 
 
-@needs_small
+@pytest.mark.skipif(pretrained.DEFAULT not in pretrained.names(), reason="comes without the model small")
 def test_words_are_found_where_they_were_said(small: Transcriber) -> None:
     first, second = audio.load(DEMO[0]), audio.load(DEMO[1])
     pause = torch.zeros(24_000)
-    heard = small.transcribe_overlapping(Samples(torch.cat([first, pause, second]), 16_000), Overlap(30.0))
+    [heard] = small.transcribe_many([Samples(torch.cat([first, pause, second]), 16_000)])
+    assert isinstance(heard, Transcript)
     ends_s, begins_s = len(first) / 16_000, (len(first) + len(pause)) / 16_000
     before = [word for word in heard.words if word.end_s < ends_s + 0.2]
     after = [word for word in heard.words if word.start_s > begins_s - 0.2]
     assert len(before) + len(after) == len(heard.words)
     assert min(len(before), len(after)) >= 5
-
-
-@needs_small
-@pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
-def test_chunks_with_context_come_close_to_the_whole(small: Transcriber, path: Path) -> None:
-    sound = torch.cat([audio.load(path)] * 3)
-    with torch.inference_mode():
-        whole = small.decoder.decode_long(small.encoder.encode(pad_waves([sound]), []).output.values[0]).text
-    without, some, all_of_it = (
-        jiwer.cer(whole, small.transcribe_overlapping(Samples(sound, 16_000), Overlap(4.0, context_s)).text)
-        for context_s in (0.0, 2.5, 20.0)
-    )
-    assert without > some > all_of_it == 0
-    assert some < 0.12
-
-
-def test_a_single_chunk_is_the_whole(transcriber: Transcriber) -> None:
-    once = transcriber.transcribe_overlapping(DEMO[0], Overlap(60.0))
-    [whole] = transcriber.decode(pad_waves([audio.load(DEMO[0])]))
-    assert (once.text, once.words) == whole
-
-
-@pytest.mark.parametrize("samples", [0, 100, 1599])
-def test_too_little_for_a_chunk_is_an_error(transcriber: Transcriber, samples: int) -> None:
-    with pytest.raises(AudioError):
-        transcriber.transcribe_overlapping(Samples(torch.ones(samples), 16_000))

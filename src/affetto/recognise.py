@@ -95,8 +95,8 @@ class EmotionRecogniser:
 
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
-        parts = (self.encoder.fingerprint, checkpoint.fingerprint(self.emotion), f"{self.temperature:g}")
-        return "-".join((*parts, *self.emotions))
+        networks = (self.encoder.fingerprint, checkpoint.fingerprint(self.emotion))
+        return "-".join((*networks, f"{self.temperature:g}", self.decoder.fingerprint, *self.emotions))
 
     def recognise(self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT) -> Recording:
         """Hears one recording of any length.

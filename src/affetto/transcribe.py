@@ -10,22 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from affetto import metrics, pretrained, text
-from affetto.audio import SAMPLE_RATE
 from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
-from affetto.errors import AudioError, CorpusError
-from affetto.frames import Waves, pad_waves
+from affetto.errors import CorpusError
+from affetto.frames import Waves
 from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.recording import Spelling, Word
-from affetto.streaming import Chunk, Failure, Overlap, Source, Stretch, blocks, label, listen, overlapping
-from affetto.streaming.batches import SHORTEST_RECORDING_S
-
-_CHUNKS_AT_ONCE = 16
+from affetto.streaming import Failure, Source, Stretch, listen
 
 SCHEMA_VERSION = 1
 """Of `Transcript.as_dict`; it changes when a key is renamed or removed."""
@@ -132,48 +127,6 @@ class Transcriber:
                     for word in piece.content.words
                 )
                 yield Transcript(heard.source, heard.duration_s, " ".join(word.text for word in words), words)
-
-    def transcribe_overlapping(self, source: Source, overlap: Overlap | None = None) -> Transcript:
-        """Transcribes one recording of any length in chunks that overlap, instead of cutting it where it is quiet.
-
-        The text is nearly the one that the recording would have as a whole (`docs/results/decoding.md` tells how
-        nearly), in memory that hardly grows with its length, and no word is torn where nobody pauses.
-
-        Args:
-            source: see `EmotionRecogniser.recognise_many`.
-            overlap: how long the chunks are; None takes 10 s with 2.5 s of context on both sides.
-
-        Raises:
-            AudioError: the source cannot be read, or it is shorter than 0.1 s.
-        """
-        unit = round(SAMPLE_RATE / (self.encoder.output_rate_hz or SAMPLE_RATE))
-        chunks = overlapping(blocks(source), overlap or Overlap(), unit)
-        samples, parts, batch = 0, [], []
-        for chunk in chunks:
-            samples += chunk.core[1] - chunk.core[0]
-            batch.append(chunk)
-            if len(batch) == _CHUNKS_AT_ONCE:
-                parts += self._cores(batch, unit)
-                batch = []
-        if samples < SHORTEST_RECORDING_S * SAMPLE_RATE:
-            raise AudioError("too short to hear anything in", f"give {SHORTEST_RECORDING_S:g} s", label(source))
-        parts += self._cores(batch, unit)
-        spelling = self.decoder.decode_long(torch.cat(parts))
-        return Transcript(label(source), samples / SAMPLE_RATE, spelling.text, spelling.words)
-
-    @torch.inference_mode()
-    def _cores(self, chunks: Sequence[Chunk], unit_samples: int) -> list[Tensor]:
-        """The frames of each chunk's core: (frames, classes)."""
-        if not chunks:
-            return []
-        waves = pad_waves([chunk.wave for chunk in chunks])
-        output = self.encoder.encode(waves, []).output
-        assert output is not None
-        heard = output.to("cpu").unpad()
-        return [
-            frames[chunk.core[0] // unit_samples : -(-chunk.core[1] // unit_samples)]
-            for frames, chunk in zip(heard, chunks, strict=True)
-        ]
 
     @torch.inference_mode()
     def decode(self, waves: Waves) -> list[Spelling]:

@@ -9,6 +9,7 @@ the start of a text, for which class 0 stands, the recogniser's blank.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +67,14 @@ class LanguageModel:
         self.log_probs = log_probs
         self.following = following
         self.start = start
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the characters and of how likely each is after each context."""
+        digest = hashlib.sha256(f"{self.start} {self.alphabet.symbols}".encode())
+        for table in (self.log_probs, self.following):
+            digest.update(table.contiguous().numpy())
+        return digest.hexdigest()[:16]
 
     def score(self, text: str) -> float:
         """Log probability of a text and the space after it, natural.

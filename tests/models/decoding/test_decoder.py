@@ -1,20 +1,20 @@
-"""Decoders as users ask for them, and long utterances divided between words."""
+"""Decoders as users ask for them."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from affetto import pretrained
 from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import pad
 from affetto.models.decoding import BeamConfig, Decoder, DecoderChoice, beam_search, find_decoder, greedy
-from affetto.models.decoding.decoder import divide
+from affetto.models.decoding.lexicon import spell_words
+from affetto.models.decoding.word_search import WordBeamConfig, WordModel, WordSearch
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.language_model import save_language_model
@@ -24,9 +24,11 @@ from affetto.training.recogniser.kneser_ney import estimate
 ALPHABET = Alphabet()
 
 
-def _language_model(path: Path, alphabet: Alphabet = ALPHABET) -> Path:
-    texts = [alphabet.encode(text) for text in ("the cat ", "a cat sat ")]
-    save_language_model(path, alphabet, estimate(texts, 3, len(alphabet.symbols)), 3, {})
+def _language_model(
+    path: Path, alphabet: Alphabet = ALPHABET, texts: Sequence[str] = ("the cat ", "a cat sat ")
+) -> Path:
+    encoded = [alphabet.encode(text) for text in texts]
+    save_language_model(path, alphabet, estimate(encoded, 3, len(alphabet.symbols)), 3, {})
     return path
 
 
@@ -90,21 +92,35 @@ def test_texts_are_those_of_the_search_with_single_spaces() -> None:
     assert [each.text for each in Decoder(ALPHABET, 25.0)(frames)] == greedy(frames, ALPHABET)
 
 
-@given(st.integers(0, 200), st.integers(1, 60), st.integers(0, 99))
-def test_parts_are_the_whole_and_of_useful_length(frames: int, longest: int, seed: int) -> None:
-    scores = torch.randn(frames, 29, generator=torch.Generator().manual_seed(seed))
-    lengths = [len(part) for part in divide(scores, ALPHABET, longest)]
-    assert torch.equal(torch.cat([scores[:0], *divide(scores, ALPHABET, longest)]), scores)
-    assert all(longest / 2 <= length <= longest for length in lengths[:-1])
+def test_the_fingerprint_tells_ways_of_decoding_apart(speech: Encoder, tmp_path: Path) -> None:
+    likely = _language_model(tmp_path / "likely.safetensors")
+    other = _language_model(tmp_path / "other.safetensors", texts=("the cat ", "a cap sat "))
+    choices = [
+        DecoderChoice("greedy"),
+        DecoderChoice("beam"),
+        DecoderChoice("beam", beam=BeamConfig(width=4)),
+        DecoderChoice(language_model=likely),
+        DecoderChoice(language_model=other),
+        DecoderChoice(language_model=likely, beam=BeamConfig(weight=0.70001)),
+        DecoderChoice(language_model=likely, beam=BeamConfig(bonus=0.0)),
+    ]
+    found = [find_decoder(speech, choice).fingerprint for choice in choices]
+    assert len(set(found)) == len(choices)
+    assert found == [find_decoder(speech, choice).fingerprint for choice in choices]
 
 
-def test_a_long_utterance_is_decoded_as_a_whole_where_words_end_clearly() -> None:
-    words = ["seven", "words", "that", "are", "far", "apart", "indeed"]
-    classes = [number for word in words for letter in f"{word} " for number in (ALPHABET.encode(letter)[0], *[0] * 20)]
-    log_probs = (9 * torch.nn.functional.one_hot(torch.tensor(classes), 29).float()).log_softmax(dim=-1)
-    decoder = Decoder(ALPHABET, 25.0)
-    assert len(log_probs) > 2 * 15 * 25
-    [whole] = decoder(pad([log_probs]))
-    long = decoder.decode_long(log_probs)
-    assert long.text == whole.text == " ".join(words)
-    assert [word[1:] for word in long.words] == [pytest.approx(word[1:]) for word in whole.words]
+def test_the_fingerprint_tells_models_of_words_apart(tmp_path: Path) -> None:
+    def fingerprint(content: str, words: list[str], width: int = 9) -> str:
+        path = tmp_path / "words.arpa"
+        path.write_text(content)
+        model = WordModel(path, ALPHABET, spell_words(words, ALPHABET), scores=None, letters=None)
+        return Decoder(ALPHABET, 25.0, words=WordSearch(model, WordBeamConfig(width=width))).fingerprint
+
+    found = [
+        fingerprint("one", ["no"]),
+        fingerprint("two", ["no"]),
+        fingerprint("one", ["no", "yes"]),
+        fingerprint("one", ["no"], width=8),
+    ]
+    assert len(set(found)) == 4
+    assert fingerprint("one", ["no"]) == found[0]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-
-import torch
-from torch import Tensor
 
 from affetto import pretrained
 from affetto.errors import ConfigError
@@ -20,11 +18,8 @@ from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load
 from affetto.models.decoding.words import spell
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.language_model import LanguageModel, load_language_model
-from affetto.recording import Spelling, Word
+from affetto.recording import Spelling
 from affetto.text import Alphabet
-
-LONGEST_S = 15.0
-"""What is decoded at once of a longer utterance."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,19 @@ class Decoder:
             return search
         return f"{search}, language model x {self.beam.weight:g}, bonus {self.beam.bonus:g}"
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that a text depends on beside the probabilities.
+
+        >>> Decoder(Alphabet(), 25.0).fingerprint == Decoder(Alphabet("ab"), 25.0).fingerprint
+        False
+        """
+        parts = [self.alphabet.symbols, f"{self.frame_rate_hz:g}"]
+        parts += ["" if self.beam is None else self.beam.model_dump_json()]
+        parts += ["" if self.language_model is None else self.language_model.fingerprint]
+        parts += ["" if self.words is None else self.words.fingerprint]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
     def __call__(self, log_probs: Frames | None) -> list[Spelling]:
         """What each utterance of a batch spells; it depends on no other.
 
@@ -80,46 +88,6 @@ class Decoder:
             spell(path, values, self.alphabet, self.frame_rate_hz)
             for path, values in zip(paths, log_probs.unpad(), strict=True)
         ]
-
-    def decode_long(self, log_probs: Tensor) -> Spelling:
-        """What one utterance of any length spells: it is divided between words, so that time and memory stay in bounds.
-
-        Args:
-            log_probs: (time, classes).
-        """
-        longest = round(LONGEST_S * self.frame_rate_hz)
-        words: list[Word] = []
-        begin = 0
-        for part in divide(log_probs.to("cpu"), self.alphabet, longest):
-            [spelling] = self(Frames(part[None], torch.tensor([len(part)])))
-            words += [word.later(begin / self.frame_rate_hz) for word in spelling.words]
-            begin += len(part)
-        return Spelling(" ".join(word.text for word in words), tuple(words))
-
-
-def divide(log_probs: Tensor, alphabet: Alphabet, longest: int) -> Iterator[Tensor]:
-    """Cuts a long utterance's frames where it is likeliest that a word ends.
-
-    Args:
-        log_probs: (time, classes).
-        alphabet: what the classes mean.
-        longest: frames of the longest part.
-
-    Yields:
-        (frames, classes) each, one after the other without gaps; each but the last at least half as long as allowed.
-
-    >>> scores = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    >>> [len(part) for part in divide(scores, Alphabet(" "), longest=4)]
-    [3, 3]
-    """
-    boundary = alphabet.encode(" ")[0] if " " in alphabet.symbols else Alphabet.BLANK
-    while len(log_probs) > longest:
-        earliest = -(-longest // 2) - 1
-        place = earliest + int(log_probs[earliest:longest, boundary].argmax()) + 1
-        yield log_probs[:place]
-        log_probs = log_probs[place:]
-    if len(log_probs):
-        yield log_probs
 
 
 @dataclass(frozen=True)

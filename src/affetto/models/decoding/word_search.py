@@ -6,6 +6,8 @@ lexicon's letters and adds up the paths that spell the same words; the language 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import sys
@@ -178,6 +180,14 @@ class WordSearch:
         """What it does, in a few words."""
         config = self.config
         return f"beam of {config.width}, {self.model.path.name} x {config.weight:g}, bonus {config.bonus:g} a word"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the model's file, of the words that may be written, and of how the search goes."""
+        with self.model.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(json.dumps([self.model.lexicon.words, self.config.model_dump(mode="json")]).encode())
+        return digest.hexdigest()[:16]
 
     def __call__(self, log_probs: Frames) -> list[Found]:
         """The words of the highest score, as far as the beam's width lets them be found.
