@@ -15,6 +15,7 @@ from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.heads import EmotionHead
+from affetto.models.heads.baseline import BaselineConfig
 from affetto.models.heads.mean_pooling import MeanPoolingConfig
 from affetto.models.language_model import save_language_model
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
@@ -93,8 +94,33 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
     assert "| LibriSpeech | 0.432 | 0.876 | 638 | 1.35 | none | greedy |" in text
     assert "CER on held-out speakers, 0.250" in text
     assert "UAR 0.500" in text
+    assert "| true \\ predicted | a | b |" in text
     assert "| a | 11 | 12 |" in text
     assert "CC0" in text
+
+
+@pytest.mark.parametrize(
+    ("corpora", "told"),
+    [
+        ({"corpora": ["crema_d"]}, "\nActed emotion, twelve sentences, one language: on other voices"),
+        ({"corpora": ["mine", "emodb"]}, "\nActed emotion, ten sentences, one language: on other voices"),
+        ({"corpora": ["mine"]}, "\nOn other voices"),
+        ({"recipe": {**HEAD_FACTS["recipe"], "corpus": "data/crema-d"}}, "\nActed emotion, twelve sentences"),
+        ({}, "\nOn other voices"),
+    ],
+)
+def test_the_card_says_of_emotions_what_the_corpus_does(
+    runs: tuple[Path, Path], tmp_path: Path, corpora: dict[str, object], told: str
+) -> None:
+    save_head(tmp_path / "packed" / pretrained.EMOTION, EmotionHead(BaselineConfig(), ("a", "b")), HEAD_FACTS | corpora)
+    assert told in write_card(tmp_path / "packed", []).read_text(encoding="utf-8")
+
+
+def test_the_card_names_no_layer_where_none_is_read(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    head = EmotionHead(BaselineConfig(), ("a", "b"))
+    save_head(tmp_path / "packed" / pretrained.EMOTION, head, HEAD_FACTS)
+    card = write_card(tmp_path / "packed", []).read_text(encoding="utf-8")
+    assert "- **What**: baseline, reading acoustic features of its own." in card
 
 
 @pytest.mark.parametrize(

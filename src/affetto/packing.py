@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affetto import pretrained
+from affetto.data.corpora import CORPORA
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
@@ -210,17 +211,24 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead) -> list[str]:
         f"({', '.join(recipe['test_speakers'])}), seed {recipe['seed']}: UAR {test['uar']:.3f}, "
         f"accuracy {test['accuracy']:.3f}, macro F1 {test['f1_macro']:.3f}.",
         "",
-        "| true \\ heard | " + " | ".join(test["classes"]) + " |",
+        "| true \\ predicted | " + " | ".join(test["classes"]) + " |",
         "|---" * (len(test["classes"]) + 1) + "|",
     ]
     for name, row in zip(test["classes"], test["confusion"], strict=True):
         lines.append(f"| {name} | " + " | ".join(str(count) for count in row) + " |")
-    lines += [
-        "",
-        "Acted emotion, twelve sentences, one language: on other voices, rooms and languages expect less. Do not use "
-        "it to judge people.",
-    ]
-    return lines
+    advice = "on other voices, rooms and languages expect less. Do not use it to judge people."
+    about = "; ".join(_emotions(facts))
+    return [*lines, "", _sentence(f"{about}: {advice}" if about else advice)]
+
+
+def _emotions(facts: Mapping[str, Any]) -> list[str]:
+    """What is known of the emotions of the corpora trained on, by their names or, of older heads, by the path."""
+    named = facts.get("corpora") or [Path(facts["recipe"]["corpus"]).stem.replace("-", "_")]
+    return [about for name in named if name in CORPORA.names() and (about := CORPORA.load(name).emotions)]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _code(facts: Mapping[str, Any]) -> str:

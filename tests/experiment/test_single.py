@@ -79,6 +79,7 @@ def test_from_a_recipe_to_a_run_folder(
     assert facts["utterances"] == {"train": 12, "validation": 6, "test": 6}
     assert facts["test"]["uar"] == run.scores.uar
     assert facts["licence"] == "CC0"
+    assert facts["corpora"] == ["crema_d"]
     assert EmotionRecipe.parse(facts["recipe"]) == EmotionRecipe.read(write_recipe())
     assert len(facts["manifest_sha256"]) == 64
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == facts

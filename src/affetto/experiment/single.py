@@ -143,6 +143,7 @@ def train_emotion(
         "encoder": str(encoder.origin),
         "encoder_fingerprint": encoder.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
+        "corpora": sorted({each.corpus for each in utterances}),
         "manifest_sha256": manifest_digest([utterances[place] for place in used]),
         "utterances": dict(zip(("train", "validation", "test"), run.counts, strict=True)),
         "test": run.scores._asdict(),

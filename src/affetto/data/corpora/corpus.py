@@ -54,6 +54,7 @@ class Corpus:
         parse: reads the layout; raises AffettoError where nothing can be read.
         unpack: reads it, too, after unpacking what is packed in it into a folder, the second argument; None where the
             corpus is never packed.
+        emotions: where its emotions come from, for model cards; "" for layouts of any corpus.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Corpus:
     detect: Callable[[Path], bool]
     parse: Callable[[Path], Parsed]
     unpack: Callable[[Path, Path, Progress], Parsed] | None = None
+    emotions: str = ""
 
 
 def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: Iterable[Skipped] = ()) -> Parsed:

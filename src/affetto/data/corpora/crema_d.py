@@ -108,4 +108,5 @@ CORPUS = Corpus(
     "IEEE Transactions on Affective Computing 5(4)",
     detect=detect,
     parse=parse,
+    emotions="acted emotion, twelve sentences, one language",
 )

@@ -76,4 +76,5 @@ CORPUS = Corpus(
     citation="Burkhardt et al. (2005), A Database of German Emotional Speech, Interspeech",
     detect=detect,
     parse=parse,
+    emotions="acted emotion, ten sentences, one language",
 )

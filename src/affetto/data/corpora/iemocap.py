@@ -201,4 +201,5 @@ CORPUS = Corpus(
     "Language Resources and Evaluation 42(4)",
     detect=detect,
     parse=parse,
+    emotions="acted emotion, scripts and improvisations of ten actors, one language",
 )

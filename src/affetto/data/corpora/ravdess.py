@@ -96,4 +96,5 @@ CORPUS = Corpus(
     "PLoS ONE 13(5)",
     detect=detect,
     parse=parse,
+    emotions="acted emotion, two sentences, one language",
 )
