@@ -174,7 +174,7 @@ def picture(study: str, curves: dict[Variant, Curve]) -> Picture:
     questions = list(dict.fromkeys(each.asks for each in curves if each.asks != CHANCE))
 
     def draw(canvas: Canvas) -> None:
-        columns = 1 if canvas.narrow else 2
+        columns = 2
         lines = -(-len(questions) // columns)
         canvas.height(2.6 * lines)
         panels = canvas.panels(lines, columns, sharey=True)

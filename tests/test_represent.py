@@ -336,9 +336,7 @@ def test_another_perturbation_has_a_cache_of_its_own(utterances: list[Utterance]
     torch.testing.assert_close(softest[..., 1], softer[..., 1] / 10**0.6, rtol=1e-2, atol=0)
 
 
-def test_another_encoder_has_a_cache_of_its_own(
-    utterances: list[Utterance], tmp_path: Path, tiny_model: Path
-) -> None:
+def test_another_encoder_has_a_cache_of_its_own(utterances: list[Utterance], tmp_path: Path, tiny_model: Path) -> None:
     encoders = [NativeEncoder(load_recogniser(tiny_model / "recogniser.safetensors")[0]) for _ in range(2)]
     with torch.no_grad():
         next(encoders[1].network.parameters()).mul_(2.0)

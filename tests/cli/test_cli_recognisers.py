@@ -57,11 +57,7 @@ def test_draws_the_figure_and_gives_markdown(run: Run, folders: list[Path], tmp_
     done = run("experiment", "recognisers", *folders, "--figure", tmp_path / "drawn", "--format", "markdown")
     assert done[0] == 0
     assert "| row | .900 | .400 |" in done[1]
-    assert sorted(each.name for each in (tmp_path / "drawn").iterdir()) == [
-        "recognition-narrow.svg",
-        "recognition.png",
-        "recognition.svg",
-    ]
+    assert sorted(each.name for each in (tmp_path / "drawn").iterdir()) == ["recognition.png", "recognition.svg"]
 
 
 def test_json_has_every_point(run: Run, folders: list[Path]) -> None:

@@ -50,8 +50,8 @@ from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
 from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
 from affetto.report import build_table
-from affetto.training.heads.tasks import Outcome, Task
 from affetto.training.heads.stack import StackTraining
+from affetto.training.heads.tasks import Outcome, Task
 from affetto.training.heads.unfinished import Snapshot
 
 RECIPE = """

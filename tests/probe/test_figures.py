@@ -87,7 +87,7 @@ def test_every_figure_is_written_whole(fill: Any, names: list[str], says: str, t
     fill(tmp_path)
     files = write_figures(tmp_path, tmp_path / "figures")
     assert [path.name for path in files] == [
-        *(f"{name}{kind}" for name in names for kind in (".png", ".svg", "-narrow.svg")),
+        *(f"{name}{kind}" for name in names for kind in (".png", ".svg")),
         "captions.md",
     ]
     for path in files[:-1]:
@@ -146,7 +146,7 @@ def test_two_classes_are_drawn_with_their_own_numbers(tmp_path: Path) -> None:
     assert "Other classes shaped the picture, and are left out." in tsne.caption
     assert tsne.alt == "Scatter plots: MP-gru1 UAR .900."
     figure = Figure(layout="constrained")
-    pca.draw(Canvas(figure, narrow=False))
+    pca.draw(Canvas(figure))
     shown = np.asarray(figure.axes[0].collections[0].get_offsets())
     assert sorted(shown[:, 0].tolist()) == [2.0 * n for n in range(12) if n % 3 != 1]
     assert figure.axes[0].get_title().endswith("silhouette –")  # there is no such number

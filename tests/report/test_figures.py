@@ -14,9 +14,8 @@ from PIL import Image
 from affetto.drawing.figures import (
     ACCENT,
     DOTS_PER_INCH,
-    NARROW_INCHES,
     SECOND,
-    WIDE_INCHES,
+    WIDTH_INCHES,
     Canvas,
     Picture,
     render,
@@ -42,13 +41,12 @@ def test_a_picture_in_every_form() -> None:
     image = Image.open(io.BytesIO(drawn.png))
     image.verify()
     assert image.format == "PNG"
-    assert image.size == pytest.approx((WIDE_INCHES * DOTS_PER_INCH, 2 * DOTS_PER_INCH), abs=1)
-    for content, inches in ((drawn.svg, WIDE_INCHES), (drawn.narrow_svg, NARROW_INCHES)):
-        root = ET.fromstring(content.decode())
-        assert root.tag == f"{SVG}svg"
-        assert float(root.get("width", "").removesuffix("pt")) == pytest.approx(72 * inches)
-        assert root.findtext(f"{SVG}title") == "A line & <more>"
-    assert set(drawn.files()) == {"line.png", "line.svg", "line-narrow.svg"}
+    assert image.size == pytest.approx((WIDTH_INCHES * DOTS_PER_INCH, 2 * DOTS_PER_INCH), abs=1)
+    root = ET.fromstring(drawn.svg.decode())
+    assert root.tag == f"{SVG}svg"
+    assert float(root.get("width", "").removesuffix("pt")) == pytest.approx(72 * WIDTH_INCHES)
+    assert root.findtext(f"{SVG}title") == "A line & <more>"
+    assert set(drawn.files()) == {"line.png", "line.svg"}
 
 
 def test_the_same_picture_gives_the_same_bytes() -> None:

@@ -121,8 +121,8 @@ def test_links_lead_somewhere(made: Made) -> None:
     assert all(f'id="{anchor}"' in made.text for anchor in anchors)
 
 
-def test_every_figure_is_there_for_wide_and_narrow_screens_with_an_alt_text(made: Made) -> None:
-    assert len(made.parsed.pictures) == 2 * len(FIGURES)
+def test_every_figure_is_there_with_an_alt_text(made: Made) -> None:
+    assert len(made.parsed.pictures) == len(FIGURES)
     for picture in made.parsed.pictures:
         assert len(str(picture["alt"])) > 40
         root = ET.fromstring(base64.b64decode(str(picture["src"]).partition("base64,")[2]).decode())
@@ -142,7 +142,7 @@ def test_every_figure_is_a_file_too(made: Made, name: str) -> None:
 
 def test_only_the_report_is_left_in_its_folder(made: Made) -> None:
     found = {path.name for path in made.written.page.parent.iterdir()}
-    assert found == {"index.html", *(f"{name}{kind}" for name in FIGURES for kind in (".png", ".svg", "-narrow.svg"))}
+    assert found == {"index.html", *(f"{name}{kind}" for name in FIGURES for kind in (".png", ".svg"))}
 
 
 def test_the_numbers_are_the_tables(made: Made) -> None:
@@ -217,7 +217,7 @@ def test_what_cannot_be_read_is_said(make_run: Make) -> None:
 def test_a_class_that_nobody_means(make_run: Make) -> None:
     found = _made(make_run(emotions=lambda _, number: ("anger", "happiness", "neutral")[number % 3])).parsed
     assert "No utterance tested so far means sadness" in found.text
-    assert "sadness has no utterance" in str(found.pictures[2]["alt"])
+    assert "sadness has no utterance" in str(found.pictures[1]["alt"])
 
 
 def _small_run(folder: Path, kind: str, speakers: int) -> RunFolder:

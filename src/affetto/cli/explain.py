@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from affetto.cli.arguments import Device, Model, Sure
-from affetto.cli.terminal import ProgressBar, complain, extra
+from affetto.cli.terminal import ProgressBar, complain, extra, note
 from affetto.errors import AudioError, OutputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
         list[float] | None,
         typer.Option(metavar="SECONDS", min=0.0, help="Look into the stretch at this time; may be repeated."),
     ] = None,
-    narrow: Annotated[bool, typer.Option("--narrow", help="Draw the picture for a phone.")] = False,
+    narrow: Annotated[bool, typer.Option("--narrow", hidden=True, help="Has no effect any more.")] = False,
     sure: Sure = 0.5,
     model: Model = "small",
     device: Device = "auto",
@@ -59,8 +59,8 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     decided by. A recording with several stretches begins with an outline of the whole, and looks into those that tell
     most: of each emotion the surest, then the surest of the others. [cyan]--at[/] chooses others.
 
-    [bold]html[/] is a page that needs nothing else, with pictures for a wide screen and for a phone; [bold]png[/] and
-    [bold]svg[/] are one picture. Needs [cyan]pip install "affetto\[report]"[/].
+    [bold]html[/] is a page that needs nothing else; [bold]png[/] and [bold]svg[/] are one picture.
+    Needs [cyan]pip install "affetto\[report]"[/].
 
     [bold]Examples[/]
     [cyan]affetto explain call.wav[/]
@@ -70,6 +70,8 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     Exit codes: 0 all went well, also where nobody speaks; 1 the recording cannot be heard; 2 nothing could start, or
     nothing can be written; 130 interrupted.
     """
+    if narrow:
+        note("--narrow has no effect any more: every picture is drawn once")
     path, wanted = _place(file, output, form)
     with extra("report", "captum", "jinja2", "matplotlib"):
         from affetto.explain import explain as look_into
@@ -93,7 +95,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
                 bar.hide()
                 complain(error)
                 raise typer.Exit(1) from error
-        write(found, path, wanted, narrow=narrow)
+        write(found, path, wanted)
     typer.echo(str(path))
 
 

@@ -1,7 +1,6 @@
 """The layer that every figure stands on: one style, one palette, and the same picture as PNG, SVG and part of a page.
 
-A `Picture` is a function that draws onto a `Canvas`, with what is said about it. It is drawn twice, for a wide screen
-or a sheet of paper and for a phone, so that letters stay readable on both. Only this file knows matplotlib::
+A `Picture` is a function that draws onto a `Canvas`, with what is said about it. Only this file knows matplotlib::
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.panels(1, 1)[0]
@@ -42,8 +41,8 @@ SEQUENCE = ("#f7f9fb", "#c9dcec", "#86b1d6", "#3f7fb8", "#174a7c", "#0a2a4d")
 DIVERGING = (SECOND, "#f3d6ad", "#f7f7f5", "#a9c4dc", ACCENT)
 """From -1 to 1: orange, nothing, blue; the colour-blind tell the ends apart, and the middle is lightest."""
 
-WIDE_INCHES, NARROW_INCHES = 7.6, 3.9
-"""Widths; 100 of a page's pixels are an inch."""
+WIDTH_INCHES = 7.6
+"""100 of a page's pixels are an inch."""
 
 DOTS_PER_INCH, SCREEN_DOTS_PER_INCH = 200, 140
 """For print; and for long pictures that are looked at on a screen."""
@@ -101,12 +100,10 @@ class Canvas:
 
     Args:
         figure: of matplotlib.
-        narrow: for a phone: few columns, long names above what they name.
     """
 
-    def __init__(self, figure: Figure, *, narrow: bool) -> None:
+    def __init__(self, figure: Figure) -> None:
         self.figure = figure
-        self.narrow = narrow
 
     def height(self, inches: float) -> None:
         """Sets the height."""
@@ -141,20 +138,18 @@ class Drawn(NamedTuple):
 
     Attributes:
         picture: what was drawn.
-        png: wide, `DOTS_PER_INCH`.
-        svg: wide.
-        narrow_svg: for a phone.
+        png: `DOTS_PER_INCH`.
+        svg: the same in lines.
     """
 
     picture: Picture
     png: bytes
     svg: bytes
-    narrow_svg: bytes
 
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files to write."""
         name = self.picture.name
-        return {f"{name}.png": self.png, f"{name}.svg": self.svg, f"{name}-narrow.svg": self.narrow_svg}
+        return {f"{name}.png": self.png, f"{name}.svg": self.svg}
 
 
 def render(picture: Picture) -> Drawn:
@@ -163,11 +158,8 @@ def render(picture: Picture) -> Drawn:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _styled(picture, narrow=False) as figure:
-        png, svg = _png(figure), _svg(figure, picture)
-    with _styled(picture, narrow=True) as figure:
-        narrow_svg = _svg(figure, picture)
-    return Drawn(picture, png, svg, narrow_svg)
+    with _styled(picture) as figure:
+        return Drawn(picture, _png(figure), _svg(figure, picture))
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
@@ -190,28 +182,28 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     return [folder / name for name in files]
 
 
-def draw_png(picture: Picture, *, narrow: bool = False) -> bytes:
-    """A PNG alone, wide or for a phone, with `SCREEN_DOTS_PER_INCH`.
+def draw_png(picture: Picture) -> bytes:
+    """A PNG alone, with `SCREEN_DOTS_PER_INCH`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _styled(picture, narrow=narrow) as figure:
+    with _styled(picture) as figure:
         return _png(figure, SCREEN_DOTS_PER_INCH)
 
 
-def draw_svg(picture: Picture, *, narrow: bool = False) -> bytes:
-    """An SVG alone, wide or for a phone.
+def draw_svg(picture: Picture) -> bytes:
+    """An SVG alone.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _styled(picture, narrow=narrow) as figure:
+    with _styled(picture) as figure:
         return _svg(figure, picture)
 
 
 @contextmanager
-def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
+def _styled(picture: Picture) -> Iterator[Figure]:
     """A figure with the picture on it; the style holds until it is saved."""
     try:
         from matplotlib import rc_context
@@ -222,8 +214,8 @@ def _styled(picture: Picture, *, narrow: bool) -> Iterator[Figure]:
         warnings.filterwarnings(
             "ignore", "Glyph .* missing"
         )  # a name in another script is a box; the page has it right
-        figure = Figure(figsize=(NARROW_INCHES if narrow else WIDE_INCHES, 3), layout="constrained")
-        picture.draw(Canvas(figure, narrow=narrow))
+        figure = Figure(figsize=(WIDTH_INCHES, 3), layout="constrained")
+        picture.draw(Canvas(figure))
         yield figure
 
 

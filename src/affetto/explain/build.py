@@ -89,20 +89,19 @@ def explain(
     )
 
 
-def write(found: Explanation, path: Path, form: str | None = None, *, narrow: bool = False) -> None:
+def write(found: Explanation, path: Path, form: str | None = None) -> None:
     """Draws an explanation into a file, whole or not at all; its folder is made if it is not there.
 
     Args:
         found: what `explain` gave.
         path: the file.
         form: "png", "svg" or "html"; None is what the file's name ends in.
-        narrow: a picture for a phone; a page has both.
 
     Raises:
         OutputError: there is no such form, or the file cannot be written.
         MissingExtraError: matplotlib or jinja2 is not installed.
     """
-    content = draw_explanation(found, form or path.suffix.lower().lstrip("."), narrow=narrow)
+    content = draw_explanation(found, form or path.suffix.lower().lstrip("."))
     draft = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ _QUIETEST = 8.0
 _PALE = "#a9c4dc"
 """What speaks for the emotion, but did not decide."""
 
-_WIDTH = {False: 6.6, True: 3.0}
-"""Inches of the axis of time, about, by whether it is narrow."""
+_WIDTH = 6.6
+"""Inches of the axis of time, about."""
 
 
 class Panel(NamedTuple):
@@ -36,24 +36,24 @@ class Panel(NamedTuple):
     inches: float
 
 
-def panels(passage: Passage, *, narrow: bool) -> list[Panel]:
+def panels(passage: Passage) -> list[Panel]:
     """The panels of a passage, from the top."""
-    rows = 1 + max((row for row, _ in word_places(passage, _WIDTH[narrow])), default=0)
+    rows = 1 + max((row for row, _ in word_places(passage, _WIDTH)), default=0)
     return [
         Panel("sound", 0.4),
         Panel("spectrogram", 1.25),
         Panel("words", 0.19 * rows + 0.1),
         Panel("pitch", 0.55),
         Panel("loudness", 0.45),
-        Panel("emotion", 1.25 if narrow else 1.05),
+        Panel("emotion", 1.05),
         Panel("decision", 0.95),
         Panel("parts", 0.165 * len(passage.decision.parts)),
     ]
 
 
-def inches(passage: Passage, *, narrow: bool) -> float:
+def inches(passage: Passage) -> float:
     """How high the picture of a passage is."""
-    found = panels(passage, narrow=narrow)
+    found = panels(passage)
     return sum(each.inches for each in found) + 0.24 * len(found) + 0.45
 
 
@@ -80,18 +80,18 @@ def word_places(passage: Passage, width: float) -> list[tuple[int, float]]:
     return found
 
 
-def draw_passage(figure: FigureBase, passage: Passage, *, narrow: bool) -> None:
+def draw_passage(figure: FigureBase, passage: Passage) -> None:
     """Draws a passage onto a figure as high as `inches` says."""
-    rows = panels(passage, narrow=narrow)
+    rows = panels(passage)
     grid = figure.subplots(len(rows), 1, sharex=True, height_ratios=[each.inches for each in rows])
     axes = dict(zip((each.name for each in rows), grid, strict=True))
     _draw_sound(axes["sound"], passage)
-    _draw_spectrogram(axes["spectrogram"], passage, narrow)
-    _draw_words(axes["words"], passage, narrow)
+    _draw_spectrogram(axes["spectrogram"], passage)
+    _draw_words(axes["words"], passage)
     _draw_voice(axes["pitch"], axes["loudness"], passage)
-    _draw_emotion(axes["emotion"], passage, narrow)
-    _draw_decision(axes["decision"], passage, narrow)
-    _draw_parts(axes["parts"], passage, narrow)
+    _draw_emotion(axes["emotion"], passage)
+    _draw_decision(axes["decision"], passage)
+    _draw_parts(axes["parts"], passage)
     axes["parts"].set_xlim(passage.since_s, passage.until_s)
     axes["parts"].set_xlabel("seconds")
     for name in ("sound", "spectrogram", "words", "pitch", "loudness", "emotion", "decision"):
@@ -112,7 +112,7 @@ def _draw_sound(axes: Axes, passage: Passage) -> None:
     _bare(axes)
 
 
-def _draw_spectrogram(axes: Axes, passage: Passage, narrow: bool) -> None:
+def _draw_spectrogram(axes: Axes, passage: Passage) -> None:
     spectrum = passage.sight.spectrum
     highest = float(np.quantile(spectrum, 0.999))
     start_s = passage.since_s + WINDOW_SAMPLES / SAMPLE_RATE / 2 - 0.5 / FRAME_RATE_HZ
@@ -127,7 +127,7 @@ def _draw_spectrogram(axes: Axes, passage: Passage, narrow: bool) -> None:
     for first, last in runs(deciding):
         axes.axvspan(edges_s[first], edges_s[last], fill=False, edgecolor=INK, linewidth=1.3, zorder=3)
     axes.set(ylim=(0, 8), yticks=(0, 4, 8))
-    axes.set_title("spectrogram (kHz)" if narrow else "spectrogram (kHz); framed: the moments that decided")
+    axes.set_title("spectrogram (kHz); framed: the moments that decided")
     axes.spines["bottom"].set_visible(False)
 
 
@@ -141,8 +141,8 @@ def runs(chosen: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True))
 
 
-def _draw_words(axes: Axes, passage: Passage, narrow: bool) -> None:
-    places = word_places(passage, _WIDTH[narrow])
+def _draw_words(axes: Axes, passage: Passage) -> None:
+    places = word_places(passage, _WIDTH)
     for word, (row, middle_s) in zip(passage.words, places, strict=True):
         axes.plot([word.start_s, word.end_s], [row - 0.42] * 2, color=MUTED, linewidth=1.5, solid_capstyle="butt")
         axes.text(middle_s, row + 0.12, word.text, ha="center", va="center", fontsize=8.5, clip_on=True)
@@ -174,7 +174,7 @@ def _draw_voice(pitch: Axes, loud: Axes, passage: Passage) -> None:
     loud.set_title("loudness")
 
 
-def _draw_emotion(axes: Axes, passage: Passage, narrow: bool) -> None:
+def _draw_emotion(axes: Axes, passage: Passage) -> None:
     names = list(passage.moment.probabilities)
     palette = colours(names)
     course = passage.course
@@ -190,12 +190,12 @@ def _draw_emotion(axes: Axes, passage: Passage, narrow: bool) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="y")
     axes.set_title("emotion over time")
-    columns = min(len(names), 2 if narrow else 5)
+    columns = min(len(names), 5)
     axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=columns, fontsize=8, handlelength=1.8, borderpad=0.2,
                 columnspacing=1.2, handletextpad=0.4)  # fmt: skip
 
 
-def _draw_decision(axes: Axes, passage: Passage, narrow: bool) -> None:
+def _draw_decision(axes: Axes, passage: Passage) -> None:
     decision = passage.decision
     edges_s = passage.since_s + decision.edges_s
     steps, middles_s = decision.steps, (edges_s[1:] + edges_s[:-1]) / 2
@@ -208,10 +208,10 @@ def _draw_decision(axes: Axes, passage: Passage, narrow: bool) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.locator_params(axis="y", nbins=4)
     axes.grid(axis="y")
-    axes.set_title(f"what speaks for {decision.emotion}" + ("" if narrow else "; dots: the fall without that moment"))
+    axes.set_title(f"what speaks for {decision.emotion}; dots: the fall without that moment")
 
 
-def _draw_parts(axes: Axes, passage: Passage, narrow: bool) -> None:
+def _draw_parts(axes: Axes, passage: Passage) -> None:
     decision = passage.decision
     edges_s = passage.since_s + decision.edges_s
     values: Floats = np.array([part.steps for part in decision.parts])
@@ -227,7 +227,7 @@ def _draw_parts(axes: Axes, passage: Passage, narrow: bool) -> None:
     named = " and ".join(decision.layers) if len(decision.layers) <= 2 else f"{len(decision.layers)} layers"
     what = f"unit of {named}" if decision.layers else "feature"
     what += " and feature" if decision.layers and "unit" not in decision.parts[-1].name else ""
-    axes.set_title(f"the same by {what}" + ("" if narrow else "; right: the sum"))
+    axes.set_title(f"the same by {what}; right: the sum")
 
 
 def signed(value: float) -> str:

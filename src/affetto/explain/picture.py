@@ -27,16 +27,16 @@ FORMS = ("png", "svg", "html")
 _MOST_BARS = 300
 _MOST_ROWS = 300
 _OVERVIEW_INCHES = 2.7
+_LETTERS = 128  # of a line
 _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 
 
-def draw_explanation(found: Explanation, form: str, *, narrow: bool = False) -> bytes:
+def draw_explanation(found: Explanation, form: str) -> bytes:
     """An explanation as a file.
 
     Args:
         found: what was found out.
         form: one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
-        narrow: a picture for a phone; a page has both.
 
     Raises:
         OutputError: there is no such form.
@@ -47,12 +47,12 @@ def draw_explanation(found: Explanation, form: str, *, narrow: bool = False) -> 
     b'PNG'
     """
     if form == "png":
-        return draw_png(whole_picture(found), narrow=narrow)
+        return draw_png(whole_picture(found))
     if form == "svg":
-        return draw_svg(whole_picture(found), narrow=narrow)
+        return draw_svg(whole_picture(found))
     if form != "html":
         raise OutputError(f"no explanation can be a .{form}", f"choose {named(FORMS)}", form)
-    parts = [(picture, draw_svg(picture), draw_svg(picture, narrow=True)) for picture in pictures(found)]
+    parts = [(picture, draw_svg(picture)) for picture in pictures(found)]
     page = template("explained.html.jinja")(
         name=_name(found),
         statement=found.statement,
@@ -79,7 +79,7 @@ def overview_picture(found: Explanation) -> Picture:
 
     def draw(canvas: Canvas) -> None:
         canvas.height(_OVERVIEW_INCHES)
-        _draw_overview(canvas.figure, found, narrow=canvas.narrow)
+        _draw_overview(canvas.figure, found)
 
     return Picture("overview", "The whole recording", draw, _overview_caption(found), _told(found))
 
@@ -94,8 +94,8 @@ def passage_picture(found: Explanation, number: int) -> Picture:
     passage = found.passages[number]
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(inches(passage, narrow=canvas.narrow))
-        draw_passage(canvas.figure, passage, narrow=canvas.narrow)
+        canvas.height(inches(passage))
+        draw_passage(canvas.figure, passage)
 
     return Picture(f"passage-{number + 1}", heading(passage), draw, passage_caption(passage), _alt(passage))
 
@@ -106,9 +106,8 @@ def whole_picture(found: Explanation) -> Picture:
     def draw(canvas: Canvas) -> None:
         with_overview = len(found.moments) != 1 or not found.passages
         texts = [_overview_caption(found)] * with_overview + [passage_caption(each) for each in found.passages]
-        letters = 62 if canvas.narrow else 128
-        notes = [_wrapped(text, letters) for text in texts]
-        heights = [_OVERVIEW_INCHES] * with_overview + [inches(each, narrow=canvas.narrow) for each in found.passages]
+        notes = ["\n".join(textwrap.wrap(text, _LETTERS)) for text in texts]
+        heights = [_OVERVIEW_INCHES] * with_overview + [inches(each) for each in found.passages]
         heights = [high + 0.35 + 0.165 * (note.count("\n") + 1) for high, note in zip(heights, notes, strict=True)]
         canvas.height(sum(heights) + 0.4)
         figures = canvas.figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -118,10 +117,10 @@ def whole_picture(found: Explanation) -> Picture:
             part.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
             part.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED, linespacing=1.35)
         if with_overview:
-            _draw_overview(figures[0], found, narrow=canvas.narrow)
+            _draw_overview(figures[0], found)
         for part, passage in zip(figures[with_overview:], found.passages, strict=True):
-            draw_passage(part, passage, narrow=canvas.narrow)
-        title = _short(_name(found), letters // 2)
+            draw_passage(part, passage)
+        title = _short(_name(found), _LETTERS // 2)
         canvas.figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
     return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _told(found))
@@ -129,10 +128,6 @@ def whole_picture(found: Explanation) -> Picture:
 
 def _name(found: Explanation) -> str:
     return PurePath(found.source).name
-
-
-def _wrapped(text: str, letters: int) -> str:
-    return "\n".join(textwrap.wrap(text, letters))
 
 
 def _short(name: str, letters: int) -> str:
@@ -219,7 +214,7 @@ def _told(found: Explanation) -> str:
     return f"Emotion in {len(found.moments)} stretches of speech. {each}".strip()
 
 
-def _draw_overview(figure: FigureBase, found: Explanation, *, narrow: bool) -> None:
+def _draw_overview(figure: FigureBase, found: Explanation) -> None:
     wave, emotion = figure.subplots(2, 1, sharex=True, height_ratios=(0.7, 1.0))
     _draw_outline(wave, found)
     wave.set_title("sound")
@@ -241,7 +236,7 @@ def _draw_overview(figure: FigureBase, found: Explanation, *, narrow: bool) -> N
             emotion.axvspan(
                 passage.moment.start_s, passage.moment.end_s, ymax=1.0, fill=False, edgecolor=INK, linewidth=1.4
             )
-        emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=2 if narrow else len(names), handlelength=1)
+        emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=len(names), handlelength=1)
     else:
         emotion.text(0.5, 0.5, found.statement, transform=emotion.transAxes, ha="center", va="center", fontsize=11)
 

@@ -73,7 +73,7 @@ class LanguageModel:
         """A digest of the characters and of how likely each is after each context."""
         digest = hashlib.sha256(f"{self.start} {self.alphabet.symbols}".encode())
         for table in (self.log_probs, self.following):
-            digest.update(table.contiguous().numpy())
+            digest.update(table.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def score(self, text: str) -> float:

@@ -53,7 +53,7 @@ def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
 
 
 def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
-    """Draws a probe's folder as PNG and SVG, SVG for a phone too, with the captions in ``captions.md``.
+    """Draws a probe's folder as PNG and SVG, with the captions in ``captions.md``.
 
     Args:
         root: the probe's folder.
@@ -89,7 +89,7 @@ def layers_picture(found: LayerCurve) -> Picture:
     chance = 1 / len(found.facts["config"]["classes"])
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(3.3 if canvas.narrow else 3.6)
+        canvas.height(3.6)
         axes = canvas.panels(1, 1)[0]
         for score in features:
             axes.axhspan(score.low, score.high, color=MUTED, alpha=0.16, linewidth=0)
@@ -102,7 +102,7 @@ def layers_picture(found: LayerCurve) -> Picture:
         axes.set_ylabel("UAR of a linear probe")
         axes.grid(axis="y")
         axes.set_ylim(bottom=max(0.0, chance - 0.05))
-        canvas.figure.legend(loc="outside upper left", ncols=2 if canvas.narrow else 4, handlelength=1.8)
+        canvas.figure.legend(loc="outside upper left", ncols=4, handlelength=1.8)
 
     best = max(found.scores, key=lambda score: score.uar)
     told = "; ".join(f"{score.network} {score.layer} {_share(score.uar)}" for score in found.scores)
@@ -133,12 +133,11 @@ def units_picture(found: Neurons) -> Picture:
     grids = {level: _grid(found.by_layer, level, targets, layers) for level in _LEVELS}
 
     def draw(canvas: Canvas) -> None:
-        rows, columns = (2, 1) if canvas.narrow else (1, 2)
-        canvas.height(0.9 + (0.36 * len(layers) + 0.35) * rows)
-        for place, (axes, (level, title)) in enumerate(zip(canvas.panels(rows, columns), _LEVELS.items(), strict=True)):
+        canvas.height(1.25 + 0.36 * len(layers))
+        for place, (axes, (level, title)) in enumerate(zip(canvas.panels(1, 2), _LEVELS.items(), strict=True)):
             _heat(axes, grids[level], targets, layers)
             axes.set_title(title)
-            if columns == 2 and place:
+            if place:
                 axes.set_yticks(range(len(layers)), [""] * len(layers))
 
     first = [row for row in found.best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
@@ -197,10 +196,9 @@ def _overlay(found: Neurons, target: str) -> Picture:
     name = f"unit {best.number} of {best.layer}{over}"
 
     def draw(canvas: Canvas) -> None:
-        columns = 1 if canvas.narrow else 2
-        rows = math.ceil(len(traces) / columns)
+        rows = math.ceil(len(traces) / 2)
         canvas.height(1.7 * rows + 0.65)
-        panels = canvas.panels(rows, columns)
+        panels = canvas.panels(rows, 2)
         for axes, each in zip(panels, traces, strict=False):
             times_s, activation, value = arrays[f"{each['utterance']}/{target}"]
             axes.plot(times_s, _scaled(value), color=SECOND, linewidth=1.6, label=target)
@@ -254,10 +252,9 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
     scores = {score.name: score for score in found.scores if score.classes == "+".join(classes)}
 
     def draw(canvas: Canvas) -> None:
-        columns = 2 if canvas.narrow else 4
-        rows = math.ceil(len(names) / columns)
-        canvas.height((1.95 if canvas.narrow else 2.05) * rows + 0.3)
-        panels = canvas.panels(rows, columns)
+        rows = math.ceil(len(names) / 4)
+        canvas.height(2.05 * rows + 0.3)
+        panels = canvas.panels(rows, 4)
         order = np.random.default_rng(0).permutation(drawn)  # so that no class lies on top
         for axes, name in zip(panels, names, strict=False):
             points = found.coordinates[f"{name}/{way}"][order]

@@ -10,7 +10,7 @@ import numpy as np
 
 from affetto.drawing.figures import INK, MUTED, PAPER, Canvas, Picture, shades
 from affetto.report.findings import Confusion, Floats
-from affetto.report.plots import columns_of, folded, hide
+from affetto.report.plots import folded, hide
 from affetto.report.render import share
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def counts_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Pi
 
 
 def _matrices(canvas: Canvas, found: Mapping[str, Floats], classes: Sequence[str], *, counts: bool) -> None:
-    columns = columns_of(canvas, len(found), wide=3 if len(classes) <= 5 else 2)
+    columns = min(len(found), 3 if len(classes) <= 5 else 2)
     rows = math.ceil(len(found) / columns)
-    size = min((2.6 if canvas.narrow else 6.7) / columns, 3.2)  # inches, about
+    size = min(6.7 / columns, 3.2)  # inches, about
     canvas.height(rows * (size + 1.0))
     panels = canvas.panels(rows, columns)
     highest = max(1e-9, *(float(np.nanmax(each, initial=0)) for each in found.values())) if counts else 1.0

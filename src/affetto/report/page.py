@@ -107,7 +107,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
             drafts[draft] = folder / name
             draft.write_bytes(content)
         for name in FIGURES:
-            for path in (folder / f"{name}.png", folder / f"{name}.svg"):
+            for path in (folder / f"{name}{kind}" for kind in (".png", ".svg", "-narrow.svg")):
                 if path.name not in files:
                     path.unlink(missing_ok=True)
         for draft, path in drafts.items():

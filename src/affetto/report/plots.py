@@ -34,14 +34,14 @@ def scores_picture(table: Table, classes: int) -> Picture:
     seen = min(ends) < 1 / classes + _FLOOR / 2
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(0.75 + (0.36 if canvas.narrow else 0.235) * len(rows))
+        canvas.height(0.75 + 0.235 * len(rows))
         axes = canvas.panels(1, 1)[0]
         for place, row in enumerate(rows):
-            _dot(axes, place, row, narrow=canvas.narrow)
+            _dot(axes, place, row)
         _guides(axes, baseline, 1 / classes if seen else None)
         _share_axis(axes, [*ends, *([1 / classes] if seen else [])])
-        axes.set_yticks(range(len(rows)), ["" if canvas.narrow else _starred(row) for row in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.9 if canvas.narrow else -0.6)
+        axes.set_yticks(range(len(rows)), [_starred(row) for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("UAR (unweighted average recall)")
@@ -68,7 +68,7 @@ def _starred(row: TableRow) -> str:
     return row.name + ("*" if row.unfinished else "")
 
 
-def _dot(axes: Axes, place: int, row: TableRow, *, narrow: bool) -> None:
+def _dot(axes: Axes, place: int, row: TableRow) -> None:
     shown = row.comparison is None or row.comparison.verdict in (Verdict.BETTER, Verdict.WORSE)
     if not math.isnan(row.uar.low):
         axes.plot([row.uar.low, row.uar.high], [place, place], color=ACCENT, solid_capstyle="round", zorder=2)
@@ -78,11 +78,6 @@ def _dot(axes: Axes, place: int, row: TableRow, *, narrow: bool) -> None:
         color=MUTED,
     )  # fmt: skip
     axes.axhline(place, color=RULE, linewidth=0.5, zorder=0)
-    if narrow:
-        axes.annotate(
-            _starred(row), (0, place), (0, 9), xycoords=("axes fraction", "data"), textcoords="offset points",
-            va="center", fontsize=8.5, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}, zorder=3,
-        )  # fmt: skip
 
 
 def _guides(axes: Axes, baseline: TableRow | None, chance: float | None) -> None:
@@ -109,7 +104,7 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
     ends = [value for each in found.values() for part in each for value in part.tolist() if not math.isnan(value)]
 
     def draw(canvas: Canvas) -> None:
-        columns = 1 if canvas.narrow else min(2, len(classes))
+        columns = min(2, len(classes))
         rows = math.ceil(len(classes) / columns)
         canvas.height(rows * (0.55 + 0.2 * len(names)) + 0.35)
         panels = canvas.panels(rows, columns, sharey=True)
@@ -117,7 +112,7 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
             for line, each in enumerate(found.values()):
                 _recall(axes, line, [float(part[place]) for part in each], palette[label])
             axes.set_title(label, color=INK)
-            axes.set_yticks(range(len(names)), [_short(name, 22 if canvas.narrow else 28) for name in names])
+            axes.set_yticks(range(len(names)), [_short(name, 28) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
             axes.tick_params(axis="y", length=0)
             axes.axvline(1 / len(classes), color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
@@ -164,11 +159,11 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
             axes.axhline(middle, color=ACCENT, linewidth=1)
             spots = [place[speaker] for speaker in each.names.tolist()]
             axes.plot(spots, each.uars, "o", color=ACCENT, markersize=4 if len(order) > 40 else 5.5, alpha=0.85)
-            axes.set_title(_short(name, 48 if canvas.narrow else 90))
+            axes.set_title(_short(name, 90))
             axes.grid(axis="y")
             axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
         axes = panels[-1]
-        few = len(order) <= (12 if canvas.narrow else 24)
+        few = len(order) <= 24
         axes.set_xticks(range(len(order)) if few else [], order if few else [], rotation=90 if len(order) > 8 else 0)
         axes.set_xlim(-0.7, len(order) - 0.3)
         axes.set_xlabel(f"speakers, hardest to easiest for {_short(next(iter(found)), 30)}")
@@ -198,7 +193,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
     """Training and validation loss by epoch, a panel a row."""
 
     def draw(canvas: Canvas) -> None:
-        columns = columns_of(canvas, len(found), wide=3 if len(found) in (3, 5, 6) else 2)
+        columns = min(len(found), 3 if len(found) in (3, 5, 6) else 2)
         rows = math.ceil(len(found) / columns)
         canvas.height(rows * 1.95 + 0.3)
         panels = canvas.panels(rows, columns, sharey=True)
@@ -213,7 +208,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
                     each.epochs, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0
                 )
                 axes.plot(each.epochs, mean, color=colour, linestyle=dashes, label=label)
-            axes.set_title(folded(name, 42 if canvas.narrow else 84 // columns))
+            axes.set_title(folded(name, 84 // columns))
             axes.set_xlabel("epoch")
             axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
@@ -238,9 +233,9 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
     """Reliability diagrams before and after temperature scaling, a panel a row."""
 
     def draw(canvas: Canvas) -> None:
-        columns = columns_of(canvas, len(found), wide=3)
+        columns = min(len(found), 3)
         rows = math.ceil(len(found) / columns)
-        canvas.height(rows * (3.2 if columns == 1 else 2.75) if not canvas.narrow else rows * (4.2 / columns + 0.1))
+        canvas.height(rows * (3.2 if columns == 1 else 2.75))
         panels = canvas.panels(rows, columns, sharey=True)
         for axes, (name, each) in zip(panels, found.items(), strict=False):
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
@@ -253,7 +248,7 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
                 axes.plot(bins.confidence[many], bins.accuracy[many], color=colour, linewidth=1.2, label=label)
                 sizes = 8 + 90 * parts
                 axes.scatter(bins.confidence, bins.accuracy, sizes, color=colour, marker=marker, linewidths=0, zorder=3)
-            axes.set_title(folded(name, 36 if canvas.narrow else 72 // columns))
+            axes.set_title(folded(name, 72 // columns))
             axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence")
             axes.grid()
             axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
@@ -275,11 +270,6 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
     )
     alt = f"Reliability diagrams. Expected calibration error on test speakers: {told}."
     return Picture("calibration", "Confidence and truth", draw, caption, alt)
-
-
-def columns_of(canvas: Canvas, panels: int, *, wide: int) -> int:
-    """How many panels stand side by side."""
-    return min(panels, 1 if canvas.narrow else wide)
 
 
 def _short(name: str, letters: int) -> str:

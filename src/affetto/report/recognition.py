@@ -201,7 +201,7 @@ def recognition_picture(found: RecogniserComparison) -> Picture:
     many = len(found.lines)
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(4.6 if canvas.narrow else 3.6)
+        canvas.height(3.6)
         axes = canvas.panels(1, 1)[0]
         shown = sorted(found.lines, key=lambda line: -line.points[-1].uar.mean)
         for place, line in enumerate(shown):
@@ -215,9 +215,8 @@ def recognition_picture(found: RecogniserComparison) -> Picture:
         axes.grid()
         axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
         axes.yaxis.set_major_formatter(lambda value, _: share(value))
-        whose = "" if canvas.narrow else " on held-out speakers"
-        axes.set(xlabel=f"CER of the recogniser{whose}; better to the right", ylabel="UAR of emotions")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2 if canvas.narrow else 3)
+        axes.set(xlabel="CER of the recogniser on held-out speakers; better to the right", ylabel="UAR of emotions")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
     caption = (
         "Each mark is a run of the same rows on the same folds over another recogniser; bands are 95 % intervals over "
