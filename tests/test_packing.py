@@ -112,12 +112,14 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
 def test_the_card_says_of_emotions_what_the_corpus_does(
     runs: tuple[Path, Path], tmp_path: Path, corpora: dict[str, object], told: str
 ) -> None:
-    save_head(tmp_path / "packed" / pretrained.EMOTION, EmotionHead(BaselineConfig(), ("a", "b")), HEAD_FACTS | corpora)
+    save_head(
+        tmp_path / "packed" / pretrained.EMOTION, EmotionHead(BaselineConfig(), ("a", "b"), {}), HEAD_FACTS | corpora
+    )
     assert told in write_card(tmp_path / "packed", []).read_text(encoding="utf-8")
 
 
 def test_the_card_names_no_layer_where_none_is_read(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    head = EmotionHead(BaselineConfig(), ("a", "b"))
+    head = EmotionHead(BaselineConfig(), ("a", "b"), {})
     save_head(tmp_path / "packed" / pretrained.EMOTION, head, HEAD_FACTS)
     card = write_card(tmp_path / "packed", []).read_text(encoding="utf-8")
     assert "- **What**: baseline, reading acoustic features of its own." in card
