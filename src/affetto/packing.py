@@ -17,7 +17,7 @@ from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.heads import EmotionHead
 from affetto.models.language_model import load_language_model
-from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+from affetto.models.recogniser_checkpoint import DEFAULT_KIND, load_recogniser, save_recogniser
 
 CARD = "README.md"
 
@@ -132,11 +132,11 @@ def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], list[st
 def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     recipe = facts["recipe"]
     corpora = ", ".join(f"`{source['path']}`" for source in recipe["corpora"])
-    shape = recipe["preset"] or _preset(recipe["model"])
     lines = [
         "## Speech recogniser",
         "",
-        f"- **What**: DeepSpeech-2, characters from spectrograms, shape `{shape}`.",
+        f"- **What**: {_architecture(recipe)}.",
+        *_origin(facts),
         f"- **Trained on**: {facts['training_hours']} hours of {corpora}, {_epochs(facts)}.",
         f"- **Licence**: {recipe['licence']}.",
         f"- **Recipe**: in full in `{Path(pretrained.RECOGNISER).with_suffix('.json')}`.",
@@ -147,6 +147,28 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
         lines += [_evaluation_row(each, recipe["corpora"]) for each in evaluations]
     return lines
+
+
+def _architecture(recipe: Mapping[str, Any]) -> str:
+    """What the network is, in a few words."""
+    model = recipe["model"] or {}
+    if model.get("kind", DEFAULT_KIND) == DEFAULT_KIND:
+        return f"DeepSpeech-2, characters from spectrograms, shape `{recipe['preset'] or _preset(model)}`"
+    encoder, head = model["encoder"], model["head"]
+    return (
+        f"Whisper's encoder, {encoder['depth']} layers of width {encoder['width']}, and on top of it a convolution and "
+        f"{head['depth']} bidirectional GRU layers of width {head['width']} that spell characters"
+    )
+
+
+def _origin(facts: Mapping[str, Any]) -> list[str]:
+    """What it began with, where that was a public recogniser's encoder."""
+    origin = facts.get("origin")
+    if origin is None:
+        return []
+    frozen = facts["recipe"]["training"]["frozen"]
+    kept = f"; the layers up to `{frozen}` are its own, but for rounding" if frozen else ""
+    return [f"- **Derived from**: the encoder of {origin['name']}, licence {origin['licence']}{kept}."]
 
 
 def _epochs(facts: Mapping[str, Any]) -> str:
@@ -182,7 +204,8 @@ def _part_in_training(found: Mapping[str, Any], trained_on: Sequence[Mapping[str
 
 def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
     corpora = ", ".join(f"`{source['path']}`" for source in facts["recipe"]["corpora"])
-    perplexity = facts["validation_perplexity"]
+    perplexity, more = facts["validation_perplexity"], facts.get("more_texts", {})
+    corpora += "".join(f", of the {lines:,} lines of `{name}`" for name, lines in more.items())
     return [
         "## Language model",
         "",

@@ -172,6 +172,11 @@ def test_a_language_model_is_learnt_packed_and_used(
     code, out, err = run(*command, "--order", 3, "--least-gain", 0)
     assert (code, err) == (0, "")
     assert "2 different transcripts, 24 characters" in out
+    (tmp_path / "more.txt").write_text("The dog sat.\nthe cat sat\n\n")
+    assert "3 different transcripts, 36 characters" in run(*command, "--text", tmp_path / "more.txt")[1]
+    code, _, err = run(*command, "--text", tmp_path / "nowhere.txt")
+    assert (code, "nowhere.txt: cannot be read" in err) == (2, True)
+    run(*command, "--order", 3, "--least-gain", 0)
     again = (tmp_path / "run" / "language.safetensors").read_bytes()
     run(*command, "--order", 3, "--least-gain", 0)
     assert (tmp_path / "run" / "language.safetensors").read_bytes() == again

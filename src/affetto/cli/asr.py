@@ -96,6 +96,9 @@ def language_model(
         float | None,
         typer.Option(min=0.0, help="Leave out n-grams that gain less, in nats; 0 keeps all.", show_default="2"),
     ] = None,
+    text: Annotated[
+        list[Path] | None, typer.Option(help="A file to learn from as well, an utterance a line; may be given again.")
+    ] = None,
 ) -> None:
     r"""Learn from a recipe's training transcripts how words are spelt, for decoding by beam search.
 
@@ -115,7 +118,7 @@ def language_model(
     folder = output or Path("runs") / recipe.stem
     given = {"order": order, "least_gain": least_gain}
     config = NGramConfig.parse({name: value for name, value in given.items() if value is not None})
-    fitted = fit_language_model(read, speech.training, speech.validation, folder, config)
+    fitted = fit_language_model(read, speech.training, speech.validation, folder, config, text or [])
     print_facts(
         {
             "language model": str(fitted.path),

@@ -85,7 +85,14 @@ def test_trains_what_is_above_and_leaves_what_is_below(data: Path, tmp_path: Pat
             assert torch.equal(mine, theirs)
     changed = zip(model.layer_parameters("layer3"), public.layer_parameters("layer3"), strict=True)
     assert any(not torch.equal(mine, theirs) for mine, theirs in changed)
-    assert description.facts["origin"] == {"name": "whisper", "source": "folder", "revision": None, "licence": "MIT"}
+    assert description.facts["origin"] == {"name": "whisper", "revision": None, "licence": "MIT"}
+
+
+def test_what_goes_on_from_it_still_says_where_it_comes_from(data: Path, tmp_path: Path, recipe: Make) -> None:
+    first = fit_recogniser(recipe(1), data, tmp_path / "first", placement=ONE)
+    second = recipe(1, more="").model_copy(update={"encoder": None, "initial": str(first.parent)})
+    _, description = load_recogniser(fit_recogniser(second, data, tmp_path / "second", placement=ONE))
+    assert description.facts["origin"]["licence"] == "MIT"
 
 
 def test_frames_are_kept_once_a_variant_and_not_computed_again(data: Path, tmp_path: Path, recipe: Make) -> None:

@@ -75,9 +75,9 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
     if first_process():
         logger.info("training on %d utterances, %.2f h; left out: %s", len(data.training), hours, dict(data.left_out))
     model = make_recogniser(recipe.shape)
-    if initial is not None:
-        begin_with(model, initial)
-    origin = None if recipe.encoder is None else begin_with_encoder(model, recipe.encoder, data_root)
+    origin = None if initial is None else begin_with(model, initial)
+    if recipe.encoder is not None:
+        origin = begin_with_encoder(model, recipe.encoder, data_root)
     frozen = _frozen(model, recipe.training)
     task = RecogniserTask(model, recipe.training, recipe.seed, frozen)
     cache = folder / ("sound" if frozen is None else "layers")
@@ -87,11 +87,7 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
     def facts(epochs: int, cer: float | None) -> dict[str, Any]:
         return {
             "licence": recipe.licence,
-            **(
-                {}
-                if origin is None
-                else {"origin": {key: value for key, value in origin._asdict().items() if key != "folder"}}
-            ),
+            **({} if origin is None else {"origin": origin}),
             "recipe": recipe.model_dump(mode="json"),
             "training_hours": round(hours, 2),
             "epochs": epochs,

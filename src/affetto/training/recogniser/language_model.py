@@ -12,8 +12,9 @@ from affetto import pretrained
 from affetto.config import Config
 from affetto.data.transcribed import Transcribed
 from affetto.environment import environment
+from affetto.errors import TrainingError
 from affetto.models.language_model import LONGEST_ORDER, load_language_model, save_language_model
-from affetto.text import Alphabet
+from affetto.text import Alphabet, normalise
 from affetto.training.recogniser.kneser_ney import estimate
 from affetto.training.recogniser.recipe import RecogniserRecipe
 
@@ -56,6 +57,7 @@ def fit_language_model(
     validation: Sequence[Transcribed],
     folder: Path,
     config: NGramConfig | None = None,
+    more: Sequence[Path] = (),
 ) -> FittedLanguageModel:
     """Learns which characters follow which, and keeps it as small as it stays good.
 
@@ -67,15 +69,17 @@ def fit_language_model(
         validation: utterances of other speakers.
         folder: the run's; the model goes there, beside the recogniser.
         config: how much it keeps; None takes the defaults.
+        more: text files that it also learns from, an utterance a line.
 
     Raises:
         ConfigError: the order is too high for so many symbols.
         TextError: the recogniser's alphabet has no space.
-        TrainingError: there is no text.
+        TrainingError: there is no text, or a file of text cannot be read.
     """
     order, least_gain = (config or NGramConfig()).order, (config or NGramConfig()).least_gain
     alphabet = Alphabet(recipe.shape.symbols)
-    texts = sorted({item.text for item in training})
+    files = [_read(path, alphabet) for path in more]
+    texts = sorted({item.text for item in training}.union(*files))
     ngrams = estimate([alphabet.encode(f"{text} ") for text in texts], order, len(alphabet.symbols), least_gain)
     path = folder / pretrained.LANGUAGE_MODEL
     unheard = sorted({item.text for item in validation} - set(texts))
@@ -84,6 +88,7 @@ def fit_language_model(
         "licence": recipe.licence,
         "recipe": recipe.model_dump(mode="json"),
         "least_gain": least_gain,
+        "more_texts": {path.name: len(lines) for path, lines in zip(more, files, strict=True)},
         "texts": len(texts),
         "characters": characters,
         "environment": environment(),
@@ -93,3 +98,14 @@ def fit_language_model(
     save_language_model(path, alphabet, ngrams, order, {**facts, "validation_perplexity": perplexity})
     size = sum(each.stat().st_size for each in (path, path.with_suffix(".json")))
     return FittedLanguageModel(path, len(texts), characters, len(ngrams.symbols), size / 1e6, perplexity)
+
+
+def _read(path: Path, alphabet: Alphabet) -> set[str]:
+    """The different lines of a text file that the alphabet can spell."""
+    try:
+        lines = {normalise(line) for line in path.read_text(encoding="utf-8").splitlines()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(
+            f"cannot be read ({error})", "name a text file in UTF-8, an utterance a line", path
+        ) from error
+    return {line for line in lines if line and set(line) <= set(alphabet.symbols)}

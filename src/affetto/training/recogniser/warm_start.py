@@ -9,7 +9,6 @@ from typing import Any
 from affetto import pretrained
 from affetto.errors import TrainingError
 from affetto.models.encoders import locate, open_encoder
-from affetto.models.encoders.encoder import Origin
 from affetto.models.network import RecogniserNetwork
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.models.whisper_ctc import WhisperCtc
@@ -21,24 +20,29 @@ _LEVEL = {"level"}
 """What two encoders of one shape may differ in."""
 
 
-def begin_with(model: RecogniserNetwork, initial: str) -> None:
+def begin_with(model: RecogniserNetwork, initial: str) -> Mapping[str, Any] | None:
     """Copies the weights of a saved recogniser into a network.
 
     Args:
         model: the network; it is changed.
         initial: the name of a model that comes with affetto, or the folder of one.
 
+    Returns:
+        What that one says of a public recogniser that it began with itself.
+
     Raises:
         CheckpointError: there is no such model, or it is damaged.
         TrainingError: it is of another shape.
     """
     folder = pretrained.find(initial)
-    saved, _ = load_recogniser(folder / pretrained.RECOGNISER)
+    saved, description = load_recogniser(folder / pretrained.RECOGNISER)
     _compare(model.config.model_dump(exclude=_FREE), saved.config.model_dump(exclude=_FREE), folder)
     model.load_state_dict(saved.state_dict())
+    origin: Mapping[str, Any] | None = description.facts.get("origin")
+    return origin
 
 
-def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_root: Path) -> Origin:
+def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_root: Path) -> dict[str, Any]:
     """Copies the weights of a public recogniser's encoder into that of a network.
 
     Args:
@@ -47,7 +51,7 @@ def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_ro
         data_root: what its folder may be relative to.
 
     Returns:
-        Where they come from.
+        Where they come from, for the trained model's description.
 
     Raises:
         CheckpointError: there is no such model, or it is damaged.
@@ -66,7 +70,7 @@ def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_ro
     shape = {} if theirs is None else theirs.model_dump(exclude=_LEVEL)
     _compare(model.config.encoder.model_dump(exclude=_LEVEL), shape, folder)
     model.encoder.load_state_dict(saved.state_dict())
-    return origin._replace(name=encoder.name, licence=encoder.licence)
+    return {"name": encoder.name, "revision": origin.revision, "licence": encoder.licence}
 
 
 def _compare(mine: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
