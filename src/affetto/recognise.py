@@ -22,7 +22,7 @@ from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
-from affetto.streaming.segments import Spoken, cut
+from affetto.streaming.segments import BEFORE_S, Spoken, cut
 from affetto.timeline import Judgement, likeliest
 
 _JUDGEMENT = Judgement()
@@ -61,6 +61,7 @@ class EmotionRecogniser:
         self.decoder = decoder
         self.temperature = temperature
         self.facts = facts or {}
+        self.around_s = float(self.facts.get("around_s", BEFORE_S))
 
     @classmethod
     def from_pretrained(
@@ -146,7 +147,7 @@ class EmotionRecogniser:
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
         """
-        for heard in listen(sources, self.predict, progress):
+        for heard in listen(sources, self.predict, progress, around_s=self.around_s):
             yield heard if isinstance(heard, Failure) else self.judge(heard, judgement)
 
     def judge(self, heard: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
@@ -170,7 +171,7 @@ class EmotionRecogniser:
             Each stretch of speech as soon as a pause of 0.4 s tells that it has ended.
         """
         for spoken in cut(blocks, live=True):
-            (opinion,) = self.predict(pad_waves([spoken.wave]))
+            (opinion,) = self.predict(pad_waves([spoken.near(self.around_s).wave]))
             yield live_segment(spoken, opinion, judgement)
 
     @torch.inference_mode()

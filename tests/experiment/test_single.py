@@ -198,3 +198,19 @@ def test_predicts_by_the_heads_own_order_of_classes() -> None:
         ("x", "ann", "anger", "sadness"),
     ]
     assert found[1].probabilities["sadness"] == pytest.approx(0.982014, abs=1e-6)  # 1 / (1 + exp(-4))
+
+
+def test_a_head_may_be_solved_with_strangers(
+    data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    recipe = write_recipe('kind = "progressive"\n', 'kind = "mean_pooling"\n')
+    text = recipe.read_text().replace(
+        'branch = { units = 4, depth = 1, acoustic = { level = "absolute", loudness = true } }', ""
+    )
+    solved = '\n[linear]\nl2 = 0.01\ncalm = "sadness"\n'
+    more = 'strangers = ["crema-d"]\nstrangers_each = 5\naround_s = 0.25\ntemperature = 1.5\n'
+    recipe.write_text(more + text.partition("[training]")[0] + solved)
+    run = train_emotion(recipe, data_root, tmp_path / "run")
+    facts = load_head(run.head)[1].facts
+    assert set(run.scores.classes) == {"sadness", "anger"}
+    assert (facts["around_s"], facts["temperature"]) == (0.25, 1.5)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from affetto.config import Config, Seed
@@ -27,9 +27,11 @@ from affetto.experiment.recipe import Augmentation, Classes
 from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import AnyHead, EmotionHead, HeadConfig
-from affetto.represent import Bank, Progress, represent
+from affetto.represent import Bank, Progress, Variants, represent
+from affetto.streaming.segments import BEFORE_S
 from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.fit import Study, material_of, needs, new_head
+from affetto.training.heads.linear import LinearTraining, solve
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.tasks import Epoch, Task
 
@@ -48,7 +50,12 @@ class EmotionRecipe(Config):
         validation_speakers: they choose the epoch.
         test_speakers: they choose nothing.
         head: which head.
-        training: how.
+        training: how, in epochs.
+        linear: how a softmax regression is solved, instead of trained in epochs.
+        strangers: corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`.
+        strangers_each: so many utterances of each, spread evenly over it.
+        around_s: hear only the speech that is found, with so much of the pauses around it; None hears whole recordings.
+        temperature: by which scores are divided before they become probabilities, see `affetto.EmotionRecogniser`.
         licence: of the trained head, for its card.
     """
 
@@ -61,6 +68,11 @@ class EmotionRecipe(Config):
     test_speakers: tuple[str, ...]
     head: AnyHead
     training: HeadTraining = HeadTraining()
+    linear: LinearTraining | None = None
+    strangers: tuple[Path, ...] = ()
+    strangers_each: int = Field(default=80, ge=2)
+    around_s: float | None = Field(default=None, ge=0, le=BEFORE_S)
+    temperature: float = Field(default=1.0, gt=0)
     licence: str = "unstated"
 
     @field_validator("head")
@@ -114,24 +126,30 @@ def train_emotion(
     folder.mkdir(parents=True, exist_ok=True)
     # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
     utterances = sorted((*split.train, *split.validation, *split.test), key=lambda each: each.id)
-    variants, surroundings = recipe.augment.as_variants(recipe.seed), recipe.augment.surroundings(data_root)
-    banks: dict[str, Bank] = {}
-    for extractor in extractors:
-        banks |= represent(
-            utterances,
-            extractor,
-            folder.parent / "cache",
-            variants=variants,
-            surroundings=surroundings,
-            progress=progress,
-        )
+    variants = recipe.augment.as_variants(recipe.seed)
+    surroundings = recipe.augment.surroundings(data_root)._replace(around_s=recipe.around_s)
+
+    def banks_of(some: Sequence[Utterance], variants: Variants | None) -> dict[str, Bank]:
+        found: dict[str, Bank] = {}
+        for each in extractors:
+            found |= represent(
+                some, each, folder.parent / "cache", variants=variants, surroundings=surroundings, progress=progress
+            )
+        return found
+
+    banks = banks_of(utterances, variants)
     task = _task(split, utterances, banks)
     share = len(task.training) / len(utterances)
     study = Study(recipe.classes, _targets(recipe, utterances), share, banks, encoder.layers, None, recipe.seed)
     material = material_of(recipe.head, study)
     head = new_head(recipe.head, study, 0, 0)
     measure(head, material, task.training)
-    curve = fit_head(head, material, task, recipe.training, recipe.seed, progress=on_epoch)
+    curve: Sequence[Epoch] = ()
+    if recipe.linear is None:
+        curve = fit_head(head, material, task, recipe.training, recipe.seed, progress=on_epoch)
+    else:
+        strangers = _strangers(recipe, data_root)
+        solve(head, material, task, recipe.linear, banks_of(strangers, None) if strangers else None)
     predictions = predict(head, material, utterances, task.test)
     counts = (len(task.training), len(task.validation), len(task.test))
     run = EmotionRun(folder / "emotion.safetensors", score(predictions), counts)
@@ -140,7 +158,9 @@ def train_emotion(
     used = np.concatenate([task.training, task.validation, task.test])
     facts = {
         "licence": recipe.licence,
-        "encoder": str(encoder.origin),
+        "temperature": recipe.temperature,
+        **({} if recipe.around_s is None else {"around_s": recipe.around_s}),
+        "encoder": encoder.origin.name,
         "encoder_fingerprint": encoder.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
         "corpora": sorted({each.corpus for each in utterances}),
@@ -171,6 +191,14 @@ def predict(
         likeliest = max(shares, key=shares.__getitem__)
         predictions.append(Prediction(0, 0, said.id, said.speaker, said.emotion or "", likeliest, shares))
     return predictions
+
+
+def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
+    found: list[Utterance] = []
+    for path in recipe.strangers:
+        everyone, count = open_corpus(data_root / path).utterances, recipe.strangers_each
+        found += [everyone[place * len(everyone) // count] for place in range(min(count, len(everyone)))]
+    return found
 
 
 def _split(recipe: EmotionRecipe, data_root: Path) -> Split:

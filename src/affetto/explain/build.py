@@ -74,7 +74,7 @@ def explain(
     explainer = Explainer(recogniser.encoder, recogniser.emotion, recogniser.temperature)
     looked_into = [
         _passage(explainer, recording.segments[number], spoken.since_s, spoken.wave)
-        for number, spoken in enumerate(cut(outline.watch(blocks(source))))
+        for number, spoken in enumerate(each.near(recogniser.around_s) for each in cut(outline.watch(blocks(source))))
         if number in places
     ]
     return Explanation(

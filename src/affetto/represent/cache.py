@@ -68,7 +68,7 @@ class _Hearing(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        condition, crowd = self.surroundings
+        condition, crowd, around_s = self.surroundings
         voices = [] if crowd is None else [_identity(each) for each in crowd.utterances]
         heard = ""
         if self.number:
@@ -81,7 +81,7 @@ class _Hearing(NamedTuple):
             heard = f"-perturbed-{digest(facts)}"
         if condition != CLEAN:
             heard += f"-under-{digest([condition.steps, voices if condition.needs_voices else []])}"
-        return heard
+        return heard if around_s is None else f"{heard}-speech-{around_s:g}"
 
     def load(self, utterance: Utterance) -> Tensor:
         crowd = self.surroundings.crowd

@@ -30,6 +30,7 @@ from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, tell
 from affetto.server.uploads import Upload
 from affetto.streaming import Failure, StreamResult, Watched, listen
+from affetto.streaming.segments import Spoken
 from affetto.timeline import Judgement
 
 GATHER_S = 0.005
@@ -180,14 +181,14 @@ class Hearing:
         finally:
             self._leave(job)
 
-    async def hear_live(self, wave: Tensor) -> SegmentPrediction:
-        """Waits until a stretch of live speech was heard, (samples,) at 16 kHz.
+    async def hear_live(self, spoken: Spoken) -> SegmentPrediction:
+        """Waits until a stretch of live speech was recognised.
 
         Raises:
             RequestError: it cannot be heard, or not in time.
         """
         loop = asyncio.get_running_loop()
-        stretch = _Stretch(wave, loop.create_future(), loop)
+        stretch = _Stretch(spoken.near(self._recogniser.around_s).wave, loop.create_future(), loop)
         with self._change:
             if self._stopping:
                 raise RequestError("stopping")

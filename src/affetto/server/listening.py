@@ -194,7 +194,7 @@ class Stream:
         async for data in self._sound():
             # The detector's network takes a moment for half a minute of sound: other clients are not kept waiting.
             for spoken in await asyncio.to_thread(self._take, samples, segmenter, data):
-                opinion = await self._ear.hearing.hear_live(spoken.wave)
+                opinion = await self._ear.hearing.hear_live(spoken)
                 self._segments += 1
                 await self._send({"type": "segment", **live_segment(spoken, opinion, judgement).as_dict()})
         duration_s = round(self._samples / SAMPLE_RATE, 4)

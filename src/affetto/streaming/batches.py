@@ -16,7 +16,7 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import AffettoError, AudioError
 from affetto.frames import Waves, pad_waves
-from affetto.streaming.segments import Spoken, cut
+from affetto.streaming.segments import BEFORE_S, Spoken, cut
 from affetto.streaming.sources import Source, blocks, label
 
 SHORTEST_RECORDING_S = 0.1
@@ -160,6 +160,8 @@ def listen(
     sources: Iterable[Source],
     hear: Callable[[Waves], Sequence[T]],
     progress: Callable[[float], None] | None = None,
+    *,
+    around_s: float = BEFORE_S,
 ) -> Iterator[StreamResult[T] | Failure]:
     """Hears recordings; one that fails never stops the others.
 
@@ -167,6 +169,7 @@ def listen(
         sources: any number of them, taken one by one.
         hear: gives one result for each stretch of speech in a batch, whatever else is in it.
         progress: called with the seconds of sound that are done with so far.
+        around_s: how much of the pauses around a stretch of speech is heard with it, at most 1 s.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -178,7 +181,7 @@ def listen(
         drafts.append(draft)
         try:
             for spoken in cut(_checked(blocks(source), draft, pool)):
-                pool.take(draft, spoken)
+                pool.take(draft, spoken.near(around_s))
                 if pool.full:
                     pool.work_off()
                     yield from _finished(drafts)

@@ -71,6 +71,17 @@ class Spoken(NamedTuple):
         """Where its wave begins, seconds."""
         return self.since / SAMPLE_RATE
 
+    def near(self, around_s: float) -> Spoken:
+        """The same stretch with at most so much of the pauses around it.
+
+        >>> spoken = Spoken(16_000, 32_000, 0, torch.zeros(48_000)).near(0.25)
+        >>> spoken.since, len(spoken.wave)
+        (12000, 24000)
+        """
+        since = max(self.since, self.start - _samples(around_s))
+        until = min(self.since + len(self.wave), self.end + _samples(around_s))
+        return self._replace(since=since, wave=self.wave[since - self.since : until - self.since])
+
 
 def quietest(samples: Tensor) -> int:
     """The sample in the middle of the quietest fifth of a second.

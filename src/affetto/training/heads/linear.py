@@ -1,0 +1,146 @@
+"""Solves heads that are a softmax regression, at once instead of in epochs, and so that strangers are recognised, too.
+
+The loss is convex: L-BFGS finds its one minimum over all training recordings and their variants together.
+
+**What strangers have in common.** Recordings of another corpus lie elsewhere among a recogniser's representations than
+those of the corpus that was trained on, for reasons (microphones, rooms, noise floors) that have nothing to do with
+emotion; a regression that was trained on one corpus reads that as one emotion for all. Calm speech of many strangers
+shows these directions without any label. With r the standardised vectors of such speech and m the middle between its
+mean and that of the training corpus' calm class, the weights w of each class are held small along
+
+    S = E[(r - m) (r - m)'],    by the penalty    l2 / 2 w' (I + strength S) w,
+
+which is correlation alignment (Sun et al. 2016) in the form of a prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from affetto.config import Config
+from affetto.errors import TrainingError
+from affetto.models.heads import EmotionHead
+from affetto.represent import Bank
+from affetto.represent.extractors import one_frame
+from affetto.training.heads.data import HeadData, cross_entropies
+from affetto.training.heads.loop import finite
+from affetto.training.heads.tasks import Task
+
+_STEPS = 200
+
+
+class LinearTraining(Config):
+    """How a softmax regression is solved.
+
+    Attributes:
+        l2: of the weights.
+        strength: how much more weights count along the directions in which calm strangers differ; 0 asks for none.
+        balanced: weigh classes so that each counts the same.
+        calm: the class that calm speech of strangers would be.
+    """
+
+    l2: float = Field(default=0.1, ge=0)
+    strength: float = Field(default=1.0, ge=0)
+    balanced: bool = True
+    calm: str = "neutral"
+
+
+class Solution(NamedTuple):
+    """The losses of a head that was solved: mean cross-entropies over the training and the validation part."""
+
+    training_loss: float
+    validation_loss: float
+
+
+def solve(
+    head: EmotionHead, data: HeadData, task: Task, config: LinearTraining, strangers: Mapping[str, Bank] | None = None
+) -> Solution:
+    """Finds the weights of a head in place.
+
+    Args:
+        head: freshly made and measured; a softmax regression over its inputs.
+        data: what to learn from; all variants of the training utterances count.
+        task: the fold; its validation part only judges.
+        config: how.
+        strangers: banks of calm speech without labels, by the names of the head's inputs.
+
+    Raises:
+        TrainingError: the head is no softmax regression, has no calm class, or the loss is not a number.
+    """
+    if not head.linear:
+        raise TrainingError(f"a {head.config.kind} head cannot be solved at once", "train it in epochs")
+    vectors, targets = _vectors(head, data.banks, task.training), data.targets_of(task.training)
+    targets = targets.repeat(len(vectors) // len(targets), 1)
+    weights = targets @ data.class_weights(task.training) if config.balanced else torch.ones(len(targets))
+    prior = torch.eye(head.width)
+    if strangers is not None and config.strength > 0:
+        if config.calm not in head.classes:
+            raise TrainingError(f"no class {config.calm!r}", f"choose calm among {', '.join(head.classes)}")
+        calm = vectors[targets[:, head.classes.index(config.calm)] > 0.5].mean(dim=0)
+        prior = prior + config.strength * scatter(_vectors(head, strangers, None), calm)
+    loss = _minimise(head, vectors, targets, weights / weights.sum(), config.l2 * prior)
+    validating, shares = _vectors(head, data.banks, task.validation, variants=1), data.targets_of(task.validation)
+    with torch.no_grad():
+        judged = cross_entropies(head.output(validating), shares).mean().item()
+    return Solution(finite(loss, "training"), finite(judged, "validation"))
+
+
+def scatter(strangers: Tensor, calm: Tensor) -> Tensor:
+    """How calm speech of strangers lies about the middle between its mean and that of the training corpus.
+
+    Args:
+        strangers: standardised vectors, (utterances, width).
+        calm: the mean vector of the training corpus' calm class, (width,).
+
+    Returns:
+        (width, width).
+
+    >>> scatter(torch.tensor([[2.0, 1.0], [2.0, -1.0]]), torch.zeros(2)).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    away = strangers - (strangers.mean(dim=0) + calm) / 2
+    return away.T @ away / len(away)
+
+
+def _minimise(head: EmotionHead, vectors: Tensor, targets: Tensor, shares: Tensor, penalty: Tensor) -> float:
+    """Sets the weights of the head's output to the minimum, and gives the cross-entropy there."""
+    output = head.output
+    torch.nn.init.zeros_(output.weight)
+    torch.nn.init.zeros_(output.bias)
+    solver = torch.optim.LBFGS(output.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def losses() -> tuple[Tensor, Tensor]:
+        fit = (cross_entropies(output(vectors), targets) * shares).sum()
+        return fit, fit + (output.weight @ penalty * output.weight).sum() / 2
+
+    def step() -> float:
+        solver.zero_grad()
+        whole = losses()[1]
+        whole.backward()  # type: ignore[no-untyped-call]
+        return whole.item()
+
+    solver.step(step)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        return losses()[0].item()
+
+
+@torch.no_grad()
+def _vectors(
+    head: EmotionHead, banks: Mapping[str, Bank], places: NDArray[np.int64] | None, variants: int | None = None
+) -> Tensor:
+    """The head's vectors of some utterances in all their variants, one after the other; of all that can be read."""
+    some = next(iter(banks.values()))
+    chosen = np.flatnonzero(some.readable) if places is None else places
+    count = some.variants + 1 if variants is None else variants
+    values = []
+    for variant in range(count):
+        rows = {name: bank.dense[variant][torch.from_numpy(chosen)] for name, bank in banks.items()}
+        values.append(head.represent({name: one_frame(each) for name, each in rows.items()}))
+    return torch.cat(values)
