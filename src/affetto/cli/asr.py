@@ -26,6 +26,7 @@ from affetto.cli.decoding import (
     tell_left_out,
 )
 from affetto.cli.terminal import ProgressBar, TableOrJson, extra, note, print_facts, print_json
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.transcribe import TranscriptionScores
@@ -134,7 +135,7 @@ def language_model(
 @app.command(no_args_is_help=True)
 def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     corpus: Annotated[Path, typer.Argument(help="A transcribed corpus's folder, or a manifest.")],
-    model: Model = "small",
+    model: Model = DEFAULT,
     partition: Annotated[str | None, typer.Option(help="An official part of the corpus, as test.")] = None,
     held_out_by: Annotated[
         Path | None, typer.Option(metavar="RECIPE.toml", help="Only what validates in this recipe's training.")
@@ -183,7 +184,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     paths: Paths,
     format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = Format.TEXT,
-    model: Model = "small",
+    model: Model = DEFAULT,
     device: Device = "auto",
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,

@@ -11,6 +11,7 @@ import typer
 
 from affetto.cli.arguments import Device, Model, Sure
 from affetto.cli.terminal import ProgressBar, print_json
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.evaluate.cross_corpus import CorpusPart, CorpusScores
@@ -26,7 +27,7 @@ class Format(StrEnum):
 
 def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS", help="Folders of corpora, or manifests.")],
-    model: Model = "small",
+    model: Model = DEFAULT,
     condition: Annotated[
         str, typer.Option(metavar="NAME,...", help="Listening conditions, as clean,telephone,pink-10.")
     ] = "clean",

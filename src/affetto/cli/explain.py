@@ -16,6 +16,7 @@ import typer
 from affetto.cli.arguments import Device, Model, Sure
 from affetto.cli.terminal import ProgressBar, complain, extra, note
 from affetto.errors import AudioError, OutputError
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.streaming import Source
@@ -49,7 +50,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     ] = None,
     narrow: Annotated[bool, typer.Option("--narrow", hidden=True, help="Has no effect any more.")] = False,
     sure: Sure = 0.5,
-    model: Model = "small",
+    model: Model = DEFAULT,
     device: Device = "auto",
 ) -> None:
     r"""Show what was heard in a recording, and why: a picture to look at, or a page to read.

@@ -13,6 +13,7 @@ import typer
 from affetto.cli.arguments import Device, Model, Sure
 from affetto.cli.terminal import console, extra, note
 from affetto.errors import AudioError
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     encoding: Annotated[Encoding, typer.Option(help="Of the samples on standard input, one channel.")] = Encoding.S16LE,
     format_: Annotated[LineFormat, typer.Option("--format", help="How to print.")] = LineFormat.TEXT,
     sure: Sure = 0.5,
-    model: Model = "small",
+    model: Model = DEFAULT,
     device: Device = "auto",
 ) -> None:
     r"""Hear emotion and words while somebody speaks: a line for each stretch of speech, soon after it has ended.

@@ -11,6 +11,7 @@ import typer
 
 from affetto.cli.arguments import Device
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.probe.layers import LayerCurve, LayerScore
@@ -41,7 +42,7 @@ FOUR = "anger,happiness,neutral,sadness"
 def neurons(  # noqa: PLR0913, PLR0917
     corpus: Corpus = Path("crema-d"),
     data: Data = Path(),
-    recogniser: Recogniser = "small",
+    recogniser: Recogniser = DEFAULT,
     classes: Classes = FOUR,
     limit: Limit = None,
     output: Output = None,
@@ -170,7 +171,7 @@ def _nothing(found: Neurons, target: str) -> bool:
 def layers(  # noqa: PLR0913, PLR0917
     corpus: Corpus = Path("crema-d"),
     data: Data = Path(),
-    recogniser: Recogniser = "small",
+    recogniser: Recogniser = DEFAULT,
     classes: Classes = FOUR,
     limit: Limit = None,
     output: Output = None,
@@ -224,7 +225,7 @@ def _show_layers(found: LayerCurve) -> None:
 def projections(  # noqa: PLR0913, PLR0917
     corpus: Corpus = Path("crema-d"),
     data: Data = Path(),
-    recogniser: Recogniser = "small",
+    recogniser: Recogniser = DEFAULT,
     classes: Classes = FOUR,
     limit: Limit = None,
     output: Output = None,

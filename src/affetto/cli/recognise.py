@@ -11,6 +11,7 @@ import typer
 from affetto.cli.arguments import Device, Inputs, Model, Paths, Smooth, Sure
 from affetto.cli.terminal import ProgressBar, note
 from affetto.errors import OutputError
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.formats.folder import ResultFolder
@@ -51,7 +52,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     force: Annotated[bool, typer.Option("--force", help="Do again what is in the folder already.")] = False,
     sure: Sure = 0.5,
     smooth: Smooth = 0.0,
-    model: Model = "small",
+    model: Model = DEFAULT,
     device: Device = "auto",
 ) -> None:
     """Hear the emotion in recordings, how sure it is, when, and what was said.

@@ -10,6 +10,7 @@ import typer
 
 from affetto.cli.arguments import Device, Model
 from affetto.cli.terminal import extra, note
+from affetto.pretrained import DEFAULT
 
 
 def serve(  # noqa: PLR0913, PLR0917  # the shell's options
@@ -35,7 +36,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
         float, typer.Option(metavar="SECONDS", help="How long to finish what was begun, when stopped.")
     ] = 20,
     page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
-    model: Model = "small",
+    model: Model = DEFAULT,
     device: Device = "auto",
 ) -> None:
     r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.

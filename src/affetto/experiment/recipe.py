@@ -17,6 +17,7 @@ from affetto.evaluate.run_folder import slug
 from affetto.features.conditions import BABBLE
 from affetto.features.perturbation import Perturbation
 from affetto.features.random_conditions import Chances
+from affetto.pretrained import DEFAULT
 from affetto.represent import Variants
 from affetto.training.heads.fit import ModelConfig
 from affetto.training.heads.loop import HeadTraining
@@ -131,7 +132,7 @@ class ExperimentRecipe(Config):
     seed: Seed = 1
     repeats: Repeats = 1
     stack: int = Field(default=10, ge=1)
-    recogniser: str = "small"
+    recogniser: str = DEFAULT
     corpus: Path
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
     labels: Annotated[Labelling, BeforeValidator(_preset)] = Labelling()

@@ -27,6 +27,7 @@ from affetto.experiment.recipe import Augmentation, Classes
 from affetto.models.encoders import open_encoder
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import AnyHead, EmotionHead, HeadConfig
+from affetto.pretrained import DEFAULT
 from affetto.represent import Bank, Progress, Variants, represent
 from affetto.streaming.segments import BEFORE_S
 from affetto.training.heads.data import HeadData, measure
@@ -60,7 +61,7 @@ class EmotionRecipe(Config):
     """
 
     seed: Seed = 1
-    recogniser: str = "small"
+    recogniser: str = DEFAULT
     corpus: Path
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
     augment: Augmentation = Augmentation()
