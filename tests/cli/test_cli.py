@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -272,3 +273,13 @@ main(["asr", "train", "recipe.toml", "--data", {str(tmp_path)!r}])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == 'affetto: lightning is not installed; pip install "affetto[train]"\n'
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_wait_asleep_unless_the_user_decided(own: str | None) -> None:
+    shown_last = "print(os.environ['OMP_WAIT_POLICY'])"
+    code = f"import os\nfrom affetto.cli import main\ntry: main(['--version'])\nexcept SystemExit: {shown_last}"
+    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    given |= {} if own is None else {"OMP_WAIT_POLICY": own}
+    shown = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == (own or "PASSIVE")

@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb needs it, so that help and completion an
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -26,6 +27,10 @@ from affetto.cli import (
 )
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
+
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""Threads that have nothing to do sleep, unless the user decided otherwise: on busy cores those that spin keep the ones
+that they wait for from working. OpenMP reads this when torch is loaded."""
 
 app = typer.Typer(
     name="affetto",
@@ -76,6 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: None takes those of the process.
     """
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file's name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
