@@ -18,7 +18,7 @@ CASES = {
     "one  two\tthree\nfour": "one two three four",
     "well-known — or not—so": "well known or not so",
     "wait… what?": "wait what",
-    "and/or (maybe) [noise]": "and or maybe noise",
+    "and/or (maybe) [noise]": "and or maybe",
     # Apostrophes and quotation marks.
     "don't": "don't",
     "don’t, don`t": "don't don't",
@@ -142,3 +142,26 @@ def test_what_cannot_be_spelt_is_named() -> None:
 def test_a_symbol_stands_once() -> None:
     with pytest.raises(TextError, match="'aba' repeats a symbol"):
         Alphabet("aba")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("<unk> hello <sil>", "hello"),
+        ("[noise] i [laughter] see [background noise]", "i see"),
+        ("thank you (applause)", "thank you"),
+        ("(Audience laughter) thank you (Music)", "thank you"),
+        ("um(2) the(3) end", "um the end"),
+        ("{SMACK} well ++UH++ yes !SIL", "well yes"),
+        ("[laughter-yeah] sure", "yeah sure"),
+        ("<b>bold</b> words", "bold words"),
+        ("[NOISE]", ""),
+        ("he (and she) said (so)", "he and she said so"),
+        ("call (555) 123-4567", "call five five five one two three four five six seven"),
+        ("a < b and c > d!", "a b and c d"),
+        ("three (3) apples", "three apples"),
+        ("stop! now", "stop now"),
+    ],
+)
+def test_marks_of_noise_are_no_words(written: str, said: str) -> None:
+    assert normalise(written) == said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SYMBOLS = " 'abcdefghijklmnopqrstuvwxyz"
 """The paper's characters: letters, apostrophe and space."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 """What is looked for, and the words that are said for it."""
@@ -102,6 +104,20 @@ def _time(match: re.Match[str]) -> str:
     return f"{hour} {'oh ' if minute < '10' else ''}{_cardinal(str(int(minute)))}"
 
 
+_NOISES = (
+    "applause|breath(?:ing|s)?|cheer(?:ing|s)?|cough(?:ing|s)?|crosstalk|foreign|hiss|inaudible|indistinct|"
+    "laugh(?:ing|s|ter)?|music|noise|pause|sigh(?:ing|s)?|silence|sniff(?:ing|s)?|static|unclear|unintelligible"
+)
+MARK = re.compile(
+    rf"<[^<>\s]*>|\{{[^{{}}]*\}}|\[[^\[\]]*\]|\((?:(?:audience|background|loud)[\s_-])?(?:{_NOISES})\)"
+    r"|\+\+[^+\s]+\+\+|(?<!\S)(?-i:![A-Z_]+)(?!\S)",
+    re.IGNORECASE,
+)
+"""What transcribers write that nobody says: <unk>, [noise], {SMACK}, (applause), ++UH++, !SIL."""
+VARIANT = re.compile(r"(?:(?<=[\w'])(?:\(\d+\))+|(?<!\S)(?:\(\d\))+)(?!\S)")
+"""Which of a word's pronunciations it was: the(2)."""
+_LAUGHED = re.compile(r"\[laughter-([^\[\]\s]+)\]", re.IGNORECASE)  # said while laughing
+
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u0060\u00b4]")
 _PICTURES = {"So", "Sk", "Cf", "Co"}
 """Unicode's categories of emoji and what modifies them."""
@@ -154,8 +170,18 @@ def _say(words: str | Callable[[re.Match[str]], str], match: re.Match[str]) -> s
     return f" {words if isinstance(words, str) else words(match)} "
 
 
+def without_marks(text: str) -> str:
+    """What is said in a transcript, as it is written: without marks of noise, of unknown words and of pronunciations.
+
+    >>> without_marks("well [laughter] <sil> the(2) end")
+    'well the end'
+    """
+    text = VARIANT.sub("", MARK.sub(" ", _LAUGHED.sub(r"\1", text)))
+    return " ".join(text.split())
+
+
 def normalise(text: str) -> str:
-    """Brings a transcript into the alphabet: lower case, numbers in words, no accents, no punctuation.
+    """Brings a transcript into the alphabet: lower case, numbers in words, no accents, punctuation or marks of noise.
 
     Args:
         text: any text.
@@ -167,15 +193,26 @@ def normalise(text: str) -> str:
     "don't pay twenty dollars to zoe at number seven"
     >>> normalise("In 1984, the 21st of May")
     'in nineteen eighty four the twenty first of may'
+    >>> normalise("[noise] um(2) <unk> yes (applause) (perhaps)")
+    'um yes perhaps'
     """
     from anyascii import anyascii
 
-    text = _apply(_BEFORE, _APOSTROPHES.sub("'", text))
+    text = _apply(_BEFORE, _APOSTROPHES.sub("'", without_marks(text)))
     text = "".join(" " if unicodedata.category(each) in _PICTURES and not each.isascii() else each for each in text)
     text = _apply(_AFTER, anyascii(text).lower())
     text = re.sub(r"[^a-z']+", " ", text)
     text = re.sub(r"(?<![a-z])'+|'+(?![a-z])", " ", text)  # quotation marks, not apostrophes
     return " ".join(text.split())
+
+
+def harmless(cells: Iterable[object]) -> list[object]:
+    """Cells that no spreadsheet takes for formulas: text that would begin one gets an apostrophe before it.
+
+    >>> harmless(["=1+1.wav", -0.5, "no"])
+    ["'=1+1.wav", -0.5, 'no']
+    """
+    return [f"'{each}" if isinstance(each, str) and each.startswith(_FORMULA) else each for each in cells]
 
 
 class Alphabet:

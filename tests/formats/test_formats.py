@@ -205,6 +205,14 @@ def test_the_schema_is_one_and_tells_of_every_key() -> None:
         jsonschema.validate({**values, "emotion": 3}, SCHEMA)
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_csv_is_a_formula(start: str) -> None:
+    segment = Segment(0.0, 1.0, f"{start}cmd", "anger", {f"{start}x": 0.2, "anger": 0.8})
+    header, row = csv.reader(io.StringIO(FORMATS["csv"].write(join_segments(f"{start}1+1.wav", 1.0, [segment]))))
+    assert [row[0], row[6], header[4]] == [f"'{start}1+1.wav", f"'{start}cmd", f"'{start}x"]
+    assert row[1:6] == ["0.0", "1.0", "anger", "0.2", "0.8"]
+
+
 @given(recordings())
 @settings(max_examples=20)
 def test_csv_is_read_back(recording: Recording) -> None:

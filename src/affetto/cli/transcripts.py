@@ -14,6 +14,7 @@ from rich.text import Text
 
 from affetto.cli.recordings import clock, percent
 from affetto.cli.terminal import console, print_json
+from affetto.text import harmless
 from affetto.transcribe import Transcript
 
 
@@ -61,7 +62,8 @@ def write_csv(transcripts: Iterable[Transcript], _: bool) -> None:
     for each in transcripts:
         values = each.as_dict()
         for word in values["words"]:
-            table.writerow([values["file"], word["start_s"], word["end_s"], word["text"], word["confidence"]])
+            cells = [values["file"], word["start_s"], word["end_s"], word["text"], word["confidence"]]
+            table.writerow(harmless(cells))
         sys.stdout.flush()
 
 

@@ -250,7 +250,7 @@ def _write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
     content = StringIO(newline="")
     table = csv.writer(content, lineterminator="\n")
     table.writerow(LeftOut._fields)
-    table.writerows(left_out)
+    table.writerows(map(text.harmless, left_out))
     _write(path, content.getvalue())
 
 

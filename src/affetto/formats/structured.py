@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from affetto.recording import Recording
+from affetto.text import harmless
 from affetto.timeline import NO_SPEECH
 
 
@@ -60,5 +61,5 @@ def to_csv(recording: Recording) -> str:
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows(map(harmless, rows))
     return out.getvalue()

@@ -10,6 +10,7 @@ from typing import Any
 
 from affetto.evaluate.cross_corpus import SCHEMA_VERSION, ClipPrediction, CorpusScores
 from affetto.report.render import Sheet, markdown_of
+from affetto.text import harmless
 from affetto.timeline import NO_SPEECH
 
 SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", "predictions.csv"
@@ -90,7 +91,8 @@ def write_scores(folder: Path, about: Mapping[str, Any], scores: Sequence[Corpus
             for clip in each.predictions:
                 values_ = clip._asdict()
                 shares = [f"{clip.probabilities[name]:.6f}" for name in classes]
-                writer.writerow([each.corpus, each.condition, *(values_[name] for name in fixed), *shares])
+                cells = [each.corpus, each.condition, *(values_[name] for name in fixed)]
+                writer.writerow([*harmless(cells), *shares])
 
 
 def _row(scores: CorpusScores) -> tuple[str, ...]:

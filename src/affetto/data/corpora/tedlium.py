@@ -19,6 +19,7 @@ from typing import NamedTuple
 from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
 from affetto.data.corpora.files import AudioFolders, read_lines_of_any_encoding
 from affetto.data.utterance import Utterance
+from affetto.text import MARK, VARIANT
 
 PARTITIONS = ("train", "dev", "test")
 IGNORED = "ignore_time_segment_in_scoring"
@@ -27,8 +28,6 @@ MOST_UNKNOWN = 0.1
 """Share of unknown words up to which a segment is kept."""
 
 _FIELDS = 5  # talk, channel, speaker, start, end
-_MARK = re.compile(r"<[^<>\s]*>|\{[^{}\s]*\}|\[[^\[\]\s]*\]")
-_VARIANT = re.compile(r"\(\d+\)$")  # "the(2)": which of its pronunciations was heard
 _CONTRACTED = frozenset({"'s", "'re", "'m", "'ll", "'ve", "'d", "'t"})
 _YEAR = re.compile(r"_\d.*$")  # BillGates_2010, DanBarber_2010_S103
 
@@ -84,7 +83,7 @@ def segment(line: str) -> Segment | None:
     if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s and name):
         return None
     words, sex = fields[_FIELDS:], None
-    if words and words[0] != UNKNOWN and _MARK.fullmatch(words[0]):
+    if words and words[0] != UNKNOWN and MARK.fullmatch(words[0]):
         sex = _sex(words.pop(0))
     return Segment(talk, name, start_s, end_s, tuple(words), sex)
 
@@ -106,8 +105,8 @@ def transcript(words: tuple[str, ...]) -> str:
     """
     said: list[str] = []
     for each in words:
-        word = _VARIANT.sub("", each)
-        if not word or _MARK.fullmatch(word):
+        word = VARIANT.sub("", each)
+        if not word or MARK.fullmatch(word):
             continue
         if said and word.lower() in _CONTRACTED:
             said[-1] += word
