@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.frames import Waves
 from affetto.streaming import Failure, Samples, Source, StreamResult, listen
+
+HALVES = (torch.bfloat16, torch.float16)
 
 
 def noise(duration_s: float, level: float = 0.1) -> Samples:
@@ -109,6 +113,50 @@ def test_what_is_no_sound_is_an_error(source: Samples, problem: str) -> None:
     (failure,) = listen([source], lengths)
     assert isinstance(failure, Failure)
     assert problem in failure.error.problem
+
+
+def closed() -> io.BytesIO:
+    stream = io.BytesIO(b"sound")
+    stream.close()
+    return stream
+
+
+class Breaking(io.RawIOBase):
+    """A stream that breaks off with an error of its own."""
+
+    def readinto(self, _: object) -> int:
+        raise RuntimeError("connection lost")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (closed(), "closed file"),
+        (Breaking(), "connection lost"),
+        (b"RIFF", "bytes"),
+        (None, "None"),
+        (Samples(np.zeros(16_000, np.float32), None), "None"),  # type: ignore[arg-type]
+        (Samples([[0.0], "x"], 16_000), "cannot be read"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_source_that_is_none_stops_no_other(source: Any, problem: str) -> None:
+    first, failure, last = listen([noise(1), source, noise(2)], lengths)
+    assert isinstance(failure, Failure)
+    assert problem in failure.error.problem
+    assert [each.duration_s for each in (first, last) if isinstance(each, StreamResult)] == [1, 2]
+
+
+def test_half_precision_is_heard() -> None:
+    results = list(listen([Samples(torch.zeros(16_000, dtype=kind), 16_000) for kind in HALVES], lengths))
+    assert results == [StreamResult("samples", 1.0, (), True)] * len(HALVES)
+
+
+def test_what_fails_while_hearing_is_no_fault_of_a_source(demo: dict[str, Tensor]) -> None:
+    def hear(waves: Waves) -> list[None]:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(listen([Samples(demo["happy"], SAMPLE_RATE)], hear))
 
 
 @pytest.mark.parametrize(

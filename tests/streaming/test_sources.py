@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,9 +106,41 @@ def test_open_files_go_by_their_names(make_sound: Callable[..., Path]) -> None:
 def test_folders_are_searched(make_sound: Callable[..., Path], tmp_path: Path) -> None:
     wanted = [make_sound("b/c/two.WAV"), make_sound("one.flac")]
     make_sound("b/.hidden.wav")
-    (tmp_path / "notes.txt").write_text("no sound")
+    make_sound(".cache/three.wav")
     (tmp_path / "folder.wav").mkdir()
-    assert sound_files(tmp_path) == wanted
+    assert sound_files(tmp_path) == (wanted, Counter(), [])
+
+
+def test_what_is_left_out_of_a_folder_is_counted_by_kind(make_sound: Callable[..., Path], tmp_path: Path) -> None:
+    calls = make_sound("calls/one.wav").parent
+    outside = make_sound("elsewhere/two.wav").parent
+    for name in ("notes.txt", "NOTES.TXT", "README", "calls.docx"):
+        (calls / name).write_text("no sound")
+    (calls / "linked").symlink_to(outside)
+    (calls / "linked.flac").symlink_to(outside / "two.wav")
+    (calls / "gone.flac").symlink_to(outside / "gone.flac")
+    os.mkfifo(calls / "pipe.wav")
+    found = sound_files(calls)
+    assert found.files == [calls / name for name in ("gone.flac", "linked.flac", "one.wav")]
+    assert found.left_out == {".txt": 2, "without a suffix": 1, ".docx": 1, "linked folder": 1, "no file": 1}
+
+
+def test_folders_without_permission_are_told_of(
+    make_sound: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sound("one.wav")
+    secret = make_sound("secret/two.wav").parent
+    scan = os.scandir
+
+    def forbid(path: str) -> object:
+        if path == str(secret):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", forbid)
+    found = sound_files(tmp_path)
+    assert found.files == [tmp_path / "one.wav"]
+    assert [str(error) for error in found.unreadable] == [f"{secret}: Permission denied; check its permissions"]
 
 
 def test_folders_without_sound_say_so(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from affetto.cli.terminal import ProgressBar, complain
+from affetto.cli.terminal import ProgressBar, complain, counted, note
 from affetto.errors import AffettoError, AudioError
 
 if TYPE_CHECKING:
@@ -48,11 +49,12 @@ class Inputs:
     def __init__(self, arguments: Iterable[str], bar: ProgressBar) -> None:
         self.bar = bar
         self.errors: list[AffettoError] = []
+        self.left_out: Counter[str] = Counter()  # what is in folders and is no recording, by kind
         self.sources: list[Source] = []
         self.names: list[PurePath] = []  # relative to the folder that was given, or to that of the file
         for argument in arguments:
             try:
-                found = _find(argument)
+                found = self._find(argument)
             except AffettoError as error:
                 self.errors.append(error)
             else:
@@ -82,9 +84,26 @@ class Inputs:
             else:
                 yield result
 
+    def _find(self, argument: str) -> list[Source]:
+        from affetto.streaming import sound_files
+
+        if argument == "-":
+            if sys.stdin.isatty():
+                raise AudioError("nothing is piped in", "give a file, or pipe one: affetto recognise - < call.wav", "-")
+            return [sys.stdin.buffer]
+        path = Path(argument)
+        if not path.is_dir():
+            return [path]
+        found = sound_files(path)
+        self.left_out += found.left_out
+        self.errors += found.unreadable
+        return [*found.files]
+
     def complain(self) -> None:
-        """Says what went wrong, a line each."""
+        """Says what was left out of folders, by kind, and what went wrong, a line each."""
         self.bar.hide()
+        if self.left_out:
+            note(f"left out, as no recordings: {counted(dict(sorted(self.left_out.items())))}")
         for error in self.errors:
             complain(error)
 
@@ -100,17 +119,6 @@ def _name(source: Source, argument: str) -> PurePath:
         return PurePath("standard-input")
     folder = Path(argument)
     return source.relative_to(folder) if folder.is_dir() else PurePath(source.name)
-
-
-def _find(argument: str) -> list[Source]:
-    from affetto.streaming import sound_files
-
-    if argument == "-":
-        if sys.stdin.isatty():
-            raise AudioError("nothing is piped in", "give a file, or pipe one: affetto recognise - < call.wav", "-")
-        return [sys.stdin.buffer]
-    path = Path(argument)
-    return [*sound_files(path)] if path.is_dir() else [path]
 
 
 def _total_s(sources: Iterable[Source]) -> float:

@@ -180,7 +180,7 @@ def listen(
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
-            for spoken in cut(_checked(blocks(source), draft, pool)):
+            for spoken in cut(_checked(_read(source), draft, pool)):
                 pool.take(draft, spoken.near(around_s))
                 if pool.full:
                     pool.work_off()
@@ -193,6 +193,19 @@ def listen(
     pool.work_off()
     pool.report()
     yield from _finished(drafts)
+
+
+def _read(source: Source) -> Iterator[Tensor]:
+    """The sound of a source; whatever its reading raises is the fault of this source alone."""
+    try:
+        yield from blocks(source)
+    except AffettoError:
+        raise
+    except Exception as error:  # streams and tensors of strangers
+        problem = f"cannot be read ({type(error).__name__}: {error})"
+        raise AudioError(
+            problem, "give a sound file, one opened for reading bytes, or Samples", label(source)
+        ) from error
 
 
 def _checked(sound: Iterable[Tensor], draft: _Draft[T], pool: _Pool[T]) -> Iterator[Tensor]:

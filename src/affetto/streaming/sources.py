@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
@@ -73,22 +75,49 @@ class Deferred(NamedTuple):
 Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Watched | Deferred
 
 
-def sound_files(folder: Path) -> list[Path]:
-    """Every sound file in a folder and the folders in it, sorted; hidden ones are left alone.
+class Found(NamedTuple):
+    """What is in a folder.
+
+    Attributes:
+        files: those of sound, sorted.
+        left_out: how many others there are, by their suffix or what else is the matter with them.
+        unreadable: the folders that cannot be looked into.
+    """
+
+    files: list[Path]
+    left_out: Counter[str]
+    unreadable: list[AudioError]
+
+
+def sound_files(folder: Path) -> Found:
+    """Every sound file in a folder and the folders in it; hidden ones and linked folders are left alone.
 
     Raises:
         AudioError: there is none.
 
-    >>> [path.stem for path in sound_files(Path(audio.__file__).parent / "demo")]
+    >>> [path.stem for path in sound_files(Path(audio.__file__).parent / "demo").files]
     ['angry', 'happy', 'neutral', 'sad']
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    if not found:
-        raise AudioError("no sound file in this folder", f"sought were {' '.join(sorted(audio.SUFFIXES))}", folder)
+    found = Found([], Counter(), [])
+
+    def forbidden(error: OSError) -> None:
+        found.unreadable.append(AudioError(error.strerror or str(error), "check its permissions", error.filename))
+
+    for root, folders, names in os.walk(folder, onerror=forbidden):
+        found.left_out["linked folder"] += sum(Path(root, name).is_symlink() for name in folders)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(root, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() not in audio.SUFFIXES:
+                found.left_out[path.suffix.lower() or "without a suffix"] += 1
+            elif path.is_file() or path.is_symlink():  # a link to nowhere is a recording that is missing
+                found.files.append(path)
+            else:
+                found.left_out["no file"] += 1
+    found.files.sort()
+    if not found.files:
+        others = ", ".join(f"{kind}: {count:,}" for kind, count in sorted((+found.left_out).items())) or "nothing else"
+        sought = f"sought were {' '.join(sorted(audio.SUFFIXES))}"
+        raise next(iter(found.unreadable), AudioError(f"no sound file in this folder ({others})", sought, folder))
     return found
 
 
@@ -157,7 +186,9 @@ def _spooled(source: IO[bytes]) -> Iterator[Tensor]:
 
 def _from_samples(source: Samples) -> Tensor:
     values = source.values
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):  # numpy knows no bfloat16
+        values = (values.float() if values.is_floating_point() else values).detach().cpu().numpy()
+    array = np.asarray(values)
     if array.dtype.kind not in "fi":
         raise AudioError(f"samples of the type {array.dtype}", "give floats or signed integers", label(source))
     if array.ndim not in (1, 2) or array.shape[-1] > array.shape[0] > 0:
