@@ -31,7 +31,10 @@ def out(tmp_path: Path) -> Path:
 
 
 def written(folder: Path) -> set[str]:
-    return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()} - {".affetto.json"}
+    return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()} - {
+        ".affetto.json",
+        ".affetto-sources.jsonl",
+    }
 
 
 def test_a_folder_of_recordings_becomes_a_folder_of_results(recognise: Run, tmp_path: Path, out: Path) -> None:
@@ -80,6 +83,30 @@ def test_other_settings_do_not_mix(recognise: Run) -> None:
     assert code == 2
     assert "holds results of another model or other settings" in err
     assert recognise(DEMO / "happy.flac", "--sure", "0.9", "--force")[0] == 0
+
+
+def test_a_name_that_another_recording_has_is_not_taken_for_it(recognise: Run, tmp_path: Path, out: Path) -> None:
+    calls = [tmp_path / day / "call.flac" for day in ("monday", "tuesday")]
+    for call, voice in zip(calls, ("sad", "angry"), strict=True):
+        call.parent.mkdir()
+        shutil.copy(DEMO / f"{voice}.flac", call)
+    assert recognise(calls[0])[0] == 0
+    code, _, err = recognise(calls[1], DEMO / "happy.flac")
+    assert code == 1
+    assert f"call.json is of another recording, {calls[0]}" in err
+    assert written(out) == {"call.json", "happy.json"}
+    assert recognise(calls[1], "--force")[0] == 0
+    assert json.loads((out / "call.json").read_text())["file"] == str(calls[1])
+
+
+def test_one_that_cannot_be_written_stops_no_other(recognise: Run, tmp_path: Path, out: Path) -> None:
+    (out / "happy.json").mkdir(parents=True)
+    shutil.copy(DEMO / "sad.flac", tmp_path / f"{'n' * 250}.flac")
+    for _ in range(2):
+        code, _, err = recognise(DEMO / "happy.flac", tmp_path / f"{'n' * 250}.flac", DEMO / "sad.flac")
+        assert code == 1
+        assert "happy.json: cannot be written (Is a directory)" in err
+        assert written(out) == {"sad.json", "n" * 250 + ".json"}
 
 
 def test_the_same_name_twice_is_refused(recognise: Run, tmp_path: Path, out: Path) -> None:

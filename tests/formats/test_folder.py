@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from affetto.errors import OutputError
-from affetto.formats.folder import SETTINGS, ResultFolder, result_names
+from affetto.formats.folder import SETTINGS, SOURCES, Identity, ResultFolder, result_names
 from affetto.recording import Recording, Segment, join_segments
 
 
@@ -30,38 +30,107 @@ def folder(path: Path, *formats: str, **settings: object) -> ResultFolder:
 
 
 def visible(path: Path) -> set[str]:
-    return {str(each.relative_to(path)) for each in path.rglob("*") if each.is_file()} - {SETTINGS}
+    return {str(each.relative_to(path)) for each in path.rglob("*") if each.is_file()} - {SETTINGS, SOURCES}
 
 
 def test_it_holds_a_file_a_format(tmp_path: Path, recording: Recording, sound: Path) -> None:
     results = folder(tmp_path, "json", "vtt", "textgrid", "json")
     results.open()
-    assert not results.is_done(PurePath("b/a"), sound)
-    results.write(PurePath("b/a"), recording)
+    assert not results.is_done(PurePath("b/a"), Identity.of(sound))
+    results.write(PurePath("b/a"), recording, Identity.of(sound))
     assert visible(results.path) == {"b/a.json", "b/a.vtt", "b/a.TextGrid"}
     assert json.loads((results.path / "b/a.json").read_text()) == recording.as_dict()
-    assert results.is_done(PurePath("b/a"), sound)
+    assert results.is_done(PurePath("b/a"), Identity.of(sound))
+    assert reopened(tmp_path, "json", "vtt").is_done(PurePath("b/a"), Identity.of(sound))
+
+
+def reopened(path: Path, *formats: str) -> ResultFolder:
+    results = folder(path, *formats)
+    results.open()
+    return results
 
 
 def test_a_missing_format_is_not_done(tmp_path: Path, recording: Recording, sound: Path) -> None:
-    folder(tmp_path, "json").write(PurePath("a"), recording)
-    assert folder(tmp_path, "json").is_done(PurePath("a"), sound)
-    assert not folder(tmp_path, "json", "srt").is_done(PurePath("a"), sound)
+    reopened(tmp_path, "json").write(PurePath("a"), recording, Identity.of(sound))
+    assert reopened(tmp_path, "json").is_done(PurePath("a"), Identity.of(sound))
+    assert not reopened(tmp_path, "json", "srt").is_done(PurePath("a"), Identity.of(sound))
 
 
-def test_a_newer_recording_is_not_done(tmp_path: Path, recording: Recording, sound: Path) -> None:
-    results = folder(tmp_path)
-    results.write(PurePath("a"), recording)
-    later_s = sound.stat().st_mtime + 60
-    os.utime(sound, (later_s, later_s))
-    assert not results.is_done(PurePath("a"), sound)
+def changed(sound: Path, content: bytes, seconds: float) -> Identity:
+    """The recording with this content, as if written so much later."""
+    time_s = sound.stat().st_mtime + seconds
+    sound.write_bytes(content)
+    os.utime(sound, (time_s, time_s))
+    return Identity.of(sound)
+
+
+@pytest.mark.parametrize(("content", "seconds"), [(b"sound", 60), (b"older", -60), (b"other", 0), (b"longer", 0)])
+def test_another_recording_in_its_place_is_not_done(
+    tmp_path: Path, recording: Recording, sound: Path, content: bytes, seconds: float
+) -> None:
+    reopened(tmp_path).write(PurePath("a"), recording, Identity.of(sound))
+    assert not reopened(tmp_path).is_done(PurePath("a"), changed(sound, content, seconds))
+
+
+def test_the_name_of_another_recording_is_refused(tmp_path: Path, recording: Recording, sound: Path) -> None:
+    reopened(tmp_path).write(PurePath("a"), recording, Identity.of(sound))
+    other = tmp_path / "tuesday" / "a.wav"
+    other.parent.mkdir()
+    other.write_bytes(b"other")
+    with pytest.raises(OutputError, match="is of another recording"):
+        reopened(tmp_path).is_done(PurePath("a"), Identity.of(other))
+
+
+def test_a_recording_that_moved_is_done(tmp_path: Path, recording: Recording, sound: Path) -> None:
+    reopened(tmp_path).write(PurePath("a"), recording, Identity.of(sound))
+    moved = sound.rename(tmp_path / "b.wav")
+    assert reopened(tmp_path).is_done(PurePath("a"), Identity.of(moved))
+
+
+def test_what_its_other_name_held_does_not_stay_behind(tmp_path: Path, recording: Recording, sound: Path) -> None:
+    reopened(tmp_path, "json", "vtt").write(PurePath("a"), recording, Identity.of(sound))
+    (tmp_path / "out" / "a.srt").write_text("mine")
+    results = reopened(tmp_path, "json")
+    assert not results.is_done(PurePath("a.wav"), Identity.of(sound))
+    results.write(PurePath("a.wav"), recording, Identity.of(sound))
+    assert visible(results.path) == {"a.wav.json", "a.srt"}
+
+
+def test_what_is_of_older_sound_does_not_stay_behind(tmp_path: Path, recording: Recording, sound: Path) -> None:
+    reopened(tmp_path, "json", "vtt").write(PurePath("a"), recording, Identity.of(sound))
+    reopened(tmp_path, "srt").write(PurePath("a"), recording, Identity.of(sound))
+    assert visible(tmp_path / "out") == {"a.json", "a.vtt", "a.srt"}
+    reopened(tmp_path, "json").write(PurePath("a"), recording, changed(sound, b"new", 0))
+    assert visible(tmp_path / "out") == {"a.json"}
+
+
+def test_a_torn_line_loses_one_recording(tmp_path: Path, recording: Recording, sound: Path) -> None:
+    reopened(tmp_path).write(PurePath("a"), recording, Identity.of(sound))
+    with (tmp_path / "out" / SOURCES).open("a") as journal:
+        journal.write('{"path": "/b.w')
+    other = sound.with_name("c.wav")
+    other.write_bytes(b"other")
+    reopened(tmp_path).write(PurePath("c"), recording, Identity.of(other))
+    assert reopened(tmp_path).is_done(PurePath("a"), Identity.of(sound))
+    assert reopened(tmp_path).is_done(PurePath("c"), Identity.of(other))
 
 
 @pytest.mark.parametrize("source", [None, Path("nowhere.wav")])
 def test_what_is_no_file_is_never_done(tmp_path: Path, recording: Recording, source: Path | None) -> None:
-    results = folder(tmp_path)
-    results.write(PurePath("a"), recording)
-    assert not results.is_done(PurePath("a"), source)
+    reopened(tmp_path).write(PurePath("a"), recording, Identity.of(source))
+    assert not reopened(tmp_path).is_done(PurePath("a"), Identity.of(source))
+
+
+@pytest.mark.parametrize("name", ["n" * 251, "file/a"])
+def test_one_that_cannot_be_written_is_an_error_of_its_own(
+    tmp_path: Path, recording: Recording, sound: Path, name: str
+) -> None:
+    results = reopened(tmp_path, "json")
+    (results.path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="cannot be written"):
+        results.write(PurePath(name), recording, Identity.of(sound))
+    results.write(PurePath("n" * 250), recording, Identity.of(sound))
+    assert visible(results.path) == {"file", "n" * 250 + ".json"}
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
@@ -84,8 +153,8 @@ def test_damaged_settings_are_refused(tmp_path: Path, text: str) -> None:
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = folder(tmp_path, "json")
-    results.write(PurePath("a"), recording)
+    results = reopened(tmp_path, "json")
+    results.write(PurePath("a"), recording, Identity.of(None))
     before = (results.path / "a.json").read_text()
 
     def full(self: Path, target: Path) -> Path:
@@ -93,7 +162,7 @@ def test_a_failed_write_leaves_the_old_file(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        results.write(PurePath("a"), join_segments("b.wav", 2.0, recording.segments))
+        results.write(PurePath("a"), join_segments("b.wav", 2.0, recording.segments), Identity.of(None))
     assert visible(results.path) == {"a.json"}
     assert (results.path / "a.json").read_text() == before
 

@@ -107,6 +107,7 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
 
 def _print(recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, format_: Format) -> None:
     from affetto.cli.recordings import print_recordings, show_table
+    from affetto.streaming import label
 
     if format_ in _ONE_A_FILE and len(inputs.sources) > 1:
         raise OutputError(
@@ -116,38 +117,51 @@ def _print(recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, 
     if format_ is Format.TABLE:
         show_table(results)
     else:
-        print_recordings(format_, results, recogniser.emotions)
+        print_recordings(format_, results, recogniser.emotions, [label(each) for each in inputs.sources])
 
 
 def _fill(
     recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, folder: ResultFolder, force: bool
 ) -> None:
-    from affetto.formats.folder import result_names
+    from affetto.formats.folder import Identity, result_names
     from affetto.streaming import Failure
 
     folder.open(again=force)
     names = result_names(inputs.names)
-    files = [source if isinstance(source, Path) else None for source in inputs.sources]
-    wanted = [force or not folder.is_done(name, file) for name, file in zip(names, files, strict=True)]
-    there = len(names) - sum(wanted)
+    origins = [Identity.of(source if isinstance(source, Path) else None) for source in inputs.sources]
+    wanted: list[bool] = []
+    there = 0
+    for name, origin in zip(names, origins, strict=True):
+        try:
+            done = not force and folder.is_done(name, origin)
+        except OutputError as error:
+            inputs.errors.append(error)
+            wanted.append(False)
+        else:
+            wanted.append(not done)
+            there += done
     inputs.keep(wanted)
     if there:
         note(f"{there:,} of {len(names):,} are in {folder.path} already; --force does them again")
-    left = [name for name, keep in zip(names, wanted, strict=True) if keep]
-    done = 0
+    left = [pair for pair, keep in zip(zip(names, origins, strict=True), wanted, strict=True) if keep]
+    written = 0
     try:
         results = recogniser.recognise_many(inputs.sources, inputs.progress, judgement)
-        for name, result in zip(left, results, strict=True):
+        for (name, origin), result in zip(left, results, strict=True):
             if isinstance(result, Failure):
                 inputs.errors.append(result.error)
-            else:
-                folder.write(name, result)
-                done += 1
+                continue
+            try:
+                folder.write(name, result, origin)
+                written += 1
+            except OutputError as error:
+                inputs.errors.append(error)
     except KeyboardInterrupt:
         inputs.complain()
         note(
-            f"interrupted with {done:,} of {len(left):,} written to {folder.path}; the same command goes on from there"
+            f"interrupted with {written:,} of {len(left):,} written to {folder.path}; "
+            "the same command goes on from there"
         )
         raise typer.Exit(130) from None
     inputs.bar.hide()
-    note(f"{done:,} written to {folder.path}")
+    note(f"{written:,} written to {folder.path}")

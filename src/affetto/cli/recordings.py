@@ -13,6 +13,7 @@ from rich.text import Text
 
 from affetto.cli.terminal import console, print_json
 from affetto.formats import FORMATS
+from affetto.formats.rttm import file_names, to_rttm
 from affetto.formats.structured import csv_header, csv_rows
 from affetto.recording import Recording, Segment
 from affetto.timeline import NO_SPEECH, NOT_SURE, strip
@@ -179,13 +180,23 @@ def show_table(recordings: Iterable[Recording]) -> None:
         out.print(view(recording, width=out.width, ascii_only=out.options.ascii_only))
 
 
-def print_recordings(format_: str, recordings: Iterable[Recording], emotions: Sequence[str]) -> None:
-    """Prints recordings in a format, each as soon as it is there; JSON is one array, whether of one or many."""
+def print_recordings(
+    format_: str, recordings: Iterable[Recording], emotions: Sequence[str], sources: Sequence[str]
+) -> None:
+    """Prints recordings in a format, each as soon as it is there; JSON is one array, whether of one or many.
+
+    Args:
+        format_: in `FORMATS`.
+        recordings: some or all of the sources.
+        emotions: that they were recognised among.
+        sources: the names of all that may come.
+    """
     if format_ == "json":
         print_json([recording.as_dict() for recording in recordings])
         return
     if format_ == "csv":
         typer.echo(csv_header(emotions), nl=False)
+    names = file_names(sources) if format_ == "rttm" else {}
     write = csv_rows if format_ == "csv" else FORMATS[format_].write
     for recording in recordings:
-        typer.echo(write(recording), nl=False)
+        typer.echo(to_rttm(recording, names[recording.source]) if names else write(recording), nl=False)

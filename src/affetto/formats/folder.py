@@ -1,12 +1,18 @@
-"""A folder of results: a file a recording and format, each whole or absent, so that a stopped run can go on."""
+"""A folder of results: a file a recording and format, each whole or absent, so that a stopped run can go on.
+
+Beside them it is written down which recording each is of, so that none is taken for that of another.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from affetto.errors import OutputError
 from affetto.formats import FORMATS
@@ -14,6 +20,39 @@ from affetto.recording import Recording
 
 SETTINGS = ".affetto.json"
 """Holds what the results in a folder were made with."""
+SOURCES = ".affetto-sources.jsonl"
+"""Holds which recording each result is of: a line whenever one is written."""
+
+_EDGE = 1 << 16  # bytes at either end of a recording that tell it from others of its size and time
+_NOTHING_CAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class Identity(NamedTuple):
+    """Which recording a result is of.
+
+    Attributes:
+        path: of its file, absolute; None where it is no file, and so may be another each time.
+        content: stands for its size, its time and what is at both its ends; empty where it cannot be read.
+    """
+
+    path: str | None
+    content: str
+
+    @classmethod
+    def of(cls, source: Path | None) -> Identity:
+        """A recording as it is now."""
+        if source is None:
+            return cls(None, "")
+        try:
+            with source.open("rb") as file:
+                found = os.fstat(file.fileno())
+                ends = file.read(_EDGE)
+                file.seek(max(0, found.st_size - _EDGE))
+                ends += file.read(_EDGE)
+        except OSError:
+            return cls(str(source.absolute()), "")
+        digest = hashlib.sha256(ends).hexdigest()[:16]
+        return cls(str(source.absolute()), f"{found.st_size}-{found.st_mtime_ns}-{digest}")
 
 
 def result_names(inputs: Sequence[PurePath]) -> list[PurePath]:
@@ -59,6 +98,7 @@ class ResultFolder:
         self.path = path
         self.formats = tuple(dict.fromkeys(formats))
         self.settings = dict(settings)
+        self._made: dict[str, Identity] = {}
 
     def open(self, *, again: bool = False) -> None:
         """Makes the folder, or checks that what is in it was made in the same way.
@@ -75,27 +115,82 @@ class ResultFolder:
                 "holds results of another model or other settings", "choose another folder, or do all again", self.path
             )
         _write(note, json.dumps(self.settings, indent=2) + "\n")
+        self._made = _read_sources(self.path / SOURCES)
 
-    def is_done(self, name: PurePath, source: Path | None) -> bool:
-        """Whether every format of a recording is there, and no older than the recording.
+    def is_done(self, name: PurePath, source: Identity) -> bool:
+        """Whether every format of a recording is there, and is of it as it is now, wherever it lies.
 
         Args:
             name: see `result_names`.
-            source: the recording's file; None where it is no file, and so may be another each time.
+            source: which recording.
+
+        Raises:
+            OutputError: a result of this name is of another recording.
         """
+        files = self._files(name, self.formats)
+        made = {file: self._made[file] for file in files if file in self._made and (self.path / file).is_file()}
+        if source.content and all(each.content == source.content for each in made.values()):
+            return len(made) == len(files)
+        for file, each in made.items():
+            if each.path != source.path:
+                raise OutputError(
+                    f"{self.path / file} is of another recording, {each.path or 'standard input'}",
+                    "write into another folder, or recognise the folder around both; --force replaces it",
+                    source.path,
+                )
+        return False
+
+    def write(self, name: PurePath, recording: Recording, source: Identity) -> None:
+        """Writes a recording in every format; what is there of its older sound or by its other name goes.
+
+        Raises:
+            OutputError: this result cannot be written.
+            OSError: none can.
+        """
+        files = self._files(name, self.formats)
         try:
-            made = [self._place(name, format_).stat().st_mtime_ns for format_ in self.formats]
-            return source is not None and min(made) >= source.stat().st_mtime_ns
-        except OSError:
-            return False
+            for file, format_ in files.items():
+                _write(self.path / file, FORMATS[format_].write(recording))
+        except OSError as error:
+            if error.errno in _NOTHING_CAN:
+                raise
+            raise OutputError(
+                f"cannot be written ({error.strerror or error})",
+                "rename the recording, or what is in the way",
+                self.path / next(iter(files)),
+            ) from error
+        for file in self._outdated(name, source):
+            (self.path / file).unlink(missing_ok=True)
+            del self._made[file]
+        self._made |= dict.fromkeys(files, source)
+        with (self.path / SOURCES).open("a", encoding="utf-8", newline="\n") as journal:
+            journal.write("\n" + json.dumps({**source._asdict(), "files": list(files)}) + "\n")
 
-    def write(self, name: PurePath, recording: Recording) -> None:
-        """Writes a recording in every format."""
-        for format_ in self.formats:
-            _write(self._place(name, format_), FORMATS[format_].write(recording))
+    def _outdated(self, name: PurePath, source: Identity) -> list[str]:
+        """The files of a recording in the same folder that another run would not find, or find old."""
+        named = self._files(name, tuple(FORMATS))
+        return [
+            file
+            for file, made in self._made.items()
+            if source.path is not None and made.path == source.path and PurePath(file).parent == name.parent
+            if file not in named or (named[file] not in self.formats and made.content != source.content)
+        ]
 
-    def _place(self, name: PurePath, format_: str) -> Path:
-        return self.path / name.parent / (name.name + FORMATS[format_].suffix)
+    def _files(self, name: PurePath, formats: Sequence[str]) -> dict[str, str]:
+        """Path below the folder -> format."""
+        return {str(name.parent / (name.name + FORMATS[each].suffix)): each for each in formats}
+
+
+def _read_sources(path: Path) -> dict[str, Identity]:
+    """File -> which recording it is of; lines that a sudden end has torn are passed over."""
+    made: dict[str, Identity] = {}
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        try:
+            record = json.loads(line)
+            made |= dict.fromkeys(record["files"], Identity(record["path"], record["content"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return made
 
 
 def _read(path: Path) -> object:
@@ -108,7 +203,7 @@ def _read(path: Path) -> object:
 def _write(path: Path, text: str) -> None:
     """The whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    draft = path.with_name(f".affetto-{os.getpid()}.tmp")  # short, whatever the name
     try:
         # A name that is not valid UTF-8 shall not keep the rest from being written.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
