@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import soxr
 import torch
+from torch import Tensor
 
 import affetto
 from affetto import audio, pretrained
@@ -356,3 +359,22 @@ def test_unfamiliar_sound_is_never_stated_firmly() -> None:
     assert recording.shares == {"anger": 0.0, "sadness": 0.25}
     assert recording.unsure_share == 0.75
     assert join_segments("a.wav", 4.0, [usual]).statement == "sadness"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_a_forked_process_hears_the_same(tiny_model: Path, demo: dict[str, Tensor]) -> None:
+    recogniser = EmotionRecogniser.from_pretrained(tiny_model, "cpu")
+    torch.set_num_threads(2)
+    try:
+        torch.ones(1000, 1000) @ torch.ones(1000, 1000)  # so that there are threads for a fork to lose
+        here = recogniser.recognise_samples(demo["happy"], 16_000)
+        child = os.fork()
+        if child == 0:  # ended from outside, should it hang
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            torch.ones(1000, 1000) @ torch.ones(1000, 1000)
+            same = recogniser.recognise_samples(demo["happy"], 16_000).transcript == here.transcript
+            os._exit(0 if same else 3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        torch.set_num_threads(1)

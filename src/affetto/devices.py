@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache, partial
+
 import torch
 
 from affetto.errors import ConfigError
 
 _REMEDY = "choose auto, cpu, cuda, cuda:N or mps"
+
+
+@cache
+def survive_forks() -> None:
+    """Lets processes that are forked from this one compute as well, each on one thread.
+
+    A fork takes none of OpenMP's threads along: a process that has computed with several has children that would wait
+    for them for ever.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def choose_device(name: str = "auto") -> torch.device:

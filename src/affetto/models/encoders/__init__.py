@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from affetto import pretrained
-from affetto.devices import choose_device
+from affetto.devices import choose_device, survive_forks
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.encoders import hub
@@ -68,6 +68,7 @@ def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
     ('small', LayerInfo(name='gru3', width=256, frame_rate_hz=25.0))
     """
     chosen = choose_device(device)
+    survive_forks()
     folder, origin = locate(_encoder_of(_folder(str(name))) or name)
     encoder: Encoder = ENCODERS.load(family(folder)).open(folder, origin._replace(folder=folder))
     return encoder.to(chosen)
