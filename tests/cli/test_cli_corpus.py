@@ -1,4 +1,4 @@
-"""``affetto corpus check-split``."""
+"""``affetto corpus check`` and ``check-split``."""
 
 from __future__ import annotations
 
@@ -36,6 +36,26 @@ def corpus(make_sound: Callable[..., Path]) -> Path:
         ],
     )
     return sound.parent
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no sound"])
+def test_faulty_sound_is_an_exit_code(run: Run, corpus: Path, content: bytes | None) -> None:
+    assert run("corpus", "check", corpus)[0] == 0
+    with (corpus / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"audio": "b.wav", "speaker": "g"}\n')
+    if content is not None:
+        (corpus / "b.wav").write_bytes(content)
+    code, out, _ = run("corpus", "check", corpus)
+    assert code == 1
+    assert "unreadable audio 1" in out or "audio missing 1" in out
+
+
+def test_labels_are_counted_and_what_has_none(run: Run, make_sound: Callable[..., Path]) -> None:
+    sound = make_sound("corpus/a.wav")
+    rows = [f"{number},a.wav,ann,{label}" for number, label in enumerate(["Angry", "anger", "Odd", ""])]
+    (sound.parent / "manifest.csv").write_text("\n".join(["id,audio,speaker,emotion", *rows]))
+    _, out, _ = run("corpus", "check", sound.parent)
+    assert "anger 2, odd 1, without a label 1" in out
 
 
 def test_parts_are_printed(run: Run, corpus: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from affetto.data.corpora import open_corpus
-from affetto.data.corpora.csv_manifest import read_csv_manifest
+from affetto.data.corpora import Skipped, open_corpus
+from affetto.data.corpora.csv_manifest import ALIASES, COLUMNS, read_csv_manifest
+from affetto.data.emotions import SPELLINGS
 from affetto.data.manifest import read_manifest
 from affetto.data.utterance import Rating
 from affetto.errors import ManifestError
@@ -55,16 +57,14 @@ def test_any_csv_file_can_be_named(tmp_path: Path, make_sound: Callable[..., Pat
     ("content", "fault"),
     [
         ("", "1: no column audio, speaker; name columns among audio, speaker, id"),
-        ("\n\naudio;speaker\n", "3: no column audio, speaker"),
-        ("audio\na.wav", "1: no column speaker"),
-        ("audio,speaker,mood\n", "1: unknown column 'mood'"),
-        ("audio,speaker,votes_\n", "1: unknown column 'votes_'"),
-        ("audio,speaker,\n", "1: unknown column ''"),
+        ("\n\naudio|speaker\n", "3: no column audio, speaker (there are 'audio|speaker')"),
+        ("audio,who\na.wav", "1: no column speaker (there are 'audio', 'who')"),
+        ("Path,file,speaker\n", "1: twice the column audio"),
         ("audio,speaker,audio\n", "1: twice the column audio"),
         ("audio,speaker\na.wav\n", "2: 1 cells where the header has 2; put quotation marks"),
         ("audio,speaker\n\na.wav,ann,\n", "3: 3 cells where the header has 2"),
         ("audio,speaker\na.wav,\n", "2: speaker: Field required; give every row audio and speaker"),
-        ("audio,speaker\na.wav,ann\nb/a.wav,bob\n", "3: the id 'a' is that of line 2"),
+        ("audio,speaker,id\na.wav,ann,x\nb/a.wav,bob,x\n", "3: the id 'x' is that of line 2"),
         ('audio,speaker,text\na.wav,ann,"one\ntwo"\na.wav,ann,x\n', "4: the id 'a' is that of line 2"),
         ('audio,speaker\na.wav,ann\nb.wav,"ann\n\n', "3: not CSV (unexpected end of data); close every quotation mark"),
         ("audio,speaker,start_s\na.wav,ann,soon\n", "2: start_s: Input should be a valid number"),
@@ -82,6 +82,74 @@ def test_names_the_line_and_the_fault(content: str, fault: str, tmp_path: Path) 
     with pytest.raises(ManifestError) as caught:
         read_csv_manifest(path)
     assert str(caught.value).startswith(f"{path}:{fault}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "audio;speaker;emotion\na.wav;01;Angry\n",
+        "Path\tSpeaker ID\tLabel\na.wav\t01\tanger\n",
+        "FILE,Speaker_ID,duration,EMOTION,\na.wav,01,3.2,ANGRY,\n",
+        "audio,path,speaker,emotion\na.wav,/elsewhere/b.wav,01,ang\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.tsv"])
+def test_other_headers_are_read(content: str, name: str, tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+    make_sound("a.wav")
+    (tmp_path / name).write_text(content)
+    for path in (tmp_path, tmp_path / name):
+        (utterance,) = open_corpus(path).utterances
+        assert (utterance.id, utterance.audio.name, utterance.speaker, utterance.emotion) == (
+            "a",
+            "a.wav",
+            "01",
+            "anger",
+        )
+
+
+def test_columns_that_are_passed_over_are_told_of(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+    make_sound("a.wav")
+    (tmp_path / "manifest.csv").write_text("audio,speaker,mood,\na.wav,ann,bad,\n")
+    assert open_corpus(tmp_path).skipped == (Skipped("manifest.csv:1 mood", "column not known"),)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
+def test_equal_stems_are_named_by_their_paths(name: str, tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+    paths = ["anna/1.wav", "ben/1.wav", "ben/2.wav"]
+    for path in paths:
+        make_sound(path)
+    lines = ["audio,speaker", *(f"{path},{path[:3]}" for path in paths)]
+    if name.endswith("l"):
+        lines = [json.dumps({"audio": path, "speaker": path[:3]}) for path in paths]
+    (tmp_path / name).write_text("\n".join(lines))
+    assert [each.id for each in open_corpus(tmp_path).utterances] == ["2", "anna/1.wav", "ben/1.wav"]
+
+
+def test_speakers_who_may_be_one_are_told_of(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+    speakers = ["1", "01", "10", "100", "S01", "s1", "Ann", "ann "]
+    for number, _ in enumerate(speakers):
+        make_sound(f"{number}.wav")
+    rows = [json.dumps({"audio": f"{number}.wav", "speaker": name}) for number, name in enumerate(speakers)]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(rows))
+    parsed = open_corpus(tmp_path)
+    assert {each.speaker for each in parsed.utterances} == set(speakers)
+    reason = "names of perhaps one speaker (kept apart)"
+    assert parsed.skipped == tuple(Skipped(names, reason) for names in ("01, 1", "Ann, ann ", "S01, s1"))
+
+
+def test_labels_are_spelt_alike(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+    make_sound("a.wav")
+    record = {
+        "audio": "a.wav",
+        "speaker": "ann",
+        "emotion": "SAD",
+        "votes": {"Happy": 2, "happiness": 1, "Odd": 1},
+        "ratings": [{"rater": "C-E1", "labels": ["Angry", "Neutral state"]}],
+    }
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(record))
+    (utterance,) = open_corpus(tmp_path).utterances
+    assert (utterance.emotion, utterance.votes) == ("sadness", {"happiness": 3, "odd": 1})
+    assert utterance.ratings == (Rating("C-E1", ("anger", "neutral")),)
 
 
 def test_says_that_it_is_not_utf8(tmp_path: Path) -> None:
@@ -135,3 +203,10 @@ def test_a_cell_beyond_all_measure_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text(f"audio,speaker\n{'x' * 200_000},ann\n")
     with pytest.raises(ManifestError, match=r"2: not CSV \(field larger than field limit"):
         read_csv_manifest(tmp_path / "manifest.csv")
+
+
+def test_the_docs_list_every_name() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "corpora.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[\w ]*\w", page.replace("`", "")))
+    listed = {word.strip() for word in words}
+    assert {*COLUMNS, *ALIASES, *SPELLINGS} <= listed

@@ -22,6 +22,17 @@ def _reasons(parsed: Parsed) -> dict[str, int]:
     return dict(Counter(item.reason for item in parsed.skipped))
 
 
+ESD = [("0001", "anger", None), ("0001", "sadness", None), ("0002", "anger", None), ("0002", "sadness", None)]
+ESD_PARTED = [
+    ("0001", "anger", "train"),
+    ("0001", "sadness", "test"),
+    ("0002", "anger", "test"),
+    ("0002", "sadness", "train"),
+]
+PARTED = [("ben", "anger", "test"), ("ben", "sadness", "test"), ("anna", "anger", "train")]
+NUMBERED = [("ben", "sadness", None), ("anna", "anger", None), ("ben", "happiness", None)]
+
+
 def test_emodb(build: Build) -> None:
     root = build("emodb")
     parsed = open_corpus(root)
@@ -113,6 +124,47 @@ def test_class_folders_take_no_part_for_a_speaker(tmp_path: Path, make_sound: Ma
         make_sound(f"own/{name}/1.wav")
     with pytest.raises(CorpusError, match="anger: Test, train where folders of speakers should be"):
         open_corpus(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("paths", "facts"),
+    [
+        (["anger/anna/1", "sad/ben/1"], [("anna", "anger", None), ("ben", "sadness", None)]),
+        (["0001/Angry/1", "0001/Sad/1", "0002/Angry/1", "0002/Sad/1"], ESD),
+        (["0001/Angry/train/1", "0001/Sad/test/1", "0002/Angry/test/1", "0002/Sad/train/1"], ESD_PARTED),
+        (["train/anger/anna/1", "test/sad/ben/1", "test/anger/ben/1"], PARTED),
+        (["1_anger/anna/1", "02 Sad/ben/1", "3Happy/ben/1"], NUMBERED),
+    ],
+)
+def test_class_folders_of_any_order(
+    paths: list[str], facts: list[tuple[str, str, str | None]], tmp_path: Path, make_sound: MakeSound
+) -> None:
+    for path in paths:
+        make_sound(f"own/{path}.wav")
+    parsed = open_corpus(tmp_path / "own")
+    assert parsed.corpus == "class_folders"
+    assert all(each.audio == tmp_path / "own" / f"{each.id}.wav" for each in parsed.utterances)
+    assert [(each.speaker, each.emotion, each.partition) for each in parsed.utterances] == facts
+
+
+def test_two_corpora_are_not_two_speakers(tmp_path: Path, make_sound: MakeSound) -> None:
+    for corpus in ("mine", "yours"):
+        for name in ("anger/anna", "sad/ben"):
+            make_sound(f"{corpus}/{name}/1.wav")
+    with pytest.raises(CorpusError, match=r"several corpora fit: mine \(class_folders\), yours \(class_folders\)"):
+        open_corpus(tmp_path)
+
+
+def test_a_named_layout_is_forced(tmp_path: Path, make_sound: MakeSound) -> None:
+    for name in ("yes/anna", "no/ben"):
+        make_sound(f"own/{name}/1.wav")
+    with pytest.raises(CorpusError, match="not in the layout of any known corpus"):
+        open_corpus(tmp_path / "own")
+    forced = open_corpus(tmp_path / "own", "class_folders").utterances
+    assert [(each.id, each.speaker, each.emotion) for each in forced] == [
+        ("no/ben/1", "ben", "no"),
+        ("yes/anna/1", "anna", "yes"),
+    ]
 
 
 @pytest.mark.parametrize("folders", [["anger"], ["anger", "laughter"], ["anger", "angry"], ["84", "85"]], ids=" ".join)

@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 from tests.data.iemocap_tree import Turn, even_turns, make_iemocap
 
 from affetto.data.corpora import Parsed, Skipped, open_corpus
-from affetto.data.corpora.iemocap import RATED, read_turns
+from affetto.data.corpora.iemocap import EMOTIONS, read_turns
 from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.utterance import Rating
 from affetto.errors import AffettoError
 
 Build = Callable[[str], Path]
+RATED = {
+    **{emotion: emotion for emotion in EMOTIONS.values()},
+    "neutral state": "neutral",
+    "surprised": "surprise",
+    "disgusted": "disgust",
+}
 SUMMARY = "[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
 
 

@@ -343,3 +343,14 @@ def test_what_the_crowd_hears_of_what_is_meant(crema_d: tuple[Utterance, ...]) -
     assert len(both) == 4898  # nobody heard one of the four in two clips
     assert recalls.mean() == pytest.approx(0.573, abs=0.0005)
     assert recalls.tolist() == pytest.approx([0.76, 0.35, 0.98, 0.20], abs=0.005)
+
+
+def test_what_is_left_out_is_counted_by_label(caplog: pytest.LogCaptureFixture) -> None:
+    labels = ["anger", "sadness", "fear", "fear", None]
+    clips = [
+        Utterance(id=str(place), audio=Path("a.wav"), speaker="ann", corpus="mine", emotion=each)
+        for place, each in enumerate(labels)
+    ]
+    with caplog.at_level("WARNING"):
+        label(clips, Labelling(), ("anger", "sadness"))
+    assert [each.message for each in caplog.records] == ["left out, as none of the classes: fear 2, without a label 1"]

@@ -168,6 +168,7 @@ def test_prompts(line: str, expected: tuple[str, str] | None) -> None:
     ("lines", "expected"),
     [
         (["User Name: Ann  Lee", "Gender:Male", "Age Range:Senior"], Readme("Ann Lee", "male", "senior")),
+        (["User Name:ann;", "Gender: Female;", "Age Range: Adult;"], Readme("ann", "female", "adult")),
         (["user name:ann", "GENDER: female"], Readme("ann", "female", None)),
         (["Gender: Please Select", "Age Range: [unknown]"], Readme(None, None, None)),
         (["User Name:", "nothing else"], Readme(None, None, None)),

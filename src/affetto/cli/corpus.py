@@ -40,6 +40,8 @@ def check(
 
     [bold]Example[/]
     [cyan]affetto corpus check data/crema-d[/]
+
+    Exit code 1 means that sound is missing or cannot be read.
     """
     from affetto.data.check import check_corpus
 
@@ -51,6 +53,8 @@ def check(
         print_json({"version": 1, **values})
     else:
         print_facts(_facts(summary))
+    if summary.faulty:
+        raise typer.Exit(1)
 
 
 @app.command("check-split", no_args_is_help=True)
@@ -140,7 +144,10 @@ def _verdict(found: DivisionReport) -> list[str]:
 
 def _facts(summary: CorpusSummary) -> dict[str, str]:
     """What people want to know, left out where there is nothing to say."""
-    tables = {"emotions": summary.emotions, "partitions": summary.partitions, "left out": summary.skipped}
+    emotions = dict(summary.emotions)
+    if emotions and summary.unlabelled:
+        emotions |= {"without a label": summary.unlabelled}
+    tables = {"emotions": emotions, "partitions": summary.partitions, "left out": summary.skipped}
     examples = [f"{example.what} ({example.reason})" for example in summary.examples]
     facts = {
         "corpus": f"{summary.title} ({summary.name})",

@@ -13,8 +13,12 @@ from affetto import audio
 from affetto.data.corpora import CORPORA, Skipped, nothing_usable, open_corpus
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError
+from affetto.text import without_marks
 
 EXAMPLES_PER_REASON = 3
+UNREADABLE, WITHOUT_SAMPLES, BEYOND = "unreadable audio", "audio without samples", "begins after the audio's end"
+FAULTS = frozenset({"audio missing", UNREADABLE, WITHOUT_SAMPLES, BEYOND})
+"""What is wrong with a copy of a corpus, rather than left out of it on purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class CorpusSummary:
         hours: how long they are together.
         speakers: how many there are.
         emotions: label -> utterances.
+        unlabelled: utterances without a label.
         partitions: official part -> utterances.
         transcribed: how many utterances have a text.
         duration_min_s: the shortest utterance, seconds.
@@ -45,6 +50,7 @@ class CorpusSummary:
     hours: float
     speakers: int
     emotions: Mapping[str, int]
+    unlabelled: int
     partitions: Mapping[str, int]
     transcribed: int
     duration_min_s: float
@@ -52,6 +58,11 @@ class CorpusSummary:
     duration_max_s: float
     skipped: Mapping[str, int]
     examples: tuple[Skipped, ...]
+
+    @property
+    def faulty(self) -> bool:
+        """Whether sound is missing or cannot be read."""
+        return not FAULTS.isdisjoint(self.skipped)
 
 
 def check_corpus(
@@ -96,8 +107,9 @@ def check_corpus(
         hours=sum(durations) / 3600,
         speakers=len({(utterance.corpus, utterance.speaker) for utterance in usable}),
         emotions=_count(utterance.emotion for utterance in usable),
+        unlabelled=sum(utterance.emotion is None for utterance in usable),
         partitions=_count(utterance.partition for utterance in usable),
-        transcribed=sum(bool(utterance.text) for utterance in usable),
+        transcribed=sum(bool(without_marks(utterance.text or "")) for utterance in usable),
         duration_min_s=min(durations),
         duration_median_s=median(durations),
         duration_max_s=max(durations),
@@ -130,11 +142,11 @@ def _file_duration(path: Path) -> float | None:
 def _duration(utterance: Utterance, file_s: float | None) -> float | Skipped:
     """Seconds of an utterance within its file, or why it is of no use."""
     if file_s is None:
-        return Skipped(str(utterance.audio), "unreadable audio")
+        return Skipped(str(utterance.audio), UNREADABLE)
     end_s = file_s if utterance.end_s is None else min(utterance.end_s, file_s)
     if end_s <= utterance.start_s:
         what = str(utterance.audio) if file_s == 0 else utterance.id
-        return Skipped(what, "audio without samples" if file_s == 0 else "begins after the audio's end")
+        return Skipped(what, WITHOUT_SAMPLES if file_s == 0 else BEYOND)
     return end_s - utterance.start_s
 
 

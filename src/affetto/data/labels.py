@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+UNLABELLED = "without a label"
+
 EVALUATORS = "C-E"
 """How the names of IEMOCAP's outside evaluators begin; the actors who rate themselves are C-F and C-M."""
 
@@ -136,7 +138,7 @@ class Labelled(NamedTuple):
 
 
 def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequence[str]) -> list[Labelled]:
-    """Decides which class each utterance counts as; those that count as none are left out.
+    """Decides which class each utterance counts as; those that count as none are left out, and counted in a warning.
 
     Args:
         utterances: as the corpus's reader gives them.
@@ -176,7 +178,17 @@ def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequen
             f"choose among what there is, {_known(ballots, labelling.merge)}, or label less strictly",
         )
     _check_expected(found, labelling)
+    warn_left_out(utterances, [each.utterance for each in labelled])
     return labelled
+
+
+def warn_left_out(utterances: Iterable[Utterance], kept: Iterable[Utterance]) -> None:
+    """Counts, by their labels in the corpus, the utterances that count as none of the classes."""
+    names = {(each.corpus, each.id) for each in kept}
+    left_out = Counter(each.emotion or UNLABELLED for each in utterances if (each.corpus, each.id) not in names)
+    if left_out:
+        shown = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))
+        logger.warning("left out, as none of the classes: %s", shown)
 
 
 def counts(labelled: Sequence[Labelled]) -> dict[str, int]:

@@ -61,7 +61,8 @@ class _Record(BaseModel):
 def read_manifest(path: Path) -> list[Utterance]:
     """Reads a manifest, in its own order.
 
-    An ``id`` left out is the stem of the audio, followed by the start in milliseconds where times are given; a
+    An ``id`` left out is the stem of the audio, or its path where others have this stem, followed by the start in
+    milliseconds where times are given; a
     ``corpus`` left out is the name of the manifest's folder. Whether the sound files exist is not looked at.
 
     Raises:
@@ -97,9 +98,13 @@ def read_records(records: Iterable[tuple[int, bytes | str]], path: Path, remedy:
     """
     utterances: list[Utterance] = []
     seen: dict[tuple[str, str], int] = {}
-    for number, record in records:
+    checked = [(number, _check_record(record, f"{path}:{number}", remedy)) for number, record in records]
+    stems: dict[str, set[str]] = {}
+    for _, values in checked:
+        stems.setdefault(Path(values.audio).stem, set()).add(values.audio)
+    for number, values in checked:
         where = f"{path}:{number}"
-        utterance = _read_record(record, path, where, remedy)
+        utterance = _utterance(values, path, alone=len(stems[Path(values.audio).stem]) == 1)
         first = seen.setdefault((utterance.corpus, utterance.id), number)
         if first != number:
             raise ManifestError(
@@ -109,7 +114,7 @@ def read_records(records: Iterable[tuple[int, bytes | str]], path: Path, remedy:
     return utterances
 
 
-def _read_record(record: bytes | str, path: Path, where: str, remedy: str) -> Utterance:
+def _check_record(record: bytes | str, where: str, remedy: str) -> _Record:
     try:
         values = _Record.model_validate_json(record)
     except ValidationError as error:
@@ -118,10 +123,17 @@ def _read_record(record: bytes | str, path: Path, where: str, remedy: str) -> Ut
     start_s = values.start_s or 0.0
     if values.end_s is not None and values.end_s <= start_s:
         raise ManifestError(f"end_s {values.end_s} is not after start_s {start_s}", "mend the times (seconds)", where)
+    return values
+
+
+def _utterance(values: _Record, path: Path, *, alone: bool) -> Utterance:
+    """What a record says; its sound is named by its stem where that of no other record has it."""
+    start_s = values.start_s or 0.0
     audio = path.parent / values.audio
+    name = audio.stem if alone else Path(values.audio).as_posix()
     cut = values.start_s is not None or values.end_s is not None
     return Utterance(
-        id=values.id or (f"{audio.stem}-{round(start_s * 1000):08d}" if cut else audio.stem),
+        id=values.id or (f"{name}-{round(start_s * 1000):08d}" if cut else name),
         audio=audio,
         speaker=values.speaker,
         corpus=values.corpus or path.absolute().parent.name or path.stem,

@@ -11,7 +11,7 @@ from affetto.data.corpora.files import folders
 from affetto.errors import CorpusError
 from affetto.registry import Registry
 
-__all__ = ["CORPORA", "Corpus", "Parsed", "Skipped", "find_corpus", "nothing_usable", "open_corpus"]
+__all__ = ["CORPORA", "Corpus", "Parsed", "Skipped", "find_corpus", "nothing_usable", "open_corpus", "reasons"]
 
 CORPORA = Registry(
     "corpora",
@@ -38,7 +38,7 @@ def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
 
     Args:
         path: the corpus's folder, the folder around it, or a ``.jsonl`` or ``.csv`` manifest.
-        name: the layout's registered name; None looks at the folder.
+        name: the layout's registered name, which is then taken for granted; None looks at the folder.
 
     Raises:
         CorpusError: the path is missing or empty, or no layout fits or several do.
@@ -47,12 +47,14 @@ def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
     layouts = [CORPORA.load(each) for each in ([name] if name is not None else CORPORA.names())]
     _check_not_empty(path)
     fits = _fitting(path, layouts) or [fit for child in folders(path) for fit in _fitting(child, layouts)]
+    if not fits and name is not None:
+        return path, layouts[0]
     if not fits:
-        wanted = name if name is not None else "any known corpus"
-        raise CorpusError(f"not in the layout of {wanted}", _known_layouts(), path)
+        raise CorpusError("not in the layout of any known corpus", _known_layouts(), path)
     if len(fits) > 1:
         found = ", ".join(f"{root.name} ({corpus.name})" for root, corpus in fits)
-        raise CorpusError(f"several corpora fit: {found}", "give one of the folders, or name the layout", path)
+        remedy = "give one of the folders" if name is not None else "give one of the folders, or name the layout"
+        raise CorpusError(f"several corpora fit: {found}", remedy, path)
     return fits[0]
 
 
@@ -81,9 +83,13 @@ def nothing_usable(root: Path, skipped: Iterable[Skipped]) -> CorpusError:
     >>> print(nothing_usable(Path("mine"), [Skipped("a", "audio missing")]))
     mine: nothing usable in it (audio missing: 1); check that the download is whole
     """
-    reasons = Counter(item.reason for item in skipped)
-    counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common()) or "no utterances listed"
+    counts = reasons(item.reason for item in skipped) or "no utterances listed"
     return CorpusError(f"nothing usable in it ({counts})", "check that the download is whole", root)
+
+
+def reasons(found: Iterable[str]) -> str:
+    """How often each reason was found, in one line, the most frequent first."""
+    return ", ".join(f"{reason}: {count:,}" for reason, count in Counter(found).most_common())
 
 
 def _fitting(path: Path, layouts: list[Corpus]) -> list[tuple[Path, Corpus]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from affetto.data.corpora.files import AudioFolders
+from affetto.data.emotions import named
 from affetto.data.parallel import Progress
 from affetto.data.utterance import Utterance
 
@@ -68,7 +70,9 @@ class Corpus:
 
 
 def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: Iterable[Skipped] = ()) -> Parsed:
-    """Sorts what a reader found and sets aside every id that is used a second time.
+    """Sorts what a reader found, by the emotions' names, and sets aside every id that is used a second time.
+
+    Speakers whose names differ in case or in zeros at the front alone are kept apart, and told of.
 
     >>> twice = [Utterance(id="a", audio=Path("a.wav"), speaker="anna", corpus="mine")] * 2
     >>> parsed = collect("jsonl", Path("mine"), twice)
@@ -77,18 +81,30 @@ def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: I
     """
     unique: dict[tuple[str, str], Utterance] = {}
     left_out = list(skipped)
-    for utterance in utterances:
+    for utterance in map(named, utterances):
         if (utterance.corpus, utterance.id) in unique:
             left_out.append(Skipped(utterance.id, "id used twice"))
         else:
             unique[utterance.corpus, utterance.id] = utterance
+    left_out += (Skipped(names, "names of perhaps one speaker (kept apart)") for names in _alike(unique.values()))
     ordered = sorted(left_out, key=lambda item: (item.reason, item.what))
     return Parsed(corpus, root, tuple(unique[key] for key in sorted(unique)), tuple(ordered))
 
 
-def collect_with_sound(corpus: str, root: Path, utterances: Iterable[Utterance]) -> Parsed:
+def _alike(utterances: Iterable[Utterance]) -> list[str]:
+    """Names of speakers that people or spreadsheets may have written otherwise: "1, 01"."""
+    alike: dict[tuple[str, str], set[str]] = {}
+    for each in utterances:
+        name = re.sub(r"(?<!\d)0+(?=\d)", "", " ".join(each.speaker.casefold().split()))
+        alike.setdefault((each.corpus, name), set()).add(each.speaker)
+    return [", ".join(sorted(names)) for names in alike.values() if len(names) > 1]
+
+
+def collect_with_sound(
+    corpus: str, root: Path, utterances: Iterable[Utterance], left_out: Iterable[Skipped] = ()
+) -> Parsed:
     """Looks for the sound files that a list names, in any container, and sets aside what has none."""
-    audio, found, skipped = AudioFolders(), list[Utterance](), list[Skipped]()
+    audio, found, skipped = AudioFolders(), list[Utterance](), [*left_out]
     for utterance in utterances:
         path = audio.find(utterance.audio)
         if path is None:

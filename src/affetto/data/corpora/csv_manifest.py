@@ -1,4 +1,4 @@
-"""Any collection of recordings that a ``manifest.csv`` describes: a header, then an utterance a row.
+"""Any collection of recordings that a ``manifest.csv`` or ``.tsv`` describes: a header, then an utterance a row.
 
 ::
 
@@ -8,35 +8,57 @@
 ``audio`` (relative to the file, or absolute) and ``speaker`` are required. The other columns are keys of Utterance:
 ``id``, ``corpus``, ``start_s``, ``end_s``, ``text``, ``emotion``, ``group``, ``partition``, ``sex``, ``age``;
 ``votes_<label>``, how many raters chose a label; ``rating_<rater>``, what one rater chose, several labels parted by
-``;``. An empty cell is a key left out. Cells are parted by commas and quoted as spreadsheets do; the file is UTF-8.
+``;``. Their case does not count, other usual names (`ALIASES`) are taken for them, and other columns are passed over.
+An empty cell is a key left out. Cells are parted by commas, semicolons or tabs, whichever the header has most of, and
+quoted as spreadsheets do; the file is UTF-8.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from affetto.data.corpora.corpus import Corpus, Parsed, collect_with_sound
+from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect_with_sound
 from affetto.data.manifest import manifest_content, read_records
 from affetto.data.utterance import Utterance
 from affetto.errors import ManifestError
 
 REQUIRED = ("audio", "speaker")
 COLUMNS = (*REQUIRED, "id", "corpus", "start_s", "end_s", "text", "emotion", "group", "partition", "sex", "age")
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("path", "file", "filename", "file_name", "filepath", "file_path", "wav", "audio_path"), "audio"
+        ),
+        **dict.fromkeys(("audio_file", "audio_filepath", "recording"), "audio"),
+        **dict.fromkeys(("speaker_id", "speakerid", "spk", "spk_id", "spkr", "client_id", "actor"), "speaker"),
+        **dict.fromkeys(("label", "emotion_label", "class", "category"), "emotion"),
+        **dict.fromkeys(("transcript", "transcription", "sentence", "utterance"), "text"),
+        **dict.fromkeys(("utterance_id", "utt_id", "segment_id"), "id"),
+        **dict.fromkeys(("start", "start_time", "begin"), "start_s"),
+        **dict.fromkeys(("end", "end_time"), "end_s"),
+        **dict.fromkeys(("split", "subset"), "partition"),
+        **dict.fromkeys(("session", "dialogue"), "group"),
+        "gender": "sex",
+    }
+)
+"""Usual name of a column -> ours, which goes first where both are there."""
 TIMES = ("start_s", "end_s")
 VOTES, RATING = "votes_", "rating_"
 
 _REMEDY = "give every row audio and speaker, times in seconds and votes as whole numbers"
-_HEADER_REMEDY = f"name columns among {', '.join(COLUMNS)}, {VOTES}<label> and {RATING}<rater>, parted by commas"
+_HEADER_REMEDY = f"name columns among {', '.join(COLUMNS)}, {VOTES}<label> and {RATING}<rater>"
 
 
 def detect(path: Path) -> bool:
-    """Whether a path is a ``.csv`` file, or a folder with one named ``manifest.csv``."""
+    """Whether a path is a ``.csv`` or ``.tsv`` file, or a folder with one named ``manifest``."""
     return _manifest(path).is_file()
 
 
@@ -46,26 +68,40 @@ def parse(path: Path) -> Parsed:
     Raises:
         ManifestError: the header or a row is faulty.
     """
-    return collect_with_sound(CORPUS.name, path, read_csv_manifest(_manifest(path)))
+    skipped: list[Skipped] = []
+    return collect_with_sound(CORPUS.name, path, read_csv_manifest(_manifest(path), skipped), skipped)
 
 
-def read_csv_manifest(path: Path) -> list[Utterance]:
+def read_csv_manifest(path: Path, skipped: list[Skipped] | None = None) -> list[Utterance]:
     """Reads a CSV manifest, in its own order, with the checks of `affetto.data.manifest.read_manifest`.
 
+    Args:
+        path: the file.
+        skipped: where the columns that are passed over are added.
+
     Raises:
-        ManifestError: the file cannot be read or is no CSV in UTF-8, a column is missing, unknown or there twice, or a
-            row is faulty or repeats an id.
+        ManifestError: the file cannot be read or is no CSV in UTF-8, a column is missing or there twice, or a row is
+            faulty or repeats an id.
     """
     rows = _rows(path)
     number, header = next(rows, (1, []))
-    columns = [cell.strip() for cell in header]
-    _check_columns(columns, f"{path}:{number}")
+    columns = _columns([cell.strip() for cell in header], f"{path}:{number}")
+    if skipped is not None:
+        skipped += (
+            Skipped(f"{path.name}:{number} {name.strip()}", "column not known")
+            for name, column in zip(header, columns, strict=True)
+            if column is None and name.strip()
+        )
     records = ((number, json.dumps(_record(columns, cells, f"{path}:{number}"))) for number, cells in rows)
     return read_records(records, path, _REMEDY)
 
 
 def _manifest(path: Path) -> Path:
-    return path if path.suffix.lower() == ".csv" and not path.is_dir() else path / "manifest.csv"
+    if path.suffix.lower() in {".csv", ".tsv"} and not path.is_dir():
+        return path
+    return next(
+        (file for file in (path / "manifest.csv", path / "manifest.tsv") if file.is_file()), path / "manifest.csv"
+    )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -74,7 +110,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         text = manifest_content(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ManifestError(f"not UTF-8 text ({error.reason})", "save the file as CSV in UTF-8", path) from error
-    reader = csv.reader(StringIO(text, newline=""), strict=True)
+    header = text.lstrip().partition("\n")[0]
+    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     begin = 1
     try:
         for cells in reader:
@@ -85,26 +122,43 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise ManifestError(f"not CSV ({error})", "close every quotation mark", f"{path}:{begin}") from error
 
 
-def _check_columns(columns: Sequence[str], where: str) -> None:
-    unknown = [name for name in columns if not (name in COLUMNS or _belongs(name, VOTES) or _belongs(name, RATING))]
-    faults = {
-        "no column": [name for name in REQUIRED if name not in columns],
-        "unknown column": [repr(name) for name in unknown],
-        "twice the column": [name for name, count in Counter(columns).items() if count > 1],
-    }
-    for fault, names in faults.items():
-        if names:
-            raise ManifestError(f"{fault} {', '.join(names)}", _HEADER_REMEDY, where)
+def _columns(header: Sequence[str], where: str) -> list[str | None]:
+    """What each column is; None where it is none of ours."""
+    own = [_own_name(name) for name in header]
+    columns = [
+        name if name is not None else alias if alias not in own else None
+        for name, alias in zip(own, (ALIASES.get(_plain(each)) for each in header), strict=True)
+    ]
+    missing = [name for name in REQUIRED if name not in columns]
+    twice = [name for name, count in Counter(columns).items() if name is not None and count > 1]
+    if missing:
+        found = f" (there are {', '.join(map(repr, header))})" if header else ""
+        raise ManifestError(f"no column {', '.join(missing)}{found}", _HEADER_REMEDY, where)
+    if twice:
+        raise ManifestError(f"twice the column {', '.join(twice)}", _HEADER_REMEDY, where)
+    return columns
 
 
-def _record(columns: Sequence[str], cells: Sequence[str], where: str) -> dict[str, Any]:
+def _own_name(name: str) -> str | None:
+    plain = _plain(name)
+    if plain in COLUMNS:
+        return plain
+    return next((part + name[len(part) :] for part in (VOTES, RATING) if _belongs(plain, part)), None)
+
+
+def _plain(name: str) -> str:
+    """Without regard to case and to how words are parted."""
+    return re.sub(r"[\s-]+", "_", name.lower())
+
+
+def _record(columns: Sequence[str | None], cells: Sequence[str], where: str) -> dict[str, Any]:
     """A row as the object that a line of a JSONL manifest would be."""
     if len(cells) != len(columns):
         problem = f"{len(cells)} cells where the header has {len(columns)}"
-        raise ManifestError(problem, "put quotation marks around cells with commas in them", where)
+        raise ManifestError(problem, "put quotation marks around cells that hold what parts them", where)
     record: dict[str, Any] = {}
     for name, cell in zip(columns, (cell.strip() for cell in cells), strict=True):
-        if not cell:
+        if not cell or name is None:
             continue
         if _belongs(name, VOTES):
             record.setdefault("votes", {})[name.removeprefix(VOTES)] = _number(cell, int)

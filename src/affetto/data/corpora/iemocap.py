@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
 from affetto.data.corpora.files import AudioFolders, folders, read_lines_of_any_encoding
+from affetto.data.emotions import emotion_name
 from affetto.data.utterance import Rating, Utterance
 
 EMOTIONS = {
@@ -28,13 +29,6 @@ EMOTIONS = {
     "sur": "surprise",
 }
 NO_MAJORITY = "xxx"
-RATED = {emotion: emotion for emotion in EMOTIONS.values()} | {
-    "neutral state": "neutral",
-    "surprised": "surprise",
-    "disgusted": "disgust",
-}
-"""What raters chose from, in lower case -> the label."""
-
 SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
 SOUNDS = Path("sentences", "wav")
 EVALUATIONS = Path("dialog", "EmoEvaluation")
@@ -175,12 +169,13 @@ def _labels(labels: str, place: str, skipped: list[Skipped]) -> tuple[str, ...]:
     """
     chosen: dict[str, None] = {}
     for word in labels.split(";"):
-        label = " ".join(word.split()).lower()
+        label = emotion_name(word)
         if not label:
             continue
-        if label not in RATED:
+        if label not in EMOTIONS.values():
             skipped.append(Skipped(f"{place} {label}", "unknown label (taken as other)"))
-        chosen[RATED.get(label, "other")] = None
+            label = "other"
+        chosen[label] = None
     return tuple(chosen)
 
 

@@ -90,7 +90,7 @@ def readme(lines: Sequence[str]) -> Readme:
     for line in lines:
         key, colon, value = line.partition(":")
         if colon:
-            facts.setdefault(" ".join(key.lower().split()), " ".join(value.split()))
+            facts.setdefault(" ".join(key.lower().split()), " ".join(value.split()).strip(" ;,."))
     sex = facts.get("gender", "").lower()
     return Readme(
         name=_said(facts.get("user name", "")),
