@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from affetto.config import Config
+from affetto.config import Config, read_toml
 from affetto.errors import ConfigError
 
 
@@ -45,6 +45,11 @@ def test_names_the_key_and_the_file(tmp_path: Path, text: str, message: str) -> 
     with pytest.raises(ConfigError, match=message) as caught:
         Outer.read(path)
     assert caught.value.where == path
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("width = 4", encoding="utf-8-sig")
+    assert read_toml(tmp_path / "recipe.toml") == {"width": 4}
 
 
 def test_a_recipe_that_is_missing(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(error.strerror or str(error), "check the recipe's path", path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

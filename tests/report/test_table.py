@@ -87,6 +87,11 @@ def test_the_difference_is_tested_over_folds(make_run: Make) -> None:
     assert len(compared) == 5
 
 
+def test_a_test_that_cannot_show_anything_says_so(make_run: Make) -> None:
+    notes = build_table(make_run()).notes
+    assert "p (Wilcoxon) cannot show anything here: over 5 folds it is never below .0625, whatever the rows." in notes
+
+
 def test_large_differences_are_shown_and_small_ones_are_not(make_run: Make) -> None:
     table = build_table(make_run())
     verdicts = {row.name: row.comparison and row.comparison.verdict for row in table.rows}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.data.corpora import Skipped, open_corpus
+from affetto.data.corpora import Skipped, open_corpus, reasons
 from affetto.data.folds import PARTS, full_name
 from affetto.data.labels import label
 from affetto.data.manifest import manifest_digest
@@ -106,7 +106,12 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     lacking = missing_emotions(splits)
     if lacking:
         first = f"no {', '.join(lacking[0].emotions)} in the {lacking[0].part} part of fold {lacking[0].fold}"
-        logger.warning("%s, and %d other parts that lack a class", first, len(lacking) - 1)
+        logger.warning(
+            "%s, and %d other parts that lack a class; fewer folds or another protocol may keep every class in every "
+            "part, and balanced = true weighs rare ones in training",
+            first,
+            len(lacking) - 1,
+        )
     return data
 
 
@@ -143,7 +148,5 @@ def _check_skipped(skipped: Sequence[Skipped], root: Path) -> None:
             "restore them, or list what is there in a manifest",
             root,
         )
-    reasons = Counter(each.reason for each in skipped)
-    if reasons:
-        shown = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common())
-        logger.warning("passed over in %s: %s", root, shown)
+    if skipped:
+        logger.warning("passed over in %s: %s", root, reasons(each.reason for each in skipped))

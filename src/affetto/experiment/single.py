@@ -16,7 +16,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from affetto.config import Config, Seed
-from affetto.data.corpora import open_corpus
+from affetto.data.corpora import open_corpus, reasons
+from affetto.data.labels import warn_left_out
 from affetto.data.manifest import manifest_digest
 from affetto.data.splits import Split, fixed_split
 from affetto.data.utterance import Utterance
@@ -204,16 +205,19 @@ def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
 
 def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
     parsed = open_corpus(data_root / recipe.corpus)
+    labelled = [each for each in parsed.utterances if each.emotion in recipe.classes]
+    warn_left_out(parsed.utterances, labelled)
     split = fixed_split(
-        [each for each in parsed.utterances if each.emotion in recipe.classes],
+        labelled,
         group=lambda each: each.speaker,
         validation=recipe.validation_speakers,
         test=recipe.test_speakers,
     )
     missing = set(recipe.classes) - {each.emotion for each in split.train}
     if missing:
+        left_out = f" (passed over: {reasons(each.reason for each in parsed.skipped)})" if parsed.skipped else ""
         raise TrainingError(
-            f"no utterance of {', '.join(sorted(missing))} to train on", "correct the classes", recipe.corpus
+            f"no utterance of {', '.join(sorted(missing))} to train on{left_out}", "correct the classes", recipe.corpus
         )
     return split
 

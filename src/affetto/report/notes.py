@@ -97,6 +97,12 @@ def _tests(table: Table, told: RunFacts) -> Iterator[str]:
             f"p (Holm): corrected for {several(len(tested), 'row')} tested. A difference counts as shown where that "
             f"is below {_plain(stats.ALPHA)}."
         )
+    folds = max((each.folds for each in tested), default=0)
+    if tested and 2 / 2**folds > stats.ALPHA:
+        yield (
+            f"p (Wilcoxon) cannot show anything here: over {several(folds, 'fold')} it is never below "
+            f"{_plain(2 / 2**folds)}, whatever the rows."
+        )
     if len(tested) < len(compared):
         yield "Untested: fewer than two folds in common; the interval of the difference speaks alone."
     most = max((each.folds for each in compared), default=0)

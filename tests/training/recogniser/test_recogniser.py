@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -292,6 +293,16 @@ def test_a_corpus_of_which_nothing_was_held_out_is_refused(tones: Path, path: st
 def test_nothing_held_out_is_refused(tones: Path) -> None:
     with pytest.raises(TrainingError, match="32 utterances to train on and 0 to validate on"):
         gather(_recipe({"path": "tones"}), tones)
+
+
+def test_too_little_says_what_was_left_out(tones: Path, tmp_path: Path) -> None:
+    shutil.copytree(tones / "tones", tmp_path / "tones")
+    manifest = tmp_path / "tones" / "manifest.jsonl"
+    first, *others = map(json.loads, manifest.read_text().splitlines())
+    lines = [{**first, "audio": "lost.wav"}, *({**each, "text": "[noise]"} for each in others)]
+    manifest.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(TrainingError, match=r"left out: no transcript: 31, audio missing: 1"):
+        gather(_recipe({"path": "tones", "validation_speakers": 0.3}), tmp_path)
 
 
 def test_sound_that_is_damaged_later_is_left_out(tones: Path, tmp_path: Path, write_recipe: Write) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from affetto import text
 from affetto.data.batching import LengthSortedBatches
-from affetto.data.corpora import open_corpus
+from affetto.data.corpora import open_corpus, reasons
 from affetto.data.sound_cache import SoundCache
 from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_groups
 from affetto.data.transcribed import Transcribed, batch_loader, read_sound, select
@@ -62,8 +62,11 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     """
     training: list[Utterance] = []
     validation: list[Utterance] = []
+    passed_over: Counter[str] = Counter()
     for source in recipe.corpora:
-        learnt, held_out = _divide(source, data_root / source.path)
+        parsed = open_corpus(data_root / source.path)
+        passed_over.update(each.reason for each in parsed.skipped)
+        learnt, held_out = _divide(source, parsed.utterances, data_root / source.path)
         training += learnt
         validation += held_out
     check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
@@ -81,7 +84,8 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     held, left_out_too = select(validation, alphabet, **limits)
     if not kept or not held:
         raise TrainingError(
-            f"{len(kept)} utterances to train on and {len(held)} to validate on",
+            f"{len(kept)} utterances to train on and {len(held)} to validate on "
+            f"(left out: {reasons((left_out + left_out_too + passed_over).elements()) or 'none'})",
             "name corpora with transcripts, and hold some speakers out",
         )
     return SpeechData(kept, held, left_out + left_out_too)
@@ -103,15 +107,16 @@ def held_out(recipe: RecogniserRecipe, corpus: Path) -> list[Utterance]:
     if not named:
         known = ", ".join(str(source.path) for source in recipe.corpora)
         raise TrainingError("the recipe does not train on this corpus", f"choose among {known}", corpus)
-    found = [item for source in named for item in _divide(source, corpus)[1]]
+    found = [item for source in named for item in _divide(source, open_corpus(corpus).utterances, corpus)[1]]
     if not found:
         raise TrainingError("the recipe holds nothing of this corpus out", "score it whole, or another corpus", corpus)
     return found
 
 
-def _divide(source: SpeechSource, path: Path) -> tuple[list[Utterance], list[Utterance]]:
+def _divide(
+    source: SpeechSource, utterances: Sequence[Utterance], path: Path
+) -> tuple[list[Utterance], list[Utterance]]:
     """What one corpus gives to train and to validate on."""
-    utterances = open_corpus(path).utterances
     held, wanted = source.validation_partition, source.training_partitions
     known = {item.partition for item in utterances if item.partition is not None}
     unknown = {*wanted, *([] if held is None else [held])} - known
