@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SYMBOLS = " 'abcdefghijklmnopqrstuvwxyz"
 """The paper's characters: letters, apostrophe and space."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t")
 
 Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 """What is looked for, and the words that are said for it."""
@@ -212,7 +212,8 @@ def harmless(cells: Iterable[object]) -> list[object]:
     >>> harmless(["=1+1.wav", -0.5, "no"])
     ["'=1+1.wav", -0.5, 'no']
     """
-    return [f"'{each}" if isinstance(each, str) and each.startswith(_FORMULA) else each for each in cells]
+    texts = (each.replace("\r", " ") if isinstance(each, str) else each for each in cells)  # csv does not quote it
+    return [f"'{each}" if isinstance(each, str) and each.startswith(_FORMULA) else each for each in texts]
 
 
 class Alphabet:
