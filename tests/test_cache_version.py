@@ -23,13 +23,13 @@ from affetto.data.utterance import Utterance
 from affetto.features.acoustic import AcousticConfig
 from affetto.features.conditions import Condition
 from affetto.features.perturbation import Perturbation
+from affetto.frames import pooled
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.encoders.encoder import Origin
 from affetto.models.encoders.native import NativeEncoder, NetworkEncoder
 from affetto.models.whisper import WhisperEncoder, WhisperEncoderConfig
 from affetto.represent import Acoustics, Extractor, Inputs, Layers, Variants, represent
 from affetto.represent.cache import CACHE_VERSION
-from affetto.represent.extractors import pooled
 
 VERSION = 2
 KEPT: dict[str, list[float]] = {
@@ -91,7 +91,7 @@ def _layers(encoder: Callable[[], NetworkEncoder]) -> Callable[[], Extractor]:  
 
 
 def _spectrogram() -> Extractor:
-    return Inputs(_deepspeech2())
+    return Inputs(NativeEncoder(_deepspeech2()))
 
 
 CASES = {
