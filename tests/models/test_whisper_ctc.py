@@ -37,7 +37,7 @@ def model() -> WhisperCtc:
 def test_layers_are_the_encoders_and_its_own(model: WhisperCtc) -> None:
     assert [layer.name for layer in model.layers] == NAMES
     assert [layer.width for layer in model.layers] == [8, 8, 8, 6, 4, 4]
-    assert model.output_rate_hz == 25
+    assert model.output_rate_hz == 50
 
 
 def test_what_the_encoder_hears_is_what_the_encoder_alone_hears(model: WhisperCtc) -> None:
@@ -128,4 +128,5 @@ def test_what_is_no_shape_is_told() -> None:
 
 def test_frames_of_the_last_layer_are_spelt(model: WhisperCtc) -> None:
     spelt = model.spell(Frames(torch.randn(1, 3, 4), torch.tensor([3])))
-    torch.testing.assert_close(spelt.values.exp().sum(-1), torch.ones(1, 3))
+    torch.testing.assert_close(spelt.values.exp().sum(-1), torch.ones(1, 6))
+    assert spelt.lengths.tolist() == [6]

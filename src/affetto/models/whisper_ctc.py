@@ -1,8 +1,9 @@
 """A recogniser of characters on top of Whisper's encoder.
 
-The encoder's layers hear 50 frames a second; above them a convolution joins neighbours, bidirectional GRU layers read
-the sequence both ways, and a softmax spells characters at 25 Hz, trained by CTC. What an utterance gives depends
-neither on its padding nor on batch mates.
+The encoder's layers give 50 frames a second. Above them a convolution joins neighbours, and bidirectional GRU layers
+read the pairs both ways, 25 a second. English is spoken at up to 20 characters a second, and CTC wants more frames than
+that: the softmax spells two of them for each pair. What an utterance gives depends neither on its padding nor on batch
+mates.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class CtcHeadConfig(Config):
         width: units of each GRU direction; the two are added.
         depth: GRU layers.
         dropout: share of every layer's outputs dropped in training.
+        spelt: frames of characters that the softmax makes of one of the highest layer.
     """
 
     channels: _Width = 256
@@ -40,6 +42,7 @@ class CtcHeadConfig(Config):
     width: _Width = 256
     depth: int = Field(default=2, ge=1, le=64)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    spelt: int = Field(default=2, ge=1, le=4)
 
 
 class WhisperCtcConfig(RecogniserConfig):
@@ -66,7 +69,7 @@ class WhisperCtc(RecogniserNetwork):
     >>> [layer.name for layer in model.layers]
     ['conv', 'layer1', 'pairs', 'gru1']
     >>> model(Waves(torch.zeros(1, 16000), torch.tensor([16000]))).log_probs.values.shape
-    torch.Size([1, 25, 29])
+    torch.Size([1, 50, 29])
     """
 
     shape = WhisperCtcConfig
@@ -84,11 +87,16 @@ class WhisperCtc(RecogniserNetwork):
             for width in widths[:-1]
         )
         self.normalisation = nn.LayerNorm(widths[-1])
-        self.output = nn.Linear(widths[-1], len(config.symbols) + 1)
+        self.output = nn.Linear(widths[-1], head.spelt * (len(config.symbols) + 1))
         names = ("pairs", *(f"gru{number}" for number in range(1, head.depth + 1)))
         rate_hz = FRAME_RATE_HZ / _STRIDE
         own = (LayerInfo(name, width, rate_hz) for name, width in zip(names, widths, strict=True))
         self.layers = (*self.encoder.layers, *own)
+
+    @property
+    def output_rate_hz(self) -> float:
+        """Frames a second that the characters come at."""
+        return self.config.head.spelt * self.layers[-1].frame_rate_hz
 
     def features(self, waves: Waves) -> Frames:
         """The encoder's: (batch, time, bins), 100 frames a second."""
@@ -112,8 +120,10 @@ class WhisperCtc(RecogniserNetwork):
 
     def spell(self, frames: Frames) -> Frames:
         """See `RecogniserNetwork.spell`."""
-        scores = self.output(self.normalisation(frames.values))
-        return Frames(scores.float().log_softmax(dim=-1), frames.lengths).zero_padding()
+        scores = self.output(self.normalisation(frames.values)).float()
+        spelt = self.config.head.spelt
+        apart = scores.view(len(scores), spelt * scores.shape[1], -1)  # (batch, spelt x time, classes)
+        return Frames(apart.log_softmax(dim=-1), spelt * frames.lengths).zero_padding()
 
     def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
         """See `Network.layer_parameters`."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -198,14 +198,15 @@ def _write(path: Path, sequences: dict[int, Tensor], durations: Tensor) -> Tenso
 def _read_counts(path: Path, utterances: int) -> Tensor | None:
     """What is stored, or None if nothing is, or something damaged."""
     try:
-        stored = load_file(path)
-        counts = torch.stack([stored[LENGTHS], stored[DURATIONS]])
+        with safe_open(path, "pt") as stored:  # frames stay on the disk
+            counts = torch.stack([stored.get_tensor(LENGTHS), stored.get_tensor(DURATIONS)])
+            frames = stored.get_slice(VALUES).get_shape()[0]
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         logger.warning("computed again: %s cannot be read (%s)", path, error)
         return None
-    return counts if counts.shape[1] == utterances and int(counts[0].sum()) == len(stored[VALUES]) else None
+    return counts if counts.shape[1] == utterances and int(counts[0].sum()) == frames else None
 
 
 def _width(paths: Sequence[Sequence[Path]]) -> int:

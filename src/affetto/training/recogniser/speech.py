@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import lightning
 import numpy as np
@@ -76,9 +76,7 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
         "frame_rate_hz": make_recogniser(recipe.shape).output_rate_hz,
     }
     variants = recipe.training.variants
-    fastest = max(
-        1.0, recipe.training.perturb.speed[1], variants.perturbation.tempo[1] if recipe.training.frozen else 1.0
-    )
+    fastest = max(1.0, recipe.training.perturb.speed[1], variants.perturbation.tempo[1] if variants.count else 1.0)
     faster = {**limits, "frame_rate_hz": limits["frame_rate_hz"] / fastest}  # fewer frames, as many characters
     kept, left_out = select(training, alphabet, **faster)
     held, left_out_too = select(validation, alphabet, **limits)
@@ -161,6 +159,7 @@ class SpeechModule(lightning.LightningDataModule):
         self.recipe = recipe
         self.cache = cache
         self.frozen = frozen
+        self._heard: dict[str, FrozenSpeech] = {}
         self.alphabet = text.Alphabet(recipe.shape.symbols)
 
     def prepare_data(self) -> None:
@@ -169,8 +168,8 @@ class SpeechModule(lightning.LightningDataModule):
         Lightning calls it in one process of each machine, and the others wait.
         """
         if self.frozen is not None:
-            self._hear(self.frozen, self.training, self.recipe.training.variants)
-            self._hear(self.frozen, self.validation, Variants())
+            self._hear("training")
+            self._hear("validation")
         elif self.cache is not None:
             SoundCache.make(self.cache, [*self.training, *self.validation])
 
@@ -182,7 +181,7 @@ class SpeechModule(lightning.LightningDataModule):
             durations, how.batch_size, seed, batch_seconds=how.batch_seconds, sorted_epochs=how.sorted_epochs
         )
         if self.frozen is not None:
-            heard = self._hear(self.frozen, self.training, how.variants)
+            heard = self._hear("training")
             return self._loader(
                 self.training, batches, lambda item: heard.read(item, (seed, batches.epoch, item.utterance.id))
             )
@@ -198,13 +197,18 @@ class SpeechModule(lightning.LightningDataModule):
         how = self.recipe.training
         durations = [item.duration_s for item in self.validation]
         batches = LengthSortedBatches(durations, how.batch_size, self.recipe.seed, batch_seconds=how.batch_seconds)
-        read = self._read() if self.frozen is None else self._hear(self.frozen, self.validation, Variants()).read
+        read = self._read() if self.frozen is None else self._hear("validation").read
         return self._loader(self.validation, _InOrder(batches), read)
 
-    def _hear(self, frozen: FrozenLayers, items: Sequence[Transcribed], variants: Variants) -> FrozenSpeech:
-        if self.cache is None:
+    def _hear(self, part: Literal["training", "validation"]) -> FrozenSpeech:
+        if self.cache is None or self.frozen is None:
             raise TrainingError("what frozen layers compute has to be kept", "name a folder for it")
-        return FrozenSpeech(frozen, items, self.cache, variants, _told())
+        if part not in self._heard:
+            items, variants = (
+                (self.training, self.recipe.training.variants) if part == "training" else (self.validation, Variants())
+            )
+            self._heard[part] = FrozenSpeech(self.frozen, items, self.cache, variants, _told())
+        return self._heard[part]
 
     def _read(self) -> Callable[[Transcribed], Tensor]:
         if self.cache is None:
