@@ -96,7 +96,7 @@ class WhisperCtc(RecogniserNetwork):
     @property
     def output_rate_hz(self) -> float:
         """Frames a second that the characters come at."""
-        return self.config.head.spelt * self.layers[-1].frame_rate_hz
+        return float(self.config.head.spelt * self.layers[-1].frame_rate_hz)
 
     def features(self, waves: Waves) -> Frames:
         """The encoder's: (batch, time, bins), 100 frames a second."""
