@@ -1,14 +1,15 @@
-"""The layer against torch.nn.GRU: outputs and every gradient, for packed sequences of any lengths."""
+"""One layer and several at once against torch.nn.GRU: outputs and every gradient, for sequences of any lengths."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from affetto.models.gru import bidirectional_gru, from_the_end
+from affetto.models.gru import bidirectional_gru, gru_stack, pack, side_by_side
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 2**16))
@@ -34,11 +35,14 @@ def test_without_gradients_it_is_torchs_layer() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5))
-def test_from_the_end_turns_each_sequence(lengths: list[int]) -> None:
+def test_frames_are_packed_as_torch_packs_them_and_turned(lengths: list[int]) -> None:
+    lengths = sorted(lengths, reverse=True)
     sequences = [torch.arange(10 * number, 10 * number + length) for number, length in enumerate(lengths)]
-    packed = pack_sequence(sequences, enforce_sorted=False)
-    turned = pack_sequence([each.flip(0) for each in sequences], enforce_sorted=False)
-    assert torch.equal(packed.data[from_the_end(packed.batch_sizes)], turned.data)
+    packed, turned = pack_sequence(sequences), pack_sequence([each.flip(0) for each in sequences])
+    packing = pack(torch.tensor([lengths]))
+    assert packing.sizes == packed.batch_sizes.tolist()
+    assert packing.real.all()
+    assert torch.equal(packed.data[packing.turned[0]], turned.data)
 
 
 def test_under_autocast_it_is_close_and_its_states_are_float32() -> None:
@@ -56,3 +60,71 @@ def test_under_autocast_it_is_close_and_its_states_are_float32() -> None:
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.dtype == torch.float32
         assert (ours - theirs).norm() < 0.03 * theirs.norm()
+
+
+TIME, BATCH, IN_WIDTH, WIDTH = 7, 5, 4, 3
+LENGTHS = {
+    "all of one length": [[7] * 5, [7] * 5],
+    "some shorter": [[7, 3, 7, 1, 5], [2, 7, 7, 7, 6]],
+    "none as long as the padding": [[3, 3, 2, 1, 3], [4, 4, 4, 4, 4]],
+}
+
+
+@pytest.mark.parametrize("case", LENGTHS)
+def test_several_layers_at_once_are_torchs_one_by_one(case: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        grus = [nn.GRU(IN_WIDTH, WIDTH, bidirectional=True) for _ in range(2)]
+    stacked = {
+        name: torch.stack([gru.state_dict()[name] for gru in grus]).requires_grad_() for name in grus[0].state_dict()
+    }
+    inputs = torch.randn(2, TIME, BATCH, IN_WIDTH, generator=generator).requires_grad_()
+    lengths = torch.tensor(LENGTHS[case])
+    mask = torch.arange(TIME)[None, :, None] < lengths[:, None]
+    wanted = torch.randn(2, TIME, BATCH, 2 * WIDTH, generator=generator) * mask[..., None]
+
+    packing = pack(lengths)
+    rows = inputs[:, packing.steps, packing.sequences]
+    both = torch.cat([rows, torch.stack([own[turned] for own, turned in zip(rows, packing.turned, strict=True)])])
+    outputs = side_by_side(gru_stack(stacked, both, packing), packing)
+    outputs = outputs * packing.real[..., None]
+    (outputs * wanted[:, packing.steps, packing.sequences]).sum().backward()  # type: ignore[no-untyped-call]
+    found, d_inputs = torch.zeros_like(wanted), inputs.grad
+    found[:, packing.steps, packing.sequences] = outputs.detach()
+    inputs.grad = None
+    for place, gru in enumerate(grus):
+        packed = pack_padded_sequence(inputs[place], lengths[place], enforce_sorted=False)
+        theirs, _ = pad_packed_sequence(gru(packed)[0], total_length=TIME)
+        (theirs * wanted[place]).sum().backward()
+        torch.testing.assert_close(found[place], theirs.detach(), atol=1e-6, rtol=1e-5)
+        for name, parameter in gru.named_parameters():
+            gradient = stacked[name].grad
+            assert gradient is not None
+            torch.testing.assert_close(gradient[place], parameter.grad, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(d_inputs, inputs.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_an_input_that_needs_no_gradient() -> None:
+    gru = nn.GRU(IN_WIDTH, WIDTH, bidirectional=True)
+    stacked = {name: values[None].clone().requires_grad_() for name, values in gru.state_dict().items()}
+    packing = pack(torch.full((1, BATCH), TIME))
+    gru_stack(stacked, torch.randn(2, TIME * BATCH, IN_WIDTH), packing).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(values.grad is not None and values.grad.any() for values in stacked.values())
+
+
+def test_averages_are_over_a_sequences_own_frames() -> None:
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.randn(2, TIME, BATCH, WIDTH, generator=generator).requires_grad_()
+    lengths = torch.tensor(LENGTHS["some shorter"])
+    packing = pack(lengths)
+    forwards = frames[:, packing.steps, packing.sequences]
+    averages = packing.averages(torch.cat([forwards, -forwards]))
+    weights = torch.randn(averages.shape, generator=generator)
+    (found,) = torch.autograd.grad((averages * weights).sum(), frames)
+
+    mask = (torch.arange(TIME)[None, :, None] < lengths[:, None])[..., None]
+    means = (frames * mask).sum(dim=1) / lengths[..., None]
+    expected = torch.cat([means, -means], dim=-1)
+    torch.testing.assert_close(averages, expected)
+    torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), frames)[0])

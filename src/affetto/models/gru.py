@@ -1,21 +1,77 @@
-"""A bidirectional GRU whose training on a CPU does not waste the CPU.
+"""Bidirectional GRU layers whose training on a CPU does not waste the CPU: one, or several of one shape at once.
 
 PyTorch's own CPU backward pass multiplies and adds one small weight gradient for every time step. Here the recurrent
 weights' gradient is one large product over all steps, as cuDNN does it, and both directions take their steps together:
-each sequence is also read from its end, so that the two are equally long at every step. Under autocast the products
-run in its precision, and the states stay in float32. The numbers are those of `torch.nn.GRU`, whose parameters are
-used as they are. ``benchmarks/gru.py`` measures the gain.
+each sequence is also read from its end, so that the two are equally long at every step. Layers of one shape, each with
+weights and input of its own, as the folds of a cross-validation are, take each step in one batched product. What is
+slow then is memory: frames are packed, so that hardly any padding is kept or computed, and the backward pass writes
+gradients over what the forward pass kept. Under autocast the products run in its precision, and the states stay in
+float32. The numbers are those of `torch.nn.GRU`. ``benchmarks/gru.py`` and ``benchmarks/heads.py`` measure the gain.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
+
+PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Packing(NamedTuple):
+    """How batches of sequences, one a model, lie in rows: all first frames, all second frames, and so on.
+
+    A time step has as many rows as the model with most sequences of that length needs, so that all models have the
+    same rows. Least is wasted where each model's sequences stand from the longest to the shortest.
+
+    Attributes:
+        sizes: rows of each time step, falling.
+        steps: the time step of each row, (rows,).
+        sequences: its place in the batch, (rows,).
+        real: whether a model has a frame there, (models, rows).
+        turned: the row that is as far from its sequence's end as this one is from the beginning, (models, rows).
+        lengths: of each sequence, (models, batch).
+    """
+
+    sizes: list[int]
+    steps: Tensor
+    sequences: Tensor
+    real: Tensor
+    turned: Tensor
+    lengths: Tensor
+
+    def both_ways(self, rows: Tensor) -> Tensor:
+        """Each model's rows, then the same with each sequence read from its end: (2 models, rows) of (models, rows)."""
+        return torch.cat([rows, rows.gather(1, self.turned)])
+
+    def averages(self, states: Tensor) -> Tensor:
+        """Each sequence's mean over its frames, (2 models, rows, width) to (models, batch, 2 x width)."""
+        share = self.real / self.lengths.gather(1, self.sequences.expand_as(self.turned))
+        means: Tensor = _Sums.apply(states, torch.cat([share, share])[..., None], self)  # type: ignore[no-untyped-call]
+        return torch.cat(means.chunk(2), dim=-1)
+
+
+def pack(lengths: Tensor) -> Packing:
+    """Arranges sequences of some lengths, (models, batch), each at least 1.
+
+    >>> packing = pack(torch.tensor([[3, 1], [2, 2]]))
+    >>> packing.sizes, packing.real.int().tolist()
+    ([2, 2, 1], [[1, 1, 1, 0, 1], [1, 1, 1, 1, 0]])
+    """
+    batch, time = lengths.shape[1], int(lengths.max())
+    reached = torch.arange(time, device=lengths.device)[:, None] < lengths.amax(dim=0)  # (time, batch)
+    places = torch.arange(1, batch + 1, device=lengths.device)
+    sizes = (reached * places).amax(dim=1)
+    steps, sequences = (places <= sizes[:, None]).nonzero().unbind(dim=1)
+    own = lengths[:, sequences]
+    real = steps < own
+    starts = sizes.cumsum(0) - sizes
+    turned = starts[torch.where(real, own - 1 - steps, steps)] + sequences
+    return Packing(sizes.tolist(), steps, sequences, real, turned, lengths)
 
 
 def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
@@ -37,153 +93,169 @@ def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
     if inputs.data.is_cuda or not torch.is_grad_enabled():
         outputs: PackedSequence = gru(inputs)[0]
         return outputs
-    turned = from_the_end(inputs.batch_sizes)
-    late = _turn(inputs.data, turned)
-    gates = [
-        nn.functional.linear(data, getattr(gru, f"weight_ih_l0{suffix}"), getattr(gru, f"bias_ih_l0{suffix}"))
-        for data, suffix in ((inputs.data, ""), (late, "_reverse"))
-    ]
-    weight, bias = (
-        torch.stack([getattr(gru, f"{name}_l0"), getattr(gru, f"{name}_l0_reverse")])
-        for name in ("weight_hh", "bias_hh")
-    )
-    forwards, backwards = _Scan.apply(*gates, weight, bias, inputs.batch_sizes.tolist())  # type: ignore[no-untyped-call]
-    return inputs._replace(data=torch.cat([forwards, _turn(backwards, turned)], dim=-1))
+    sizes = inputs.batch_sizes
+    packing = pack((sizes > torch.arange(int(sizes[0]))[:, None]).sum(dim=1)[None])
+    data = inputs.data[None]
+    stacked = {name: parameter[None] for name, parameter in gru.named_parameters()}
+    found = gru_stack(stacked, torch.cat([data, _turn(data, packing.turned)]), packing)
+    return inputs._replace(data=side_by_side(found, packing)[0])
 
 
-def from_the_end(batch_sizes: Tensor) -> Tensor:
-    """For each packed row, the row that is as far from its sequence's end as this one is from the beginning.
+def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, packing: Packing) -> Tensor:
+    """Runs one bidirectional layer of each of several models.
 
     Args:
-        batch_sizes: sequences that reach each time step, (time,), falling.
+        parameters: those of `torch.nn.GRU` by name ("weight_ih_l0", "weight_ih_l0_reverse", ...), stacked: each
+            (models, ...).
+        inputs: each model's rows, then the same rows with each sequence read from its end, (2 models, rows, in_width).
+        packing: how frames lie in them.
 
     Returns:
-        (rows,).
+        (2 models, rows, width): what the forward directions give, then what the backward directions give as they read,
+        from each sequence's end. What stands in rows without a frame means nothing.
 
-    >>> from_the_end(torch.tensor([2, 2, 1])).tolist()  # a b a b a: sequences of 3 and of 2 frames
-    [4, 3, 2, 1, 0]
+    >>> gru = torch.nn.GRU(3, 2, bidirectional=True)
+    >>> stacked = {name: values[None] for name, values in gru.state_dict().items()}
+    >>> inputs, packing = torch.ones(1, 5 * 4, 3), pack(torch.full((1, 4), 5))  # 5 frames of 4 sequences
+    >>> outputs = side_by_side(gru_stack(stacked, torch.cat([inputs, inputs]), packing), packing)
+    >>> torch.allclose(outputs[0].view(5, 4, 4), gru(inputs.view(5, 4, 3))[0], atol=1e-6)
+    True
     """
-    steps = torch.arange(len(batch_sizes)).repeat_interleave(batch_sizes)
-    starts = batch_sizes.cumsum(0) - batch_sizes
-    sequences = torch.arange(len(steps)) - starts[steps]
-    lengths = (batch_sizes[None] > torch.arange(int(batch_sizes[0]))[:, None]).sum(1)
-    return starts[lengths[sequences] - 1 - steps] + sequences
+    weights = [torch.cat([parameters[f"{name}_l0"], parameters[f"{name}_l0_reverse"]]) for name in PARAMETERS]
+    outputs: Tensor = _Scan.apply(inputs, *weights, packing.sizes)  # type: ignore[no-untyped-call]
+    return outputs
 
 
-def _steps(sizes: list[int]) -> list[tuple[int, int]]:
-    """First row and rows of each time step."""
-    steps, start = [], 0
+def side_by_side(outputs: Tensor, packing: Packing) -> Tensor:
+    """Both directions of each frame, (2 models, rows, width) to (models, rows, 2 x width)."""
+    forwards, backwards = outputs.chunk(2)
+    return torch.cat([forwards, _turn(backwards, packing.turned)], dim=-1)
+
+
+def read_both_ways(outputs: Tensor, packing: Packing) -> Tensor:
+    """What a layer gave, as the next one reads it: (2 models, rows, width) to (2 models, rows, 2 x width)."""
+    frames = side_by_side(outputs, packing)
+    return torch.cat([frames, _turn(frames, packing.turned)])
+
+
+def _steps(sizes: list[int]) -> Iterator[slice]:
+    """Where each time step's rows are."""
+    start = 0
     for size in sizes:
-        steps.append((start, size))
+        yield slice(start, start + size)
         start += size
-    return steps
+
+
+class _Scan(torch.autograd.Function):
+    """The recurrence of every model and direction, time step by time step.
+
+    r, z = sigmoid(W x + b + U h' + c); n = tanh(W x + b + r (U h' + c)); h = (1 - z) n + z h'.
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0913, PLR0917
+        ctx: Any, inputs: Tensor, weight_in: Tensor, weight: Tensor, bias_in: Tensor, bias: Tensor, sizes: list[int]
+    ) -> Tensor:
+        coarse = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+        with torch.autocast("cpu", enabled=False):
+            width = weight.shape[2]
+            gates = _product(inputs, weight_in.transpose(1, 2), coarse)  # (stacked, rows, 3 width), becomes r, z, n
+            recurrent_n, previous, states = (gates.new_empty(*gates.shape[:2], width) for _ in range(3))
+            by_state, bias_n = weight.to(coarse).transpose(1, 2).contiguous(), bias_in[:, None, 2 * width :]
+            offset = torch.cat([(bias_in + bias)[:, : 2 * width], bias[:, 2 * width :]], dim=1)[:, None].to(coarse)
+            last = states.new_zeros(len(states), sizes[0], width)
+            for here, size in zip(_steps(sizes), sizes, strict=True):
+                before = previous[:, here].copy_(last[:, :size])
+                recurrent = torch.baddbmm(offset, before.to(coarse), by_state)
+                r_and_z = gates[:, here, : 2 * width].add_(recurrent[..., : 2 * width]).sigmoid_()
+                kept = recurrent_n[:, here].copy_(recurrent[..., 2 * width :])
+                n = torch.addcmul(gates[:, here, 2 * width :], r_and_z[..., :width], kept).add_(bias_n).tanh_()
+                gates[:, here, 2 * width :] = n
+                last = torch.lerp(n, before, r_and_z[..., width:], out=states[:, here])
+        ctx.sizes, ctx.coarse = sizes, coarse
+        ctx.save_for_backward(inputs, weight_in, weight, gates, recurrent_n, previous)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight_in, weight, gates, recurrent_n, previous = ctx.saved_tensors
+        width, coarse = weight.shape[2], ctx.coarse
+        by_state = weight.to(coarse)
+        d_last = None
+        for here in reversed(list(_steps(ctx.sizes))):
+            (r, z, n), of_n, before = gates[:, here].chunk(3, dim=2), recurrent_n[:, here], previous[:, here]
+            d_state = gradients[0][:, here].clone(memory_format=torch.contiguous_format)
+            if d_last is not None:
+                d_state[:, : d_last.shape[1]] += d_last
+            by_n = torch.addcmul(d_state, d_state, z, value=-1)  # d_state (1 - z)
+            by_z = torch.sub(before, n).mul_(z).mul_(by_n)
+            by_n.addcmul_(by_n * n, n, value=-1)
+            d_state.mul_(z)
+            # From here on, what the forward pass kept is overwritten: by the gradients of the sums that stand in r and
+            # z and of what r is multiplied by, and in recurrent_n by the gradient of the sum in n.
+            z.copy_(by_z)
+            torch.mul(by_n, r, out=n)
+            by_r = of_n.mul_(n)
+            torch.addcmul(by_r, by_r, r, value=-1, out=r)
+            of_n.copy_(by_n)
+            d_last = d_state.add_(torch.bmm(gates[:, here].to(coarse), by_state))
+        d_weight, d_bias = _product(gates.transpose(1, 2), previous, coarse), gates.sum(1)
+        gates[..., 2 * width :] = recurrent_n
+        d_inputs = _product(gates, weight_in, coarse).to(inputs.dtype) if ctx.needs_input_grad[0] else None
+        d_weight_in = _product(gates.transpose(1, 2), inputs, coarse)
+        d_bias_in = torch.cat([d_bias[:, : 2 * width], recurrent_n.sum(1)], dim=1)
+        return d_inputs, d_weight_in, d_weight, d_bias_in, d_bias, None
+
+
+def _product(first: Tensor, second: Tensor, coarse: torch.dtype) -> Tensor:
+    """Of batches of matrices, computed as coarsely as told, in the precision of the finer of the two."""
+    exact = torch.promote_types(first.dtype, second.dtype)
+    return torch.bmm(first.to(coarse), second.to(coarse)).to(exact)
+
+
+class _Sums(torch.autograd.Function):
+    """The weighted sum of each sequence's rows, (stacked, rows, width) to (stacked, batch, width)."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weights: Tensor, packing: Packing) -> Tensor:
+        sums = states.new_zeros(len(states), packing.sizes[0], states.shape[2])
+        for here, size in zip(_steps(packing.sizes), packing.sizes, strict=True):
+            sums[:, :size].addcmul_(states[:, here], weights[:, here])
+        ctx.sizes = packing.sizes
+        ctx.save_for_backward(weights)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weights,) = ctx.saved_tensors
+        d_states = weights.new_empty(*weights.shape[:2], gradients[0].shape[2])
+        for here, size in zip(_steps(ctx.sizes), ctx.sizes, strict=True):
+            torch.mul(gradients[0][:, :size], weights[:, here], out=d_states[:, here])
+        return d_states, None, None
 
 
 class _Turned(torch.autograd.Function):
     """Rows in an order that is its own reverse: turning the gradient, too, is faster than scattering it."""
 
     @staticmethod
-    def forward(ctx: Any, data: Tensor, turned: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, turned: Tensor) -> Tensor:
         ctx.save_for_backward(turned)
-        return data[turned]
+        return _pick(rows, turned)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (turned,) = ctx.saved_tensors
-        return gradients[0][turned], None
+        return _pick(gradients[0], *ctx.saved_tensors), None
 
 
-def _turn(data: Tensor, turned: Tensor) -> Tensor:
-    rows: Tensor = _Turned.apply(data, turned)  # type: ignore[no-untyped-call]
-    return rows
+def _pick(rows: Tensor, order: Tensor) -> Tensor:
+    """Each model's rows in an order of its own, (models, rows, width) by (models, rows)."""
+    first = torch.arange(len(rows), device=rows.device)[:, None] * rows.shape[1]
+    return rows.flatten(0, 1).index_select(0, (first + order).flatten()).view_as(rows)
 
 
-_BLOCK = 128
-"""Rows whose derivatives are computed together: few enough to stay in the cache."""
-
-
-def _derivatives(active: Tensor, recurrent_n: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-    """What a change of a row's inputs does to its state.
-
-    For all rows at once, so that a time step of the backward pass is one product by the rows' gradient.
-
-    Returns:
-        d hidden / d (W h' + b), (2, rows, 3, width), and d hidden / d (input of the tanh), (2, rows, width).
-    """
-    directions, rows, width = previous.shape
-    by_recurrent, by_n = active.new_empty(directions, rows, 3, width), torch.empty_like(previous)
-    one = active.new_ones(())
-    for start in range(0, rows, _BLOCK):
-        here = slice(start, start + _BLOCK)
-        r, z, n = active[:, here].chunk(3, dim=-1)
-        to_r, to_z, to_n = by_recurrent[:, here].unbind(2)
-        by_tanh = torch.addcmul(one, n, n, value=-1, out=by_n[:, here])
-        by_tanh.addcmul_(by_tanh, z, value=-1)  # (1 - n n) (1 - z)
-        torch.mul(by_tanh, r, out=to_n)
-        torch.mul(to_n, recurrent_n[:, here], out=to_r)
-        to_r.addcmul_(to_r, r, value=-1)
-        torch.sub(previous[:, here], n, out=to_z).mul_(z)
-        to_z.addcmul_(to_z, z, value=-1)
-    return by_recurrent, by_n
-
-
-class _Scan(torch.autograd.Function):
-    """The recurrence h = (1 - z) n + z h' of two directions, over packed rows.
-
-    r, z = sigmoid(gates + W h' + b); n = tanh(gates + r (W h' + b)), with the gates in the order r, z, n.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, gates: Tensor, late_gates: Tensor, weight: Tensor, bias: Tensor, sizes: list[int]
-    ) -> tuple[Tensor, Tensor]:
-        coarse = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
-        with torch.autocast("cpu", enabled=False):
-            rows, width = len(gates), weight.shape[2]
-            active = weight.new_empty(2, rows, 3 * width)  # becomes r, z, n
-            active[0], active[1] = gates, late_gates
-            recurrent_n, hidden = (weight.new_empty(2, rows, width) for _ in range(2))
-            by_state, offset = weight.to(coarse).transpose(1, 2).contiguous(), bias.to(coarse)[:, None]
-            last = weight.new_zeros(2, sizes[0], width)
-            for start, size in _steps(sizes):
-                here = slice(start, start + size)
-                last = last[:, :size]
-                recurrent = torch.baddbmm(offset, last.to(coarse), by_state)
-                r_and_z = active[:, here, : 2 * width].add_(recurrent[..., : 2 * width]).sigmoid_()
-                kept = recurrent_n[:, here].copy_(recurrent[..., 2 * width :])
-                n = active[:, here, 2 * width :].addcmul_(r_and_z[..., :width], kept).tanh_()
-                last = torch.lerp(n, last, r_and_z[..., width:], out=hidden[:, here])
-        ctx.sizes, ctx.coarse, ctx.gates = sizes, coarse, gates.dtype
-        ctx.save_for_backward(active, recurrent_n, hidden, weight)
-        return hidden[0], hidden[1]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        active, recurrent_n, hidden, weight = ctx.saved_tensors
-        sizes, coarse = ctx.sizes, ctx.coarse
-        previous = torch.zeros_like(hidden)
-        before = torch.arange(sizes[0], hidden.shape[1])
-        before -= torch.tensor(sizes[:-1], dtype=torch.int64).repeat_interleave(
-            torch.tensor(sizes[1:], dtype=torch.int64)
-        )
-        torch.index_select(hidden, 1, before, out=previous[:, sizes[0] :])
-        z, width = active[..., hidden.shape[2] : 2 * hidden.shape[2]], hidden.shape[2]
-        by_recurrent, by_n = _derivatives(active, recurrent_n, previous)
-        d_hidden = torch.stack(gradients)
-        d_recurrent = torch.empty_like(by_recurrent, dtype=coarse)  # (2, rows, 3, width)
-        flat = d_recurrent.flatten(2)
-        by_state = weight.to(coarse)
-        steps = _steps(sizes)
-        for (start, size), (last_start, _) in pairwise(reversed(steps)):
-            here, earlier = slice(start, start + size), d_hidden[:, last_start : last_start + size]
-            torch.mul(d_hidden[:, here, None], by_recurrent[:, here], out=d_recurrent[:, here])
-            earlier.addcmul_(d_hidden[:, here], z[:, here]).add_(torch.bmm(flat[:, here], by_state))
-        first = slice(0, sizes[0])
-        torch.mul(d_hidden[:, first, None], by_recurrent[:, first], out=d_recurrent[:, first])
-        d_gates = torch.empty_like(flat, dtype=ctx.gates)
-        d_gates[..., : 2 * width] = flat[..., : 2 * width]
-        torch.mul(d_hidden, by_n, out=d_gates[..., 2 * width :])
-        d_weight = torch.bmm(flat.transpose(1, 2), previous.to(coarse)).to(weight.dtype)
-        return d_gates[0], d_gates[1], d_weight, flat.sum(1, dtype=weight.dtype), None
+def _turn(rows: Tensor, turned: Tensor) -> Tensor:
+    result: Tensor = _Turned.apply(rows, turned)  # type: ignore[no-untyped-call]
+    return result

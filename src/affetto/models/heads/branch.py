@@ -11,8 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from affetto.config import Config
 from affetto.features.acoustic import AcousticConfig
 from affetto.frames import Frames, thin
-from affetto.models.gru import bidirectional_gru
-from affetto.models.gru_stack import gru_stack, pack, read_both_ways
+from affetto.models.gru import bidirectional_gru, gru_stack, pack, read_both_ways
 from affetto.models.heads.head import ACOUSTIC, MAX_WIDTH, Part
 
 
