@@ -35,7 +35,7 @@ def test_samples_sound_like_their_file(
 
 def test_tensors_are_samples_too(make_sound: Callable[..., Path]) -> None:
     sound = audio.load(make_sound())
-    assert torch.equal(heard(Samples(sound, 16_000)), sound)
+    torch.testing.assert_close(heard(Samples(sound, 16_000)), sound, atol=1e-3, rtol=0)  # its offset is looked for anew
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_deferred_sound_is_made_when_its_turn_comes() -> None:
 
 def test_a_stretch_is_part_of_its_file(make_sound: Callable[..., Path]) -> None:
     path = make_sound(duration_s=1.0)
-    assert torch.equal(heard(Stretch(path, 0.25, 0.5)), audio.load(path)[4000:8000])
+    torch.testing.assert_close(heard(Stretch(path, 0.25, 0.5)), audio.load(path)[4000:8000], atol=0.02, rtol=0)
 
 
 def test_pipes_are_heard(make_sound: Callable[..., Path]) -> None:

@@ -128,7 +128,8 @@ def _total_s(sources: Iterable[Source]) -> float:
     total_s = 0.0
     for source in sources:
         try:
-            total_s += audio.info(source).duration_s if isinstance(source, Path) else 0.0
+            if isinstance(source, Path) and source.suffix.lower() not in audio.PROGRAM_SUFFIXES:
+                total_s += audio.info(source).duration_s or 0.0
         except AudioError:
             continue  # it is complained of when its turn comes
     return total_s

@@ -134,6 +134,6 @@ def _duration_s(source: Source) -> float:
     from affetto import audio
 
     try:
-        return audio.info(source).duration_s if isinstance(source, Path) else 0.0
+        return (audio.info(source).duration_s or 0.0) if isinstance(source, Path) else 0.0
     except AudioError:
         return 0.0  # it is complained of when it is heard

@@ -72,7 +72,7 @@ def check_corpus(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
-    """Reads a corpus and the header of each of its sound files.
+    """Reads a corpus and measures each of its sound files.
 
     Args:
         path: see `open_corpus`.
@@ -134,7 +134,7 @@ def _file_durations(
 
 def _file_duration(path: Path) -> float | None:
     try:
-        return audio.info(path).duration_s
+        return audio.duration(path)
     except AudioError:
         return None
 

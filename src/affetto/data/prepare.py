@@ -199,8 +199,8 @@ def _prepare(task: _Task, *, folder: Path, journal: Journal, max_duration_s: flo
 
 
 def _duration_s(utterance: Utterance) -> float | LeftOut:
-    """Seconds of an utterance, as its file's header tells, or why it is of no use."""
-    file_s = audio.info(utterance.audio).duration_s
+    """Seconds of an utterance, or why it is of no use."""
+    file_s = audio.duration(utterance.audio)
     last = "the end" if utterance.end_s is None else f"{utterance.end_s:.2f}"
     times = f"{utterance.start_s:.2f} to {last}, of {file_s:.2f} s"
     if file_s == 0:

@@ -64,7 +64,7 @@ def fewest_frames(classes: Sequence[int]) -> int:
 def _measure(utterance: Utterance) -> float | None:
     """Seconds of sound, whatever the corpus says of its end; None if the file cannot be read."""
     try:
-        end_s = audio.info(utterance.audio).duration_s
+        end_s = audio.duration(utterance.audio)
     except AudioError as error:
         logger.warning("left out: %s", error)
         return None

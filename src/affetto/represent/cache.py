@@ -33,7 +33,7 @@ from affetto.represent.extractors import Extractor, digest
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raise it with every change to what features or layers are computed to be: what older code kept is not read then."""
 
 SHARD_UTTERANCES = 256

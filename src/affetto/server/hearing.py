@@ -65,17 +65,17 @@ class _Stretch:
 
 
 def look(upload: Upload, settings: Settings) -> float:
-    """Reads the head of a recording.
+    """Measures a recording.
 
     Returns:
-        The seconds of sound that it promises; what comes out is counted all the same.
+        The seconds of sound that it holds; what comes out is counted all the same.
 
     Raises:
         AudioError: it is no sound.
         RequestError: it is too long.
     """
     upload.sound.seek(0)
-    duration_s = audio.info(upload.sound, upload.name).duration_s
+    duration_s = audio.duration(upload.sound, upload.name, enough_s=settings.max_duration_s)
     _check_duration(settings, duration_s)
     return duration_s
 

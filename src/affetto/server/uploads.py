@@ -27,6 +27,7 @@ FIELD = "file"
 _IN_MEMORY_BYTES = 1 << 20
 _LONGEST_NAME = 200
 _FORM = "multipart/form-data"
+_PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
 
 
 class Upload(NamedTuple):
@@ -74,7 +75,7 @@ async def receive(request: Request, settings: Settings) -> Upload:
 
 def _media_type(headers: Headers) -> str:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in {"", _FORM, "application/octet-stream", "application/ogg"} and not kind.startswith("audio/"):
+    if kind not in _PLAIN and not kind.startswith(("audio/", "video/")):
         raise RequestError("wrong_type")
     return kind
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from affetto.audio import SAMPLE_RATE
+from affetto.audio import SAMPLE_RATE, Centre
 from affetto.streaming.activity import FRAME, Activity
 from affetto.streaming.edges import EARLY_S, edges
 
@@ -147,6 +147,7 @@ class Segmenter:
 
     def __init__(self, *, live: bool = False) -> None:
         self._activity = Activity()
+        self._centre = Centre(SAMPLE_RATE) if live else None  # files have been centred
         self._live = live
         self._quantum = (LIVE_FRAMES if live else FILE_FRAMES) * FRAME
         self._sound = torch.zeros(0)  # from self._base on
@@ -168,6 +169,8 @@ class Segmenter:
         Returns:
             The stretches of speech that are known to have ended since, in time.
         """
+        if self._centre is not None:
+            block = torch.from_numpy(self._centre.feed(block.numpy()))
         self._sound = torch.cat([self._sound, block])
         found: list[Spoken] = []
         while self._base + len(self._sound) - self._seen >= self._quantum:
@@ -176,6 +179,8 @@ class Segmenter:
 
     def finish(self) -> list[Spoken]:
         """Ends the stream, and gives what was still being spoken."""
+        if self._centre is not None:
+            self._sound = torch.cat([self._sound, torch.from_numpy(self._centre.finish())])
         rest = self._base + len(self._sound) - self._seen
         found = self._listen(rest) if rest else []
         found += self._close() if self._begin is not None else []

@@ -38,7 +38,8 @@ class Samples(NamedTuple):
     """Sound in memory.
 
     Attributes:
-        values: (samples,) or (samples, channels); floats with full scale at 1, or signed integers of any width.
+        values: (samples,) or (samples, channels); floats with full scale at 1, or signed integers of
+            any width; what is plainly of another scale is taken for 16, 24 or 32 bits, with a warning.
         sample_rate: Hz.
     """
 
@@ -95,7 +96,7 @@ def sound_files(folder: Path) -> Found:
     Raises:
         AudioError: there is none.
 
-    >>> [path.stem for path in sound_files(Path(audio.__file__).parent / "demo").files]
+    >>> [path.stem for path in sound_files(Path(audio.__file__).parent.parent / "demo").files]
     ['angry', 'happy', 'neutral', 'sad']
     """
     found = Found([], Counter(), [])
@@ -197,10 +198,12 @@ def _from_samples(source: Samples) -> Tensor:
         raise AudioError(f"a sampling rate of {source.sample_rate} Hz", "give it in Hz, as 44100", label(source))
     if array.size == 0:
         raise AudioError("no samples", "record it again", label(source))
-    scale = 1.0 if array.dtype.kind == "f" else 1.0 / (np.iinfo(array.dtype).max + 1)
-    mono = array.astype(np.float32).reshape(len(array), -1).mean(axis=1) * np.float32(scale)
-    if not np.isfinite(mono).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise AudioError("samples that are not finite numbers", "leave them out, or set them to 0", label(source))
+    usual = 1.0 if array.dtype.kind == "f" else 2.0 ** (8 * array.dtype.itemsize - 1)
+    scale = audio.full_scale(max(float(array.max()), -float(array.min())), usual, label(source))
+    values = array.astype(np.float32).reshape(len(array), -1) * np.float32(1 / scale)
+    sound = np.concatenate([np.zeros(0, np.float32), *audio.mono([values], round(source.sample_rate))])
     if source.sample_rate != audio.SAMPLE_RATE:
-        mono = soxr.resample(mono, source.sample_rate, audio.SAMPLE_RATE)
-    return torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
+        sound = soxr.resample(sound, source.sample_rate, audio.SAMPLE_RATE)
+    return torch.from_numpy(np.ascontiguousarray(sound, dtype=np.float32))

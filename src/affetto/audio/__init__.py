@@ -1,0 +1,39 @@
+"""Any sound file to 16 kHz mono float32, and back to FLAC or through a lossy codec; nothing else opens one."""
+
+from affetto.audio.decoding import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    PROGRAM_SUFFIXES,
+    SAMPLE_RATE,
+    SUFFIXES,
+    AudioInfo,
+    duration,
+    info,
+    load,
+    stream,
+)
+from affetto.audio.levels import full_scale
+from affetto.audio.mixing import Centre, mono
+from affetto.audio.writing import G711, Codec, mp3, opus, recode, write_flac
+
+__all__ = [
+    "G711",
+    "HIGHEST_RATE",
+    "LOWEST_RATE",
+    "PROGRAM_SUFFIXES",
+    "SAMPLE_RATE",
+    "SUFFIXES",
+    "AudioInfo",
+    "Centre",
+    "Codec",
+    "duration",
+    "full_scale",
+    "info",
+    "load",
+    "mono",
+    "mp3",
+    "opus",
+    "recode",
+    "stream",
+    "write_flac",
+]

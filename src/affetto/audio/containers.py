@@ -1,0 +1,231 @@
+"""Where the streams of sound in a file lie, if a decoder would not find all of them, or could not open them.
+
+Several files that were joined into one are several streams. A header whose sizes were never written, as when the
+recorder crashed or wrote into a pipe, gets sizes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import IO
+
+from affetto.audio.mpeg import frame, mpeg_streams
+from affetto.audio.spans import Bytes, Pieces, Span
+
+_UNTOLD = 0xFFFFFFFF
+_RF64_SIZE = 28
+_MP3_TAGS = (0x50, 0x55)
+_WAVE_CHUNKS = frozenset(
+    {b"data", b"fmt ", b"fact", b"LIST", b"bext", b"cue ", b"PEAK", b"JUNK", b"id3 ", b"ID3 ", b"smpl"}
+)
+_WAVE = re.compile(rb"RIFF.{4}WAVEfmt |RF64.{4}WAVEds64", re.DOTALL)
+_AIFF = re.compile(rb"FORM.{4}AIF[FC](?:COMM|COMT|FVER|MARK|NAME|AUTH|ANNO|SSND)", re.DOTALL)
+_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_AU = re.compile(rb"\.snd\x00.{3}.{4}\x00\x00\x00[\x01-\x1b]\x00.{3}\x00\x00\x00", re.DOTALL)
+_CAF = re.compile(rb"caff\x00\x01\x00\x00desc")
+_NIST = re.compile(rb"NIST_1A\n +1024\n")
+_VOC = re.compile(rb"Creative Voice File\x1a")
+_W64 = re.compile(re.escape(bytes.fromhex("726966662e91cf11a5d628db04c10000")))
+_OGG = re.compile(rb"OggS\x00")
+_OGG_HEAD, _OGG_FIRST = 27, 2
+
+
+def streams(file: IO[bytes]) -> list[Pieces] | None:
+    """The streams of sound in a file.
+
+    Args:
+        file: able to seek; where it stands changes.
+
+    Returns:
+        None where the file is a single stream as it should be, or something unknown.
+    """
+    content = Bytes(file)
+    start = content.at(0, 4)
+    if start[:3] == b"ID3" or frame(start) is not None:
+        return _joined(content, _FLAC) or mpeg_streams(content, 0, content.size)
+    return _READERS[start](content) if start in _READERS else None
+
+
+def _joined(content: Bytes, magic: re.Pattern[bytes]) -> list[Pieces] | None:
+    """Files that each begin with the same."""
+    spans = _spans(content, magic)
+    return [(span,) for span in spans] if len(spans) > 1 else None
+
+
+def _spans(content: Bytes, magic: re.Pattern[bytes]) -> list[Span]:
+    places: list[int] = []
+    place = content.search(magic, 0)
+    while place is not None:
+        places.append(place)
+        place = content.search(magic, place + 1)
+    return [Span(*ends) for ends in pairwise([*places, content.size])]
+
+
+def _mended(content: Bytes, magic: re.Pattern[bytes], mend: Callable[[Bytes, Span], Pieces]) -> list[Pieces] | None:
+    """Files, joined or not, some of which lack their sizes."""
+    found = [mend(content, span) for span in _spans(content, magic)]
+    return found if len(found) > 1 or any(len(pieces) > 1 for pieces in found) else None
+
+
+def _mended_au(content: Bytes, span: Span) -> Pieces:
+    """One without a size that is not 0; there is a value for those that are not known."""
+    head = content.at(span.start, 12)
+    if any(head[8:]):
+        return (span,)
+    return (head[:8] + struct.pack(">I", _UNTOLD), Span(span.start + len(head), span.end))
+
+
+def _mended_aiff(content: Bytes, span: Span) -> Pieces:
+    """One whose number of frames was never written."""
+    chunks, _ = _chunks(content, span.start + 12, ">", b"SSND")
+    common, sound = chunks.get(b"COMM"), chunks.get(b"SSND")
+    if common is None or sound is None or sound.start + 8 >= span.end:
+        return (span,)
+    channels, frames, bits = struct.unpack(">HIH", content.at(common.start, 8))
+    if frames or not channels or not bits:
+        return (span,)
+    size = span.end - sound.start - 8
+    frames = size // (channels * ((bits + 7) // 8))
+    head = bytearray(content.at(span.start, sound.start - span.start))
+    struct.pack_into(">I", head, 4, span.end - span.start - 8)
+    struct.pack_into(">I", head, common.start - span.start + 2, frames)
+    struct.pack_into(">I", head, len(head) - 4, size + 8)
+    return (bytes(head), Span(sound.start, span.end))
+
+
+def _ogg(content: Bytes) -> list[Pieces] | None:
+    """Chains: a page that begins a stream, after pages that do not, begins the next."""
+    places, begun = [0], True
+    for place, first in _pages(content):
+        if first and not begun:
+            places.append(place)
+        begun = first
+    if len(places) < 2:
+        return None
+    return [(Span(*ends),) for ends in pairwise([*places, content.size])]
+
+
+def _pages(content: Bytes) -> Iterator[tuple[int, bool]]:
+    """Where each page begins, and whether a stream begins with it."""
+    place: int | None = 0
+    while place is not None:
+        head = content.at(place, _OGG_HEAD)
+        if len(head) < _OGG_HEAD or head[:5] != b"OggS\0":
+            place = content.search(_OGG, place + 1)
+            continue
+        yield place, bool(head[5] & _OGG_FIRST)
+        sizes = content.at(place + _OGG_HEAD, head[26])
+        place += _OGG_HEAD + len(sizes) + sum(sizes)
+        place = place if place < content.size else None
+
+
+def _wave(content: Bytes) -> list[Pieces] | None:
+    """WAV files, joined or not; what plays as it is, is left as it is."""
+    found: list[Pieces] = []
+    changed, start = False, 0
+    while content.at(start + 8, 4) == b"WAVE":
+        read = _one_wave(content, start)
+        if read is None:
+            break
+        pieces, end, mended = read
+        found += pieces
+        changed |= mended or start > 0
+        start = end
+    return found if changed else None
+
+
+def _one_wave(content: Bytes, start: int) -> tuple[list[Pieces], int, bool] | None:
+    """The streams in one WAV file, where it ends, and whether they are others than a decoder would find by itself."""
+    order = ">" if content.at(start, 4) == b"RIFX" else "<"
+    chunks, unpadded = _chunks(content, start + 12, order)
+    if b"fmt " not in chunks or b"data" not in chunks:
+        return None
+    data, end = chunks[b"data"], _end(content, start, order)
+    long = content.at(start, 4) == b"RF64" and any(content.at(start + _RF64_SIZE, 8))
+    if long:
+        data = Span(data.start, data.start + int.from_bytes(content.at(start + _RF64_SIZE, 8), "little"))
+    end = max(end, data.end)
+    told = long or _told(content, data, order)
+    if not told:
+        joined = content.search(_WAVE, data.start)
+        data = Span(data.start, content.size if joined is None else joined)
+        end = data.end
+    end += end & 1 and _begins(content, end + 1)
+    form = content.at(chunks[b"fmt "].start, chunks[b"fmt "].end - chunks[b"fmt "].start)
+    if len(form) >= 2 and struct.unpack(f"{order}H", form[:2])[0] in _MP3_TAGS:
+        inside = mpeg_streams(content, data.start, data.end)
+        return ([(Span(start, end),)], end, not told) if inside is None else (inside, end, True)
+    fact = content.at(chunks[b"fact"].start, 4) if b"fact" in chunks else b""
+    return [_as_wave(form, fact, data, order)], end, unpadded or not told or _begins(content, end)
+
+
+def _begins(content: Bytes, place: int) -> bool:
+    """Whether another WAV file does."""
+    return _WAVE.match(content.at(place, 16)) is not None
+
+
+def _end(content: Bytes, start: int, order: str) -> int:
+    """Where a WAV file says that it ends."""
+    if content.at(start, 4) == b"RF64":
+        return start + 8 + int.from_bytes(content.at(start + _RF64_SIZE - 8, 8), "little")
+    return start + 8 + int(struct.unpack(f"{order}I", content.at(start + 4, 4))[0])
+
+
+def _chunks(content: Bytes, place: int, order: str, last: bytes = b"data") -> tuple[dict[bytes, Span], bool]:
+    """What lies where up to the sound itself, and whether a chunk of an odd size lacks its pad byte."""
+    chunks: dict[bytes, Span] = {}
+    unpadded = False
+    while last not in chunks and len(head := content.at(place, 8)) == 8:
+        (size,) = struct.unpack(f"{order}I", head[4:])
+        chunks.setdefault(head[:4], Span(place + 8, place + 8 + size))
+        place += 8 + size
+        lacking = size & 1 and content.at(place, 4) in _WAVE_CHUNKS
+        unpadded |= bool(lacking)
+        place += size & 1 and not lacking
+    return chunks, unpadded
+
+
+def _told(content: Bytes, data: Span, order: str) -> bool:
+    """Whether the size of the sound was ever written."""
+    if data.end > content.size:
+        return data.end - data.start != _UNTOLD and data.start >= content.size
+    if data.end > data.start or data.start == content.size:
+        return True
+    _, rest = data
+    while rest < content.size and len(head := content.at(rest, 8)) == 8 and head[:4] in _WAVE_CHUNKS:
+        size = struct.unpack(f"{order}I", head[4:])[0]
+        rest += 8 + size + (size & 1)
+    return rest >= content.size
+
+
+def _as_wave(form: bytes, fact: bytes, data: Span, order: str) -> Pieces:
+    """A WAV file with the least that a decoder needs; one of 4 GB or more has a header that can tell so."""
+    size = data.end - data.start
+    body = b"fmt " + struct.pack(f"{order}I", len(form)) + form + b"\0" * (len(form) & 1)
+    body += b"fact" + struct.pack(f"{order}I", 4) + fact if len(fact) == 4 else b""
+    if size + len(body) + 36 <= _UNTOLD:
+        start = (b"RIFX" if order == ">" else b"RIFF") + struct.pack(f"{order}I", 12 + len(body) + size) + b"WAVE"
+        return (start + body + b"data" + struct.pack(f"{order}I", size), data)
+    start = b"RF64" + struct.pack("<I", _UNTOLD) + b"WAVE" + b"ds64"
+    start += struct.pack("<IQQQI", 28, size + len(body) + 48, size, 0, 0)
+    return (start + body + b"data" + struct.pack("<I", _UNTOLD), data)
+
+
+_READERS: dict[bytes, Callable[[Bytes], list[Pieces] | None]] = {
+    b"RIFF": _wave,
+    b"RIFX": _wave,
+    b"RF64": _wave,
+    b"OggS": _ogg,
+    b"fLaC": partial(_joined, magic=_FLAC),
+    b"caff": partial(_joined, magic=_CAF),
+    b"Crea": partial(_joined, magic=_VOC),
+    b"NIST": partial(_joined, magic=_NIST),
+    b"riff": partial(_joined, magic=_W64),
+    b"FORM": partial(_mended, magic=_AIFF, mend=_mended_aiff),
+    b".snd": partial(_mended, magic=_AU, mend=_mended_au),
+}
+"""What a file begins with -> what finds the streams in it."""

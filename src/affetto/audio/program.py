@@ -1,0 +1,236 @@
+"""Sound that libsndfile does not decode (m4a, webm, wma, amr, video) through the program ffmpeg, where it is installed.
+
+What comes from strangers is kept within bounds: the format is told by the first bytes and ffmpeg may take it for no
+other, no shell sees a name, the network is out of reach, and a program that hangs or wants too much memory ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affetto.errors import AudioError
+
+STALLED_S = 60.0
+"""So long ffmpeg may say nothing."""
+
+LONGEST_S = 7 * 24 * 3600
+"""More sound than that is a bomb."""
+
+_HEAD = 512
+_MEMORY = 1 << 28  # bytes of one allocation
+_AU_HEAD = 24
+_AU_FLOATS = 6
+_REMEDY = "copy or convert it again"
+_PICTURES = re.compile(rb"^\[(mjpeg|png|h26|hevc|vp[89]|av1|mpeg[124]|wmv|theora|rawvideo|libdav)")
+
+
+class Container(NamedTuple):
+    """A format that ffmpeg reads.
+
+    Attributes:
+        demuxer: ffmpeg's name of it.
+        name: the users' name.
+        magic: what a file begins with.
+    """
+
+    demuxer: str
+    name: str
+    magic: re.Pattern[bytes]
+
+
+def _container(demuxer: str, name: str, magic: bytes) -> Container:
+    return Container(demuxer, name, re.compile(magic, re.DOTALL))
+
+
+CONTAINERS = (
+    _container("mov", "m4a, mp4 or mov", rb".{4}(ftyp|moov|mdat|wide|free|skip)"),
+    _container("matroska", "webm or mkv", rb"\x1a\x45\xdf\xa3"),
+    _container("asf", "wma or wmv", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    _container("amr", "amr", rb"#!AMR"),
+    _container("aac", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
+    _container("avi", "avi", rb"RIFF.{4}AVI "),
+    _container("flv", "flv", rb"FLV\x01"),
+    _container("mpeg", "mpeg video", rb"\x00\x00\x01\xba"),
+    _container("mpegts", "mpeg transport stream", rb"(.{4})?\x47.{187}(.{4})?\x47"),
+    _container("wav", "wav of another codec", rb"(RIFF|RIFX|RF64).{4}WAVE"),
+    _container("w64", "w64 of another codec", rb"riff\x2e\x91\xcf\x11"),
+    _container("caf", "caf of another codec", rb"caff\x00\x01"),
+    _container("ogg", "ogg of another codec", rb"OggS\x00"),
+    _container("aiff", "aiff of another codec", rb"FORM.{4}AIF[FC]"),
+    _container("iff", "iff", rb"FORM.{4}(8SVX|16SV|MAUD)"),
+    _container("au", "au of another codec", rb"\.snd\x00"),
+    _container("voc", "voc of another codec", rb"Creative Voice File\x1a"),
+    _container("wv", "wavpack", rb"wvpk"),
+    _container("tta", "true audio", rb"TTA1"),
+    _container("ape", "monkey's audio", rb"MAC "),
+    _container("tak", "tak", rb"tBaK"),
+    _container("mpc", "musepack", rb"MP\+"),
+    _container("mpc8", "musepack", rb"MPCK"),
+    _container("eac3", "e-ac3", rb"\x0b\x77.{3}[\x58-\x87]"),
+    _container("ac3", "ac3", rb"\x0b\x77"),
+    _container("dts", "dts", rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80"),
+    _container("rm", "real audio", rb"\.RMF|\.ra\xfd"),
+    _container("dsf", "dsf", rb"DSD "),
+    _container("sox", "sox", rb"\.SoX|XoS\."),
+)
+"""The first that fits is the one."""
+
+
+def container(file: IO[bytes]) -> Container | None:
+    """What a file is that begins like this, after ID3 tags; None if it is unknown.
+
+    >>> import io
+    >>> container(io.BytesIO(b"....ftypM4A ")).demuxer, container(io.BytesIO(b"a text"))
+    ('mov', None)
+    """
+    place = 0
+    file.seek(0)
+    while (start := file.read(_HEAD))[:3] == b"ID3" and len(start) >= 10:
+        size = start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9]
+        place += 10 + size
+        file.seek(place)
+    return next((each for each in CONTAINERS if each.magic.match(start)), None)
+
+
+class Program:
+    """The first stream of sound of a file, decoded by ffmpeg from its beginning to its end.
+
+    Args:
+        file: on a disk, just opened; ffmpeg opens it anew.
+        kind: what it is.
+        where: what errors call it.
+
+    Raises:
+        AudioError: ffmpeg is not installed, or does not find sound in it.
+    """
+
+    promised: int | None = None
+    """Frames, as far as is known: they are not."""
+
+    scaled = True
+    """Whether full scale is 1 for sure."""
+
+    def __init__(self, file: IO[bytes], kind: Container, where: object) -> None:
+        self._where = where
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the program
+        path = shutil.which("ffmpeg")
+        if path is None:
+            self._complaints.close()
+            problem = f"{kind.name} needs the program ffmpeg, which is not installed"
+            raise AudioError(problem, "install ffmpeg, or convert the file to wav, flac, mp3 or ogg", where)
+        self._process = subprocess.Popen(
+            _command(path, kind), stdin=file, stdout=subprocess.PIPE, stderr=self._complaints, close_fds=True
+        )
+        self._read_frames = 0
+        try:
+            head = self._read(_AU_HEAD)
+            if len(head) < _AU_HEAD:
+                self._check()
+                raise AudioError("holds no sound", "give a recording", where)
+            self._skip_note(head)
+        except BaseException:
+            self.close()
+            raise
+
+    def _skip_note(self, head: bytes) -> None:
+        """Reads the head of the AU file that ffmpeg writes."""
+        _, offset, _, encoding, self.samplerate, self.channels = struct.unpack(">6I", head)
+        assert encoding == _AU_FLOATS
+        self._read(offset - _AU_HEAD)
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it, whatever it was doing."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._complaints.close()
+
+    def next(self, frames: int) -> NDArray[np.float32]:
+        """At most so many, (frames, channels); none at the end.
+
+        Raises:
+            AudioError: it complained of the file, hangs, or gives more than anybody could hear.
+        """
+        data = self._read(4 * frames * self.channels)
+        block = np.frombuffer(data[: len(data) // (4 * self.channels) * (4 * self.channels)], ">f4")
+        self._read_frames += len(block) // self.channels
+        if self._read_frames > LONGEST_S * self.samplerate:
+            raise AudioError("lasts more than a week", "cut it into parts", self._where)
+        if len(data) < 4 * frames * self.channels:
+            self._check()
+        return block.reshape(-1, self.channels).astype(np.float32)
+
+    def skip(self, frames: int, block_frames: int) -> int:
+        """Goes this far from the beginning, or to the end; the result is how far it came."""
+        skipped = 0
+        while skipped < frames and (found := len(self.next(min(block_frames, frames - skipped)))):
+            skipped += found
+        return skipped
+
+    def _read(self, size: int) -> bytes:
+        assert self._process.stdout is not None
+        with _watched(self._process) as stalled:
+            data = self._process.stdout.read(size)
+        if stalled:
+            raise AudioError(f"ffmpeg said nothing for {STALLED_S:g} s", _REMEDY, self._where)
+        return data
+
+    def _check(self) -> None:
+        """After the end: that nothing of the file was left out."""
+        code = self._process.wait(STALLED_S)
+        self._complaints.seek(0)
+        lines = [line for line in self._complaints.read(1 << 16).splitlines() if line and not _PICTURES.match(line)]
+        if lines or code:
+            said = re.sub(r"^\[[^]]*\] ", "", lines[0].decode(errors="replace")) if lines else f"exit code {code}"
+            if "matches no streams" in said:
+                raise AudioError("holds no sound", "give a recording", self._where)
+            raise AudioError(f"breaks off or is damaged (ffmpeg: {said.rstrip('. ')})", _REMEDY, self._where)
+
+
+def _command(path: str, kind: Container) -> list[str]:
+    """Decodes the first stream of sound; standard input is opened by its name, for then ffmpeg can jump about in it."""
+    source = "file:/dev/stdin" if os.name == "posix" else "pipe:0"
+    quiet = ["-nostdin", "-hide_banner", "-v", "error", "-max_alloc", str(_MEMORY)]
+    bounds = ["-protocol_whitelist", "file,pipe", "-threads", "1", "-f", kind.demuxer]
+    return [
+        path, *quiet, *bounds, "-i", source,
+        "-map", "0:a:0", "-vn", "-sn", "-dn", "-threads", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
+    ]  # fmt: skip
+
+
+@contextmanager
+def _watched(process: subprocess.Popen[bytes]) -> Iterator[list[bool]]:
+    """Ends a program that keeps others waiting; the list is then no longer empty."""
+    stalled: list[bool] = []
+
+    def end() -> None:
+        stalled.append(True)
+        process.kill()
+
+    timer = Timer(STALLED_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield stalled
+    finally:
+        timer.cancel()
