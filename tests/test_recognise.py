@@ -72,7 +72,7 @@ def long_sound() -> torch.Tensor:
 
 def test_a_segment_is_heard_as_if_it_were_alone(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
-    stretch = list(cut([long_sound]))[1]
+    stretch = list(cut(blocks(Samples(long_sound, 16_000))))[1]
     (alone,) = recogniser.predict(pad_waves([stretch.wave]))
     segment = recording.segments[1]
     assert (segment.start_s, segment.end_s) == (stretch.start_s, stretch.end_s)

@@ -61,13 +61,19 @@ def assert_is(wave: torch.Tensor, original: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("opened", [False, True])
-def test_other_formats_are_decoded(name: str, opened: bool, original: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["a.m4a", "a.webm", *(pytest.param(name, marks=pytest.mark.heavy) for name in FORMATS)]
+)
+def test_other_formats_are_decoded(name: str, original: Path, tmp_path: Path) -> None:
     ffmpeg("-i", str(original), *FORMATS[name], str(tmp_path / name))
-    path = tmp_path / name
-    path = path.rename(tmp_path / "-i 'no name' http:$(x)\n.bin")  # what it is called does not matter
-    wave = torch.cat(list(audio.stream(io.BytesIO(path.read_bytes()) if opened else path)))
+    assert_is(audio.load(tmp_path / name), original)
+
+
+@needs_ffmpeg
+def test_what_a_file_is_called_does_not_matter(original: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", str(original), str(tmp_path / "a.m4a"))
+    path = (tmp_path / "a.m4a").rename(tmp_path / "-i 'no name' http:$(x)\n.bin")
+    wave = torch.cat(list(audio.stream(io.BytesIO(path.read_bytes()))))
     assert_is(wave, original)
     assert audio.duration(path) == pytest.approx(len(wave) / 16_000, abs=0.001)
     assert audio.info(path).duration_s is None
@@ -90,7 +96,7 @@ def test_a_video_without_sound_says_so(original: Path, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["a.m4a", "first.mp4", "a.aac", "a.webm", "a.wma"])
+@pytest.mark.parametrize("name", ["a.m4a", "first.mp4", "a.webm"])
 def test_what_breaks_off_is_an_error(name: str, original: Path, tmp_path: Path) -> None:
     path = tmp_path / name
     ffmpeg("-i", str(original), *FORMATS[name], str(path))

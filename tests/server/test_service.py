@@ -51,13 +51,24 @@ def test_it_says_what_the_shell_says(
     assert list(got.json()) == list(expected)
 
 
-@pytest.mark.parametrize("kind", ["audio/flac", "application/octet-stream", "Audio/X-FLAC; rate=16000", None])
+@pytest.mark.parametrize(
+    "kind", ["audio/flac", "application/octet-stream", "Audio/X-FLAC; rate=16000", "video/mp4", None]
+)
 def test_the_body_may_be_the_file(client: httpx.Client, angry: bytes, kind: str | None) -> None:
     by_form = client.post(RECOGNISE, files=form(angry, "upload")).json()
     headers = {} if kind is None else {"Content-Type": kind}
     assert client.post(RECOGNISE, content=angry, headers=headers).json() == by_form
     chunks = (angry[first : first + 1000] for first in range(0, len(angry), 1000))
     assert client.post(RECOGNISE, content=chunks, headers=headers).json() == by_form
+
+
+def test_all_of_joined_recordings_is_heard(client: httpx.Client) -> None:
+    wave, rate = soundfile.read(DEMO / "angry.flac", dtype="float32")
+    content = io.BytesIO()
+    soundfile.write(content, wave, rate, format="MP3")
+    answer = client.post(RECOGNISE, files=form(content.getvalue() * 3, "three.mp3")).json()
+    assert answer["duration_s"] == pytest.approx(3 * len(wave) / rate, abs=0.3)
+    assert answer["segments"][-1]["end_s"] > 2.5 * len(wave) / rate
 
 
 def test_its_answers_are_as_described(client: httpx.Client, angry: bytes) -> None:

@@ -35,7 +35,24 @@ def test_samples_sound_like_their_file(
 
 def test_tensors_are_samples_too(make_sound: Callable[..., Path]) -> None:
     sound = audio.load(make_sound())
-    torch.testing.assert_close(heard(Samples(sound, 16_000)), sound, atol=1e-3, rtol=0)  # its offset is looked for anew
+    torch.testing.assert_close(heard(Samples(sound, 16_000)), sound, atol=0.01, rtol=0)  # its offset is looked for anew
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
+def test_16_bit_values_in_a_wider_type_are_taken_for_16_bits(
+    dtype: str, make_sound: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    values, _ = soundfile.read(make_sound(), dtype="int16")
+    torch.testing.assert_close(heard(Samples(values.astype(dtype), 16_000)), heard(Samples(values, 16_000)))
+    assert "samples: values up to" in caplog.text
+    assert "are taken for 16-bit samples" in caplog.text
+
+
+def test_channels_that_cancel_in_memory_do_not(make_sound: Callable[..., Path]) -> None:
+    values, _ = soundfile.read(make_sound(), dtype="float32")
+    torch.testing.assert_close(
+        heard(Samples(np.stack([values, -values], axis=1), 16_000)), heard(Samples(values, 16_000))
+    )
 
 
 @pytest.mark.parametrize(

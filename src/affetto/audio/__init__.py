@@ -1,11 +1,7 @@
 """Any sound file to 16 kHz mono float32, and back to FLAC or through a lossy codec; nothing else opens one."""
 
 from affetto.audio.decoding import (
-    HIGHEST_RATE,
-    LOWEST_RATE,
-    PROGRAM_SUFFIXES,
     SAMPLE_RATE,
-    SUFFIXES,
     AudioInfo,
     duration,
     info,
@@ -14,6 +10,8 @@ from affetto.audio.decoding import (
 )
 from affetto.audio.levels import full_scale
 from affetto.audio.mixing import Centre, mono
+from affetto.audio.opening import PROGRAM_SUFFIXES, SOUND_SUFFIXES, SUFFIXES
+from affetto.audio.program import HIGHEST_RATE, LOWEST_RATE
 from affetto.audio.writing import G711, Codec, mp3, opus, recode, write_flac
 
 __all__ = [
@@ -22,6 +20,7 @@ __all__ = [
     "LOWEST_RATE",
     "PROGRAM_SUFFIXES",
     "SAMPLE_RATE",
+    "SOUND_SUFFIXES",
     "SUFFIXES",
     "AudioInfo",
     "Centre",

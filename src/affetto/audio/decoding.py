@@ -7,15 +7,11 @@ soxr resamples. All work block by block, so that a recording of any length passe
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -24,75 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affetto.audio.containers import streams
 from affetto.audio.levels import full_scale
 from affetto.audio.mixing import mono
-from affetto.audio.program import Program, container
-from affetto.audio.spans import Pieces, Span, Spliced
+from affetto.audio.opening import UNKNOWN_FRAMES, Opened, headed, named, reason, sounds
 from affetto.errors import AudioError
 
 SAMPLE_RATE = 16_000
-PROGRAM_SUFFIXES = frozenset(
-    [
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".3gp",
-        ".aac",
-        ".ac3",
-        ".amr",
-        ".ape",
-        ".avi",
-        ".flv",
-        ".mka",
-        ".mkv",
-        ".mpg",
-        ".mpeg",
-        ".spx",
-        ".tta",
-        ".webm",
-        ".wma",
-        ".wmv",
-        ".wv",
-    ]
-)
-"""Those of files that take the program ffmpeg."""
 
-SUFFIXES = PROGRAM_SUFFIXES | frozenset(
-    [
-        ".wav",
-        ".wave",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".mp2",
-        ".sph",
-        ".aiff",
-        ".aif",
-        ".aifc",
-        ".au",
-        ".snd",
-        ".caf",
-        ".rf64",
-        ".voc",
-        ".w64",
-    ]
-)
-"""What a folder is searched for. A file named outright is opened whatever its suffix."""
-
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
-"""Sampling rates in Hz beyond which a header is taken to be damaged."""
-
-_UNKNOWN_FRAMES = 2**63 - 1  # What libsndfile says where no header tells, as in a flac that came out of a pipe.
 _SLACK_S = 0.2  # Sound mp3 files hold some frames of padding less than libsndfile counts.
-_BEFORE_S = 1.0
-_REFERRING = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "OPUS", "VORBIS"})
 _MOST_VALUES_AT_ONCE = 2**24
-_REMEDY = "give a recording (wav, flac, ogg, opus, mp3, sph, or m4a, webm and more with ffmpeg), or convert this one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,148 +46,6 @@ class AudioInfo:
     channels: int
 
 
-class _Sound(soundfile.SoundFile):  # type: ignore[misc]
-    """One stream of sound, from its beginning to its end.
-
-    After each block soundfile itself seeks, which some formats cannot at all, and others only if a header tells their
-    length; but not where it is told that a file cannot.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-    @property
-    def promised(self) -> int | None:
-        """Frames, as far as is known; there may be fewer."""
-        return None if self.frames == _UNKNOWN_FRAMES else int(self.frames)
-
-    @property
-    def scaled(self) -> bool:
-        """Whether full scale is 1 for sure."""
-        return self.subtype not in {"FLOAT", "DOUBLE"}
-
-    def next(self, frames: int) -> NDArray[np.float32]:
-        """At most so many, (frames, channels); none at the end."""
-        if self.promised is not None:
-            frames = min(frames, self.promised)  # that much room is made, however short it is
-        block: NDArray[np.float32] = self.read(frames, dtype="float32", always_2d=True)
-        return block
-
-    def skip(self, frames: int, block_frames: int) -> int:
-        """Goes this far from the beginning, or to the end; the result is how far it came."""
-        skipped = self._jump(frames)
-        while skipped < frames and (found := len(self.next(min(block_frames, frames - skipped)))):
-            skipped += found
-        return skipped
-
-    def _jump(self, frames: int) -> int:
-        """Goes as far as that quickly, or less far."""
-        if self.promised is None or not super().seekable() or self.subtype.startswith("DWVW"):
-            return 0  # what is kept in words of variable width says that it could
-        # After a jump, frames that refer to those before them come out silent.
-        before = round(_BEFORE_S * self.samplerate) if self.subtype in _REFERRING else 0
-        return int(self.seek(max(0, min(frames, self.promised) - before)))
-
-
-_Source: TypeAlias = _Sound | Program
-
-
-def _sounds(source: Path | IO[bytes], where: object) -> Generator[_Source, None, None]:
-    """Each stream of sound in a file, open until the next is asked for."""
-    try:
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-            found = _streams_of(source, file)
-            whole = Spliced(file, (Span(0, file.seek(0, os.SEEK_END)),))
-            # Where it can, libsndfile itself reads the file, which is quicker than through Python.
-            first = Spliced(file, found[0]) if found else os.fsencode(source) if isinstance(source, Path) else whole
-            try:
-                sound = _opened(first, where)
-            except AudioError:
-                kind = container(file)
-                if kind is None:
-                    raise
-                with _on_disk(source, file) as kept, Program(kept, kind, where) as program:
-                    yield program
-                return
-            with sound:
-                yield sound
-            for pieces in (found or ())[1:]:
-                with _opened(Spliced(file, pieces), where) as sound:
-                    yield sound
-    except OSError as error:
-        raise AudioError(_reason(error), "check the path", where) from error
-
-
-def _streams_of(source: Path | IO[bytes], file: IO[bytes]) -> list[Pieces] | None:
-    if not isinstance(source, Path):
-        return streams(file)
-    state = source.stat()
-    return _streams(source, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _streams(path: Path, size: int, changed_ns: int) -> list[Pieces] | None:
-    """Of a file of this size and time: many utterances may be cut out of a long one."""
-    del size, changed_ns
-    with path.open("rb") as file:
-        return streams(file)
-
-
-@contextmanager
-def _on_disk(source: Path | IO[bytes], file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """A file that another program can open."""
-    if isinstance(source, Path):
-        with source.open("rb") as opened:
-            yield opened
-        return
-    with tempfile.TemporaryFile() as copy:
-        file.seek(0)
-        shutil.copyfileobj(file, copy)
-        copy.flush()
-        copy.seek(0)
-        yield copy
-
-
-def _opened(source: bytes | Spliced, where: object) -> _Sound:
-    """A name comes as bytes, for soundfile would refuse one that is not valid UTF-8."""
-    try:
-        sound = _Sound(source)
-    # soundfile takes a name that ends in .raw for a promise of headerless samples, and asks for their format.
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        raise AudioError(f"cannot be read as sound ({_reason(error)})", _REMEDY, where) from error
-    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
-        sound.close()
-        raise AudioError(f"a sampling rate of {sound.samplerate} Hz is not one of sound", _REMEDY, where)
-    return sound
-
-
-def _check_file(path: Path, where: object) -> None:
-    try:
-        if path.is_dir():
-            raise AudioError("a folder, not a sound file", "name a file in it", where)
-        if not path.exists():
-            raise AudioError("no such file", "check the path", where)
-        if not path.is_file():
-            raise AudioError("not a file (a pipe or a device)", "save the sound in a file first", where)
-        if path.stat().st_size == 0:
-            raise AudioError("the file is empty", "record or copy it again", where)
-    except OSError as error:
-        raise AudioError(error.strerror or str(error), "check the path", where) from error
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", "") or getattr(error, "strerror", "") or str(error)
-    return text.rstrip(". ") or type(error).__name__
-
-
-def _named(source: Path | IO[bytes], where: object | None) -> object | None:
-    """What errors call a source, once it is known to be a file."""
-    if isinstance(source, Path):
-        where = source if where is None else where
-        _check_file(source, where)
-    return where
-
-
 def info(source: Path | IO[bytes], where: object | None = None) -> AudioInfo:
     """What the header of a sound file says, without reading more of it.
 
@@ -262,17 +56,12 @@ def info(source: Path | IO[bytes], where: object | None = None) -> AudioInfo:
     Raises:
         AudioError: the file is missing, empty or not sound.
     """
-    where = _named(source, where)
-    try:
-        quick = os.fsencode(source) if isinstance(source, Path) else Spliced(source, (Span(0, source.seek(0, 2)),))
-        with _opened(quick, where) as sound:
-            return _described(sound)
-    except AudioError:
-        with closing(_sounds(source, where)) as sounds:
-            return _described(next(sounds))
+    where = named(source, where)
+    with closing(headed(source, where)) as found:
+        return _described(next(found))
 
 
-def _described(sound: _Source) -> AudioInfo:
+def _described(sound: Opened) -> AudioInfo:
     frames = sound.promised
     return AudioInfo(None if frames is None else frames / sound.samplerate, sound.samplerate, sound.channels)
 
@@ -290,13 +79,13 @@ def duration(source: Path | IO[bytes], where: object | None = None, *, enough_s:
     Raises:
         AudioError: the file is missing, empty or not sound.
     """
-    where = _named(source, where)
+    where = named(source, where)
     total_s = 0.0
-    with closing(_sounds(source, where)) as sounds:
-        for sound in sounds:
+    with closing(sounds(source, where)) as found:
+        for sound in found:
             frames = sound.promised
             if frames is None:
-                most = min(_UNKNOWN_FRAMES, max(0.0, enough_s - total_s + 1) * sound.samplerate)
+                most = min(UNKNOWN_FRAMES, max(0.0, enough_s - total_s + 1) * sound.samplerate)
                 with _decoding(where):
                     frames = sound.skip(int(most), sound.samplerate)
             total_s += frames / sound.samplerate
@@ -310,7 +99,7 @@ def stream(
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
-    block_s: float = 30.0,
+    block_s: float = 10.0,
     where: object | None = None,
 ) -> Iterator[Tensor]:
     """Decodes, mixes down to mono about zero and resamples, block by block.
@@ -332,12 +121,12 @@ def stream(
         AudioError: the file is missing, empty, not sound, breaks off, holds no samples or holds values that are not
             numbers; or the times asked for are no times.
     """
-    where = _named(source, where)
+    where = named(source, where)
     _check_times(start_s, end_s, where)
     heard = False
     began_s = 0.0
-    with closing(_sounds(source, where)) as sounds:
-        for sound in sounds:
+    with closing(sounds(source, where)) as found:
+        for sound in found:
             part = _Part(sound, began_s, where)
             for out in part.decode(start_s, end_s, block_s):
                 if len(out):
@@ -366,7 +155,7 @@ class _Part:
         where: what errors call the file.
     """
 
-    def __init__(self, sound: _Source, began_s: float, where: object) -> None:
+    def __init__(self, sound: Opened, began_s: float, where: object) -> None:
         self._sound = sound
         self._began_s = began_s
         self._where = where
@@ -386,7 +175,7 @@ class _Part:
         # A header that claims a thousand channels shall not claim the memory.
         most = max(1, min(round(block_s * rate), _MOST_VALUES_AT_ONCE // sound.channels))
         first = max(0, round((start_s - self._began_s) * rate))
-        last = _UNKNOWN_FRAMES if end_s is None else max(0, round((end_s - self._began_s) * rate))
+        last = UNKNOWN_FRAMES if end_s is None else max(0, round((end_s - self._began_s) * rate))
         last = last if sound.promised is None else min(last, sound.promised)
         with _decoding(self._where):
             if first:
@@ -418,7 +207,7 @@ def _decoding(where: object) -> Iterator[None]:
     try:
         yield
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"breaks off or is damaged ({_reason(error)})", "copy or convert it again", where) from error
+        raise AudioError(f"breaks off or is damaged ({reason(error)})", "copy or convert it again", where) from error
 
 
 def _resample(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:

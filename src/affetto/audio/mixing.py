@@ -118,7 +118,7 @@ class Centre:
 
     def __init__(self, sample_rate: int) -> None:
         self._hop = max(1, round(_CENTRED_S * sample_rate))
-        self._ramp = np.linspace(0, 1, self._hop + 1, dtype=np.float32)[1:]
+        self._rising = np.linspace(0, 1, self._hop + 1, dtype=np.float32)[1:]
         self._rest = np.zeros(0, np.float32)
         self._offset: float | None = None  # at the end of what was given
 
@@ -145,12 +145,19 @@ class Centre:
 
     def _take(self, hops: Samples) -> Samples:
         assert self._offset is not None
-        offsets = [self._offset]
-        for mean in hops.mean(axis=1).tolist():
-            offsets.append(offsets[-1] + _PACE * (mean - offsets[-1]))
-        self._offset = offsets[-1]
-        known = np.array(offsets, np.float32)[:, None]
-        return (hops - (known[:-1] + (known[1:] - known[:-1]) * self._ramp)).reshape(-1)
+        if len(hops) == 0:
+            return np.zeros(0, np.float32)
+        offset = self._offset
+        offsets = [offset]
+        for mean in (np.einsum("ij->i", hops) / np.float32(self._hop)).tolist():
+            offset += _PACE * (mean - offset)
+            offsets.append(offset)
+        self._offset = offset
+        ends = np.array(offsets, np.float32)
+        out: Samples = np.multiply((ends[1:] - ends[:-1])[:, None], self._rising)  # (hops, samples)
+        np.add(out, ends[:-1, None], out=out)
+        np.subtract(hops, out, out=out)
+        return out.reshape(-1)
 
 
 def mono(blocks: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 from affetto.errors import AudioError
 
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+"""Sampling rates in Hz beyond which a header is taken to be damaged."""
+
 STALLED_S = 60.0
 """So long ffmpeg may say nothing."""
 
@@ -41,7 +44,7 @@ class Container(NamedTuple):
 
     Attributes:
         demuxer: ffmpeg's name of it.
-        name: the users' name.
+        name: the users' name; empty where libsndfile reads it, too, but for some codecs.
         magic: what a file begins with.
     """
 
@@ -64,14 +67,14 @@ CONTAINERS = (
     _container("flv", "flv", rb"FLV\x01"),
     _container("mpeg", "mpeg video", rb"\x00\x00\x01\xba"),
     _container("mpegts", "mpeg transport stream", rb"(.{4})?\x47.{187}(.{4})?\x47"),
-    _container("wav", "wav of another codec", rb"(RIFF|RIFX|RF64).{4}WAVE"),
-    _container("w64", "w64 of another codec", rb"riff\x2e\x91\xcf\x11"),
-    _container("caf", "caf of another codec", rb"caff\x00\x01"),
-    _container("ogg", "ogg of another codec", rb"OggS\x00"),
-    _container("aiff", "aiff of another codec", rb"FORM.{4}AIF[FC]"),
+    _container("wav", "", rb"(RIFF|RIFX|RF64).{4}WAVE"),
+    _container("w64", "", rb"riff\x2e\x91\xcf\x11"),
+    _container("caf", "", rb"caff\x00\x01"),
+    _container("ogg", "", rb"OggS\x00"),
+    _container("aiff", "", rb"FORM.{4}AIF[FC]"),
     _container("iff", "iff", rb"FORM.{4}(8SVX|16SV|MAUD)"),
-    _container("au", "au of another codec", rb"\.snd\x00"),
-    _container("voc", "voc of another codec", rb"Creative Voice File\x1a"),
+    _container("au", "", rb"\.snd\x00"),
+    _container("voc", "", rb"Creative Voice File\x1a"),
     _container("wv", "wavpack", rb"wvpk"),
     _container("tta", "true audio", rb"TTA1"),
     _container("ape", "monkey's audio", rb"MAC "),
@@ -148,6 +151,8 @@ class Program:
         """Reads the head of the AU file that ffmpeg writes."""
         _, offset, _, encoding, self.samplerate, self.channels = struct.unpack(">6I", head)
         assert encoding == _AU_FLOATS
+        if not LOWEST_RATE <= self.samplerate <= HIGHEST_RATE:
+            raise AudioError(f"a sampling rate of {self.samplerate} Hz is not one of sound", _REMEDY, self._where)
         self._read(offset - _AU_HEAD)
 
     def __enter__(self) -> Program:

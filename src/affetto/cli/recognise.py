@@ -69,7 +69,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto recognise call.wav[/]
     [cyan]affetto recognise interviews/ --format csv > emotions.csv[/]
     [cyan]affetto recognise interviews/ --output-dir results --format json --format vtt[/]
-    [cyan]affetto recognise film.mkv voice.m4a[/]   (what is not wav, flac, ogg, opus, mp3, ... needs the program ffmpeg)
+    [cyan]affetto recognise film.mkv voice.m4a[/]  (with the program ffmpeg)
 
     Stopped (Ctrl-C) and started again, a run into a folder goes on where it was.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from affetto.audio import SUFFIXES
+from affetto.audio import SOUND_SUFFIXES
 from affetto.errors import CorpusError
 
 
@@ -80,7 +80,7 @@ class AudioFolders:
         if path.name in listing.names:
             return path
         # Only a container is cut off: the stem of "clip.01" is "clip.01", and "clip.wav" is another recording.
-        stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+        stem = path.stem if path.suffix.lower() in SOUND_SUFFIXES else path.name
         sounds = listing.sounds.get(stem)
         return path.parent / sounds[0] if sounds else None
 
@@ -107,6 +107,6 @@ def _list_folder(folder: Path) -> Listing:
         names = []
     sounds: dict[str, list[str]] = {}
     for name in names:
-        if Path(name).suffix.lower() in SUFFIXES:
+        if Path(name).suffix.lower() in SOUND_SUFFIXES:
             sounds.setdefault(Path(name).stem, []).append(name)
     return Listing(frozenset(names), sounds)

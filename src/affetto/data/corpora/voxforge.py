@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from affetto.audio import SUFFIXES
+from affetto.audio import SOUND_SUFFIXES
 from affetto.data.corpora import archives
 from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
 from affetto.data.corpora.files import AudioFolders, folders, read_lines_of_any_encoding
@@ -76,7 +76,7 @@ def prompt(line: str) -> tuple[str, str] | None:
     """
     name, _, words = line.strip().replace("\t", " ").partition(" ")
     file = Path(name.replace("\\", "/").rpartition("/")[2])
-    stem = file.stem if file.suffix.lower() in SUFFIXES else file.name
+    stem = file.stem if file.suffix.lower() in SOUND_SUFFIXES else file.name
     return (stem, words.strip()) if stem and words.strip() and "\0" not in stem else None
 
 
