@@ -24,7 +24,7 @@ from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment, join_segments
-from affetto.streaming import Failure
+from affetto.streaming import Failure, Samples, blocks
 from affetto.streaming.segments import cut
 from affetto.timeline import Judgement
 
