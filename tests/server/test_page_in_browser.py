@@ -300,8 +300,9 @@ def test_what_is_too_long(serve: Callable[..., httpx.Client], visit: Callable[..
 
 
 def test_what_only_the_browser_can_decode_is_sent_as_wav(
-    client: httpx.Client, visit: Callable[..., Any], browser: Any
+    client: httpx.Client, visit: Callable[..., Any], browser: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("affetto.audio.program.shutil.which", lambda _: None)  # as on a machine without ffmpeg
     page = visit(client)
     recorded = page.evaluate(  # Chromium's recordings are WebM, which libsndfile does not know
         """async () => {
