@@ -138,6 +138,40 @@ def test_a_token_is_asked_for(serve: Serve, angry: bytes) -> None:
     assert client.get("/metrics", headers=right).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "{here}"}, 200),
+        ({"Origin": "https://proxied.example", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "https://elsewhere.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "{here}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+def test_pages_from_elsewhere_are_refused(
+    serve: Serve, angry: bytes, recogniser: Halting, headers: dict[str, str], status: int
+) -> None:
+    client = serve()
+    sent = {name: value.format(here=str(client.base_url).rstrip("/")) for name, value in headers.items()}
+    answer = client.post(RECOGNISE, content=angry, headers=sent)
+    assert answer.status_code == status
+    if status == 403:
+        assert (answer.json()["code"], recogniser.heard) == ("foreign_page", [])
+    assert client.get("/healthz", headers=sent).status_code == 200  # the browser keeps the answer from the page
+
+
+def test_a_page_may_have_another_name_of_the_service(serve: Serve, angry: bytes) -> None:
+    client = serve(hosts=["emotions.example", "127.0.0.1"])
+    sent = {"Origin": "https://emotions.example", "Sec-Fetch-Site": "cross-site"}
+    assert client.post(RECOGNISE, content=angry, headers=sent).status_code == 200
+    assert code(client.post(RECOGNISE, content=angry, headers={"Origin": "https://x.example"})) == (403, "foreign_page")
+
+
 def begin(client: httpx.Client, pool: ThreadPoolExecutor, sound: bytes, many: int) -> list[Future[httpx.Response]]:
     """Requests that are all taken."""
     futures = [pool.submit(client.post, RECOGNISE, content=sound) for _ in range(many)]

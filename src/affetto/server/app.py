@@ -131,7 +131,7 @@ def _guard(settings: Settings) -> list[params.Depends]:
 def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
     codes = (
         *_ANYWHERE,
-        *("unauthorised", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
+        *("unauthorised", "foreign_page", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
         *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
     )
     written = {

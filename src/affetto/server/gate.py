@@ -22,6 +22,8 @@ HEARD_AT = "/v1/recognise"
 LONGEST_HEAD = 32_768
 """Bytes; more of it than this is not waited for, and not accepted where it came at once."""
 
+_READING = {"GET", "HEAD", "OPTIONS"}
+_OUR_SITES = {"same-origin", "none"}  # none: a person's own doing, such as an address that is typed in
 _LINGER_S = 0.5
 _LINGER_BYTES = 16_000_000
 
@@ -106,7 +108,7 @@ class Gate:
         passage = _Passage(Headers(scope=scope), _Course(), receive, send)
         course = scope.setdefault("state", {})["course"] = passage.course
         try:
-            if code := self._refuse(passage.headers):
+            if code := self._refuse(passage.headers, reads=scope["method"] in _READING):
                 course.problem = code
                 await RequestError(code).response()(scope, passage.receive, passage.send)
             else:
@@ -120,9 +122,8 @@ class Gate:
             self._tell(scope, course)
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One WebSocket; a page from elsewhere, whose browser may reach what its server may not, gets none."""
-        headers = Headers(scope=scope)
-        code = self._refuse(headers) or ("foreign_page" if _foreign(headers, self._settings) else None)
+        """One WebSocket."""
+        code = self._refuse(Headers(scope=scope), reads=False)
         if code is None:
             await self._app(scope, receive, send)
             return
@@ -130,11 +131,17 @@ class Gate:
         tell("request", id=secrets.token_hex(8), route=None, status=problem.status, outcome=code)
         await problem.response()(scope, receive, send)
 
-    def _refuse(self, headers: Headers) -> str | None:
-        """What is wrong with the head of a request, if anything."""
+    def _refuse(self, headers: Headers, *, reads: bool) -> str | None:
+        """What is wrong with the head of a request, if anything.
+
+        A page from elsewhere may have a browser ask that can reach what the page's own server cannot. What it only
+        reads, the browser keeps from it; all else is refused.
+        """
         if sum(len(name) + len(value) for name, value in headers.raw) > LONGEST_HEAD:
             return "large_head"
-        return None if self._settings.may_be_called(_host(headers)) else "unknown_host"
+        if not self._settings.may_be_called(_host(headers)):
+            return "unknown_host"
+        return "foreign_page" if not reads and _foreign(headers, self._settings) else None
 
     def _tell(self, scope: Scope, course: _Course) -> None:
         took_s = time.perf_counter() - course.began
@@ -158,19 +165,25 @@ def _name(given: str) -> str:
 
 
 def _foreign(headers: Headers, settings: Settings) -> bool:
-    """Whether a web page of another origin asks; behind a proxy, it is of a name that the service was given.
+    """Whether a web page of another origin asks, by what its browser says of it, or else by the header Origin.
+
+    Behind a proxy that changes the header Host, a page is known by a name that the service was given.
 
     >>> [
     ...     _foreign(Headers({"host": "localhost:8000", "origin": origin}), Settings(hosts=("emotions.example",)))
     ...     for origin in ("http://localhost:8000", "http://localhost:3000", "https://emotions.example", "null")
     ... ]
     [False, True, False, True]
+    >>> [_foreign(Headers({"sec-fetch-site": site}), Settings()) for site in ("same-origin", "same-site", "cross-site")]
+    [False, True, True]
     """
-    origin = headers.get("origin")
-    if origin is None:  # no browser
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    place = (origin or "").partition("://")[2].lower()
+    if _name(place) in settings.hosts:
         return False
-    place = origin.partition("://")[2].lower()
-    return place != headers.get("host", "").lower() and _name(place) not in settings.hosts
+    if site is not None:
+        return site not in _OUR_SITES
+    return origin is not None and place != headers.get("host", "").lower()
 
 
 def _has_body(headers: Headers) -> bool:
