@@ -136,6 +136,19 @@ def test_problems_have_one_shape(
     assert (answer.json()["code"], answer.status_code) == (code, KINDS[code].status)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/page/page.js", "/healthz", "/metrics", "/v1/models", "/openapi.json", "/v2", "/v1/listen", RECOGNISE],
+)
+def test_a_head_is_that_of_the_answer(client: httpx.Client, path: str) -> None:
+    answer, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (answer.status_code, b"")
+    own = {"date", "x-request-id", *(["content-length"] if path == "/metrics" else [])}
+    assert [each for each in head.headers.items() if each[0] not in own] == [
+        each for each in answer.headers.items() if each[0] not in own
+    ]
+
+
 def test_every_answer_is_described_by_an_example(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
     contents = [

@@ -22,7 +22,7 @@ HEARD_AT = "/v1/recognise"
 LONGEST_HEAD = 32_768
 """Bytes; more of it than this is not waited for, and not accepted where it came at once."""
 
-_READING = {"GET", "HEAD", "OPTIONS"}
+_READING = {"GET", "OPTIONS"}
 _OUR_SITES = {"same-origin", "none"}  # none: a person's own doing, such as an address that is typed in
 _LINGER_S = 0.5
 _LINGER_BYTES = 16_000_000
@@ -105,6 +105,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # as GET; the body is left out on the wire
+            scope = {**scope, "method": "GET"}
         passage = _Passage(Headers(scope=scope), _Course(), receive, send)
         course = scope.setdefault("state", {})["course"] = passage.course
         try:
