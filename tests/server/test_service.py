@@ -137,6 +137,23 @@ def test_problems_have_one_shape(
 
 
 @pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"format": "xml"}, "format: 'xml' is not 'json', 'jsonl', 'csv', 'vtt', 'srt', 'textgrid' or 'rttm'"),
+        (
+            {"format": ["json", "xml"], "smoth": "3"},
+            "format: 'xml' is not 'json', 'jsonl', 'csv', 'vtt', 'srt', 'textgrid' or 'rttm'; "
+            "smoth: there is no such option",
+        ),
+        ({"sure": "2"}, "sure: Input should be less than or equal to 1"),
+    ],
+)
+def test_a_wrong_option_is_named_once(client: httpx.Client, options: dict[str, object], problem: str) -> None:
+    answer = client.post(RECOGNISE, content=b"x", params=options)  # type: ignore[arg-type]
+    assert answer.json()["problem"] == problem
+
+
+@pytest.mark.parametrize(
     "path",
     ["/", "/page/page.js", "/healthz", "/metrics", "/v1/models", "/openapi.json", "/v2", "/v1/listen", RECOGNISE],
 )

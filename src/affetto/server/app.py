@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -225,6 +225,25 @@ async def _left(request: Request) -> None:
         pass
 
 
+def _faults(errors: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with the options of a query, one fault each.
+
+    >>> fault = {"loc": ("query", "format", 0), "type": "literal_error", "input": "xml", "ctx": {"expected": "'json'"}}
+    >>> _faults([fault, {"loc": ("query", "format"), "type": "too_short", "msg": "Tuple should have at least 1 item"}])
+    "format: 'xml' is not 'json'"
+    """
+    told: dict[str, str] = {}
+    for each in errors:
+        name = str(each["loc"][1])
+        if each["type"] == "literal_error":
+            told.setdefault(name, f"{each['input']!r:.60} is not {each['ctx']['expected']}")
+        elif each["type"] == "extra_forbidden":
+            told.setdefault(name, "there is no such option")
+        else:
+            told.setdefault(name, each["msg"])
+    return "; ".join(f"{name}: {fault}" for name, fault in told.items())
+
+
 def _handle_errors(app: FastAPI) -> None:
     """Every problem has the same shape, whoever found it."""
 
@@ -238,8 +257,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def options(request: Request, error: RequestValidationError) -> Response:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
-        return answer(request, RequestError("bad_option", faults))
+        return answer(request, RequestError("bad_option", _faults(error.errors())))
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
