@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import logging
 import re
 import socket
 import subprocess
@@ -204,14 +205,24 @@ def test_a_token_is_asked_for_in_a_header_or_in_the_first_message(serve: Serve, 
         (None, "http://127.0.0.1:1", "foreign_page"),
         (None, "null", "foreign_page"),
         ("rebound.example", "http://rebound.example", "unknown_host"),
+        (None, None, "not_found"),
     ],
 )
-def test_pages_from_elsewhere_get_none(client: httpx.Client, host: str | None, origin: str, code: str) -> None:
-    with socket.create_connection(("127.0.0.1", client.base_url.port or 80), 20) as raw:
-        raw.sendall(handshake(client, host, origin))
+def test_refused_ones_are_told_why_and_are_no_error_in_the_log(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture, host: str | None, origin: str | None, code: str
+) -> None:
+    head = handshake(client, host, origin)
+    with (
+        caplog.at_level(logging.INFO),
+        socket.create_connection(("127.0.0.1", client.base_url.port or 80), 20) as raw,
+    ):
+        raw.sendall(head.replace(b"/v1/listen", b"/v1/nothing") if code == "not_found" else head)
         answer = b"".join(iter(lambda: raw.recv(65_536), b""))
+        client.get("/healthz")  # by then the task of the refused one has ended
     assert answer.split(b" ", 2)[1] == str(KINDS[code].status).encode()
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == code
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert code in [record.facts["outcome"] for record in caplog.records if hasattr(record, "facts")]
 
 
 def test_its_own_pages_may_listen(client: httpx.Client, samples: bytes) -> None:

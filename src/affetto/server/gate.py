@@ -12,6 +12,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from affetto.server.listening import LISTENS_AT
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, tell
@@ -126,6 +127,8 @@ class Gate:
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket."""
         code = self._refuse(Headers(scope=scope), reads=False)
+        if code is None and scope["path"] != LISTENS_AT:
+            code = "not_found"
         if code is None:
             await self._app(scope, receive, send)
             return

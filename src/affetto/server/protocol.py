@@ -8,6 +8,7 @@ import asyncio
 import json
 
 import h11
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -74,6 +75,12 @@ class SteadySocket(WebSocketsSansIOProtocol):
         """A sign of life is asked for."""
         super().handle_ping()
         self._check_reader()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """The application has something for the client."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # by refusing it; else uvicorn logs an error of the application
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """The application is done with it."""
