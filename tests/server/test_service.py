@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 import webvtt
+from prometheus_client.parser import text_string_to_metric_families
 from tests.server.serving import DEMO, RECOGNISE, metric
 
 from affetto.cli import main
+from affetto.environment import environment
 from affetto.server.answers import ModelsAnswer, RecordingAnswer
 from affetto.server.problems import KINDS
 
@@ -198,6 +200,16 @@ def test_it_counts(client: httpx.Client, angry: bytes) -> None:
     after = [metric(client, name) for name in ('affetto_requests_total{outcome="ok"}', "affetto_sound_seconds_total")]
     assert np.subtract(after, before) == pytest.approx([1, soundfile.info(DEMO / "angry.flac").duration], abs=1e-3)
     assert (metric(client, "affetto_queue_length"), metric(client, "affetto_requests_taken")) == (0, 0)
+
+
+def test_figures_are_named_as_prometheus_wants_it(client: httpx.Client, angry: bytes) -> None:
+    client.post(RECOGNISE, files=form(angry))
+    families = list(text_string_to_metric_families(client.get("/metrics").text))
+    assert all(family.documentation for family in families)
+    names = {family.name for family in families}
+    assert {"affetto_request_duration_seconds", "process_resident_memory_bytes", "process_start_time_seconds"} <= names
+    (build,) = (family.samples[0] for family in families if family.name == "affetto_build_info")
+    assert build.labels == {name: str(value) for name, value in environment().items() if value is not None}
 
 
 def test_sixteen_at_once_are_all_answered(client: httpx.Client) -> None:

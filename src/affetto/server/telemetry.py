@@ -8,7 +8,9 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+from affetto.environment import environment
 
 LOG = logging.getLogger("affetto.server")
 
@@ -26,7 +28,7 @@ class Metrics:
         )
         self.sound_s = Counter("affetto_sound_seconds", "Sound that was heard, seconds.", registry=self.registry)
         self.latency_s = Histogram(
-            "affetto_request_seconds",
+            "affetto_request_duration_seconds",
             "From the head of a request to its result, seconds.",
             buckets=_LATENCIES_S,
             registry=self.registry,
@@ -45,6 +47,12 @@ class Metrics:
         self.batch = Histogram(
             "affetto_batch_recordings", "Recordings heard together.", buckets=_BATCHES, registry=self.registry
         )
+
+        ProcessCollector(registry=self.registry)
+        build = {name: str(value) for name, value in environment().items() if value is not None}
+        Info(
+            "affetto_build", "Versions, the commit if there is one, the kind of machine.", registry=self.registry
+        ).info(build)
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them.
