@@ -134,7 +134,10 @@ def test_a_token_is_asked_for(serve: Serve, angry: bytes) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert client.post(RECOGNISE, content=angry, headers=right).status_code == 200
-    assert [client.get(path).status_code for path in ("/v1/models", "/metrics", "/healthz")] == [401, 401, 200]
+    assert [client.get(path).status_code for path in ("/v1/models", "/metrics", "/healthz", "/readyz")] == [
+        *(401, 401),
+        *(200, 200),
+    ]
     assert client.get("/metrics", headers=right).status_code == 200
 
 
@@ -187,11 +190,14 @@ def test_what_is_too_much_is_sent_away_and_the_rest_is_answered(
     with ThreadPoolExecutor(3) as pool:
         taken = begin(client, pool, angry, 3)
         refused = client.post(RECOGNISE, content=angry)
+        ready, alive = client.get("/readyz"), client.get("/healthz")
         recogniser.go_on()
-        assert code(refused) == (429, "busy")
+        assert code(refused) == code(ready) == (429, "busy")
+        assert alive.status_code == 200
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert [each.result().status_code for each in taken] == [200] * 3
     assert client.post(RECOGNISE, content=angry).status_code == 200
+    assert client.get("/readyz").json() == {"status": "ok"}
 
 
 def test_what_waits_together_is_heard_together(serve: Serve, angry: bytes, recogniser: Halting) -> None:

@@ -103,6 +103,7 @@ def test_other_formats(client: httpx.Client, angry: bytes) -> None:
     ("method", "path", "options", "code"),
     [
         ("GET", "/v2", {}, "not_found"),
+        ("GET", "/healthz/", {}, "not_found"),
         ("DELETE", "/", {}, "wrong_method"),
         ("GET", "/v1/recognise/../../etc/passwd", {}, "not_found"),
         ("GET", RECOGNISE, {}, "wrong_method"),
@@ -177,7 +178,7 @@ def test_every_answer_is_described_by_an_example(client: httpx.Client) -> None:
         for status, answer in method["responses"].items()
         for kind, content in answer.get("content", {}).items()
     ]
-    assert len({path for path, *_ in contents}) == 5
+    assert len({path for path, *_ in contents}) == 6
     assert [told for *told, content in contents if not {"example", "examples"} & set(content)] == []
     (_, _, _, result) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/json"))
     (_, _, _, line) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/x-ndjson"))

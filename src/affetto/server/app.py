@@ -104,6 +104,7 @@ def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Sett
         description=_DESCRIPTION,
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy they would lead from https to http
         lifespan=lifespan,
     )
     _handle_errors(app)
@@ -186,6 +187,18 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
         if not hearing.well:
             raise RequestError("stopping")
         return Health()
+
+    @app.get(
+        "/readyz",
+        summary="Would it take a recording now?",
+        responses={200: _HEALTH, **documented("stopping", "busy", *_ANYWHERE)},
+    )
+    async def ready() -> Health:
+        """Needs no token; takes no place."""
+        if not hearing.well:
+            raise RequestError("stopping")
+        with hearing.place():
+            return Health()
 
     @app.get(
         "/metrics",
