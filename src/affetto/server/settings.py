@@ -36,8 +36,8 @@ class Settings(Config):
         live_s: how long one of them may last, by the clock and by its sound.
         idle_s: how long a live stream may bring nothing.
         shutdown_s: how long what was begun may go on when the service is told to stop.
-        hosts: the names it may be called by (the header Host); none given: this machine's own where `host` is one of
-            them, and any name where it is not. So no web page can reach a service of this machine by a name of its own.
+        hosts: the names it may be called by (the header Host), beside this machine's own; none given: any name
+            where `host` is not this machine's own. So no web page can reach a local service by a name of its own.
         page: whether there is a web page at ``/``.
         token: what a client has to show; None lets everyone in.
     """
@@ -81,9 +81,11 @@ class Settings(Config):
         (True, False)
         >>> Settings(host="0.0.0.0").may_be_called("anything.example")
         True
+        >>> [Settings(hosts=("emotions.example",)).may_be_called(name) for name in ("emotions.example", "127.0.0.1")]
+        [True, True]
         """
-        allowed = self.hosts or (LOOPBACK if self.host in LOOPBACK else ())
-        return not allowed or name.lower() in allowed
+        anyhow = not self.hosts and self.host not in LOOPBACK
+        return anyhow or name.lower() in (*self.hosts, *LOOPBACK)
 
 
 def read_token(path: Path | None, given: str | None) -> SecretStr | None:
