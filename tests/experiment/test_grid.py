@@ -1,9 +1,10 @@
-"""The order and the extent of units of work, and how long they are said to take."""
+"""The order and the extent of units of work, and what comes of them."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from affetto.evaluate import Prediction
 from affetto.experiment import ExperimentRecipe
-from affetto.experiment.grid import Speech, Unit, chunks, guess_s, in_order, row_chunks
-from affetto.experiment.progress import Clock, Work
+from affetto.experiment.grid import Speech, Unit, chunks, in_order, row_chunks
 from affetto.training.heads.fit import Study
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import Outcome, Task
 
 MODELS = {
     "random": {"kind": "random"},
@@ -70,15 +71,18 @@ def test_the_cheap_first_then_the_longest_first() -> None:
 
 
 def test_guesses_grow_with_the_model() -> None:
-    guesses = [guess_s(ROWS[name].model) for name in ("random", "pooling", "svm", "small", "large", "tuned")]
+    guesses = [_unit(name).cost for name in ("random", "pooling", "svm", "small", "large", "tuned")]
     assert all(less < more for less, more in pairwise(guesses))
 
 
-def test_time_left_by_hand() -> None:
-    clock = Clock([Work("a", 1, 10.0), Work("a", 1, 10.0), Work("b", 1, 30.0), Work("b", 1, 30.0)], jobs=2)
-    clock.done(Work("a", 1, 10.0), 5.0)
-    assert clock.left_s() == pytest.approx((10 * 0.5 + 60 * 0.5) / 2)  # b at the pace of a
-    clock.done(Work("b", 1, 30.0), 60.0)
-    assert clock.left_s() == pytest.approx((10 * 0.5 + 30 * 2) / 2)
-    clock.done(Work("a", 1, 10.0), 15.0)
-    assert clock.left_s() == pytest.approx(30 * 2 / 2)
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_probabilities_stand_under_the_names_of_their_classes(part: Literal["test", "validation"]) -> None:
+    speech = Speech(("x", "y"), ("ann", "bob"), ("anger", "sadness"))
+    task = Task(2, 3, NOBODY, np.array([0]), np.array([1, 0]))
+    outcome = Outcome(np.array([[0.9, 0.1]]), np.array([[0.2, 0.8], [0.7, 0.3]]), (), 0)
+    first, *rest = speech.predictions(("sadness", "anger"), task, part, outcome)
+    if part == "test":
+        assert first == Prediction(2, 3, "y", "bob", "sadness", "anger", {"sadness": 0.2, "anger": 0.8})
+        assert rest == [Prediction(2, 3, "x", "ann", "anger", "sadness", {"sadness": 0.7, "anger": 0.3})]
+    else:
+        assert first == Prediction(2, 3, "x", "ann", "anger", "sadness", {"sadness": 0.9, "anger": 0.1})

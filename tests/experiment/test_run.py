@@ -234,8 +234,8 @@ def test_it_tells_what_it_does(undisturbed: ExperimentRun, events: list[Event]) 
     assert events[0] == Read(24, 4, {"sadness": 12, "anger": 12}, 4, 28, 0)
     computed = [event for event in events if isinstance(event, Computing)]
     assert [event.done for event in computed] == [*range(9), 16, 24, 28]
-    assert computed[0].left_s is None
-    assert computed[-1].left_s == pytest.approx(0)
+    assert computed[0].cost == 0 < computed[1].cost
+    assert computed[-1].cost == pytest.approx(computed[-1].total_cost)
     done = {event.row: event.uar for event in events if isinstance(event, RowDone)}
     assert done == {row.name: row.uar for row in undisturbed.rows}
 

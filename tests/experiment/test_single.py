@@ -9,22 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+import tomli_w
 from numpy.typing import NDArray
 
-from affetto.data.utterance import Utterance
-from affetto.errors import AffettoError, ConfigError, SplitError, TrainingError
-from affetto.evaluate import read_predictions, score
-from affetto.experiment import EmotionRecipe, train_emotion
-from affetto.experiment.single import predict
+from affetto.errors import AffettoError, ConfigError, LabelError, SplitError
+from affetto.evaluate import RunFolder, read_predictions, score
+from affetto.experiment import EmotionRecipe, Engine, run_experiment, train_emotion
 from affetto.frames import Frames
 from affetto.models import checkpoint
 from affetto.models.head_checkpoint import load_head
-from affetto.models.heads import EmotionHead
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.represent import cache
-from affetto.represent.extractors import one_frame
 from affetto.training.heads.data import HeadData
 
 RECIPE = """
@@ -106,38 +101,32 @@ def test_a_second_run_reads_the_cache_and_finds_the_same(
 def test_variants_of_the_recordings_are_trained_on_but_not_judged_by(
     data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    judged: set[int] = set()
+    read: dict[int, set[int]] = {}
 
-    def read(
-        material: HeadData, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None
-    ) -> dict[str, Frames]:
-        if variants is None:
-            judged.update(places.tolist())
-        else:
-            trained.append((places, variants))
-        return original(material, places, variants)
+    def note(data: HeadData, places: NDArray[np.int64], variants: NDArray[np.int64]) -> dict[str, Frames]:
+        for place, variant in zip(places.tolist(), variants.tolist(), strict=True):
+            read.setdefault(place, set()).add(variant)
+        return original(data, places, variants)
 
     original = HeadData.read
-    monkeypatch.setattr(HeadData, "read", read)
+    monkeypatch.setattr(HeadData, "read", note)
     recipe = write_recipe("[training]", "[augment]\nvariants = 2\ntempo = [0.9, 1.1]\n\n[training]")
     run = train_emotion(recipe, data_root, tmp_path / "run")
-    places, variants = (set(np.concatenate(each).tolist()) for each in zip(*trained, strict=True))
-    assert variants == {0, 1, 2}
-    assert places == set(range(run.counts[0]))  # in the order of their names, those of 1001 and 1002 come first
-    assert judged >= set(range(run.counts[0], sum(run.counts)))
+    assert sorted(map(len, read.values())) == [1] * sum(run.counts[1:]) + [3] * run.counts[0]
+    assert all(0 in variants for variants in read.values())
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (('["1004"]', '["1999"]'), SplitError, "no such group: 1999; choose among 1001, 1002"),
+        (('["1004"]', '["1999"]'), SplitError, "no such speaker: 1999; choose among crema_d/1001"),
         (('["1004"]', '["1003"]'), SplitError, "1003 named for both validation and test"),
         (('layer = "gru2"', 'layer = "gru2"\ntrained_from = "gru1"'), ConfigError, "leave trained_from to experiments"),
         (('"gru2"', '"gru9"'), ConfigError, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
-        (('["sadness", "anger"]', '["sadness", "joy"]'), TrainingError, "no utterance of joy to train on"),
+        (('["sadness", "anger"]', '["sadness", "joy"]'), LabelError, "no utterance counts as joy"),
         (('["sadness", "anger"]', '["sadness", "sadness"]'), ConfigError, "classes: .*name each emotion once"),
         (('["sadness", "anger"]', '["sadness"]'), ConfigError, "classes: "),
+        (('["1004"]', "[]"), ConfigError, "test_speakers: "),
         (("licence", "license"), ConfigError, "license: Extra inputs"),
         (("units = 4", "unit = 4"), ConfigError, "head.branch.unit: Extra inputs"),
         (('"progressive"', '"regressive"'), ConfigError, "head: "),
@@ -176,28 +165,16 @@ def test_unreadable_sound_is_left_out_and_a_part_without_sound_refused(
     assert run.counts == (12, 6, 4)
     for path in folder.glob("1004_*"):
         path.write_bytes(b"no sound")
-    with pytest.raises(TrainingError, match="a part of the split has no sound that can be read"):
+    with pytest.raises(SplitError, match="no sound of its test part can be read"):
         train_emotion(write_recipe(), tmp_path / "data", tmp_path / "other")
 
 
-class _Bank:
-    """One frame of one number for each utterance."""
-
-    def batch(self, places: NDArray[np.int64], variants: None = None) -> Frames:  # noqa: ARG002
-        return one_frame(torch.tensor([[2.0], [-2.0]])[torch.from_numpy(places)])
-
-
-def test_predicts_by_the_heads_own_order_of_classes() -> None:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1"), ("sadness", "anger"), {"gru1": 1}).eval()
-    head.load_state_dict({**head.state_dict(), "output.weight": torch.tensor([[1.0], [-1.0]])})
-    head.output.bias.data.zero_()
-    said = [Utterance(id=name, audio=Path("a.wav"), speaker="ann", corpus="mine", emotion="anger") for name in "xy"]
-    found = predict(head, HeadData({"gru1/mean": _Bank()}, torch.empty(2, 2), 1.0), said, np.array([1, 0]))
-    assert [(each.utterance, each.speaker, each.reference, each.predicted) for each in found] == [
-        ("y", "ann", "anger", "anger"),
-        ("x", "ann", "anger", "sadness"),
-    ]
-    assert found[1].probabilities["sadness"] == pytest.approx(0.982014, abs=1e-6)  # 1 / (1 + exp(-4))
+def test_it_is_a_row_of_an_experiment(data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
+    train_emotion(write_recipe(), data_root, tmp_path / "run")
+    experiment = EmotionRecipe.read(write_recipe()).as_experiment().resolved()
+    (tmp_path / "experiment.toml").write_text(tomli_w.dumps(experiment))
+    run = run_experiment(tmp_path / "experiment.toml", data_root, tmp_path / "table", engine=Engine(jobs=1))
+    assert RunFolder(run.folder).predictions("progressive") == read_predictions(tmp_path / "run" / "predictions.csv")
 
 
 def test_a_head_may_be_solved_with_strangers(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +14,12 @@ from affetto.cli.experiment_table import table
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from affetto.experiment import Event, ExperimentRun
     from affetto.experiment.progress import Read
+
+
+_LONG_S = 86_400.0
+"""The time left is estimated from all that was done: one training may take an hour."""
 
 
 class EngineKind(StrEnum):
@@ -123,7 +123,7 @@ class Shown:
 
     def __init__(self) -> None:
         self._representing = ProgressBar("representing")
-        self._grid: _GridBar | None = None
+        self._training = ProgressBar("training", over_s=_LONG_S)
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -136,33 +136,24 @@ class Shown:
                 self.say(f"{row}: skipped, {reason}")
             case Representing(done, total):
                 self._representing(done, total)
-            case Computing(done, total, left_s):
+            case Computing(_, _, cost, total_cost):
                 self._representing.hide()
-                self._compute(done, total, left_s)
+                self._training(cost, total_cost)
             case RowDone(row, uar):
                 self.say(f"{row}: UAR {uar:.1%}")
 
-    def _compute(self, done: int, total: int, left_s: float | None) -> None:
-        if self._grid is None and sys.stderr.isatty():
-            self._grid = _GridBar(total)
-        if self._grid is not None:
-            self._grid(done, left_s)
-
     def say(self, line: str) -> None:
-        """Prints a line, above the bar if there is one."""
+        """Prints a line in the place of the bar."""
         self._representing.hide()
-        if self._grid is None:
-            typer.echo(line, err=True)
-        else:
-            self._grid.say(line)
+        self._training.hide()
+        typer.echo(line, err=True)
 
     def __enter__(self) -> Shown:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._representing.hide()
-        if self._grid is not None:
-            self._grid.close()
+        self._training.hide()
 
 
 def _told(event: Read) -> str:
@@ -172,61 +163,3 @@ def _told(event: Read) -> str:
         f"{event.utterances:,} utterances of {event.speakers:,} speakers ({emotions}); "
         f"{event.folds} folds, {event.cells:,} trainings over all rows and repeats{finished}"
     )
-
-
-class _GridBar:
-    """A bar whose time left is told, not derived from the bar: some folds take a thousand times as long as others.
-
-    Args:
-        total: cells.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._bar: Progress = _progress()
-        self._task: TaskID = self._bar.add_task("training", total=total, ends=None)
-        self._bar.start()
-
-    def __call__(self, done: int, left_s: float | None) -> None:
-        """Shows how far it is."""
-        ends = None if left_s is None else time.monotonic() + left_s
-        self._bar.update(self._task, completed=done, ends=ends)
-
-    def say(self, line: str) -> None:
-        """Prints above the bar."""
-        self._bar.console.print(line, markup=False, highlight=False)
-
-    def close(self) -> None:
-        """Removes the bar."""
-        self._bar.stop()
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.text import Text
-
-    class TimeLeft(ProgressColumn):
-        """Counts down between estimates."""
-
-        def render(self, task: Task) -> Text:
-            """What is left at this moment."""
-            return Text(left(task.fields["ends"], time.monotonic()))
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft())
-    errors = Console(stderr=True)
-    return Progress(*columns, console=errors, transient=True, redirect_stdout=False, redirect_stderr=False)
-
-
-def left(ends: float | None, now: float) -> str:
-    """How long it takes yet, as people say it.
-
-    >>> left(None, 0.0), left(42.0, 0.0), left(5000.0, 0.0), left(1.0, 2.0)
-    ('', '42 s left', '1 h 23 min left', '0 s left')
-    """
-    if ends is None:
-        return ""
-    seconds = max(0, round(ends - now))
-    if seconds < 60:
-        return f"{seconds} s left"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min left" if hours else f"{minutes} min left"

@@ -94,11 +94,13 @@ class ProgressBar:
     Args:
         description: what is going on.
         unit: what is counted ("files"), to show how many a second; None shows no rate.
+        over_s: the time left is estimated from what was done in so many seconds.
     """
 
-    def __init__(self, description: str, unit: str | None = None) -> None:
+    def __init__(self, description: str, unit: str | None = None, over_s: float = 30.0) -> None:
         self.description = description
         self.unit = unit
+        self.over_s = over_s
         self.wanted = sys.stderr.isatty()
         self._since = time.monotonic()
         self._bar: Progress | None = None
@@ -109,7 +111,7 @@ class ProgressBar:
         if not self.wanted or time.monotonic() - self._since < QUIET_S:
             return
         if self._bar is None:
-            self._bar = _progress(self.unit)
+            self._bar = _progress(self.unit, self.over_s)
             self._task = self._bar.add_task(self.description, total=total)
         assert self._task is not None
         if description not in {None, self.description}:
@@ -130,7 +132,7 @@ class ProgressBar:
         self.hide()
 
 
-def _progress(unit: str | None) -> Progress:
+def _progress(unit: str | None, over_s: float) -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -154,5 +156,11 @@ def _progress(unit: str | None) -> Progress:
     errors = Console(stderr=True)
     # Redirecting would send the results, too, to standard error.
     return Progress(
-        *columns, TimeRemainingColumn(), console=errors, transient=True, redirect_stdout=False, redirect_stderr=False
+        *columns,
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        speed_estimate_period=over_s,
     )

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from affetto.data.folds import short_names
 from affetto.data.utterance import Utterance
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
-from affetto.experiment.progress import Work
 from affetto.experiment.recipe import RowConfig
 from affetto.models.heads import HeadConfig
 from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, tunes
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import Outcome, Task
 
 MOST_POOLED = 100
 """Heads whose repeats are trained together, too."""
@@ -52,9 +49,10 @@ class Unit(NamedTuple):
     folder: Path
 
     @property
-    def work(self) -> Work:
-        """As the clock sees it."""
-        return Work(self.row.name, len(self.missing), len(self.tasks) * guess_s(self.row.model))
+    def cost(self) -> float:
+        """Roughly how many seconds it takes; only the relations matter."""
+        model = self.row.model
+        return len(self.tasks) * (TUNED_S if tunes(model) else model.fold_s)
 
 
 class Speech(NamedTuple):
@@ -76,22 +74,36 @@ class Speech(NamedTuple):
         ids, speakers = (tuple(short_names(utterances, of)) for of in ("id", "speaker"))
         return cls(ids, speakers, tuple(each.emotion or "" for each in utterances))
 
+    def predictions(
+        self, classes: Sequence[str], task: Task, part: Literal["test", "validation"], outcome: Outcome
+    ) -> list[Prediction]:
+        """What a trained model predicts for a part of its fold."""
+        return [
+            Prediction(
+                task.repeat,
+                task.fold,
+                self.ids[place],
+                self.speakers[place],
+                self.references[place],
+                classes[int(np.argmax(shares))],
+                dict(zip(classes, shares.tolist(), strict=True)),
+            )
+            for place, shares in zip(getattr(task, part).tolist(), getattr(outcome, part), strict=True)
+        ]
+
 
 class Done(NamedTuple):
-    """A unit that is finished.
+    """What was a unit.
 
     Attributes:
-        work: what it was.
-        seconds: it took so long.
+        row: its row's name.
+        cells: that were missing.
+        cost: that it was guessed to have.
     """
 
-    work: Work
-    seconds: float
-
-
-def guess_s(model: ModelConfig) -> float:
-    """Roughly how many seconds a fold takes on one core; only the relations matter."""
-    return TUNED_S if tunes(model) else model.fold_s
+    row: str
+    cells: int
+    cost: float
 
 
 def row_chunks(model: ModelConfig, tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
@@ -121,12 +133,12 @@ def in_order(units: Sequence[Unit]) -> list[Unit]:
     """Rows that cost next to nothing first, then the longest first, so that all workers end at about one time."""
     costs: dict[str, float] = {}
     for unit in units:
-        costs[unit.row.name] = costs.get(unit.row.name, 0.0) + unit.work.cost
+        costs[unit.row.name] = costs.get(unit.row.name, 0.0) + unit.cost
     total = sum(costs.values())
 
     def key(unit: Unit) -> tuple[bool, float]:
         cheap = costs[unit.row.name] < CHEAP_SHARE * total
-        return not cheap, 0.0 if cheap else -unit.work.cost
+        return not cheap, 0.0 if cheap else -unit.cost
 
     return sorted(units, key=key)  # it is stable: else rows and repeats stay in order
 
@@ -137,7 +149,6 @@ def do(unit: Unit) -> Done:
     Raises:
         AffettoError: it cannot be trained or written.
     """
-    started = monotonic()
     folder, row = RunFolder(unit.folder), unit.row
     unfinished = folder.unfinished(row.name, unit.tasks[0].repeat, unit.tasks[0].fold)
     for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training, unfinished=unfinished):
@@ -145,11 +156,11 @@ def do(unit: Unit) -> Done:
             continue
         folder.write_cell(
             _card(row, outcome.parameters),
-            _predictions(unit, task, task.test, outcome.test),
-            _predictions(unit, task, task.validation, outcome.validation),
+            unit.speech.predictions(unit.study.classes, task, "test", outcome),
+            unit.speech.predictions(unit.study.classes, task, "validation", outcome),
             outcome.curve,
         )
-    return Done(unit.work, monotonic() - started)
+    return Done(row.name, len(unit.missing), unit.cost)
 
 
 def _card(row: RowConfig, parameters: int) -> RowCard:
@@ -161,21 +172,3 @@ def _card(row: RowConfig, parameters: int) -> RowCard:
         parameters=parameters,
         published=row.published,
     )
-
-
-def _predictions(
-    unit: Unit, task: Task, places: NDArray[np.int64], probabilities: NDArray[np.float32]
-) -> list[Prediction]:
-    classes = unit.study.classes
-    return [
-        Prediction(
-            task.repeat,
-            task.fold,
-            unit.speech.ids[place],
-            unit.speech.speakers[place],
-            unit.speech.references[place],
-            classes[int(np.argmax(shares))],
-            dict(zip(classes, shares.tolist(), strict=True)),
-        )
-        for place, shares in zip(places.tolist(), probabilities, strict=True)
-    ]

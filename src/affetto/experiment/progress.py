@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
@@ -46,12 +46,14 @@ class Computing(NamedTuple):
     Attributes:
         done: cells, with those that an earlier run did.
         total: cells.
-        left_s: seconds; None before anything was measured.
+        cost: of what is done now, by a rough guess, in seconds; some cells take a thousand times as long as others.
+        total_cost: of all that was to be done.
     """
 
     done: int
     total: int
-    left_s: float | None
+    cost: float
+    total_cost: float
 
 
 class RowDone(NamedTuple):
@@ -68,55 +70,3 @@ class RowDone(NamedTuple):
 
 Event = Read | RowSkipped | Representing | Computing | RowDone
 Tell = Callable[[Event], None]
-
-
-class Work(NamedTuple):
-    """Something to be done, as the clock sees it.
-
-    Attributes:
-        row: of the table.
-        cells: how many.
-        cost: a rough guess, in seconds.
-    """
-
-    row: str
-    cells: int
-    cost: float
-
-
-class Clock:
-    """Estimates how long the rest takes: from the row's own pace where it is known, else from that of the others.
-
-    Args:
-        work: what is to be done.
-        jobs: how much of it at a time.
-
-    >>> clock = Clock([Work("a", 1, 2.0), Work("a", 1, 2.0), Work("b", 1, 10.0)], jobs=1)
-    >>> clock.left_s() is None
-    True
-    >>> clock.done(Work("a", 1, 2.0), 4.0)
-    >>> clock.left_s()  # one more of a, and b, which takes twice what was guessed, too
-    24.0
-    """
-
-    def __init__(self, work: Sequence[Work], jobs: int) -> None:
-        self.jobs = jobs
-        self._left: dict[str, float] = {}
-        self._guessed: dict[str, float] = {}
-        self._measured: dict[str, float] = {}
-        for each in work:
-            self._left[each.row] = self._left.get(each.row, 0.0) + each.cost
-
-    def done(self, work: Work, seconds: float) -> None:
-        """Notes how long something took."""
-        self._left[work.row] -= work.cost
-        self._guessed[work.row] = self._guessed.get(work.row, 0.0) + work.cost
-        self._measured[work.row] = self._measured.get(work.row, 0.0) + seconds
-
-    def left_s(self) -> float | None:
-        """Seconds until all is done; None before anything was."""
-        if not self._guessed:
-            return None
-        pace = sum(self._measured.values()) / sum(self._guessed.values())
-        paces = {row: self._measured[row] / self._guessed[row] for row in self._guessed}
-        return sum(max(left, 0.0) * paces.get(row, pace) for row, left in self._left.items()) / self.jobs

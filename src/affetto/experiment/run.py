@@ -8,33 +8,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from affetto.data.folds import short_names
-from affetto.data.sound import Surroundings
 from affetto.devices import choose_device
 from affetto.environment import environment
-from affetto.errors import ConfigError, MissingExtraError
+from affetto.errors import ConfigError
 from affetto.evaluate import RunFolder, Scores, score
-from affetto.experiment.dataset import DataSet, facts, load_data
 from affetto.experiment.engine import Engine, compute, workers
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
 from affetto.experiment.ownership import alone, check_same
-from affetto.experiment.progress import Clock, Computing, Event, Read, Representing, RowDone, RowSkipped, Tell
+from affetto.experiment.plan import CACHE, BankKey, Plan, make_plan, represent_rows
+from affetto.experiment.progress import Computing, Event, Read, RowDone, Tell
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
-from affetto.features import functionals
-from affetto.models.encoders import open_encoder
-from affetto.models.encoders.encoder import Encoder
-from affetto.represent import Bank, Extractor, Functionals, Layers, represent
-from affetto.training.heads.fit import Study, needs, tunes
+from affetto.represent import Bank
 
 logger = logging.getLogger(__name__)
-
-CACHE = "cache"
-
-_BankKey = tuple[str, str]
-"""What a bank was computed with, and its name among those of a row."""
 
 
 class RowScores(NamedTuple):
@@ -69,22 +58,6 @@ class ExperimentRun(NamedTuple):
     unreadable: int
 
 
-class _Plan(NamedTuple):
-    """What is known before anything is computed."""
-
-    recipe: ExperimentRecipe
-    rows: tuple[RowConfig, ...]
-    skipped: dict[str, str]
-    data: DataSet
-    encoders: dict[str, Encoder]
-    surroundings: Surroundings
-    facts: dict[str, Any]
-
-    def encoder(self, row: RowConfig) -> Encoder:
-        """Whose layers a row reads."""
-        return self.encoders[row.recogniser or self.recipe.recogniser]
-
-
 def run_experiment(  # noqa: PLR0913
     recipe_path: Path,
     data_root: Path,
@@ -115,17 +88,17 @@ def run_experiment(  # noqa: PLR0913
     recipe = ExperimentRecipe.read(recipe_path)
     if recogniser is not None:
         recipe = recipe.model_copy(update={"recogniser": recogniser})
-    plan = _plan(recipe, data_root, _asked(recipe, only, recipe_path), tell)
+    plan = make_plan(recipe, data_root, _asked(recipe, only, recipe_path), tell)
     check_same(RunFolder(folder), plan.recipe, plan.facts)
     with alone(folder) as run:
         run.sweep()
         tell(_read(plan, run))
-        banks, unreadable = _represent(plan, folder.parent / CACHE, engine.device, tell)
-        names = [name for name, bad in zip(short_names(plan.data.utterances, "id"), unreadable, strict=True) if bad]
+        banks, readable = represent_rows(plan, folder.parent / CACHE, engine.device, tell)
+        names = [name for name, good in zip(short_names(plan.data.utterances, "id"), readable, strict=True) if not good]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
-        units = list(_units(plan, banks, ~unreadable, run, str(choose_device(engine.device))))
+        units = list(_units(plan, banks, readable, run, str(choose_device(engine.device))))
         _compute(units, engine, run, plan, tell)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
@@ -133,31 +106,6 @@ def run_experiment(  # noqa: PLR0913
 
 def _silent(event: Event) -> None:
     del event
-
-
-def _plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], tell: Tell) -> _Plan:
-    names = dict.fromkeys([recipe.recogniser, *(row.recogniser for row in asked if row.recogniser is not None)])
-    encoders = {name: open_encoder(name, device="cpu") for name in names}
-    rows, skipped = [], {}
-    for row in asked:
-        wanted = needs(row.model, encoders[row.recogniser or recipe.recogniser])
-        if any(isinstance(need, Functionals) for need in wanted) and not functionals.available():
-            skipped[row.name] = 'opensmile is not installed; pip install "affetto[classical]"'
-            tell(RowSkipped(row.name, skipped[row.name]))
-        else:
-            rows.append(row)
-    if not rows:
-        raise MissingExtraError(
-            "no row can be computed: opensmile is not installed", 'pip install "affetto[classical]"'
-        )
-    data = load_data(recipe, data_root)
-    surroundings = recipe.augment.surroundings(data_root)
-    all_facts = {
-        **facts(data, encoders[recipe.recogniser].fingerprint),
-        "encoders": {name: encoder.fingerprint for name, encoder in encoders.items()},
-        "recogniser_cer": encoders[recipe.recogniser].facts.get("validation_cer"),
-    }
-    return _Plan(recipe, tuple(rows), skipped, data, encoders, surroundings, all_facts)
 
 
 def _asked(recipe: ExperimentRecipe, only: Collection[str], where: Path) -> list[RowConfig]:
@@ -168,7 +116,7 @@ def _asked(recipe: ExperimentRecipe, only: Collection[str], where: Path) -> list
     return [row for row in recipe.rows if not only or row.name in only]
 
 
-def _read(plan: _Plan, run: RunFolder) -> Read:
+def _read(plan: Plan, run: RunFolder) -> Read:
     data = plan.data
     cells = sum(row.repeats for row in plan.rows) * len(data.folds)
     finished = sum(len(_finished(run, row)) for row in plan.rows)
@@ -179,52 +127,7 @@ def _finished(run: RunFolder, row: RowConfig) -> set[tuple[int, int]]:
     return {cell for cell in run.finished(row.name) if cell[0] < row.repeats}
 
 
-def _represent(plan: _Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[_BankKey, Bank], NDArray[np.bool_]]:
-    """All that the rows need, and which utterances cannot be read."""
-    for encoder in plan.encoders.values():
-        encoder.to(choose_device(device))
-    extractors = _joined([need for row in plan.rows for need in needs(row.model, plan.encoder(row))])
-    variants = plan.recipe.augment.as_variants(plan.recipe.seed)
-    banks: dict[_BankKey, Bank] = {}
-    unreadable = np.zeros(len(plan.data.utterances), dtype=np.bool_)
-    for number, extractor in enumerate(extractors):
-
-        def on_shard(done: int, total: int, before: int = number) -> None:
-            tell(Representing(before * total + done, len(extractors) * total))
-
-        heard = None if isinstance(extractor, Functionals) else variants  # machines learn from speech as it was spoken
-        found = represent(
-            plan.data.utterances, extractor, cache, variants=heard, surroundings=plan.surroundings, progress=on_shard
-        )
-        for bank in found.values():
-            unreadable |= ~bank.readable
-        banks |= {_bank_key(extractor, name): bank for name, bank in found.items()}
-    for encoder in plan.encoders.values():
-        encoder.to("cpu")
-    if unreadable.any():
-        logger.warning("%d utterances left out: their sound cannot be read", unreadable.sum())
-    return banks, unreadable
-
-
-def _joined(extractors: Sequence[Extractor]) -> list[Extractor]:
-    """Each once, and all layers of a recogniser in one go."""
-    layers: dict[str, list[Layers]] = {}
-    others: dict[_BankKey, Extractor] = {}
-    for each in extractors:
-        if isinstance(each, Layers):
-            layers.setdefault(each.encoder.fingerprint, []).append(each)
-        else:
-            others[_bank_key(each, each.names[0])] = each
-    names = {key: tuple(sorted({name for each in some for name in each.names})) for key, some in layers.items()}
-    return [*(Layers(some[0].encoder, names[key]) for key, some in layers.items() if names[key]), *others.values()]
-
-
-def _bank_key(extractor: Extractor, name: str) -> _BankKey:
-    """Layers of different recognisers may have one name."""
-    return (extractor.key(name), name)
-
-
-def _begin(run: RunFolder, plan: _Plan, all_facts: Mapping[str, Any]) -> None:
+def _begin(run: RunFolder, plan: Plan, all_facts: Mapping[str, Any]) -> None:
     """Writes the run folder, or into it that the recipe has more rows or repeats now."""
     here, known = environment(), (run.environment() if run.begun else {})
     changed = [
@@ -238,18 +141,12 @@ def _begin(run: RunFolder, plan: _Plan, all_facts: Mapping[str, Any]) -> None:
 
 
 def _units(
-    plan: _Plan, banks: Mapping[_BankKey, Bank], readable: NDArray[np.bool_], run: RunFolder, device: str
+    plan: Plan, banks: Mapping[BankKey, Bank], readable: NDArray[np.bool_], run: RunFolder, device: str
 ) -> Iterator[Unit]:
     data = plan.data
     speech = Speech.of(data.utterances)
-    folds = data.tasks(1, readable)
-    share = float(np.mean([len(task.training) for task in folds]) / len(data.utterances))
-    targets = torch.from_numpy(data.targets)
     for row in plan.rows:
-        encoder = plan.encoder(row)
-        own = {name: banks[_bank_key(need, name)] for need in needs(row.model, encoder) for name in need.names}
-        network = encoder.network if tunes(row.model) else None
-        study = Study(data.classes, targets, share, own, encoder.layers, network, plan.recipe.seed, device)
+        study = plan.study(row, banks, readable, device)
         finished = _finished(run, row)
         for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished
@@ -257,20 +154,20 @@ def _units(
                 yield Unit(row, tasks, missing, study, speech, run.root)
 
 
-def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: _Plan, tell: Tell) -> None:
+def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: Plan, tell: Tell) -> None:
     total = sum(row.repeats for row in plan.rows) * len(plan.data.folds)
     left = {row.name: sum(len(unit.missing) for unit in units if unit.row is row) for row in plan.rows}
-    tell(Computing(total - sum(left.values()), total, None))
+    cost, total_cost = 0.0, sum(unit.cost for unit in units)
+    tell(Computing(total - sum(left.values()), total, cost, total_cost))
     if not units:
         return
     with workers(engine, len(units)) as those:
-        clock = Clock([unit.work for unit in units], those.jobs)
         for done in compute(do, in_order(units), those):
-            clock.done(done.work, done.seconds)
-            left[done.work.row] -= done.work.cells
-            tell(Computing(total - sum(left.values()), total, clock.left_s()))
-            if not left[done.work.row]:
-                row = next(row for row in plan.rows if row.name == done.work.row)
+            cost += done.cost
+            left[done.row] -= done.cells
+            tell(Computing(total - sum(left.values()), total, cost, total_cost))
+            if not left[done.row]:
+                row = next(row for row in plan.rows if row.name == done.row)
                 tell(RowDone(row.name, _scores(run, row).uar))
 
 

@@ -1,43 +1,40 @@
-"""One head from a recipe to a run folder: data, split, representations, training, predictions, figures."""
+"""One head from a recipe to a run folder: an experiment of one row and one fold, whose head is kept."""
 
 from __future__ import annotations
 
 import csv
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from affetto.config import Config, Seed
-from affetto.data.corpora import open_corpus, reasons
-from affetto.data.labels import warn_left_out
+from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest
-from affetto.data.splits import Split, fixed_split
+from affetto.data.protocols import FixedSplit
 from affetto.data.utterance import Utterance
 from affetto.environment import environment
-from affetto.errors import TrainingError
-from affetto.evaluate import Prediction, Scores, score, write_predictions
-from affetto.experiment.recipe import Augmentation, Classes
-from affetto.models.encoders import open_encoder
+from affetto.evaluate import Scores, score, write_predictions
+from affetto.experiment.grid import Speech
+from affetto.experiment.plan import CACHE, make_plan, represent_rows
+from affetto.experiment.progress import Event, Representing
+from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, RowConfig
 from affetto.models.head_checkpoint import save_head
-from affetto.models.heads import AnyHead, EmotionHead, HeadConfig
+from affetto.models.heads import AnyHead, HeadConfig
 from affetto.pretrained import DEFAULT
-from affetto.represent import Bank, Progress, Variants, represent
+from affetto.represent import Progress
 from affetto.streaming.segments import BEFORE_S
-from affetto.training.heads.data import HeadData, measure
-from affetto.training.heads.fit import Study, material_of, needs, new_head
-from affetto.training.heads.linear import LinearTraining, solve
-from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
-from affetto.training.heads.tasks import Epoch, Task
+from affetto.training.heads.fit import fit_tasks
+from affetto.training.heads.linear import LinearTraining
+from affetto.training.heads.loop import HeadTraining
+from affetto.training.heads.tasks import Epoch
 
-logger = logging.getLogger(__name__)
+_UNFINISHED = "unfinished.safetensors"
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class EmotionRecipe(Config):
@@ -66,8 +63,8 @@ class EmotionRecipe(Config):
     corpus: Path
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
     augment: Augmentation = Augmentation()
-    validation_speakers: tuple[str, ...]
-    test_speakers: tuple[str, ...]
+    validation_speakers: Names
+    test_speakers: Names
     head: AnyHead
     training: HeadTraining = HeadTraining()
     linear: LinearTraining | None = None
@@ -83,6 +80,18 @@ class EmotionRecipe(Config):
         if head.tuned_from is not None:
             raise ValueError("a head is trained on the recogniser as it is; leave trained_from to experiments")
         return head
+
+    def as_experiment(self) -> ExperimentRecipe:
+        """The same as an experiment of one row and one fold."""
+        return ExperimentRecipe(
+            seed=self.seed,
+            recogniser=self.recogniser,
+            corpus=self.corpus,
+            classes=self.classes,
+            protocol=FixedSplit(validation=self.validation_speakers, test=self.test_speakers),
+            augment=self.augment,
+            rows=(RowConfig(name=self.head.kind, model=self.head, training=self.training),),
+        )
 
 
 class EmotionRun(NamedTuple):
@@ -122,77 +131,53 @@ def train_emotion(
             then.
     """
     recipe = EmotionRecipe.read(recipe_path)
-    encoder = open_encoder(recipe.recogniser)
-    split = _split(recipe, data_root)
-    extractors = needs(recipe.head, encoder)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Representing) and progress is not None:
+            progress(event.done, event.total)
+
+    experiment = recipe.as_experiment()
+    plan = make_plan(experiment, data_root, experiment.rows, tell)
+    plan = plan._replace(surroundings=plan.surroundings._replace(around_s=recipe.around_s))
+    strangers = _strangers(recipe, data_root)
     folder.mkdir(parents=True, exist_ok=True)
-    # In the order of the corpus, not of the split: another split of it finds the same work in the cache.
-    utterances = sorted((*split.train, *split.validation, *split.test), key=lambda each: each.id)
-    variants = recipe.augment.as_variants(recipe.seed)
-    surroundings = recipe.augment.surroundings(data_root)._replace(around_s=recipe.around_s)
-
-    def banks_of(some: Sequence[Utterance], variants: Variants | None) -> dict[str, Bank]:
-        found: dict[str, Bank] = {}
-        for each in extractors:
-            found |= represent(
-                some, each, folder.parent / "cache", variants=variants, surroundings=surroundings, progress=progress
-            )
-        return found
-
-    banks = banks_of(utterances, variants)
-    task = _task(split, utterances, banks)
-    share = len(task.training) / len(utterances)
-    study = Study(recipe.classes, _targets(recipe, utterances), share, banks, encoder.layers, None, recipe.seed)
-    material = material_of(recipe.head, study)
-    head = new_head(recipe.head, study, 0, 0)
-    measure(head, material, task.training)
-    curve: Sequence[Epoch] = ()
-    if recipe.linear is None:
-        curve = fit_head(head, material, task, recipe.training, recipe.seed, progress=on_epoch)
-    else:
-        strangers = _strangers(recipe, data_root)
-        solve(head, material, task, recipe.linear, banks_of(strangers, None) if strangers else None)
-    predictions = predict(head, material, utterances, task.test)
+    cache, row = folder.parent / CACHE, plan.rows[0]
+    banks, readable = represent_rows(plan, cache, "auto", tell)
+    study = plan.study(row, banks, readable)
+    if strangers:
+        calm = plan._replace(
+            recipe=experiment.model_copy(update={"augment": Augmentation()}),
+            data=plan.data._replace(utterances=tuple(strangers)),
+        )
+        study = study._replace(strangers=plan.banks_of(row, represent_rows(calm, cache, "auto", tell)[0]))
+    tasks, training = plan.data.tasks(1, readable), recipe.linear or recipe.training
+    ((task, outcome),) = fit_tasks(
+        recipe.head, study, tasks, training, progress=on_epoch, unfinished=folder / _UNFINISHED
+    )
+    predictions = Speech.of(plan.data.utterances).predictions(recipe.classes, task, "test", outcome)
     counts = (len(task.training), len(task.validation), len(task.test))
     run = EmotionRun(folder / "emotion.safetensors", score(predictions), counts)
     write_predictions(folder / "predictions.csv", predictions)
-    _write_curve(folder / "learning_curve.csv", curve)
+    _write_curve(folder / "learning_curve.csv", outcome.curve)
     used = np.concatenate([task.training, task.validation, task.test])
+    encoder = plan.encoder(row)
     facts = {
         "licence": recipe.licence,
         "temperature": recipe.temperature,
         **({} if recipe.around_s is None else {"around_s": recipe.around_s}),
-        "encoder": encoder.origin.name,
+        "encoder": str(encoder.origin),
         "encoder_fingerprint": encoder.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
-        "corpora": sorted({each.corpus for each in utterances}),
-        "manifest_sha256": manifest_digest([utterances[place] for place in used]),
+        "corpora": sorted({each.corpus for each in plan.data.utterances}),
+        "manifest_sha256": manifest_digest([plan.data.utterances[place] for place in used]),
         "utterances": dict(zip(("train", "validation", "test"), run.counts, strict=True)),
         "test": run.scores._asdict(),
         "environment": environment(),
     }
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    save_head(run.head, head, facts)
+    assert outcome.head is not None, "it is trained on the recogniser as it is"
+    save_head(run.head, outcome.head, facts)
     return run
-
-
-def predict(
-    head: EmotionHead, material: HeadData, utterances: Sequence[Utterance], places: NDArray[np.int64]
-) -> list[Prediction]:
-    """What a head says of some utterances.
-
-    Args:
-        head: trained.
-        material: what it reads.
-        utterances: all of them; each has an emotion.
-        places: whose.
-    """
-    predictions = []
-    for place, row in zip(places.tolist(), probabilities(head, material, places).tolist(), strict=True):
-        said, shares = utterances[place], dict(zip(head.classes, row, strict=True))
-        likeliest = max(shares, key=shares.__getitem__)
-        predictions.append(Prediction(0, 0, said.id, said.speaker, said.emotion or "", likeliest, shares))
-    return predictions
 
 
 def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
@@ -201,46 +186,6 @@ def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
         everyone, count = open_corpus(data_root / path).utterances, recipe.strangers_each
         found += [everyone[place * len(everyone) // count] for place in range(min(count, len(everyone)))]
     return found
-
-
-def _split(recipe: EmotionRecipe, data_root: Path) -> Split:
-    parsed = open_corpus(data_root / recipe.corpus)
-    labelled = [each for each in parsed.utterances if each.emotion in recipe.classes]
-    warn_left_out(parsed.utterances, labelled)
-    split = fixed_split(
-        labelled,
-        group=lambda each: each.speaker,
-        validation=recipe.validation_speakers,
-        test=recipe.test_speakers,
-    )
-    missing = set(recipe.classes) - {each.emotion for each in split.train}
-    if missing:
-        left_out = f" (passed over: {reasons(each.reason for each in parsed.skipped)})" if parsed.skipped else ""
-        raise TrainingError(
-            f"no utterance of {', '.join(sorted(missing))} to train on{left_out}", "correct the classes", recipe.corpus
-        )
-    return split
-
-
-def _task(split: Split, utterances: Sequence[Utterance], banks: Mapping[str, Bank]) -> Task:
-    """The places of each part's utterances, without those that cannot be read."""
-    readable = np.all([bank.readable for bank in banks.values()], axis=0)
-    if not readable.all():
-        logger.warning("%d utterances left out: their sound cannot be read", np.count_nonzero(~readable))
-    places = {each.id: place for place, each in enumerate(utterances) if readable[place]}
-    parts = [
-        np.array([places[each.id] for each in part if each.id in places], dtype=np.int64)
-        for part in (split.train, split.validation, split.test)
-    ]
-    if not all(len(part) for part in parts):
-        raise TrainingError("a part of the split has no sound that can be read", "look at the warnings above")
-    return Task(0, 0, *parts)
-
-
-def _targets(recipe: EmotionRecipe, utterances: Sequence[Utterance]) -> Tensor:
-    """One-hot: (utterances, classes)."""
-    labels = torch.tensor([recipe.classes.index(each.emotion or "") for each in utterances])
-    return torch.nn.functional.one_hot(labels, len(recipe.classes)).float()
 
 
 def _write_curve(path: Path, curve: Sequence[Epoch]) -> None:

@@ -19,9 +19,10 @@ from affetto.models.tuned import INPUT, TunedHead, below
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
 from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
 from affetto.training.heads.data import HeadData, measure
+from affetto.training.heads.linear import LinearTraining, solve
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.stack import StackTraining
-from affetto.training.heads.tasks import Outcome, Task
+from affetto.training.heads.tasks import Epoch, Outcome, Task
 from affetto.training.heads.unfinished import Unfinished
 
 
@@ -46,6 +47,7 @@ class Study(NamedTuple):
         network: of the encoder, where layers of it are trained along.
         seed: of the experiment.
         device: where heads are trained.
+        strangers: banks of calm speech without labels, for heads that are solved, see `affetto.training.heads.linear`.
     """
 
     classes: tuple[str, ...]
@@ -56,6 +58,7 @@ class Study(NamedTuple):
     network: Network | None
     seed: int
     device: str = "cpu"
+    strangers: Mapping[str, Bank] | None = None
 
 
 def needs(model: ModelConfig, encoder: Encoder) -> list[Extractor]:
@@ -106,9 +109,9 @@ def fit_tasks(
     model: ModelConfig,
     study: Study,
     tasks: Sequence[Task],
-    training: HeadTraining,
+    training: HeadTraining | LinearTraining,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[Epoch], None] | None = None,
     unfinished: Path | None = None,
 ) -> Iterator[tuple[Task, Outcome]]:
     """Fits a row to folds; heads on a frozen recogniser are trained together.
@@ -118,7 +121,7 @@ def fit_tasks(
         study: the data set.
         tasks: folds, those of a repeat standing together.
         training: how heads are trained; of no meaning to classical rows.
-        progress: is told the number of each epoch that ended.
+        progress: is told of each head's epochs as they end.
         unfinished: where heads that are trained together keep how far they have come, and go on from after a kill.
 
     Yields:
@@ -130,9 +133,9 @@ def fit_tasks(
     """
     if isinstance(model, ClassicalConfig):
         yield from _fit_classical(model, study, tasks)
-    elif model.together == "alone":
+    elif model.together == "alone" or isinstance(training, LinearTraining):
         for task in tasks:
-            yield task, _fit_alone(model, study, task, training)
+            yield task, _fit_alone(model, study, task, training, progress)
     else:
         key = str(stable_seed(model.model_dump_json(), training.model_dump_json(), study.seed, *_cells(tasks)))
         yield from _fit_together(model, study, tasks, training, progress, Unfinished(unfinished, key))
@@ -166,7 +169,7 @@ def _fit_together(
     study: Study,
     tasks: Sequence[Task],
     training: HeadTraining,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[Epoch], None] | None,
     unfinished: Unfinished,
 ) -> Iterator[tuple[Task, Outcome]]:
     heads = [new_head(model, study, task.repeat, task.fold) for task in tasks]
@@ -175,14 +178,16 @@ def _fit_together(
     if kept is not None:
         stack.resume(kept)
     while not stack.done:
+        live = list(stack.live)
         stack.run_epoch()
         unfinished.keep(stack.snapshot)
         if progress is not None:
-            progress(stack.epoch)
+            for place in live:
+                progress(stack.curves[place][-1])
     stack.finish()
     parts = zip(*(stack.probabilities(part) for part in ("validation", "test")), strict=True)
     for task, head, curve, (validation, test) in zip(tasks, heads, stack.curves, parts, strict=True):
-        yield task, Outcome(validation, test, tuple(curve), _trained(head))
+        yield task, Outcome(validation, test, tuple(curve), _trained(head), head)
     unfinished.forget()
 
 
@@ -190,7 +195,13 @@ def _cells(tasks: Sequence[Task]) -> list[str]:
     return [f"{task.repeat}/{task.fold}" for task in tasks]
 
 
-def _fit_alone(model: HeadConfig, study: Study, task: Task, training: HeadTraining) -> Outcome:
+def _fit_alone(
+    model: HeadConfig,
+    study: Study,
+    task: Task,
+    training: HeadTraining | LinearTraining,
+    progress: Callable[[Epoch], None] | None,
+) -> Outcome:
     head = new_head(model, study, task.repeat, task.fold)
     material = material_of(model, study)
     measure(head, material, task.training)
@@ -198,9 +209,13 @@ def _fit_alone(model: HeadConfig, study: Study, task: Task, training: HeadTraini
     if model.tuned_from is not None:
         assert study.network is not None, "its layers are trained along"
         network, material = TunedHead(study.network, head, model.tuned_from), material_of(model, study, tuned=True)
-    curve = fit_head(network.to(study.device), material, task, training, study.seed)
+    if isinstance(training, LinearTraining):
+        curve: tuple[Epoch, ...] = ()
+        solve(head, material, task, training, study.strangers)
+    else:
+        curve = fit_head(network.to(study.device), material, task, training, study.seed, progress=progress)
     validation, test = (probabilities(network, material, part).numpy() for part in (task.validation, task.test))
-    return Outcome(validation, test, curve, _trained(network))
+    return Outcome(validation, test, curve, _trained(network), None if network is not head else head)
 
 
 def _trained(network: torch.nn.Module) -> int:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from affetto.models.heads import EmotionHead
+
 
 class Task(NamedTuple):
     """One fold of one repeat: whose speech to learn from, by place among the utterances of the data set.
@@ -43,9 +45,11 @@ class Outcome(NamedTuple):
         test: the same for each test utterance.
         curve: the learning curve; empty where nothing is learnt in epochs.
         parameters: how many numbers were trained.
+        head: that was trained on a recogniser as it is.
     """
 
     validation: NDArray[np.float32]
     test: NDArray[np.float32]
     curve: tuple[Epoch, ...]
     parameters: int
+    head: EmotionHead | None = None
