@@ -151,7 +151,7 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
 
 def _architecture(recipe: Mapping[str, Any]) -> str:
     """What the network is, in a few words."""
-    model = recipe["model"] or {}
+    model = recipe.get("model") or {}
     if model.get("kind", DEFAULT_KIND) == DEFAULT_KIND:
         return f"DeepSpeech-2, characters from spectrograms, shape `{recipe['preset'] or _preset(model)}`"
     encoder, head = model["encoder"], model["head"]

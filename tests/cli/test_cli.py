@@ -133,7 +133,10 @@ def test_one_recording_is_its_text(run: Run, tiny_model: Path) -> None:
 def test_several_recordings_keep_their_names(run: Run, tiny_model: Path) -> None:
     code, out, err = run("asr", "transcribe", DEMO, "missing.wav", "--model", tiny_model)
     assert [Path(line.split("\t")[0]).stem for line in out.splitlines()] == ["angry", "happy", "neutral", "sad"]
-    assert (code, err) == (1, "affetto: missing.wav: no such file; check the path\n")
+    assert (code, err) == (
+        1,
+        "affetto: left out, as no recordings: .md 1\naffetto: missing.wav: no such file; check the path\n",
+    )
 
 
 def test_words_come_with_times(run: Run, tiny_model: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 
+from affetto import audio
 from affetto.errors import AudioError, OutputError
 from affetto.explain import explain, telling, write
 from affetto.explain.explanation import Explanation
@@ -55,7 +56,7 @@ def test_it_tells_what_recognise_tells(recogniser: EmotionRecogniser, talk: Path
 
 
 def test_the_outline_is_that_of_the_samples(talk: Path, explained: Explanation) -> None:
-    samples, _ = soundfile.read(talk, dtype="float32")
+    samples = audio.load(talk).numpy()
     starts = np.ceil(np.arange(len(explained.outline)) * len(samples) / len(explained.outline)).astype(int)
     np.testing.assert_array_equal(explained.outline[:, 1], np.clip(np.maximum.reduceat(samples, starts), 0, None))
     assert explained.outline.min() == samples.min()

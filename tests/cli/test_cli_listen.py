@@ -37,7 +37,7 @@ def test_speech_is_told_of_before_the_stream_ends(command: list[str], demo: dict
         rest, err = process.communicate()
     (second,) = map(json.loads, rest.splitlines())
     assert (process.returncode, err) == (0, b"")
-    assert set(first) == {"start_s", "end_s", "emotion", "sure", "probabilities", "transcript", "words"}
+    assert set(first) == {"start_s", "end_s", "emotion", "sure", "familiar", "probabilities", "transcript", "words"}
     end_s = 2 + len(demo["happy"]) / 16_000
     assert (first["start_s"], second["start_s"]) == pytest.approx((1.0, end_s), abs=0.05)
 

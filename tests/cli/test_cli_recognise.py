@@ -189,7 +189,7 @@ def test_good_and_bad_in_one_batch(recognise: Run, make_sound: Make, tmp_path: P
     files = [json.loads(line)["file"] for line in out.splitlines()]
     assert code == 1
     assert files == [*map(str, good), *sorted(map(str, DEMO.glob("*.flac")))]
-    assert err.count("\n") == 9 + 2
+    assert err.count("\n") == 9 + 2 + 1
 
 
 def test_json_is_an_array(recognise: Run) -> None:

@@ -65,7 +65,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, make: Callable[[Path], None
 
 
 def test_a_name_that_can_be_none_on_the_hub_is_no_model() -> None:
-    with pytest.raises(CheckpointError, match="enormous: no such model; choose small, or name a model's folder"):
+    with pytest.raises(CheckpointError, match="enormous: no such model; choose small, tiny, or name a model's folder"):
         open_encoder("enormous")
 
 

@@ -228,7 +228,7 @@ def test_one_that_breaks_the_networks_harms_no_other(
             raise RuntimeError("out of something")
         return hear(self, waves)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Halting, "hear", fails_on_the_short_one)
+    monkeypatch.setattr(Halting, "predict", fails_on_the_short_one)
     recogniser.hold()
     with ThreadPoolExecutor(3) as pool:
         first = begin(client, pool, angry, 1)

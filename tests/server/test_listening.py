@@ -300,7 +300,7 @@ def test_one_that_breaks_the_networks_harms_no_other(
 ) -> None:
     client = serve()
     with monkeypatch.context() as patch:
-        patch.setattr(Halting, "hear", lambda *_: 1 / 0)
+        patch.setattr(Halting, "predict", lambda *_: 1 / 0)
         with live(client) as connection:
             (_, problem), code = speak(connection, samples)
     assert (problem["code"], code) == ("internal", 4500)

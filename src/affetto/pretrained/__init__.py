@@ -11,7 +11,7 @@ from pathlib import Path
 
 from affetto.errors import CheckpointError
 
-DEFAULT = "tiny"
+DEFAULT = "small"
 RECOGNISER = "recogniser.safetensors"
 EMOTION = "emotion.safetensors"
 LANGUAGE_MODEL = "language.safetensors"

@@ -41,7 +41,7 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, spoilt: Callable[[int], bool]) -> No
     """Makes the input of some training steps, counted from 0, no numbers."""
     mask, steps = "affetto.training.recogniser.task.mask_frames", iter(range(10_000))
 
-    def masked(inputs: Any, config: object) -> Any:
+    def masked(inputs: Any, config: object, **_: object) -> Any:
         return inputs._replace(values=inputs.values * float("nan")) if spoilt(next(steps)) else inputs
 
     monkeypatch.setattr(mask, masked)

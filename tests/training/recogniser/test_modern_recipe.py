@@ -128,7 +128,7 @@ def test_begins_with_one_thing_only(tmp_path: Path, write_recipe: Write) -> None
     write_recipe(1, name="earlier.toml")
     path = write_recipe(1)
     path.write_text('first = "earlier.toml"\ninitial = "small"\n' + path.read_text())
-    with pytest.raises(ConfigError, match="either an initial model or a first recipe"):
+    with pytest.raises(ConfigError, match="either a public encoder, an initial model or a first recipe"):
         RecogniserRecipe.read(path)
 
 

@@ -137,7 +137,7 @@ def test_more_epochs_go_on_from_the_last(tones: Path, tmp_path: Path, write_reci
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from affetto.training import recogniser
+from affetto.training.recogniser import fit as recogniser
 from affetto.training.recogniser.recipe import RecogniserRecipe
 
 recipe, data, folder = map(Path, sys.argv[1:])

@@ -17,7 +17,7 @@ from affetto.training.recogniser.placement import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.speech import SpeechData, gather
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 ONE = Placement(devices=1)
 RECIPE = """
 model = {width = 2, depth = 1, convolutions = [{channels = 1, kernel = [21, 5], stride = [8, 3]}]}
