@@ -154,10 +154,27 @@ class _Sure:
 
 
 def test_speech_begins_at_one_half_and_goes_on_at_35_percent(monkeypatch: pytest.MonkeyPatch) -> None:
-    probabilities = [*[0.49] * 30, *[0.51] * 10, *[0.36] * 20, *[0.34] * 40]
+    probabilities = [*[0.01] * 30, *[0.51] * 10, *[0.36] * 20, *[0.34] * 13, *[0.05] * 30]
     monkeypatch.setattr(segments, "Activity", lambda: _Sure(probabilities))
     (found,) = cut([torch.zeros(FRAME * len(probabilities))])
     assert (found.start // FRAME, found.end // FRAME) == (30, 60)
+
+
+@pytest.mark.parametrize("doubt", [0.2, 0.3, 0.43])
+def test_a_detector_that_keeps_doubting_has_found_speech(doubt: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = [*[0.01] * 30, *[doubt] * 40, *[0.01] * 30]
+    monkeypatch.setattr(segments, "Activity", lambda: _Sure(probabilities))
+    (found,) = cut([torch.zeros(FRAME * len(probabilities))])
+    assert abs(found.start // FRAME - 30) <= 8
+    assert found.end // FRAME == 70
+
+
+@pytest.mark.parametrize("beat", [[0.46], [0.45, 0.3, 0.2], [0.14] * 14])
+def test_a_detector_that_doubts_now_and_then_has_not(beat: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does at the beginning of notes."""
+    probabilities = [*[0.04] * (15 - len(beat)), *beat] * 20
+    monkeypatch.setattr(segments, "Activity", lambda: _Sure(probabilities))
+    assert list(cut([torch.zeros(FRAME * len(probabilities))])) == []
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 511, 512, 513])

@@ -37,6 +37,10 @@ FILE_FRAMES, LIVE_FRAMES = 256, 4
 
 _AROUND_S = BEFORE_S + EARLY_S
 _BEGINS, _GOES_ON = 0.5, 0.35  # probabilities of speech; two, so that it does not flicker between them
+# Voices that the detector is never sure of (sad, muffled, in an echo) keep its doubt up; music and noise raise it for a
+# frame or two.
+_PERHAPS, _PERHAPS_GOES_ON = 0.15, 0.1  # the mean of lately; a probability
+_LATELY_FRAMES = 12
 _QUIET_FRAME = 320  # 20 ms
 _SMOOTHING_FRAMES = 11  # A pause between words lasts 200 ms or more; the closure of a [p] or [t] does not.
 
@@ -155,6 +159,8 @@ class Segmenter:
         self._seen = 0  # what the detector has heard
         self._begin: int | None = None  # where the present speech was noticed; None in a pause
         self._continued = False  # whether it was cut there, instead
+        self._doubtful = False  # whether it was noticed only because the detector kept doubting
+        self._doubt = 0.0  # the mean probability of lately, in a pause
         self._last = 0  # the end of its last frame that sounded like speech
         self._voiced = 0  # its samples that surely are
         self._taken = 0  # where the last stretch ended
@@ -203,14 +209,20 @@ class Segmenter:
     def _follow(self, probability: float, frame: int) -> list[Spoken]:
         """One frame further; it begins at this sample and ends at self._seen."""
         if self._begin is None:
-            if probability >= _BEGINS:
-                self._begin, self._last, self._voiced = frame, self._seen, self._seen - frame
-                return self._release(frame - _samples(EARLY_S))
+            self._doubt += (probability - self._doubt) / _LATELY_FRAMES
+            if probability >= _BEGINS or self._doubt >= _PERHAPS:
+                self._doubtful = probability < _BEGINS
+                earlier = _LATELY_FRAMES * FRAME if self._doubtful else 0
+                self._begin = max(frame - earlier, self._taken, self._base)
+                self._last, self._voiced = self._seen, self._seen - frame
+                return self._release(self._begin - _samples(EARLY_S))
             full = self._ended is not None and self._seen >= self._ended.end + _samples(AFTER_S)
             return self._release(self._seen) if full else []
-        if probability >= _GOES_ON:
+        self._doubtful &= probability < _BEGINS
+        goes_on, sure = (_PERHAPS_GOES_ON, _PERHAPS) if self._doubtful else (_GOES_ON, _BEGINS)
+        if probability >= goes_on:
             self._last = self._seen
-            self._voiced += self._seen - frame if probability >= _BEGINS else 0
+            self._voiced += self._seen - frame if probability >= sure else 0
         if self._seen - self._last >= _samples(PAUSE_S):
             return self._close()
         if self._seen - self._begin >= _samples(LONGEST_S + SHORTEST_REST_S):
@@ -228,7 +240,7 @@ class Segmenter:
                 found.append(self._split(start, latest))
                 start = found[0].end
             self._ended = self._end(start, end, self._seen)
-        self._begin, self._continued = None, False
+        self._begin, self._continued, self._doubt = None, False, 0.0
         return found + (self._release(self._seen) if self._live else [])
 
     def _split(self, start: int, latest: int) -> Spoken:
