@@ -26,6 +26,8 @@ _WAVE = re.compile(rb"RIFF.{4}WAVEfmt |RF64.{4}WAVEds64", re.DOTALL)
 _AIFF = re.compile(rb"FORM.{4}AIF[FC](?:COMM|COMT|FVER|MARK|NAME|AUTH|ANNO|SSND)", re.DOTALL)
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _AU = re.compile(rb"\.snd\x00.{3}.{4}\x00\x00\x00[\x01-\x1b]\x00.{3}\x00\x00\x00", re.DOTALL)
+_SVX = re.compile(rb"FORM.{4}(?:8SVX|16SV)[A-Z]{4}", re.DOTALL)
+_SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
 _CAF = re.compile(rb"caff\x00\x01\x00\x00desc")
 _NIST = re.compile(rb"NIST_1A\n +1024\n")
 _VOC = re.compile(rb"Creative Voice File\x1a")
@@ -52,11 +54,12 @@ def streams(file: IO[bytes]) -> list[Pieces] | None:
 
 def _joined(content: Bytes, magic: re.Pattern[bytes]) -> list[Pieces] | None:
     """Files that each begin with the same."""
-    spans = _spans(content, magic)
-    return [(span,) for span in spans] if len(spans) > 1 else None
+    found = spans(content, magic)
+    return [(span,) for span in found] if len(found) > 1 else None
 
 
-def _spans(content: Bytes, magic: re.Pattern[bytes]) -> list[Span]:
+def spans(content: Bytes, magic: re.Pattern[bytes]) -> list[Span]:
+    """What lies between each place where this is found and the next."""
     places: list[int] = []
     place = content.search(magic, 0)
     while place is not None:
@@ -67,8 +70,15 @@ def _spans(content: Bytes, magic: re.Pattern[bytes]) -> list[Span]:
 
 def _mended(content: Bytes, magic: re.Pattern[bytes], mend: Callable[[Bytes, Span], Pieces]) -> list[Pieces] | None:
     """Files, joined or not, some of which lack their sizes."""
-    found = [mend(content, span) for span in _spans(content, magic)]
+    found = [mend(content, span) for span in spans(content, magic)]
     return found if len(found) > 1 or any(len(pieces) > 1 for pieces in found) else None
+
+
+def _form(content: Bytes) -> list[Pieces] | None:
+    """What begins with FORM: AIFF, or what the Amiga had."""
+    if content.at(8, 3) == b"AIF":
+        return _mended(content, _AIFF, _mended_aiff)
+    return _joined(content, _SVX)
 
 
 def _mended_au(content: Bytes, span: Span) -> Pieces:
@@ -225,7 +235,8 @@ _READERS: dict[bytes, Callable[[Bytes], list[Pieces] | None]] = {
     b"Crea": partial(_joined, magic=_VOC),
     b"NIST": partial(_joined, magic=_NIST),
     b"riff": partial(_joined, magic=_W64),
-    b"FORM": partial(_mended, magic=_AIFF, mend=_mended_aiff),
+    b"FORM": _form,
+    b"\xf0\x7e\x00\x01": partial(_joined, magic=_SDS),
     b".snd": partial(_mended, magic=_AU, mend=_mended_au),
 }
 """What a file begins with -> what finds the streams in it."""

@@ -15,9 +15,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from affetto.audio.containers import streams
+from affetto.audio.containers import spans, streams
 from affetto.audio.program import HIGHEST_RATE, LOWEST_RATE, Container, Program, container
-from affetto.audio.spans import Pieces, Span, Spliced
+from affetto.audio.spans import Bytes, Pieces, Span, Spliced
 from affetto.errors import AudioError
 
 _VIDEO_SUFFIXES = frozenset({
@@ -103,8 +103,9 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
                 kind = container(file)
                 if kind is None:
                     raise
-                with _on_disk(source, file) as kept, _through_ffmpeg(kept, kind, error) as program:
-                    yield program
+                for pieces in _foreign(file, kind):
+                    with _on_disk(source, file, pieces) as kept, _through_ffmpeg(kept, kind, error) as program:
+                        yield program
                 return
             check_rate(sound, where)
             with sound:
@@ -149,16 +150,21 @@ def _streams(path: Path, size: int, changed_ns: int) -> list[Pieces] | None:
         return streams(file)
 
 
+def _foreign(file: IO[bytes], kind: Container) -> list[Pieces | None]:
+    """The files that were joined into one that ffmpeg reads; None is the whole."""
+    found: list[Pieces | None] = [] if kind.again is None else [(span,) for span in spans(Bytes(file), kind.again)]
+    return found if len(found) > 1 else [None]
+
+
 @contextmanager
-def _on_disk(source: Path | IO[bytes], file: IO[bytes]) -> Iterator[IO[bytes]]:
+def _on_disk(source: Path | IO[bytes], file: IO[bytes], pieces: Pieces | None) -> Iterator[IO[bytes]]:
     """A file that another program can open."""
-    if isinstance(source, Path):
+    if isinstance(source, Path) and pieces is None:
         with source.open("rb") as opened:
             yield opened
         return
     with tempfile.TemporaryFile() as copy:
-        file.seek(0)
-        shutil.copyfileobj(file, copy)
+        shutil.copyfileobj(Spliced(file, pieces or (Span(0, file.seek(0, os.SEEK_END)),)), copy)
         copy.flush()
         copy.seek(0)
         yield copy

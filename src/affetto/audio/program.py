@@ -46,25 +46,31 @@ class Container(NamedTuple):
         demuxer: ffmpeg's name of it.
         name: the users' name; empty where libsndfile reads it, too, but for some codecs.
         magic: what a file begins with.
+        again: what each but the first of several begins with that were joined, where ffmpeg stops at its end.
     """
 
     demuxer: str
     name: str
     magic: re.Pattern[bytes]
+    again: re.Pattern[bytes] | None
 
 
-def _container(demuxer: str, name: str, magic: bytes) -> Container:
-    return Container(demuxer, name, re.compile(magic, re.DOTALL))
+def _container(demuxer: str, name: str, magic: bytes, again: bytes | None = None) -> Container:
+    return Container(
+        demuxer, name, re.compile(magic, re.DOTALL), None if again is None else re.compile(again, re.DOTALL)
+    )
 
+
+_ASF = rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
 
 CONTAINERS = (
-    _container("mov", "m4a, mp4 or mov", rb".{4}(ftyp|moov|mdat|wide|free|skip)"),
+    _container("mov", "m4a, mp4 or mov", rb".{4}(ftyp|moov|mdat|wide|free|skip)", rb"\0\0\0[\x08-\x40]ftyp[ -~]{4}"),
     _container("matroska", "webm or mkv", rb"\x1a\x45\xdf\xa3"),
-    _container("asf", "wma or wmv", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    _container("asf", "wma or wmv", _ASF, _ASF),
     _container("amr", "amr", rb"#!AMR"),
     _container("aac", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
     _container("avi", "avi", rb"RIFF.{4}AVI "),
-    _container("flv", "flv", rb"FLV\x01"),
+    _container("flv", "flv", rb"FLV\x01", rb"FLV\x01[\0-\x05]\0\0\0\x09"),
     _container("mpeg", "mpeg video", rb"\x00\x00\x01\xba"),
     _container("mpegts", "mpeg transport stream", rb"(.{4})?\x47.{187}(.{4})?\x47"),
     _container("wav", "", rb"(RIFF|RIFX|RF64).{4}WAVE"),
@@ -76,7 +82,7 @@ CONTAINERS = (
     _container("au", "", rb"\.snd\x00"),
     _container("voc", "", rb"Creative Voice File\x1a"),
     _container("wv", "wavpack", rb"wvpk"),
-    _container("tta", "true audio", rb"TTA1"),
+    _container("tta", "true audio", rb"TTA1", rb"TTA1[\x01-\x03]\0.\0.\0"),
     _container("ape", "monkey's audio", rb"MAC "),
     _container("tak", "tak", rb"tBaK"),
     _container("mpc", "musepack", rb"MP\+"),

@@ -106,7 +106,7 @@ class Spliced:
             self._place = origin + offset
         return self._place
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = _CHUNK) -> bytes:
         """The next bytes; fewer than asked for are the last."""
         first = self._place - self._ahead_start
         if not (first >= 0 and first + size <= len(self._ahead)):
