@@ -281,12 +281,10 @@ def test_formats_that_cannot_seek(container: str, subtype: str, tmp_path: Path) 
 def test_a_wav_of_more_than_4_gb_is_decoded_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     content = piped_wav(np.zeros((2, 8), np.float32))
-    second = content[-32:]
     with path.open("wb") as file:
         file.write(content)
         file.seek((1 << 32) + 1_600_000)  # a hole on the disk is silence
-        file.write(np.full(16_000 * 8, 8192, "<i2").tobytes())
-    assert len(second) == 32
+        file.write(np.repeat(8192 * tone(300, level=1.0, seconds=1), 8).astype("<i2").tobytes())
     assert audio.duration(path) == pytest.approx(((1 << 32) + 1_600_000) / 256_000 + 1, abs=0.01)
     end = audio.load(path, start_s=audio.duration(path) - 1)
     assert end.abs().max() > 0.2

@@ -57,7 +57,7 @@ def assert_is(wave: torch.Tensor, original: Path) -> None:
     assert len(wave) / 16_000 == pytest.approx(3, abs=0.15)
     for start_s, end_s in ((0.3, 0.8), (1.4, 2.6)):
         place = slice(round(start_s * 16_000), round(end_s * 16_000))
-        assert float(wave[place].std()) == pytest.approx(float(expected[place].std()), rel=0.1)
+        assert float(wave[place].std()) == pytest.approx(float(expected[place].std()), rel=0.2)
 
 
 @needs_ffmpeg

@@ -201,8 +201,8 @@ def _chunks(content: Bytes, place: int, order: str, last: bytes = b"data") -> tu
 
 def _told(content: Bytes, data: Span, order: str) -> bool:
     """Whether the size of the sound was ever written."""
-    if data.end > content.size:
-        return data.end - data.start != _UNTOLD and data.start >= content.size
+    if data.end - data.start == _UNTOLD or data.end > content.size > data.start:
+        return False
     if data.end > data.start or data.start == content.size:
         return True
     _, rest = data
