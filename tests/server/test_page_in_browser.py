@@ -348,6 +348,27 @@ def test_a_busy_service_is_asked_again(
     result(page)
 
 
+def test_a_proxy_that_sends_away_is_asked_again(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+    page = visit(client)
+    page.route("**/v1/recognise?*", lambda route: route.fulfill(status=503, body="<h1>503</h1>"), times=2)
+    give(page, sound)
+    assert result(page).locator(".source").inner_text().startswith("call.wav")
+
+
+def test_unfamiliar_sound_is_told_as_such(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+    page = visit(client)
+    told = {**ask(client, sound).json(), "familiar": False, "sure": False}
+    for segment in told["segments"]:
+        segment.update(familiar=False, sure=False)
+    texts = {"json": json.dumps(told), "csv": "", "vtt": ""}
+    page.route("**/v1/recognise?*", lambda route: route.fulfill(json=texts))
+    give(page, sound)
+    shown = result(page)
+    assert shown.locator(".statement").inner_text() == "unfamiliar sound"
+    assert "unlike all that the model was trained on" in shown.locator(".how").inner_text()
+    assert shown.locator(".segment.unsure").count() == len(told["segments"])
+
+
 def test_who_cancels_frees_the_place(
     serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, sound: bytes
 ) -> None:

@@ -189,8 +189,8 @@ class Page {
       try {
         return await this.service.hear(file, this.abort.signal);
       } catch (error) {
-        if (error.code !== "busy" || tried === TRIES) throw error;
-        await this.wait(error.retryAfterS ?? 1);
+        if (!error.busy || tried === TRIES) throw error;
+        await this.wait(error.retryAfterS);
       }
     }
   }

@@ -183,7 +183,8 @@ function howSure(recording) {
     return recording.silent ? "There is no sound at all in it: was the microphone on?" : "There is sound, but nobody seems to speak.";
   }
   const best = percent(recording.probabilities[recording.emotion]);
-  const whole = recording.sure ? `${best} probable, by its own reckoning` : `most likely ${recording.emotion}, but only ${best} probable`;
+  const doubt = recording.familiar ? `most likely ${recording.emotion}, but only ${best} probable` : "unlike all that the model was trained on";
+  const whole = recording.sure ? `${best} probable, by its own reckoning` : doubt;
   if (recording.segments.length < 2) return whole;
   const shares = { ...recording.shares, "not sure": recording.unsure_share };
   const parts = Object.entries(shares).filter(([, share]) => share > 0);

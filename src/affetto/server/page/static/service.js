@@ -4,9 +4,10 @@ import facts from "./facts.js";
 
 /** What went wrong, in the shape in which the service tells it. */
 export class Problem extends Error {
-  constructor(code, problem, remedy, retryAfterS = null) {
+  constructor(code, problem, remedy, { status = 0, headers = new Headers() } = {}) {
     super(problem);
-    Object.assign(this, { code, problem, remedy, retryAfterS });
+    const busy = status === 429 || status === 503; // a proxy may say so in words of its own
+    Object.assign(this, { code, problem, remedy, busy, retryAfterS: Number(headers.get("Retry-After")) || 1 });
   }
 }
 
@@ -56,7 +57,7 @@ export class Service {
       told.code ?? "unknown",
       sentence(told.problem ?? `The service answers with ${answer.status}.`),
       sentence(told.remedy ?? "Try again later."),
-      Number(answer.headers.get("Retry-After")) || null,
+      answer,
     );
   }
 }
