@@ -57,4 +57,4 @@ def test_waves_are_padded_with_silence(lengths: list[int]) -> None:
 def test_to_a_device_goes_everything() -> None:
     frames = pad(_sequences([2, 3])).to("meta")
     waves = pad_waves([torch.ones(2)]).to("meta")
-    assert {each.device.type for each in (*frames, *waves)} == {"meta"}
+    assert {each.device.type for each in (*frames, waves.values, waves.lengths)} == {"meta"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -13,19 +14,24 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+import soundfile
 import soxr
 import torch
 from torch import Tensor
 
 import affetto
 from affetto import audio, pretrained
+from affetto.data.sound import Surroundings
+from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CheckpointError, ConfigError
 from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
+from affetto.models.heads.familiarity import Familiarity
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment, join_segments
+from affetto.represent import Layers, represent
 from affetto.streaming import Failure, Samples, blocks
-from affetto.streaming.segments import cut
+from affetto.streaming.segments import cut, join
 from affetto.timeline import Judgement
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
@@ -348,6 +354,38 @@ def test_damaged_models_are_refused(
     harm(folder)
     with pytest.raises(CheckpointError, match=problem):
         EmotionRecogniser.from_pretrained(folder)
+
+
+def test_training_and_recognition_read_the_same_frames_of_speech(
+    recogniser: EmotionRecogniser, make_sound: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "pauses.wav"
+    soundfile.write(path, torch.cat([torch.zeros(16_000), audio.load(DEMO[0]), torch.zeros(16_000)]).numpy(), 16_000)
+    utterance = Utterance(id="pauses", audio=path, speaker="she", corpus="one")
+    speech_only = EmotionRecogniser(
+        recogniser.encoder, recogniser.emotion, recogniser.decoder, facts={"speech_only": True}
+    )
+    name = next(iter(recogniser.emotion.layers))
+    banks = represent(
+        [utterance], Layers(recogniser.encoder, (name,)), tmp_path, surroundings=Surroundings(speech_only=True)
+    )
+    (stretch,) = cut(blocks(path))
+    waves = join([stretch])
+    layers = recogniser.encoder.represent(waves, [name])
+    read = speech_only.given(waves, layers)
+    (kept,) = banks[name].batch(np.array([0])).unpad()
+    torch.testing.assert_close(read[name].values[0], kept.float(), atol=2e-3, rtol=2e-3)
+    assert len(kept) < len(layers[name].values[0]) - 20
+    assert len(recogniser.given(waves, layers)[name].values[0]) == len(layers[name].values[0])
+
+
+def test_unfamiliar_sound_is_told(recogniser: EmotionRecogniser) -> None:
+    wary = EmotionRecogniser(recogniser.encoder, copy.deepcopy(recogniser.emotion), recogniser.decoder)
+    wary.emotion.familiarity = Familiarity(wary.emotion.width, 1)
+    wary.emotion.familiarity.limit.fill_(-1.0)
+    found = wary.recognise(DEMO[0])
+    assert (found.familiar, found.statement) == (False, "unfamiliar sound")
+    assert shares(found) == pytest.approx(shares(recogniser.recognise(DEMO[0])))
 
 
 def test_unfamiliar_sound_is_never_stated_firmly() -> None:

@@ -135,14 +135,41 @@ class Waves(NamedTuple):
     Attributes:
         values: (batch, samples), float32, full scale at 1.
         lengths: (batch,), int64, samples of each recording.
+        speech: where somebody speaks in each, (batch, 2), int64: the first sample and the one after the last; None
+            where that is not asked, which takes all of each.
     """
 
     values: Tensor
     lengths: Tensor
+    speech: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Waves:
         """The same recordings on another device."""
-        return Waves(self.values.to(device), self.lengths.to(device))
+        return Waves(self.values.to(device), self.lengths.to(device), self.speech)
+
+    def of_speech(self, frames: Frames) -> Frames:
+        """Those frames of the recordings that lie where somebody speaks, at least one of each.
+
+        >>> waves = Waves(torch.zeros(1, 1600), torch.tensor([1600]), torch.tensor([[400, 800]]))
+        >>> waves.of_speech(pad([torch.arange(8.0)[:, None]])).values.flatten().tolist()
+        [2.0, 3.0]
+        """
+        if self.speech is None:
+            return frames
+        found = zip(frames.unpad(), self.lengths.tolist(), self.speech.tolist(), strict=True)
+        return pad([own[first * len(own) // n : max(1, -(-end * len(own) // n))] for own, n, (first, end) in found])
+
+    def spoken(self) -> Waves:
+        """The recordings from where somebody speaks to where nobody speaks any more.
+
+        >>> waves = Waves(torch.arange(8.0)[None], torch.tensor([8]), torch.tensor([[2, 4]]))
+        >>> waves.spoken().values.tolist()
+        [[2.0, 3.0]]
+        """
+        if self.speech is None:
+            return self
+        found = zip(self.values, self.speech.tolist(), strict=True)
+        return pad_waves([wave[first:end] for wave, (first, end) in found])
 
 
 def pad_waves(waves: Sequence[Tensor]) -> Waves:

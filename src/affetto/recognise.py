@@ -13,7 +13,7 @@ from torch import Tensor
 
 from affetto import pretrained
 from affetto.errors import CheckpointError
-from affetto.frames import Frames, Waves, pad_waves
+from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
 from affetto.models.encoders import find_head, open_encoder
@@ -22,7 +22,7 @@ from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
-from affetto.streaming.segments import BEFORE_S, Spoken, cut
+from affetto.streaming.segments import Spoken, cut, join
 from affetto.timeline import Judgement, likeliest
 
 _JUDGEMENT = Judgement()
@@ -61,7 +61,7 @@ class EmotionRecogniser:
         self.decoder = decoder
         self.temperature = temperature
         self.facts = facts or {}
-        self.around_s = float(self.facts.get("around_s", BEFORE_S))
+        self.speech_only = bool(self.facts.get("speech_only"))
 
     @classmethod
     def from_pretrained(
@@ -147,7 +147,7 @@ class EmotionRecogniser:
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
         """
-        for heard in listen(sources, self.predict, progress, around_s=self.around_s):
+        for heard in listen(sources, self.predict, progress):
             yield heard if isinstance(heard, Failure) else self.judge(heard, judgement)
 
     def judge(self, heard: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
@@ -171,7 +171,7 @@ class EmotionRecogniser:
             Each stretch of speech as soon as a pause of 0.4 s tells that it has ended.
         """
         for spoken in cut(blocks, live=True):
-            (opinion,) = self.predict(pad_waves([spoken.near(self.around_s).wave]))
+            (opinion,) = self.predict(join([spoken]))
             yield live_segment(spoken, opinion, judgement)
 
     @torch.inference_mode()
@@ -179,18 +179,21 @@ class EmotionRecogniser:
         """What is in each recording of a batch, each taken as one segment."""
         waves = waves.to(self.encoder.device)
         encoding = self.encoder.encode(waves, self.emotion.layers)
-        probabilities = self.emotion_probabilities(waves, encoding.layers)
+        vectors = self.emotion.represent(self.given(waves, encoding.layers))
+        probabilities = (self.emotion.output(vectors) / self.temperature).softmax(dim=-1)
+        known = self.emotion.familiarity
+        familiar = torch.ones(len(vectors)) if known is None else known(vectors)
         spellings = self.decoder(encoding.output)
         return [
-            SegmentPrediction(spelling, dict(zip(self.emotions, row, strict=True)))
-            for spelling, row in zip(spellings, probabilities.tolist(), strict=True)
+            SegmentPrediction(spelling, dict(zip(self.emotions, row, strict=True)), bool(is_familiar))
+            for spelling, row, is_familiar in zip(spellings, probabilities.tolist(), familiar.tolist(), strict=True)
         ]
 
-    @torch.inference_mode()
-    def emotion_probabilities(self, waves: Waves, layers: dict[str, Frames]) -> Tensor:
-        """The probability of each emotion, (batch, emotions), from sound and what the recogniser made of it."""
-        scores: Tensor = self.emotion(self.emotion.read(waves, layers))
-        return (scores / self.temperature).softmax(dim=-1)
+    def given(self, waves: Waves, layers: Mapping[str, Frames]) -> dict[str, Frames]:
+        """What the emotion head reads of a batch: all of it, or what lies where somebody speaks."""
+        if not self.speech_only:
+            return self.emotion.read(waves, layers)
+        return self.emotion.read(waves.spoken(), {name: waves.of_speech(frames) for name, frames in layers.items()})
 
     def _only(self, source: Source, judgement: Judgement) -> Recording:
         (result,) = self.recognise_many([source], judgement=judgement)

@@ -184,10 +184,13 @@ def test_a_head_may_be_solved_with_strangers(
     text = recipe.read_text().replace(
         'branch = { units = 4, depth = 1, acoustic = { level = "absolute", loudness = true } }', ""
     )
-    solved = '\n[linear]\nl2 = 0.01\ncalm = "sadness"\n'
-    more = 'strangers = ["crema-d"]\nstrangers_each = 5\naround_s = 0.25\ntemperature = 1.5\n'
+    solved = '\n[linear]\nl2 = 0.01\ncalm = "sadness"\n[familiarity]\ncomponents = 3\nquantile = 1.0\n'
+    more = 'strangers = ["crema-d"]\nstrangers_each = 5\nspeech_only = true\ntemperature = 1.5\n'
     recipe.write_text(more + text.partition("[training]")[0] + solved)
     run = train_emotion(recipe, data_root, tmp_path / "run")
-    facts = load_head(run.head)[1].facts
+    head, description = load_head(run.head)
+    facts = description.facts
     assert set(run.scores.classes) == {"sadness", "anger"}
-    assert (facts["around_s"], facts["temperature"]) == (0.25, 1.5)
+    assert (facts["speech_only"], facts["temperature"]) == (True, 1.5)
+    assert head.familiarity is not None
+    assert head.familiarity.axes.shape[1] == 3

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affetto.explain.explanation import HOP_S, WINDOW_S, Explainer, see, spread
+from affetto.frames import pad_waves
 from affetto.models.heads import ACOUSTIC
 from affetto.recognise import EmotionRecogniser
 
@@ -22,7 +23,7 @@ def recogniser(tiny_model: Path) -> EmotionRecogniser:
 
 @pytest.fixture(scope="module")
 def explainer(recogniser: EmotionRecogniser) -> Explainer:
-    return Explainer(recogniser.encoder, recogniser.emotion, recogniser.temperature)
+    return Explainer(recogniser)
 
 
 def silence(rng: np.random.Generator) -> torch.Tensor:
@@ -43,7 +44,7 @@ def click(rng: np.random.Generator) -> torch.Tensor:
 def test_any_sound_can_be_looked_into(explainer: Explainer, make: object, rng: np.random.Generator) -> None:
     wave = make(rng)  # type: ignore[operator]
     duration_s = len(wave) / 16_000
-    what = explainer.inputs(wave)
+    what = explainer.inputs(pad_waves([wave]))
     decision = explainer.decide(what, "anger", duration_s)
     assert np.isfinite(decision.steps).all()
     assert decision.steps.sum() == pytest.approx(decision.score - decision.baseline, abs=0.02)
@@ -60,27 +61,21 @@ def test_a_window_as_long_as_the_sound_says_what_the_head_says(
     recogniser: EmotionRecogniser, explainer: Explainer, demo: dict[str, torch.Tensor]
 ) -> None:
     wave = demo["happy"][8_000 : 8_000 + round(WINDOW_S * 16_000)]
-    course = explainer.follow(explainer.inputs(wave), WINDOW_S)
-    (opinion,) = recogniser.predict(torch_waves(wave))
+    course = explainer.follow(explainer.inputs(pad_waves([wave])), WINDOW_S)
+    (opinion,) = recogniser.predict(pad_waves([wave]))
     np.testing.assert_allclose(course.probabilities[0], list(opinion.probabilities.values()), atol=1e-5)
     assert len(course.times_s) == 1
 
 
-def torch_waves(wave: torch.Tensor) -> object:
-    from affetto.frames import pad_waves
-
-    return pad_waves([wave])
-
-
 def test_windows_follow_each_other(explainer: Explainer, demo: dict[str, torch.Tensor]) -> None:
     wave = demo["angry"]
-    course = explainer.follow(explainer.inputs(wave), len(wave) / 16_000)
+    course = explainer.follow(explainer.inputs(pad_waves([wave])), len(wave) / 16_000)
     np.testing.assert_allclose(np.diff(course.times_s), HOP_S)
     assert course.times_s[-1] == pytest.approx(len(wave) / 16_000 - WINDOW_S / 2, abs=HOP_S)
 
 
 def test_frames_of_both_clocks_lie_where_they_were_heard(explainer: Explainer) -> None:
-    clocks = explainer.clocks(explainer.inputs(torch.zeros(16_000)))
+    clocks = explainer.clocks(explainer.inputs(pad_waves([torch.zeros(16_000)])))
     np.testing.assert_allclose(clocks["gru2"][:3], [0.01, 0.05, 0.09])  # a frame every 40 ms, 20 ms windows
     np.testing.assert_allclose(clocks[ACOUSTIC][:3], [0.01, 0.02, 0.03])
 

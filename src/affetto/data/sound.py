@@ -15,7 +15,7 @@ from affetto.config import stable_seed
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CorpusError
 from affetto.features.conditions import CLEAN, Condition, Voices
-from affetto.streaming.segments import cut
+from affetto.streaming.segments import Spoken, cut
 
 _TRIES = 20
 """Files that may be unreadable, one after the other."""
@@ -59,12 +59,12 @@ class Surroundings(NamedTuple):
     Attributes:
         condition: under which condition.
         crowd: what babble is made of; needed only where there is some.
-        around_s: take the speech that is found alone, with so much of the pauses around it; None takes all sound.
+        speech_only: represent only what lies between the beginning and the end of the speech that is found.
     """
 
     condition: Condition = CLEAN
     crowd: Crowd | None = None
-    around_s: float | None = None
+    speech_only: bool = False
 
 
 def load_utterance(utterance: Utterance) -> Tensor:
@@ -93,25 +93,27 @@ def place(wave: Tensor, utterance: Utterance, surroundings: Surroundings) -> Ten
         ConfigError: there is babble and no crowd.
         CorpusError: the crowd is too small.
     """
-    condition, crowd, around_s = surroundings
+    condition, crowd, _ = surroundings
     generator = np.random.default_rng(stable_seed(condition.name, utterance.corpus, utterance.id))
-    wave = condition(wave, generator, None if crowd is None else crowd.besides(utterance))
-    return wave if around_s is None else speech_in(wave, around_s)
+    return condition(wave, generator, None if crowd is None else crowd.besides(utterance))
 
 
-def speech_in(wave: Tensor, around_s: float) -> Tensor:
-    """From the first to the last stretch of speech, with some of the pauses around; all of a wave without speech.
+def speech_in(wave: Tensor) -> Spoken:
+    """From the first to the last stretch of speech, with the pauses around as recognition hears them; all of a wave
+    in which no speech is found.
 
     Args:
         wave: (samples,), float32 at 16 kHz.
-        around_s: how much of the pauses.
 
     >>> import torch
-    >>> len(speech_in(torch.zeros(16_000), 0.25))
+    >>> speech_in(torch.zeros(16_000)).end
     16000
     """
-    found = [spoken.near(around_s) for spoken in cut([wave])]
-    return wave[found[0].since : found[-1].since + len(found[-1].wave)] if found else wave
+    found = list(cut([wave]))
+    if not found:
+        return Spoken(0, len(wave), 0, wave)
+    (first, *_), last = found, found[-1]
+    return Spoken(first.start, last.end, first.since, wave[first.since : last.since + len(last.wave)])
 
 
 def crowd_of(utterances: Iterable[Utterance]) -> Crowd:

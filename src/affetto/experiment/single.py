@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from affetto.config import Config, Seed
 from affetto.data.corpora import open_corpus
@@ -26,9 +26,8 @@ from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import AnyHead, HeadConfig
 from affetto.pretrained import DEFAULT
 from affetto.represent import Progress
-from affetto.streaming.segments import BEFORE_S
 from affetto.training.heads.fit import fit_tasks
-from affetto.training.heads.linear import LinearTraining
+from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity
 from affetto.training.heads.loop import HeadTraining
 from affetto.training.heads.tasks import Epoch
 
@@ -53,7 +52,8 @@ class EmotionRecipe(Config):
         linear: how a softmax regression is solved, instead of trained in epochs.
         strangers: corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`.
         strangers_each: so many utterances of each, spread evenly over it.
-        around_s: hear only the speech that is found, with so much of the pauses around it; None hears whole recordings.
+        speech_only: read only what lies between the beginning and the end of the speech that is found.
+        familiarity: how unfamiliar sound is told, by a head that is solved; None tells none.
         temperature: by which scores are divided before they become probabilities, see `affetto.EmotionRecogniser`.
         licence: of the trained head, for its card.
     """
@@ -70,7 +70,8 @@ class EmotionRecipe(Config):
     linear: LinearTraining | None = None
     strangers: tuple[Path, ...] = ()
     strangers_each: int = Field(default=80, ge=2)
-    around_s: float | None = Field(default=None, ge=0, le=BEFORE_S)
+    speech_only: bool = False
+    familiarity: FamiliarityConfig | None = None
     temperature: float = Field(default=1.0, gt=0)
     licence: str = "unstated"
 
@@ -80,6 +81,12 @@ class EmotionRecipe(Config):
         if head.tuned_from is not None:
             raise ValueError("a head is trained on the recogniser as it is; leave trained_from to experiments")
         return head
+
+    @model_validator(mode="after")
+    def _familiarity_of_solved_heads(self) -> EmotionRecipe:
+        if self.familiarity is not None and self.linear is None:
+            raise ValueError("familiarity is told by a head that is solved; add [linear], or leave it out")
+        return self
 
     def as_experiment(self) -> ExperimentRecipe:
         """The same as an experiment of one row and one fold."""
@@ -138,7 +145,7 @@ def train_emotion(
 
     experiment = recipe.as_experiment()
     plan = make_plan(experiment, data_root, experiment.rows, tell)
-    plan = plan._replace(surroundings=plan.surroundings._replace(around_s=recipe.around_s))
+    plan = plan._replace(surroundings=plan.surroundings._replace(speech_only=recipe.speech_only))
     strangers = _strangers(recipe, data_root)
     folder.mkdir(parents=True, exist_ok=True)
     cache, row = folder.parent / CACHE, plan.rows[0]
@@ -164,7 +171,7 @@ def train_emotion(
     facts = {
         "licence": recipe.licence,
         "temperature": recipe.temperature,
-        **({} if recipe.around_s is None else {"around_s": recipe.around_s}),
+        "speech_only": recipe.speech_only,
         "encoder": str(encoder.origin),
         "encoder_fingerprint": encoder.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
@@ -176,6 +183,8 @@ def train_emotion(
     }
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     assert outcome.head is not None, "it is trained on the recogniser as it is"
+    if recipe.familiarity is not None:
+        outcome.head.familiarity = familiarity(outcome.head, study.banks, task, recipe.familiarity)
     save_head(run.head, outcome.head, facts)
     return run
 

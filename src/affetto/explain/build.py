@@ -16,7 +16,7 @@ from affetto.explain.picture import draw_explanation
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment
 from affetto.streaming import Source
-from affetto.streaming.segments import cut
+from affetto.streaming.segments import Spoken, cut, join
 from affetto.streaming.sources import blocks
 from affetto.timeline import Judgement
 
@@ -71,10 +71,10 @@ def explain(
         raise recording.error
     places = _at(recording, at_s) if at_s else telling(recording.segments, passages)
     outline = _Outline(recording.duration_s)
-    explainer = Explainer(recogniser.encoder, recogniser.emotion, recogniser.temperature)
+    explainer = Explainer(recogniser)
     looked_into = [
-        _passage(explainer, recording.segments[number], spoken.since_s, spoken.wave)
-        for number, spoken in enumerate(each.near(recogniser.around_s) for each in cut(outline.watch(blocks(source))))
+        _passage(recogniser, explainer, recording.segments[number], spoken)
+        for number, spoken in enumerate(cut(outline.watch(blocks(source))))
         if number in places
     ]
     return Explanation(
@@ -147,12 +147,14 @@ def _at(recording: Recording, at_s: Sequence[float]) -> list[int]:
     return found
 
 
-def _passage(explainer: Explainer, segment: Segment, since_s: float, wave: Tensor) -> Passage:
-    given = explainer.inputs(wave)
-    sight = see(wave)
-    duration_s = len(wave) / SAMPLE_RATE
+def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segment, spoken: Spoken) -> Passage:
+    given = explainer.inputs(join([spoken]))
+    if recogniser.speech_only:
+        spoken = spoken.without_pauses()
+    sight = see(spoken.wave)
+    duration_s = len(spoken.wave) / SAMPLE_RATE
     return Passage(
-        since_s,
+        spoken.since_s,
         segment.moment,
         segment.statement,
         segment.words,

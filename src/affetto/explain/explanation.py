@@ -21,9 +21,9 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
 from affetto.features.loudness import loudness
 from affetto.features.pitch import pitch
-from affetto.frames import Frames, pad, pad_waves
-from affetto.models.encoders.encoder import Encoder
-from affetto.models.heads import ACOUSTIC, EmotionHead
+from affetto.frames import Frames, Waves, pad, pad_waves
+from affetto.models.heads import ACOUSTIC
+from affetto.recognise import EmotionRecogniser
 from affetto.recording import Word
 from affetto.timeline import Moment
 
@@ -216,21 +216,19 @@ class Explainer:
     """A recogniser and a head, whose decisions are looked into.
 
     Args:
-        encoder: the recogniser.
-        head: the emotion head on it, in evaluation mode.
-        temperature: see `affetto.recognise.EmotionRecogniser`.
+        recogniser: whose decisions.
     """
 
-    def __init__(self, encoder: Encoder, head: EmotionHead, temperature: float = 1.0) -> None:
-        self.encoder = encoder
-        self.head = head
-        self.temperature = temperature
+    def __init__(self, recogniser: EmotionRecogniser) -> None:
+        self.encoder = recogniser.encoder
+        self.head = recogniser.emotion
+        self._recogniser = recogniser
 
     @torch.inference_mode()
-    def inputs(self, wave: Tensor) -> Given:
-        """What the head is given of a sound, (samples,) at 16 kHz."""
-        waves = pad_waves([wave]).to(self.encoder.device)
-        found = self.head.read(waves, self.encoder.represent(waves, self.head.layers))
+    def inputs(self, waves: Waves) -> Given:
+        """What the head is given of a sound, a batch of one; see `EmotionRecogniser.given`."""
+        waves = waves.to(self.encoder.device)
+        found = self._recogniser.given(waves, self.encoder.represent(waves, self.head.layers))
         return {name: frames.values[0] for name, frames in found.items()}
 
     def clocks(self, given: Given) -> dict[str, Floats]:
@@ -268,7 +266,7 @@ class Explainer:
         return self.head.classes[int(self._probabilities(frames).argmax())]
 
     def _probabilities(self, frames: Mapping[str, Frames]) -> Floats:
-        found: Floats = (self.head(frames) / self.temperature).softmax(dim=-1).double().cpu().numpy()
+        found: Floats = (self.head(frames) / self._recogniser.temperature).softmax(dim=-1).double().cpu().numpy()
         return found
 
     def decide(self, given: Given, emotion: str, duration_s: float) -> Decision:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from affetto.config import Config
 from affetto.models import checkpoint
 from affetto.models.heads import AnyHead, EmotionHead
+from affetto.models.heads.familiarity import Familiarity
 from affetto.models.heads.head import MAX_WIDTH
 
 KIND = "emotion head"
@@ -21,6 +22,7 @@ class _Shape(Config):
     head: AnyHead
     classes: tuple[str, ...] = Field(min_length=1)
     layers: dict[str, Annotated[int, Field(ge=1, le=MAX_WIDTH)]]
+    familiarity: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
 
     @model_validator(mode="before")
     @classmethod
@@ -42,7 +44,7 @@ def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: 
         facts: its training data, licence, recipe and metrics, and ``encoder_fingerprint``, the recogniser's.
         half: see `checkpoint.save`.
     """
-    shape = _Shape(head=head.config, classes=head.classes, layers=head.layers)
+    shape = _Shape(head=head.config, classes=head.classes, layers=head.layers, familiarity=_components(head))
     description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
     checkpoint.save(path, head.state_dict(), description, precision="float16" if half else "float32")
 
@@ -58,8 +60,14 @@ def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
 
 def _make(shape: _Shape) -> EmotionHead:
     head = EmotionHead(shape.head, shape.classes, shape.layers)
+    if shape.familiarity is not None:
+        head.familiarity = Familiarity(head.width, shape.familiarity)
     head.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
     return head
+
+
+def _components(head: EmotionHead) -> int | None:
+    return None if head.familiarity is None else head.familiarity.axes.shape[1]
 
 
 def _rename(_: nn.Module, weights: dict[str, Tensor], *__: object) -> None:

@@ -21,15 +21,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from affetto.config import Config, stable_seed
-from affetto.data.sound import Surroundings, load_utterance, place
+from affetto.data.sound import Surroundings, load_utterance, place, speech_in
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, RunError
 from affetto.features.conditions import BABBLE, CLEAN
 from affetto.features.perturbation import Perturbation, perturb
 from affetto.features.random_conditions import Chances, draw_condition
-from affetto.frames import Waves, pad_waves
+from affetto.frames import Waves
 from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
 from affetto.represent.extractors import Extractor, digest
+from affetto.streaming.segments import Spoken, join
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class _Hearing(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        condition, crowd, around_s = self.surroundings
+        condition, crowd, speech_only = self.surroundings
         voices = [] if crowd is None else [_identity(each) for each in crowd.utterances]
         heard = ""
         if self.number:
@@ -81,9 +82,9 @@ class _Hearing(NamedTuple):
             heard = f"-perturbed-{digest(facts)}"
         if condition != CLEAN:
             heard += f"-under-{digest([condition.steps, voices if condition.needs_voices else []])}"
-        return heard if around_s is None else f"{heard}-speech-{around_s:g}"
+        return f"{heard}-speech" if speech_only else heard
 
-    def load(self, utterance: Utterance) -> Tensor:
+    def load(self, utterance: Utterance) -> Spoken:
         crowd = self.surroundings.crowd
         wave = load_utterance(utterance)
         if self.number:
@@ -92,7 +93,8 @@ class _Hearing(NamedTuple):
             wave = perturb(wave, self.variants.perturbation, generator)
             drawn = draw_condition(self.variants.conditions, generator)
             wave = drawn(wave, generator, None if crowd is None else crowd.besides(utterance))
-        return place(wave, utterance, self.surroundings)
+        wave = place(wave, utterance, self.surroundings)
+        return speech_in(wave) if self.surroundings.speech_only else Spoken(0, len(wave), 0, wave)
 
 
 def represent(
@@ -217,13 +219,14 @@ def _width(paths: Sequence[Sequence[Path]]) -> int:
 
 def _batches(shard: Sequence[Utterance], hearing: _Hearing) -> Iterator[tuple[list[int], Waves]]:
     """Reads the sound of a shard and joins recordings of like length."""
-    sounds: list[tuple[int, Tensor]] = []
+    sounds: list[tuple[int, Spoken]] = []
     for index, utterance in enumerate(shard):
         try:
             sounds.append((index, hearing.load(utterance)))
         except AudioError as error:
             logger.warning("left out: %s", error)
-    sounds.sort(key=lambda sound: len(sound[1]))
+    sounds.sort(key=lambda sound: len(sound[1].wave))
     for start in range(0, len(sounds), BATCH_UTTERANCES):
         batch = sounds[start : start + BATCH_UTTERANCES]
-        yield [index for index, _ in batch], pad_waves([wave for _, wave in batch])
+        waves = join([spoken for _, spoken in batch])
+        yield [index for index, _ in batch], waves if hearing.surroundings.speech_only else waves._replace(speech=None)

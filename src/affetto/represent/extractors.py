@@ -65,8 +65,9 @@ class Layers(NamedTuple):
         """Frames (batch, time, width), statistics (batch, 1, width)."""
         wanted = {name: name.partition("/") for name in names}
         found = self.encoder.represent(waves.to(self.encoder.device), {layer for layer, _, _ in wanted.values()})
+        own = {layer: waves.of_speech(frames) for layer, frames in found.items()}
         return {
-            name: one_frame(STATISTICS[statistic](found[layer])) if statistic else found[layer]
+            name: one_frame(STATISTICS[statistic](own[layer])) if statistic else own[layer]
             for name, (layer, _, statistic) in wanted.items()
         }
 
@@ -112,7 +113,7 @@ class Acoustics(NamedTuple):
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """(batch, time, features)."""
-        return {name: acoustic(waves, self.config) for name in names}
+        return {name: acoustic(waves.spoken(), self.config) for name in names}
 
 
 class Functionals(NamedTuple):
@@ -135,7 +136,7 @@ class Functionals(NamedTuple):
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """(batch, 1, features)."""
-        return {name: functionals(waves, self.feature_set) for name in names}
+        return {name: functionals(waves.spoken(), self.feature_set) for name in names}
 
 
 def one_frame(values: Tensor) -> Frames:

@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from affetto import audio
 from affetto.errors import AffettoError
-from affetto.frames import Waves, pad_waves
+from affetto.frames import Waves
 from affetto.recognise import EmotionRecogniser, SegmentPrediction
 from affetto.recording import Recording
 from affetto.server.problems import RequestError
@@ -30,7 +28,7 @@ from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, tell
 from affetto.server.uploads import Upload
 from affetto.streaming import Failure, StreamResult, Watched, listen
-from affetto.streaming.segments import Spoken
+from affetto.streaming.segments import Spoken, join
 from affetto.timeline import Judgement
 
 GATHER_S = 0.005
@@ -59,7 +57,7 @@ class _Job:
 class _Stretch:
     """Live speech that waits to be heard."""
 
-    wave: Tensor
+    spoken: Spoken
     answer: asyncio.Future[SegmentPrediction]
     loop: asyncio.AbstractEventLoop
 
@@ -188,7 +186,7 @@ class Hearing:
             RequestError: it cannot be heard, or not in time.
         """
         loop = asyncio.get_running_loop()
-        stretch = _Stretch(spoken.near(self._recogniser.around_s).wave, loop.create_future(), loop)
+        stretch = _Stretch(spoken, loop.create_future(), loop)
         with self._change:
             if self._stopping:
                 raise RequestError("stopping")
@@ -255,7 +253,7 @@ class Hearing:
             if each.answer.done():  # nobody waits any more
                 continue
             try:
-                (opinion,) = self._recogniser.predict(pad_waves([each.wave]))
+                (opinion,) = self._recogniser.predict(join([each.spoken]))
             except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
                 tell("hearing failed", level=logging.ERROR, recordings=1, **described(error))
                 _settle(each, RequestError("internal"))

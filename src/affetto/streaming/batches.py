@@ -15,8 +15,8 @@ from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import AffettoError, AudioError
-from affetto.frames import Waves, pad_waves
-from affetto.streaming.segments import BEFORE_S, Spoken, cut
+from affetto.frames import Waves
+from affetto.streaming.segments import Spoken, cut, join
 from affetto.streaming.sources import Source, blocks, label
 
 SHORTEST_RECORDING_S = 0.1
@@ -106,7 +106,11 @@ class _Waiting(NamedTuple, Generic[T]):
 
     draft: _Draft[T]
     number: int
-    wave: Tensor
+    spoken: Spoken
+
+    @property
+    def samples(self) -> int:
+        return len(self.spoken.wave)
 
 
 class _Pool(Generic[T]):
@@ -126,7 +130,7 @@ class _Pool(Generic[T]):
 
     def take(self, draft: _Draft[T], spoken: Spoken) -> None:
         """Lets a stretch of speech wait."""
-        self._waiting.append(_Waiting(draft, len(draft.times), spoken.wave))
+        self._waiting.append(_Waiting(draft, len(draft.times), spoken))
         self._waiting_samples += len(spoken.wave)
         draft.times.append((spoken.start_s, spoken.end_s, spoken.since_s))
 
@@ -137,15 +141,15 @@ class _Pool(Generic[T]):
     def drop(self, draft: _Draft[T]) -> None:
         """Forgets the segments of a recording that failed."""
         self._waiting = [waiting for waiting in self._waiting if waiting.draft is not draft]
-        self._waiting_samples = sum(len(waiting.wave) for waiting in self._waiting)
+        self._waiting_samples = sum(waiting.samples for waiting in self._waiting)
 
     def work_off(self) -> None:
         """Hears all that wait."""
         for batch in _batches(self._waiting):
-            contents = self._hear(pad_waves([waiting.wave for waiting in batch]))
+            contents = self._hear(join([waiting.spoken for waiting in batch]))
             for waiting, content in zip(batch, contents, strict=True):
                 waiting.draft.contents[waiting.number] = content
-                self._waiting_samples -= len(waiting.wave)
+                self._waiting_samples -= waiting.samples
             self.report()
         self._waiting = []
 
@@ -160,8 +164,6 @@ def listen(
     sources: Iterable[Source],
     hear: Callable[[Waves], Sequence[T]],
     progress: Callable[[float], None] | None = None,
-    *,
-    around_s: float = BEFORE_S,
 ) -> Iterator[StreamResult[T] | Failure]:
     """Hears recordings; one that fails never stops the others.
 
@@ -169,7 +171,6 @@ def listen(
         sources: any number of them, taken one by one.
         hear: gives one result for each stretch of speech in a batch, whatever else is in it.
         progress: called with the seconds of sound that are done with so far.
-        around_s: how much of the pauses around a stretch of speech is heard with it, at most 1 s.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -181,7 +182,7 @@ def listen(
         drafts.append(draft)
         try:
             for spoken in cut(_checked(_read(source), draft, pool)):
-                pool.take(draft, spoken.near(around_s))
+                pool.take(draft, spoken)
                 if pool.full:
                     pool.work_off()
                     yield from _finished(drafts)
@@ -241,8 +242,8 @@ def _finished(drafts: deque[_Draft[T]]) -> Iterator[StreamResult[T] | Failure]:
 def _batches(pool: Iterable[_Waiting[T]]) -> Iterator[list[_Waiting[T]]]:
     """Segments of like length together, so that little is padding."""
     batch: list[_Waiting[T]] = []
-    for waiting in sorted(pool, key=lambda each: len(each.wave)):
-        padded_s = (len(batch) + 1) * len(waiting.wave) / SAMPLE_RATE
+    for waiting in sorted(pool, key=lambda each: each.samples):
+        padded_s = (len(batch) + 1) * waiting.samples / SAMPLE_RATE
         if batch and (len(batch) == _BATCH_SEGMENTS or padded_s > _BATCH_S):
             yield batch
             batch = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from affetto.audio import SAMPLE_RATE, Centre
+from affetto.frames import Waves, pad_waves
 from affetto.streaming.activity import FRAME, Activity
 from affetto.streaming.edges import EARLY_S, edges
 
@@ -75,16 +76,24 @@ class Spoken(NamedTuple):
         """Where its wave begins, seconds."""
         return self.since / SAMPLE_RATE
 
-    def near(self, around_s: float) -> Spoken:
-        """The same stretch with at most so much of the pauses around it.
+    def without_pauses(self) -> Spoken:
+        """The same stretch without the pauses around it.
 
-        >>> spoken = Spoken(16_000, 32_000, 0, torch.zeros(48_000)).near(0.25)
+        >>> spoken = Spoken(16_000, 32_000, 0, torch.zeros(48_000)).without_pauses()
         >>> spoken.since, len(spoken.wave)
-        (12000, 24000)
+        (16000, 16000)
         """
-        since = max(self.since, self.start - _samples(around_s))
-        until = min(self.since + len(self.wave), self.end + _samples(around_s))
-        return self._replace(since=since, wave=self.wave[since - self.since : until - self.since])
+        return self._replace(since=self.start, wave=self.wave[self.start - self.since : self.end - self.since])
+
+
+def join(stretches: Sequence[Spoken]) -> Waves:
+    """A batch of stretches, which tells where in their waves somebody speaks.
+
+    >>> join([Spoken(16_000, 32_000, 12_000, torch.zeros(24_000))]).speech
+    tensor([[ 4000, 20000]])
+    """
+    speech = torch.tensor([[each.start - each.since, each.end - each.since] for each in stretches])
+    return pad_waves([each.wave for each in stretches])._replace(speech=speech)
 
 
 def quietest(samples: Tensor) -> int:

@@ -11,11 +11,13 @@ from sklearn.linear_model import LogisticRegression
 from tests.training.banks import make_bank
 
 from affetto.errors import TrainingError
+from affetto.models.head_checkpoint import load_head, save_head
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
+from affetto.models.heads.familiarity import Familiarity
 from affetto.models.heads.mean_pooling import MeanPoolingConfig
 from affetto.training.heads.data import HeadData, measure
-from affetto.training.heads.linear import LinearTraining, scatter, solve
+from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity, scatter, solve
 from affetto.training.heads.tasks import Task
 
 CLASSES = ("anger", "neutral", "sadness")
@@ -55,6 +57,34 @@ def test_directions_in_which_calm_strangers_differ_weigh_less(data: HeadData, tm
     solve(wary, data, TASK, LinearTraining(l2=0.05, strength=10), {NAME: strangers})
     ratio = wary.output.weight.norm(dim=0) / plain.output.weight.norm(dim=0)
     assert ratio[0] < 0.6 * ratio[1:3].min()
+
+
+def test_weights_of_a_layer_of_half_the_scale_cost_four_times_as_much(data: HeadData) -> None:
+    dear, small = _head(data), _head(data)
+    solve(dear, data, TASK, LinearTraining(l2=0.2))
+    solve(small, data, TASK, LinearTraining(l2=0.05, trust={"gru1": 0.5}))
+    torch.testing.assert_close(small.output.weight, dear.output.weight, atol=1e-3, rtol=1e-3)
+    with pytest.raises(TrainingError, match="reads no gru7; name some of gru1 in trust"):
+        solve(_head(data), data, TASK, LinearTraining(trust={"gru7": 0.5}))
+
+
+def test_the_distance_of_the_familiar_is_mahalanobis() -> None:
+    values = torch.randn(200, 5, generator=torch.Generator().manual_seed(1)) @ torch.diag(torch.arange(1.0, 6.0))
+    known = Familiarity.fitted(values, values, components=5, quantile=0.9)
+    away = (values - values.mean(dim=0)).numpy()
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", away, np.linalg.inv(away.T @ away / 200), away) / 5)
+    np.testing.assert_allclose(known.distance(values), expected, rtol=1e-3)
+    assert known(values).float().mean() == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_head_keeps_what_is_familiar_to_it(data: HeadData, tmp_path: Path) -> None:
+    head = _head(data)
+    head.familiarity = familiarity(head, data.banks, TASK, FamiliarityConfig(components=9, quantile=0.95))
+    save_head(tmp_path / "head.safetensors", head, {})
+    kept = load_head(tmp_path / "head.safetensors")[0].familiarity
+    vectors = torch.randn(20, 4)
+    assert kept is not None
+    assert torch.equal(kept.distance(vectors), head.familiarity.distance(vectors))
 
 
 def test_the_scatter_is_numpys() -> None:

@@ -19,6 +19,7 @@ from affetto.errors import ConfigError
 from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.frames import STATISTICS, Frames, Statistic, Waves, pooled
 from affetto.models.encoders.encoder import LayerInfo, check_layers
+from affetto.models.heads.familiarity import Familiarity
 
 ACOUSTIC = "acoustic"
 """The name under which a head is given acoustic features."""
@@ -241,6 +242,7 @@ class EmotionHead(nn.Module):
         self.width = sum(part.width for part in self.parts.values())
         self.dropout = config.dropout
         self.output = nn.Linear(self.width, len(classes))
+        self.familiarity: Familiarity | None = None
 
     @property
     def parts(self) -> dict[str, Part]:

@@ -8,7 +8,7 @@ emotion; a regression that was trained on one corpus reads that as one emotion f
 shows these directions without any label. With r the standardised vectors of such speech and m the middle between its
 mean and that of the training corpus' calm class, the weights w of each class are held small along
 
-    S = E[(r - m) (r - m)'],    by the penalty    l2 / 2 w' (I + strength S) w,
+    S = E[(r - m) (r - m)'],    by the penalty    l2 / 2 w' (I / trust^2 + strength S) w,
 
 which is correlation alignment (Sun et al. 2016) in the form of a prior.
 """
@@ -27,6 +27,7 @@ from torch import Tensor
 from affetto.config import Config
 from affetto.errors import TrainingError
 from affetto.models.heads import EmotionHead
+from affetto.models.heads.familiarity import Familiarity
 from affetto.represent import Bank
 from affetto.represent.extractors import one_frame
 from affetto.training.heads.data import HeadData, cross_entropies
@@ -42,14 +43,24 @@ class LinearTraining(Config):
     Attributes:
         l2: of the weights.
         strength: how much more weights count along the directions in which calm strangers differ; 0 asks for none.
+        trust: layer -> the scale at which its weights are expected, beside the others', which is 1 where it is not
+            named: those of a layer of scale .5 cost four times as much.
         balanced: weigh classes so that each counts the same.
         calm: the class that calm speech of strangers would be.
     """
 
     l2: float = Field(default=0.1, ge=0)
     strength: float = Field(default=1.0, ge=0)
+    trust: dict[str, float] = Field(default_factory=dict)
     balanced: bool = True
     calm: str = "neutral"
+
+
+class FamiliarityConfig(Config):
+    """How sound unlike the training speech is told; see `Familiarity`."""
+
+    components: int = Field(default=64, ge=1)
+    quantile: float = Field(default=0.99, gt=0, le=1)
 
 
 class Solution(NamedTuple):
@@ -79,7 +90,7 @@ def solve(
     vectors, targets = _vectors(head, data.banks, task.training), data.targets_of(task.training)
     targets = targets.repeat(len(vectors) // len(targets), 1)
     weights = targets @ data.class_weights(task.training) if config.balanced else torch.ones(len(targets))
-    prior = torch.eye(head.width)
+    prior = torch.diag(_scales(head, config.trust) ** -2)
     if strangers is not None and config.strength > 0:
         if config.calm not in head.classes:
             raise TrainingError(f"no class {config.calm!r}", f"choose calm among {', '.join(head.classes)}")
@@ -90,6 +101,21 @@ def solve(
     with torch.no_grad():
         judged = cross_entropies(head.output(validating), shares).mean().item()
     return Solution(finite(loss, "training"), finite(judged, "validation"))
+
+
+def familiarity(head: EmotionHead, banks: Mapping[str, Bank], task: Task, config: FamiliarityConfig) -> Familiarity:
+    """Fitted to the training utterances of a fold and all their variants, its limit to the validation part's."""
+    training, judging = (_vectors(head, banks, part) for part in (task.training, task.validation))
+    return Familiarity.fitted(training, judging, config.components, config.quantile)
+
+
+def _scales(head: EmotionHead, trust: Mapping[str, float]) -> Tensor:
+    """The scale at which each weight is expected, (width,)."""
+    unknown = trust.keys() - head.layers.keys()
+    if unknown:
+        raise TrainingError(f"the head reads no {min(unknown)}", f"name some of {', '.join(head.layers)} in trust")
+    (part,) = head.parts.values()
+    return torch.cat([torch.full((width,), trust.get(name.split("/")[0], 1.0)) for name, width in part.widths.items()])
 
 
 def scatter(strangers: Tensor, calm: Tensor) -> Tensor:
