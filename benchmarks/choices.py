@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import tomli_w
 from matplotlib.ticker import MaxNLocator
 
+from affetto.config import merged
 from affetto.drawing.figures import ACCENT, MUTED, SECOND, Canvas, Picture, render, write_files
 
 BASE, CHANCE = "base", "chance"
@@ -64,14 +65,6 @@ class Curve(NamedTuple):
 
     epochs: list[Epoch]
     averaged: float
-
-
-def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Plain values with those of `change` in their places, table by table."""
-    both = dict(values)
-    for key, value in change.items():
-        both[key] = merged(both.get(key, {}), value) if isinstance(value, dict) else value
-    return both
 
 
 def read(path: Path) -> list[Variant]:

@@ -52,6 +52,27 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     assert read_toml(tmp_path / "recipe.toml") == {"width": 4}
 
 
+def test_a_recipe_may_be_like_another(tmp_path: Path) -> None:
+    (tmp_path / "first.toml").write_text('name = "a"\n[inner]\nrate = 2.0\n')
+    (tmp_path / "second.toml").write_text('like = "first.toml"\nname = "b"\n')
+    (tmp_path / "third.toml").write_text('like = "second.toml"\n[inner]\nrate = 3.0\n')
+    assert Outer.read(tmp_path / "second.toml") == Outer(name="b", inner=Inner(rate=2.0))
+    assert Outer.read(tmp_path / "third.toml") == Outer(name="b", inner=Inner(rate=3.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('like = "recipe.toml"', "is like itself"),
+        ("like = 3", "like: 3; name another recipe"),
+        ('like = "none.toml"', "No such file"),
+    ],
+)
+def test_a_recipe_that_is_like_none(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Outer.read(_recipe(tmp_path, text))
+
+
 def test_a_recipe_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No such file.*; check the recipe's path"):
         Outer.read(tmp_path / "recipe.toml")

@@ -54,12 +54,37 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a TOML recipe.
+        """Reads a TOML recipe; one that begins with ``like = "other.toml"`` has that one's keys, but for its own.
 
         Raises:
-            ConfigError: the file is missing, is not TOML, or does not fit this class.
+            ConfigError: a file is missing, is not TOML, or does not fit this class; recipes are like each other.
         """
-        return cls.parse(read_toml(path), where=path)
+        return cls.parse(_with_others(path, ()), where=path)
+
+
+def _with_others(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in before:
+        raise ConfigError("is like itself", "leave out the key like in one of these recipes", path)
+    values = read_toml(path)
+    other = values.pop("like", None)
+    if other is None:
+        return values
+    if not isinstance(other, str):
+        raise ConfigError(f"like: {other!r}", "name another recipe, relative to this one", path)
+    return merged(_with_others(path.parent / other, (*before, path.resolve())), values)
+
+
+def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Values with some of them changed, within tables too; lists are replaced whole.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
+    both = dict(values)
+    for key, value in change.items():
+        old = both.get(key)
+        both[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return both
 
 
 def read_toml(path: Path) -> dict[str, Any]:
