@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import uvicorn
 
 import affetto
 from affetto.frames import Waves
@@ -48,7 +49,10 @@ class Halting(EmotionRecogniser):
 
 
 @contextmanager
-def serving(recogniser: EmotionRecogniser, model: Path, settings: Settings) -> Iterator[httpx.Client]:
+def running(
+    recogniser: EmotionRecogniser, model: Path, settings: Settings
+) -> Iterator[tuple[uvicorn.Server, threading.Thread, httpx.Client]]:
+    """A server, the thread that it runs in, and a client of it."""
     with bind(settings.model_copy(update={"port": 0})) as listening:
         server = make_server(recogniser, str(model), settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -59,11 +63,17 @@ def serving(recogniser: EmotionRecogniser, model: Path, settings: Settings) -> I
                 assert thread.is_alive()
                 time.sleep(0.01)
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-                yield client
+                yield server, thread, client
         finally:
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+@contextmanager
+def serving(recogniser: EmotionRecogniser, model: Path, settings: Settings) -> Iterator[httpx.Client]:
+    with running(recogniser, model, settings) as (_, _, client):
+        yield client
 
 
 def metric(client: httpx.Client, name: str) -> float:

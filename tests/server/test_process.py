@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 from tests.conftest import REPOSITORY
-from tests.server.serving import DEMO, RECOGNISE
+from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, running
 
 from affetto.cli import main
 from affetto.cli.serve import serve
 from affetto.errors import ServiceError
+from affetto.server.gate import Gate
 from affetto.server.problems import KINDS
 from affetto.server.settings import Settings, read_token
+from affetto.server.telemetry import Metrics
 
 TOKEN = "a token of many letters"
 
@@ -59,6 +67,71 @@ def test_it_answers_and_stops_in_good_order(tiny_model: Path) -> None:
         assert process.stderr is not None
         log = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert [line["outcome"] for line in log] == ["unauthorised", "ok", "ok"]
+
+
+def test_what_is_not_done_in_time_is_told_so(tiny_model: Path) -> None:
+    with started(tiny_model, "--shutdown-time", "2") as (process, client):
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
+            head = f"POST {RECOGNISE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+            connection.sendall(f"{head}Content-Length: 9000\r\n\r\nfLaC".encode())
+            assert eventually(lambda: metric(client, "affetto_requests_taken") == 1)
+            process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(partial(connection.recv, 65_536), b""))
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        log = [json.loads(line) for line in process.stderr.read().splitlines()]
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "stopping"
+    (told,) = [line for line in log if line["event"] == "request" and line["route"] == RECOGNISE]
+    assert (told["status"], told["outcome"]) == (503, "stopping")
+
+
+def test_what_is_heard_and_what_waits_is_told_so_too(tiny_model: Path) -> None:
+    recogniser = Halting.made(tiny_model)
+    sound = (DEMO / "sad.flac").read_bytes()
+    with (
+        running(recogniser, tiny_model, Settings(shutdown_s=1)) as (server, thread, client),
+        ThreadPoolExecutor(2) as pool,
+    ):
+        recogniser.hold()
+        first = pool.submit(client.post, RECOGNISE, content=sound)
+        assert eventually(lambda: recogniser.heard == [1])
+        second = pool.submit(client.post, RECOGNISE, content=sound)
+        assert eventually(lambda: metric(client, "affetto_queue_length") == 1)
+        server.should_exit = True
+        assert [(each.result().status_code, each.result().json()["code"]) for each in (first, second)] == [
+            (503, "stopping"),
+            (503, "stopping"),
+        ]
+        thread.join(30)
+        assert not thread.is_alive()  # though the recogniser is still held up
+        recogniser.go_on()
+
+
+def test_a_request_that_is_cancelled_is_counted_as_such() -> None:
+    metrics = Metrics()
+    sent: list[Message] = []
+
+    async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = SimpleNamespace(path=RECOGNISE)
+        await asyncio.get_running_loop().create_future()
+
+    async def ask() -> None:
+        scope = {"type": "http", "method": "POST", "path": RECOGNISE, "headers": [(b"host", b"localhost")]}
+        task = asyncio.ensure_future(Gate(wait, Settings(), metrics)(scope, receive, send))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 503
+    assert b'affetto_requests_total{outcome="stopping"} 1.0' in metrics.text()
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from affetto import audio
 from affetto.errors import AudioError
-from affetto.streaming.sources import Deferred, Samples, Source, Stretch, Watched, blocks, label, sound_files
+from affetto.streaming.sources import Deferred, Samples, Source, Stretch, blocks, label, sound_files
 
 
 def heard(source: Source) -> torch.Tensor:
@@ -76,9 +77,10 @@ def test_impossible_samples_are_refused(values: NDArray[np.generic], rate: float
 def test_deferred_sound_is_made_when_its_turn_comes() -> None:
     made: list[int] = []
 
-    def make() -> torch.Tensor:
+    def make() -> Iterator[torch.Tensor]:
         made.append(1)
-        return torch.ones(5)
+        yield torch.ones(3)
+        yield torch.ones(2)
 
     source = Deferred("mine", make)
     assert (label(source), made) == ("mine", [])
@@ -165,24 +167,10 @@ def test_folders_without_sound_say_so(tmp_path: Path) -> None:
         sound_files(tmp_path)
 
 
-def test_watched_sound_is_the_same_sound_and_is_counted(make_sound: Callable[..., Path]) -> None:
-    path = make_sound(duration_s=70.0, sample_rate=8_000)
-    seen: list[float] = []
+def test_an_open_file_is_read_from_its_beginning_each_time(make_sound: Callable[..., Path]) -> None:
+    path = make_sound(duration_s=1.0)
     with path.open("rb") as file:
-        file.seek(100)  # it is read from its beginning all the same
-        source = Watched(file, "call", seen.append)
+        file.seek(100)
+        source = Deferred("call", partial(audio.stream, file))
         assert torch.equal(heard(source), audio.load(path))
-    assert len(seen) > 1
-    assert seen == sorted(seen)
-    assert (seen[-1], label(source)) == (pytest.approx(70.0), "call")
-
-
-def test_who_watches_may_stop_it(make_sound: Callable[..., Path]) -> None:
-    def stop(heard_s: float) -> None:
-        if heard_s > 20:
-            raise AudioError("enough", "send less", "call")
-
-    with make_sound(duration_s=70.0).open("rb") as file:
-        sound = blocks(Watched(file, "call", stop))
-        with pytest.raises(AudioError, match="enough"):
-            list(sound)
+        assert torch.equal(heard(source), audio.load(path))

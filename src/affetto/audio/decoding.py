@@ -7,7 +7,7 @@ soxr resamples. All work block by block, so that a recording of any length passe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def _described(sound: Opened) -> AudioInfo:
     return AudioInfo(None if frames is None else frames / sound.samplerate, sound.samplerate, sound.channels)
 
 
-def duration(source: Path | IO[bytes], where: object | None = None, *, enough_s: float = math.inf) -> float:
+def duration(source: Path | IO[bytes], where: object | None = None) -> float:
     """How long a recording is, seconds: all that is in it, whatever its header says.
 
     The whole file is read, and decoded where nothing else tells.
@@ -74,7 +74,6 @@ def duration(source: Path | IO[bytes], where: object | None = None, *, enough_s:
     Args:
         source: a path, or an open file that can seek.
         where: the name that errors carry, if not the path.
-        enough_s: nothing is decoded beyond that; the result is then larger.
 
     Raises:
         AudioError: the file is missing, empty or not sound.
@@ -85,12 +84,9 @@ def duration(source: Path | IO[bytes], where: object | None = None, *, enough_s:
         for sound in found:
             frames = sound.promised
             if frames is None:
-                most = min(UNKNOWN_FRAMES, max(0.0, enough_s - total_s + 1) * sound.samplerate)
                 with _decoding(where):
-                    frames = sound.skip(int(most), sound.samplerate)
+                    frames = sound.skip(UNKNOWN_FRAMES, sound.samplerate)
             total_s += frames / sound.samplerate
-            if total_s > enough_s:
-                break
     return total_s
 
 
@@ -101,6 +97,7 @@ def stream(
     end_s: float | None = None,
     block_s: float = 10.0,
     where: object | None = None,
+    check: Callable[[AudioInfo], None] | None = None,
 ) -> Iterator[Tensor]:
     """Decodes, mixes down to mono about zero and resamples, block by block.
 
@@ -113,6 +110,7 @@ def stream(
         end_s: where to end, seconds; None is the end of the file.
         block_s: length of the blocks that are decoded, seconds; those that come out are about as long.
         where: the name that errors carry, if not the path.
+        check: called with what the header of each stream says, before any of it is decoded; it raises to stop.
 
     Yields:
         (samples,) float32 at 16 kHz, full scale at 1, never empty.
@@ -127,6 +125,8 @@ def stream(
     began_s = 0.0
     with closing(sounds(source, where)) as found:
         for sound in found:
+            if check is not None:
+                check(_described(sound))
             part = _Part(sound, began_s, where)
             for out in part.decode(start_s, end_s, block_s):
                 if len(out):

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,11 +124,12 @@ def _opened(file: str) -> Iterator[Source]:
         return
     if sys.stdin.isatty():
         raise AudioError("nothing is piped in", "give a file, or pipe one: affetto explain - < call.wav", "-")
-    from affetto.streaming.sources import Watched
+    from affetto import audio
+    from affetto.streaming import Deferred
 
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(sys.stdin.buffer, spool)
-        yield Watched(spool, "standard input", lambda _: None)
+        yield Deferred("standard input", partial(audio.stream, spool, where="standard input"))
 
 
 def _duration_s(source: Source) -> float:

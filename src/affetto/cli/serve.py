@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +30,12 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     upload_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long an upload may take.")] = 30,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a result may take, after that.")] = 60,
     header_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a request's head may take.")] = 10,
-    queue: Annotated[int, typer.Option(help="Requests at a time; more are told to come back later.")] = 32,
+    queue: Annotated[int, typer.Option(help="Recordings at a time; more are told to come back later.")] = 32,
     live: Annotated[int, typer.Option(min=0, help="Live streams at a time.")] = 4,
     live_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a live stream may last.")] = 3600,
     idle_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may bring nothing.")] = 30,
     shutdown_time: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to finish what was begun, when stopped.")
+        float, typer.Option(metavar="SECONDS", help="How long to go on with what was begun, when stopped.")
     ] = 20,
     page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
     model: Model = DEFAULT,
@@ -80,3 +82,6 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
             "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
         }
         run_service(model, device, Settings.parse(values, "affetto serve"), note)
+    if threading.active_count() > 1:  # one still decodes or computes what nobody waits for any more
+        sys.stderr.flush()
+        os._exit(0)

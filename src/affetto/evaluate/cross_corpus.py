@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from affetto import metrics
 from affetto.config import stable_seed
@@ -239,7 +240,11 @@ def _sources(part: CorpusPart, condition: Condition) -> Iterator[Source]:
         if condition == CLEAN:
             yield Stretch(each.audio, each.start_s, each.end_s)
         else:
-            yield Deferred(str(each.audio), partial(hear, each, surroundings))
+            yield Deferred(str(each.audio), partial(_made, each, surroundings))
+
+
+def _made(utterance: Utterance, surroundings: Surroundings) -> Iterator[Tensor]:
+    yield hear(utterance, surroundings)
 
 
 def _prediction(utterance: Utterance, recording: Recording) -> ClipPrediction:

@@ -32,13 +32,13 @@ from affetto.server.answers import (
     example_texts,
 )
 from affetto.server.gate import HEARD_AT, Gate
-from affetto.server.hearing import Hearing, look
+from affetto.server.hearing import Hearing
 from affetto.server.listening import LiveSession, add_listening
 from affetto.server.page import add_page
 from affetto.server.problems import KINDS, RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
-from affetto.server.uploads import FIELD, receive
+from affetto.server.uploads import FIELD, Intake
 from affetto.timeline import Judgement
 
 _MEDIA_TYPES = {
@@ -89,6 +89,7 @@ def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Sett
     """
     metrics = Metrics()
     hearing = Hearing(recogniser, settings, metrics)
+    intake = Intake(settings, metrics, hearing.busy)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,7 +109,7 @@ def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Sett
         lifespan=lifespan,
     )
     _handle_errors(app)
-    _add_recognise(app, hearing, settings)
+    _add_recognise(app, intake, hearing, settings)
     _add_others(app, hearing, settings, model, metrics)
     add_listening(app, LiveSession(hearing, settings, metrics, recogniser.emotions))
     if settings.page:
@@ -129,7 +130,7 @@ def _guard(settings: Settings) -> list[params.Depends]:
     return [Depends(check)]
 
 
-def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
+def _add_recognise(app: FastAPI, intake: Intake, hearing: Hearing, settings: Settings) -> None:
     codes = (
         *_ANYWHERE,
         *("unauthorised", "foreign_page", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
@@ -154,8 +155,8 @@ def _add_recognise(app: FastAPI, hearing: Hearing, settings: Settings) -> None:
 
         Of several formats asked for, each comes as the text of a file, by name, in one object.
         """
-        with hearing.place():
-            recording = await _heard(request, hearing, settings, options.judgement)
+        hearing.check_room()  # before anything of it is read
+        recording = await _heard(request, intake, hearing, options.judgement)
         if len(options.format) > 1:
             return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
         if options.format == ("json",):
@@ -197,8 +198,8 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
         """Needs no token; takes no place."""
         if not hearing.well:
             raise RequestError("stopping")
-        with hearing.place():
-            return Health()
+        hearing.check_room()
+        return Health()
 
     @app.get(
         "/metrics",
@@ -212,24 +213,20 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _heard(request: Request, hearing: Hearing, settings: Settings, judgement: Judgement) -> Recording:
+async def _heard(request: Request, intake: Intake, hearing: Hearing, judgement: Judgement) -> Recording:
     """Takes the recording in and waits for its result, for as long as the client does."""
-    upload = await receive(request, settings)
-    try:
-        duration_s = await asyncio.to_thread(look, upload, settings)
-    except BaseException:
-        upload.sound.close()
-        raise
-    hears = asyncio.ensure_future(hearing.hear(upload, duration_s, judgement))
-    leaves = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait({hears, leaves}, return_when=asyncio.FIRST_COMPLETED)
-        if not hears.done():
-            raise RequestError("hung_up")
-        return hears.result()
-    finally:
-        leaves.cancel()
-        hears.cancel()
+    with intake.counting() as count:
+        upload = await intake.receive(request, count)
+        hears = asyncio.ensure_future(hearing.hear(upload, judgement))
+        leaves = asyncio.ensure_future(_left(request))
+        try:
+            await asyncio.wait({hears, leaves}, return_when=asyncio.FIRST_COMPLETED)
+            if not hears.done():
+                raise RequestError("hung_up")
+            return hears.result()
+        finally:
+            leaves.cancel()
+            hears.cancel()
 
 
 async def _left(request: Request) -> None:

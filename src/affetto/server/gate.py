@@ -116,6 +116,10 @@ class Gate:
                 await RequestError(code).response()(scope, passage.receive, passage.send)
             else:
                 await self._app(scope, passage.receive, passage.send)
+        except asyncio.CancelledError:  # nothing but the end of the service's time cancels a request
+            course.problem = "stopping"
+            if not course.status:
+                await RequestError("stopping").response()(scope, passage.receive, passage.send)
         except Exception as error:  # noqa: BLE001  # a client is never shown a traceback
             course.problem = "internal"
             tell("unexpected", level=logging.ERROR, id=course.id, **described(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import signal
@@ -24,7 +25,18 @@ from affetto.server.settings import LOOPBACK, Settings
 from affetto.server.telemetry import LOG, JsonLines
 
 _KEEP_ALIVE_S = 5
+_ANSWERS_S = 1.0  # so long those are waited for that are told that it stops
 _WAITING_CONNECTIONS = 128
+
+
+class _Server(uvicorn.Server):
+    """Answers all that are there before it ends."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What takes too long is cancelled, and its client told so."""
+        await super().shutdown(sockets)
+        if left := self.server_state.tasks:
+            await asyncio.wait(left, timeout=_ANSWERS_S)
 
 
 def make_server(recogniser: EmotionRecogniser, model: str, settings: Settings) -> uvicorn.Server:
@@ -50,9 +62,9 @@ def make_server(recogniser: EmotionRecogniser, model: str, settings: Settings) -
         proxy_headers=False,  # nothing here depends on who asks
         h11_max_incomplete_event_size=LONGEST_HEAD,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
+        timeout_graceful_shutdown=math.ceil(max(settings.shutdown_s - 2 * _ANSWERS_S, settings.shutdown_s / 2)),
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -27,15 +27,15 @@ class Settings(Config):
         host: the address it binds to; the default is reached from this machine alone.
         port: 0 takes one that is free.
         max_upload_mb: the longest body of a request, 10^6 bytes.
-        max_duration_s: the longest recording, however small its file.
+        max_duration_s: the longest recording, however small its file; see `decode` for many channels and high rates.
         upload_s: how long a body may take to come in.
-        timeout_s: how long a recording may wait and be heard, from the moment it is there.
+        timeout_s: how long a recording may be decoded, wait and be heard, from the moment it is there.
         header_s: how long the head of a request may take to come in.
-        queue: how many requests are taken at a time, those that come in, wait or are heard; more are sent away.
+        queue: how many recordings wait or are heard at a time; more are sent away.
         live: how many live streams are heard at a time; more are sent away.
         live_s: how long one of them may last, by the clock and by its sound.
         idle_s: how long a live stream may bring nothing.
-        shutdown_s: how long what was begun may go on when the service is told to stop.
+        shutdown_s: how long the service goes on when it is told to stop, so that what was begun can be finished.
         hosts: the names it may be called by (the header Host), beside this machine's own; none given: any name
             where `host` is not this machine's own. So no web page can reach a local service by a name of its own.
         page: whether there is a web page at ``/``.

@@ -1,13 +1,15 @@
 """A request's body as an open sound file: counted while it comes in, and never under a name of the client's choosing.
 
-Up to a megabyte stays in memory. More goes into a temporary file that has no name, so that it is gone as soon as it is
-closed, even where the process is killed.
+A little stays in memory. More goes into a temporary file that has no name, so that it is gone as soon as it is closed,
+even where the process is killed. What is still coming in takes none of the places of what waits to be heard, so that
+clients who send slowly keep nobody else waiting; what all of it takes together is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple, cast
 
@@ -17,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
+from affetto.server.telemetry import Metrics
 
 UNNAMED = "upload"
 """What results call a recording that came without a name."""
@@ -24,7 +27,7 @@ UNNAMED = "upload"
 FIELD = "file"
 """The form's field."""
 
-_IN_MEMORY_BYTES = 1 << 20
+_IN_MEMORY_BYTES = 1 << 16
 _LONGEST_NAME = 200
 _FORM = "multipart/form-data"
 _PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
@@ -55,22 +58,61 @@ def clean_name(given: str | None) -> str:
     return kept if kept.strip(". ") else UNNAMED
 
 
-async def receive(request: Request, settings: Settings) -> Upload:
-    """Takes in the body of a request.
+class Intake:
+    """All recordings that come in or wait: together they take no more room than a full queue of the largest.
 
-    Raises:
-        RequestError: it is too large, too slow, of another kind, no form, or the client hung up.
+    Args:
+        settings: the limits.
+        metrics: what is counted.
+        busy: what a client is told where there is no more room.
     """
-    kind = _media_type(request.headers)
-    _check_promise(request.headers, settings.max_upload_bytes)
-    body = _counted(request.stream(), settings.max_upload_bytes)
-    try:
-        async with asyncio.timeout(settings.upload_s):
-            return await (_from_form(request.headers, body) if kind == _FORM else _raw(body))
-    except TimeoutError as error:
-        raise RequestError("slow_upload", f"not there after {settings.upload_s:g} s") from error
-    except ClientDisconnect as error:
-        raise RequestError("hung_up") from error
+
+    def __init__(self, settings: Settings, metrics: Metrics, busy: Callable[[], RequestError]) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._busy = busy
+        self._free_bytes = settings.queue * settings.max_upload_bytes
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[int], None]]:
+        """Gives what counts the bytes of a request; they are free again at its end.
+
+        Raises:
+            RequestError: there is no more room, from what counts.
+        """
+        taken = 0
+
+        def count(size: int) -> None:
+            nonlocal taken
+            if size > self._free_bytes:
+                raise self._busy()
+            self._free_bytes -= size
+            taken += size
+
+        self._metrics.taken.inc()
+        try:
+            yield count
+        finally:
+            self._free_bytes += taken
+            self._metrics.taken.dec()
+
+    async def receive(self, request: Request, count: Callable[[int], None]) -> Upload:
+        """Takes in the body of a request.
+
+        Raises:
+            RequestError: it is too large, too slow, of another kind, no form, or the client hung up.
+        """
+        limit = self._settings.max_upload_bytes
+        kind = _media_type(request.headers)
+        _check_promise(request.headers, limit)
+        body = _counted(request.stream(), limit, count)
+        try:
+            async with asyncio.timeout(self._settings.upload_s):
+                return await (_from_form(request.headers, body) if kind == _FORM else _raw(body))
+        except TimeoutError as error:
+            raise RequestError("slow_upload", f"not there after {self._settings.upload_s:g} s") from error
+        except ClientDisconnect as error:
+            raise RequestError("hung_up") from error
 
 
 def _media_type(headers: Headers) -> str:
@@ -91,13 +133,18 @@ def _too_large(limit: int) -> RequestError:
     return RequestError("too_large", f"the upload is larger than {limit / 1e6:g} MB")
 
 
-async def _counted(body: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
+async def _counted(body: AsyncIterator[bytes], limit: int, count: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     size = 0
     async for chunk in body:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
+        count(len(chunk))
         yield chunk
+
+
+class _FormParser(MultiPartParser):
+    spool_max_size = _IN_MEMORY_BYTES
 
 
 async def _raw(body: AsyncIterator[bytes]) -> Upload:
@@ -113,7 +160,7 @@ async def _raw(body: AsyncIterator[bytes]) -> Upload:
 
 async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> Upload:
     try:
-        form = await MultiPartParser(headers, body, max_files=1, max_fields=0).parse()
+        form = await _FormParser(headers, body, max_files=1, max_fields=0).parse()
     except (MultiPartException, ValueError) as error:  # of names and boundaries that are no text
         raise RequestError("bad_form") from error
     file = form.get(FIELD)

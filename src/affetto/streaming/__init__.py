@@ -1,7 +1,7 @@
 """Recordings of any length and number, heard in batches of like segments, in bounded memory and in order."""
 
 from affetto.streaming.batches import Failure, Piece, StreamResult, listen
-from affetto.streaming.sources import Deferred, Found, Samples, Source, Stretch, Watched, blocks, label, sound_files
+from affetto.streaming.sources import Deferred, Found, Samples, Source, Stretch, blocks, label, sound_files
 
 __all__ = [
     "Deferred",
@@ -12,7 +12,6 @@ __all__ = [
     "Source",
     "StreamResult",
     "Stretch",
-    "Watched",
     "blocks",
     "label",
     "listen",

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
@@ -47,33 +47,19 @@ class Samples(NamedTuple):
     sample_rate: float
 
 
-class Watched(NamedTuple):
-    """An open sound file that somebody may stop while it is heard.
-
-    Attributes:
-        file: open for reading bytes, and able to seek; it is read from its beginning.
-        name: what results and errors call it.
-        watch: told how many seconds came out of it so far; it raises an AffettoError to stop.
-    """
-
-    file: IO[bytes]
-    name: str
-    watch: Callable[[float], None]
-
-
 class Deferred(NamedTuple):
     """Sound that is made when its turn comes.
 
     Attributes:
         name: what results and errors call it.
-        make: gives (samples,) float32 at 16 kHz, at least one; it raises an AffettoError where it cannot.
+        make: gives blocks of (samples,) float32 at 16 kHz, none empty; it raises an AffettoError where it cannot.
     """
 
     name: str
-    make: Callable[[], Tensor]
+    make: Callable[[], Iterable[Tensor]]
 
 
-Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Watched | Deferred
+Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Deferred
 
 
 class Found(NamedTuple):
@@ -132,7 +118,7 @@ def label(source: Source) -> str:
         return "samples"
     if isinstance(source, Stretch):
         return str(source.path)
-    if isinstance(source, Watched | Deferred):
+    if isinstance(source, Deferred):
         return source.name
     if isinstance(source, str | Path):
         return str(source)
@@ -148,31 +134,20 @@ def blocks(source: Source) -> Iterator[Tensor]:
 
     Raises:
         AudioError: see `audio.stream`; or samples of an impossible shape, kind or rate.
-        AffettoError: whatever the watch of a watched file raises, or what makes deferred sound.
+        AffettoError: whatever makes deferred sound raises.
     """
     if isinstance(source, Samples):
         yield _from_samples(source)
     elif isinstance(source, Stretch):
         yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s)
-    elif isinstance(source, Watched):
-        yield from _watched(source)
     elif isinstance(source, Deferred):
-        yield source.make()
+        yield from source.make()
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source))
     elif source.seekable():
         yield from audio.stream(source, where=label(source))
     else:
         yield from _spooled(source)
-
-
-def _watched(source: Watched) -> Iterator[Tensor]:
-    source.file.seek(0)
-    samples = 0
-    for block in audio.stream(source.file, where=source.name):
-        samples += len(block)
-        source.watch(samples / audio.SAMPLE_RATE)
-        yield block
 
 
 def _spooled(source: IO[bytes]) -> Iterator[Tensor]:
