@@ -15,9 +15,9 @@ from affetto import pretrained
 from affetto.errors import CheckpointError
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
-from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
+from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import find_head, open_encoder
-from affetto.models.encoders.encoder import Encoder
+from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.models.head_checkpoint import load_head
 from affetto.models.heads import EmotionHead
 from affetto.recording import Recording, Segment, Spelling, join_segments
@@ -52,7 +52,7 @@ class EmotionRecogniser:
         self,
         encoder: Encoder,
         emotion: EmotionHead,
-        decoder: Decoder,
+        decoder: TextDecoder,
         temperature: float = 1.0,
         facts: Mapping[str, Any] | None = None,
     ) -> None:

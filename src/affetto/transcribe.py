@@ -16,9 +16,9 @@ from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 from affetto.frames import Waves
-from affetto.models.decoding import Decoder, DecoderChoice, find_decoder
+from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import open_encoder
-from affetto.models.encoders.encoder import Encoder
+from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.recording import Spelling, Word
 from affetto.streaming import Failure, Source, Stretch, listen
 
@@ -91,7 +91,7 @@ class Transcriber:
         decoder: how what it puts out becomes text.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, encoder: Encoder, decoder: TextDecoder) -> None:
         self.encoder = encoder
         self.decoder = decoder
 

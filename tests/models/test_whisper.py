@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from tests.models.tiny_encoders import whisper, with_config
 from torch import Tensor
 
 from affetto.errors import CheckpointError
@@ -49,28 +49,9 @@ def _all_frames(encoding: Encoding) -> dict[str, Frames]:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Whisper, saved by transformers in several parts."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.WhisperConfig(
-        d_model=16,
-        encoder_layers=2,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        vocab_size=100,
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=0,
-        decoder_start_token_id=0,
-    )
     folder = tmp_path_factory.mktemp("whisper")
-    model = transformers.WhisperForConditionalGeneration(config)
-    for name, parameter in model.named_parameters():
-        if name.endswith(("bias", "norm.weight")):
-            parameter.data += 0.2 * torch.randn_like(parameter)
-    model.save_pretrained(folder, max_shard_size="60KB")
+    torch.manual_seed(0)
+    whisper(folder, parts_kb=60)
     assert len(list(folder.glob("*.safetensors"))) > 1
     return folder
 
@@ -159,22 +140,13 @@ def test_a_layers_parameters_are_those_that_its_step_reads(name: str) -> None:
     assert moved == {id(parameter) for parameter in model.layer_parameters(name)} != set()
 
 
-def _changed(folder: Path, to: Path, **changes: Any) -> Path:
-    to.mkdir(exist_ok=True)
-    for path in folder.iterdir():
-        (to / path.name).write_bytes(path.read_bytes())
-    config = json.loads((to / "config.json").read_text())
-    (to / "config.json").write_text(json.dumps(config | changes))
-    return to
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         {"model_type": "bert"},
         {"d_model": 15},
         {"d_model": 10**12},
-        {"encoder_layers": 3},
+        {"encoder_layers": 4},
         {"encoder_ffn_dim": 31},
         {"activation_function": "relu"},
     ],
@@ -182,7 +154,7 @@ def _changed(folder: Path, to: Path, **changes: Any) -> Path:
 )
 def test_a_config_that_does_not_fit_is_refused(published: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError):
-        load_whisper_encoder(_changed(published, tmp_path / "model", **changes))
+        load_whisper_encoder(with_config(published, tmp_path / "model", **changes))
 
 
 def _cut_short(folder: Path) -> None:
@@ -225,7 +197,7 @@ def _elsewhere(folder: Path) -> None:
     ],
 )
 def test_a_damaged_folder_is_refused(published: Path, tmp_path: Path, damage: Any, problem: str) -> None:
-    folder = _changed(published, tmp_path / "model")
+    folder = with_config(published, tmp_path / "model")
     damage(folder)
     with pytest.raises(CheckpointError, match=problem):
         load_whisper_encoder(folder)

@@ -37,7 +37,7 @@ def whisper_ctc(folder: Path) -> None:
     save_recogniser(folder / "recogniser.safetensors", model, {"licence": "none"})
 
 
-def whisper(folder: Path, **shape: Any) -> None:
+def whisper(folder: Path, parts_kb: int = 10_000) -> None:
     transformers = pytest.importorskip("transformers")
     sizes = {
         "d_model": 16,
@@ -53,9 +53,23 @@ def whisper(folder: Path, **shape: Any) -> None:
         "eos_token_id": 0,
         "decoder_start_token_id": 0,
     }
-    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes | shape))
+    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes))
     _unsettle(model)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, max_shard_size=f"{parts_kb}KB")
+    write_tokens(folder)
+
+
+_PLAIN = "abcdefghijklmnopqrstuvwxyz'.,7("
+PIECES = [*_PLAIN, *(f"\u0120{each}" for each in _PLAIN), "\u0120"]
+"""What the tokens of a tiny Whisper spell, from 0 on; with "\u0120" for a space, as GPT-2 has it."""
+SPECIAL = ["endoftext", "startoftranscript", "en", "de", "translate", "transcribe", "nospeech", "notimestamps"]
+
+
+def write_tokens(folder: Path, *, multilingual: bool = True) -> None:
+    tokens = {piece: token for token, piece in enumerate(PIECES)}
+    added = [{"content": f"<|{name}|>", "id": len(PIECES) + place} for place, name in enumerate(SPECIAL)]
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": tokens}, "added_tokens": added}))
+    (folder / "generation_config.json").write_text(json.dumps({"is_multilingual": multilingual}))
 
 
 VOCABULARY = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "'": 6, "A": 7}
@@ -112,3 +126,13 @@ def save(kind: str, folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         SAVE[kind](folder)
     return folder
+
+
+def with_config(folder: Path, to: Path, **changes: Any) -> Path:
+    """A copy of a model whose config tells something else."""
+    to.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    config = json.loads((to / "config.json").read_text())
+    (to / "config.json").write_text(json.dumps(config | changes))
+    return to

@@ -11,7 +11,8 @@ import typer
 from affetto.cli.terminal import note
 
 if TYPE_CHECKING:
-    from affetto.models.decoding import Decoder, DecoderChoice
+    from affetto.models.decoding import DecoderChoice
+    from affetto.models.encoders.encoder import TextDecoder
 
 
 class Method(StrEnum):
@@ -104,9 +105,12 @@ def decoder_choice(method: Method | None, files: Files, numbers: Numbers) -> Dec
     )
 
 
-def tell_left_out(decoder: Decoder) -> None:
+def tell_left_out(decoder: TextDecoder) -> None:
     """Says how many words of a lexicon cannot be written, if there are any."""
-    lexicon = None if decoder.words is None else decoder.words.model.lexicon
+    from affetto.models.decoding import Decoder
+
+    words = decoder.words if isinstance(decoder, Decoder) else None
+    lexicon = None if words is None else words.model.lexicon
     if lexicon is not None and lexicon.left_out:
         total = lexicon.left_out + len(lexicon.words)
         note(f"words left out, which the recogniser cannot spell: {lexicon.left_out:,} of {total:,}")

@@ -8,7 +8,7 @@ number depends on padding or batch mates. What is longer than 30 s is heard in w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -204,7 +204,7 @@ _NAMES = {
     "fc1": "feed_forward_in",
     "fc2": "feed_forward_out",
 }
-"""What transformers calls the parts of a layer, and their names here."""
+_JOINED = {"attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")}
 
 
 def load_whisper_encoder(folder: Path) -> WhisperEncoder:
@@ -261,16 +261,27 @@ def _ours(theirs: dict[str, Tensor], config: WhisperEncoderConfig) -> Iterator[t
         yield f"convolutions.0.{kind}", theirs[f"conv1.{kind}"]
         yield f"convolutions.1.{kind}", theirs[f"conv2.{kind}"]
         yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
-    for place in range(config.depth):
+    yield from renamed_blocks(theirs, config.depth, _NAMES, _JOINED)
+
+
+def renamed_blocks(
+    theirs: Mapping[str, Tensor], depth: int, names: Mapping[str, str], joined: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Tensor]]:
+    """The parts of transformer layers under their names here.
+
+    Args:
+        theirs: transformers' tensors.
+        depth: layers.
+        names: transformers' name of a part -> ours.
+        joined: our name of a part -> those of transformers' that are one here.
+    """
+    for place in range(depth):
         block = {name.removeprefix(f"layers.{place}."): tensor for name, tensor in theirs.items()}
         for kind in ("weight", "bias"):
-            for name, ours in _NAMES.items():
+            for name, ours in names.items():
                 yield f"blocks.{place}.{ours}.{kind}", block[f"{name}.{kind}"]
-        query, key, value = (f"self_attn.{each}_proj" for each in "qkv")
-        none = torch.zeros_like(block[f"{query}.bias"])  # one for keys would change no attention
-        joined = {
-            "weight": [block[f"{each}.weight"] for each in (query, key, value)],
-            "bias": [block[f"{query}.bias"], none, block[f"{value}.bias"]],
-        }
-        for kind, parts in joined.items():
-            yield f"blocks.{place}.attention_in.{kind}", torch.cat(parts)
+        for ours, parts in joined.items():
+            yield f"blocks.{place}.{ours}.weight", torch.cat([block[f"{part}.weight"] for part in parts])
+            none = torch.zeros_like(block[f"{parts[-1]}.bias"])  # keys have no bias: it would change no attention
+            biases = [none if part.endswith("k_proj") else block[f"{part}.bias"] for part in parts]
+            yield f"blocks.{place}.{ours}.bias", torch.cat(biases)

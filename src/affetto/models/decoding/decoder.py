@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from affetto.models.decoding.beam import BeamConfig, beam_search
 from affetto.models.decoding.greedy import best_paths
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
 from affetto.models.decoding.words import spell
-from affetto.models.encoders.encoder import Encoder
+from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.models.language_model import LanguageModel, load_language_model
 from affetto.recording import Spelling
 from affetto.text import Alphabet
@@ -102,6 +102,7 @@ class DecoderChoice:
         word_model: a language model of words, an ARPA file or one of KenLM's.
         word_list: the words that may be written, a file with a word a line; None takes all of an ARPA file.
         word_beam: how a beam search over words goes.
+        language: what is spoken, where the recogniser knows several; "auto" lets it find out.
     """
 
     method: Literal["greedy", "beam", "kenlm"] | None = None
@@ -110,10 +111,11 @@ class DecoderChoice:
     word_model: Path | None = None
     word_list: Path | None = None
     word_beam: WordBeamConfig = field(default_factory=WordBeamConfig)
+    language: str | None = None
 
 
-def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> Decoder:
-    """The decoder for a recogniser.
+def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> TextDecoder:
+    """The decoder for a recogniser: its own if it has one, else one of those for characters.
 
     Args:
         encoder: the recogniser.
@@ -126,6 +128,13 @@ def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> Decod
     """
     choice = choice or DecoderChoice()
     _check(choice)
+    own = encoder.text_decoder(choice.language)
+    if own is not None:
+        if replace(choice, language=None) != DecoderChoice():
+            raise ConfigError(f"{own.name} takes neither method nor language model", "leave them out")
+        return own
+    if choice.language is not None:
+        raise ConfigError(f"no choice of language, {choice.language!r} or other", "leave it out", encoder.origin.name)
     alphabet, rate_hz = encoder.alphabet, encoder.output_rate_hz
     if alphabet is None or rate_hz is None:
         raise ConfigError("spells no characters", "name a model that recognises speech", encoder.origin.name)

@@ -10,6 +10,7 @@ import torch
 
 from affetto.errors import ConfigError
 from affetto.frames import Frames, Waves
+from affetto.recording import Spelling
 from affetto.text import Alphabet
 
 if TYPE_CHECKING:
@@ -62,6 +63,24 @@ class Encoding(NamedTuple):
     output: Frames | None
 
 
+class TextDecoder(Protocol):
+    """Turns an encoder's output into text."""
+
+    @property
+    def name(self) -> str:
+        """What it does, in a few words."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal only for decoders that write the same."""
+        ...
+
+    def __call__(self, output: Frames | None, /) -> list[Spelling]:
+        """What each utterance of a batch says; it depends on no other."""
+        ...
+
+
 class Encoder(Protocol):
     """A speech network that hands out its layers, and perhaps what a decoder can spell from.
 
@@ -106,6 +125,18 @@ class Encoder(Protocol):
     @property
     def network(self) -> Network | None:
         """The module behind it, if layers can be trained along; else None."""
+        ...
+
+    def text_decoder(self, language: str | None) -> TextDecoder | None:
+        """Its own decoder, for the device it is on; None if it has none, so that affetto's serve it.
+
+        Args:
+            language: what is spoken; None lets it choose.
+
+        Raises:
+            CheckpointError: its files are missing or damaged.
+            ConfigError: it does not know the language.
+        """
         ...
 
     def to(self, device: torch.device | str) -> Self:

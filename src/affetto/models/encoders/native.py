@@ -12,7 +12,7 @@ import torch
 from affetto import pretrained
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
-from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, check_layers
+from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, TextDecoder, check_layers
 from affetto.models.network import Network, RecogniserNetwork
 from affetto.models.recogniser_checkpoint import load_recogniser
 from affetto.text import Alphabet
@@ -58,6 +58,10 @@ class NetworkEncoder(Generic[NetworkT]):
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
+        """None: it has none of its own."""
+        return None
 
     def to(self, device: torch.device | str) -> Self:
         """Moves the network."""

@@ -24,7 +24,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.errors import CheckpointError, MissingExtraError
 from affetto.frames import Frames, Waves, pad
 from affetto.models import checkpoint, transformers_folder
-from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, check_layers
+from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, TextDecoder, check_layers
 from affetto.text import Alphabet
 
 _FRONT = "conv"
@@ -125,6 +125,10 @@ class Wav2Vec2:
     def output_rate_hz(self) -> float | None:
         """Frames a second of the characters."""
         return None if self._characters is None else self.layers[-1].frame_rate_hz
+
+    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
+        """None: it has none of its own."""
+        return None
 
     def to(self, device: torch.device | str) -> Self:
         """Moves the model."""

@@ -11,7 +11,8 @@ import torch
 
 from affetto.frames import Waves
 from affetto.models import checkpoint
-from affetto.models.encoders.encoder import Encoding, Origin, check_layers
+from affetto.models.decoding.whisper_text import WhisperTextConfig, load_whisper_text
+from affetto.models.encoders.encoder import Encoding, Origin, TextDecoder, check_layers
 from affetto.models.encoders.native import NetworkEncoder
 from affetto.models.transformers_folder import licence
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder, load_whisper_encoder
@@ -38,6 +39,12 @@ class Whisper(NetworkEncoder[WhisperEncoder]):
     def output_rate_hz(self) -> float:
         """Frames a second of the states."""
         return FRAME_RATE_HZ
+
+    def text_decoder(self, language: str | None) -> TextDecoder:
+        """Whisper's decoder; it takes what it hears for English unless another language is named, or "auto"."""
+        assert self.origin.folder is not None, "it was opened from a folder"
+        config = WhisperTextConfig() if language is None else WhisperTextConfig(language=language)
+        return load_whisper_text(self.origin.folder, self.network, config)
 
     @torch.inference_mode()
     def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:

@@ -1,0 +1,334 @@
+"""Text from Whisper: its decoder writes token after token, and what it writes is believed only within bounds.
+
+After Radford et al. 2022 (4.5) and their reference code, but each utterance is written by itself and is not filled up
+to 30 s. The decoder was trained on windows of 30 s, in which silence follows what is said; where there is none, it
+begins anew. So it is given the states of some silence after those of the utterance: the same for all, computed once, at
+next to no cost (docs/results/whisper.md tells what that gains). A phrase that it repeats nevertheless, until there are
+more tokens than anyone could say in that time, is written once.
+
+The likeliest tokens are taken; where that leads to a text that repeats itself otherwise, or to tokens that are too
+unlikely, tokens are drawn by chance, at ever higher temperatures. Nothing is written where the decoder says that nobody
+speaks, or where all it can do is repeat itself.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from affetto.audio import SAMPLE_RATE
+from affetto.config import Config
+from affetto.errors import CheckpointError
+from affetto.frames import Frames, Waves, pad
+from affetto.models import checkpoint
+from affetto.models.decoding.whisper_words import spell_tokens, token_starts
+from affetto.models.encoders.encoder import Encoding
+from affetto.models.transformers_folder import read_json
+from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder
+from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
+from affetto.models.whisper_tokens import Vocabulary, find_language, read_vocabulary
+from affetto.recording import Spelling, Word
+
+AUTO = "auto"
+WINDOW_FRAMES = 1500
+"""What is decoded at once of a longer utterance: 30 s."""
+
+_TOKENS_PER_S = 8.0  # nobody speaks so fast for long
+_TOKENS_MORE = 8
+_SILENCE_S = 5.0
+_KEEP_LINES = 0.7  # where no larger share of a batch is still written, the rest is dropped
+
+
+class WhisperTextConfig(Config):
+    """How Whisper writes text; the defaults are its authors'.
+
+    Attributes:
+        language: what is spoken, such as "en"; "auto" asks the model, for each utterance.
+        temperatures: tried one after the other; at 0 the likeliest token is taken.
+        repetition: how many times smaller than itself a text may become by zlib.
+        log_prob: the lowest mean log probability of a token that is believed.
+        no_speech: how probable it may be that nobody speaks, where the tokens are not believed.
+        surely_no_speech: how probable it may be wherever.
+    """
+
+    language: str = "en"
+    temperatures: tuple[float, ...] = Field(default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=1)
+    repetition: float = 2.4
+    log_prob: float = -1.0
+    no_speech: float = 0.6
+    surely_no_speech: float = 0.8
+
+
+class _Attempt(NamedTuple):
+    """What was written of one utterance.
+
+    Attributes:
+        tokens: of text.
+        log_probs: of each, and of the end if it was written.
+        attention: (heads, tokens, frames), as many tokens as log probabilities.
+        no_speech: the probability that nobody speaks.
+    """
+
+    tokens: list[int]
+    log_probs: list[float]
+    attention: Tensor
+    no_speech: float
+
+    @property
+    def log_prob(self) -> float:
+        return sum(self.log_probs) / len(self.log_probs)
+
+
+class _Draft:
+    """What is being written of one utterance.
+
+    Args:
+        frames: of the utterance.
+        room: how many tokens the decoder can write at most.
+        end: the token after the last.
+    """
+
+    def __init__(self, frames: int, room: int, end: int) -> None:
+        self.generator = torch.Generator().manual_seed(0)  # the same whatever else is in the batch
+        self.writing = True
+        self._frames, self._end = frames, end
+        self._room = min(room, int(_TOKENS_MORE + _TOKENS_PER_S * frames / FRAME_RATE_HZ))
+        self._tokens: list[int] = []
+        self._log_probs: list[float] = []
+        self._looks: list[Tensor] = []
+
+    def take(self, token: int, log_prob: float, look: Tensor) -> None:
+        """One more token, unless the end was written; ``look`` (heads, frames) tells where it was looked for."""
+        if not self.writing:
+            return
+        self._log_probs.append(log_prob)
+        self._looks.append(look[:, : self._frames])
+        if token != self._end:
+            self._tokens.append(token)
+        self.writing = token != self._end and len(self._tokens) < self._room
+
+    def attempt(self, no_speech: float) -> _Attempt:
+        """What was written in the end; of a phrase that was repeated until there was no room left, the first."""
+        kept = len(self._looks)
+        if kept == len(self._tokens):  # the end was not written
+            kept = _without_repetition(self._tokens)
+        return _Attempt(self._tokens[:kept], self._log_probs[:kept], torch.stack(self._looks[:kept], dim=1), no_speech)
+
+
+def _without_repetition(tokens: Sequence[int]) -> int:
+    """How many tokens there are before a phrase at the end is said a second time; all if none is.
+
+    >>> _without_repetition([5, 1, 2, 3, 1, 2, 3, 1, 2, 3]), _without_repetition([1, 2, 3])
+    (4, 3)
+    """
+    count = len(tokens)
+    for length in range(1, count // 2 + 1):
+        if tokens[-length:] == tokens[-2 * length : -length]:
+            begin = count - length
+            while begin > 0 and tokens[begin - 1] == tokens[begin - 1 + length]:
+                begin -= 1
+            return begin + length
+    return count
+
+
+@dataclass(frozen=True)
+class WhisperText:
+    """The encoder's states to text and words.
+
+    Attributes:
+        decoder: in evaluation mode, where the states are.
+        vocabulary: its tokens.
+        heads: (layer, head) of those that look at what is written next.
+        config: how to decode.
+        silence: the encoder's states where nothing is heard for 30 s, (frames, width).
+    """
+
+    decoder: WhisperDecoder
+    vocabulary: Vocabulary
+    heads: tuple[tuple[int, int], ...]
+    config: WhisperTextConfig
+    silence: Tensor
+
+    @property
+    def name(self) -> str:
+        """What it does, in a few words."""
+        language = f", language {self.config.language}" if self.vocabulary.multilingual else ""
+        return f"Whisper's decoder{language}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that the text depends on beside the states."""
+        return checkpoint.fingerprint(self.decoder, self.config.model_dump(mode="json"))
+
+    @torch.inference_mode()
+    def __call__(self, states: Frames | None) -> list[Spelling]:
+        """What each utterance of a batch says; it depends on no other.
+
+        Args:
+            states: the encoder's last, (batch, time, width).
+        """
+        assert states is not None, "the encoder gives states"
+        spellings = []
+        windows = [part for row in states.unpad() for part in torch.split(row, WINDOW_FRAMES)]
+        written = iter(self._write_all(windows))
+        for row in states.unpad():
+            words: list[Word] = []
+            for begin in range(0, len(row), WINDOW_FRAMES):
+                words += [word.later(begin / FRAME_RATE_HZ) for word in next(written).words]
+            spellings.append(Spelling(" ".join(word.text for word in words), tuple(words)))
+        return spellings
+
+    def _write_all(self, windows: Sequence[Tensor]) -> list[Spelling]:
+        """The same for states of at most 30 s, (frames, width) each."""
+        best: dict[int, _Attempt] = {}
+        left = list(range(len(windows)))
+        for temperature in self.config.temperatures:
+            attempts = self._write([windows[place] for place in left], temperature)
+            for place, attempt in zip(left, attempts, strict=True):
+                if place not in best or self._rank(attempt) > self._rank(best[place]):
+                    best[place] = attempt
+            left = [place for place in left if self._rank(best[place])[0] < 2 and not self._nobody(best[place])]
+            if not left:
+                break
+        return [self._spelling(best[place], len(window)) for place, window in enumerate(windows)]
+
+    def _rank(self, attempt: _Attempt) -> tuple[int, float]:
+        """0 if it repeats itself, 1 if it is unlikely, 2 if it can be believed; and its log probability."""
+        said = self._said(attempt).strip()
+        if len(said) > self.config.repetition * len(zlib.compress(said)):
+            return 0, attempt.log_prob
+        return (2 if attempt.log_prob >= self.config.log_prob else 1), attempt.log_prob
+
+    def _nobody(self, attempt: _Attempt) -> bool:
+        unlikely = attempt.log_prob < self.config.log_prob
+        return attempt.no_speech > (self.config.no_speech if unlikely else self.config.surely_no_speech)
+
+    def _said(self, attempt: _Attempt) -> bytes:
+        return b"".join(self.vocabulary.spelt[token] for token in attempt.tokens)
+
+    def _spelling(self, attempt: _Attempt, frames: int) -> Spelling:
+        if not attempt.tokens or self._nobody(attempt) or self._rank(attempt)[0] == 0:
+            return Spelling("", ())
+        starts = [start / FRAME_RATE_HZ for start in token_starts(attempt.attention)]
+        count = len(attempt.tokens)
+        end_s = starts[count] if len(starts) > count else frames / FRAME_RATE_HZ
+        pieces = [self.vocabulary.spelt[token] for token in attempt.tokens]
+        return spell_tokens(pieces, attempt.log_probs[:count], starts[:count], end_s)
+
+    def _write(self, windows: Sequence[Tensor], temperature: float) -> list[_Attempt]:
+        """One attempt at each of some windows."""
+        states = pad([torch.cat([window, self._silence_after(len(window))]) for window in windows])
+        prompt = self._prompts(states)
+        scores, attended, progress = self.decoder(prompt, self.decoder.begin(states))
+        no_speech = self._no_speech(scores[:, 0])
+        room = self.decoder.config.positions - prompt.shape[1]
+        drafts = [_Draft(len(window), room, self.vocabulary.end) for window in windows]
+        lines, mask = drafts, self._mask(self.vocabulary.unspoken | self.vocabulary.unspoken_first, scores.device)
+        while True:
+            likely = (scores[:, -1] + mask).log_softmax(dim=-1)
+            chosen = _choose(likely, temperature, [draft.generator for draft in lines])
+            sure = likely.gather(1, chosen[:, None])[:, 0].tolist()
+            for draft, token, log_prob, look in zip(lines, chosen.tolist(), sure, self._look(attended), strict=True):
+                draft.take(token, log_prob, look)
+            writing = [place for place, draft in enumerate(lines) if draft.writing]
+            if not writing:
+                break
+            if len(writing) <= _KEEP_LINES * len(lines):
+                lines, which = [lines[place] for place in writing], torch.tensor(writing, device=chosen.device)
+                chosen, progress = chosen[which], progress.rows(which)
+            mask = self._mask(self.vocabulary.unspoken, scores.device)
+            scores, attended, progress = self.decoder(chosen[:, None], progress)
+        return [draft.attempt(probability) for draft, probability in zip(drafts, no_speech, strict=True)]
+
+    def _silence_after(self, frames: int) -> Tensor:
+        """So much silence, from where an utterance of so many frames ends or from as near to it as there is enough."""
+        length = int(_SILENCE_S * FRAME_RATE_HZ)
+        begin = max(min(frames, len(self.silence) - length), 0)
+        return self.silence[begin : begin + length]
+
+    def _prompts(self, states: Frames) -> Tensor:
+        """(batch, tokens)."""
+        if self.config.language != AUTO:
+            language = find_language(self.vocabulary, self.config.language)
+            rows = [self.vocabulary.prompt(language)] * len(states.values)
+        elif not self.vocabulary.multilingual:
+            rows = [self.vocabulary.prompt(None)] * len(states.values)
+        else:
+            known = torch.tensor(sorted(self.vocabulary.languages.values()), device=states.values.device)
+            start = torch.full((len(states.values), 1), self.vocabulary.start, device=known.device)
+            scores, _, _ = self.decoder(start, self.decoder.begin(states))
+            rows = [self.vocabulary.prompt(token) for token in known[scores[:, 0, known].argmax(dim=1)].tolist()]
+        return torch.tensor(rows, device=states.values.device)
+
+    def _no_speech(self, scores: Tensor) -> list[float]:
+        token = self.vocabulary.no_speech
+        if token is None:
+            return [0.0] * len(scores)
+        found: list[float] = scores.float().softmax(dim=-1)[:, token].tolist()
+        return found
+
+    def _mask(self, tokens: Collection[int], device: torch.device) -> Tensor:
+        """What is added to scores, so that these tokens are not written."""
+        mask = torch.zeros(self.decoder.config.tokens, device=device)
+        mask[list(tokens)] = -torch.inf
+        return mask
+
+    def _look(self, attended: Tensor) -> Tensor:
+        """(layers, batch, heads, tokens, frames) to where the last token was looked for, (batch, heads, frames)."""
+        layers, heads = zip(*self.heads, strict=True)
+        return attended[list(layers), :, list(heads), -1].transpose(0, 1)
+
+
+def _choose(likely: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """A token for each row: the likeliest, or one drawn by chance, each row by its own."""
+    if temperature == 0:
+        return likely.argmax(dim=-1)
+    noise = torch.stack([torch.empty(likely.shape[1]).exponential_(generator=each) for each in generators])
+    return (likely / temperature - noise.to(likely.device).log()).argmax(dim=-1)
+
+
+def load_whisper_text(folder: Path, encoder: WhisperEncoder, config: WhisperTextConfig | None = None) -> WhisperText:
+    """The decoder of a Whisper model, on its encoder's device.
+
+    Args:
+        folder: of the model, as transformers writes it.
+        encoder: of the same model.
+        config: how to decode.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigError: the model does not know the language.
+    """
+    decoder = load_whisper_decoder(folder).to(encoder.positions.device)
+    if decoder.config.width != encoder.config.width:
+        raise CheckpointError("has a decoder of another width than its encoder", "copy the model again", folder)
+    vocabulary = read_vocabulary(folder, decoder.config.tokens)
+    config = config or WhisperTextConfig()
+    if config.language != AUTO:
+        find_language(vocabulary, config.language)
+    return WhisperText(decoder, vocabulary, _aligned_heads(folder, decoder), config, _silence(encoder))
+
+
+@torch.inference_mode()
+def _silence(encoder: WhisperEncoder) -> Tensor:
+    samples = torch.tensor([round(encoder.config.positions / FRAME_RATE_HZ * SAMPLE_RATE)])
+    found: Encoding = encoder(Waves(torch.zeros(1, int(samples)), samples).to(encoder.positions.device))
+    assert found.output is not None
+    return found.output.values[0]
+
+
+def _aligned_heads(folder: Path, decoder: WhisperDecoder) -> tuple[tuple[int, int], ...]:
+    """Those that the model's makers found to look at what is written next; else all of the upper half of the layers."""
+    shape = decoder.config
+    path = folder / "generation_config.json"
+    named = (read_json(path) if path.exists() else {}).get("alignment_heads") or []
+    known = [(layer, head) for layer in range(shape.depth) for head in range(shape.heads)]
+    wanted = {tuple(each) for each in named if isinstance(each, list)}
+    return tuple(each for each in known if each in wanted) or tuple(known[len(known) // 2 :])

@@ -1,0 +1,249 @@
+"""Whisper's decoder: transformer layers that write tokens one after the other and look at the encoder's states.
+
+The plain counterpart of `affetto.models.whisper`. It attends to the frames of an utterance alone, never to padding, so
+that encoder states of any length, 30 s at most, can be decoded in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from affetto.config import Config
+from affetto.errors import CheckpointError, ConfigError
+from affetto.frames import Frames
+from affetto.models import checkpoint, transformers_folder
+from affetto.models.whisper import renamed_blocks
+
+_Size = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class WhisperDecoderConfig(Config):
+    """The shape of a decoder; as it stands, that of Whisper's smallest English model.
+
+    Attributes:
+        tokens: of the vocabulary.
+        width: of every layer.
+        heads: of each attention.
+        depth: transformer layers.
+        feed_forward: units of each layer's feed-forward network.
+        positions: the longest sequence of tokens.
+    """
+
+    tokens: _Size = 51_864
+    width: _Size = 384
+    heads: _Size = 6
+    depth: int = Field(default=4, ge=1, le=256)
+    feed_forward: _Size = 1536
+    positions: _Size = 448
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> WhisperDecoderConfig:
+        if self.width % self.heads:
+            raise ValueError("the width is a multiple of the heads")
+        return self
+
+
+class Memory(NamedTuple):
+    """What a layer knows of a batch: keys and values, (batch, heads, time, width of a head) each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Progress(NamedTuple):
+    """Where the decoding of a batch is.
+
+    Attributes:
+        sound: of each layer, of the encoder's states.
+        real: (batch, 1, 1, frames) what is added to scores: 0 for frames, -inf for padding; None without any.
+        written: of each layer, of the tokens so far.
+    """
+
+    sound: tuple[Memory, ...]
+    real: Tensor | None
+    written: tuple[Memory, ...]
+
+    def rows(self, which: Tensor) -> Progress:
+        """Some utterances of the batch, by their numbers."""
+        sound, written = (
+            tuple(Memory(each.keys[which], each.values[which]) for each in memories)
+            for memories in (self.sound, self.written)
+        )
+        return Progress(sound, None if self.real is None else self.real[which], written)
+
+
+class Block(nn.Module):
+    """A layer: attention to earlier tokens, attention to the sound, a feed-forward network; each normalised before."""
+
+    def __init__(self, config: WhisperDecoderConfig) -> None:
+        super().__init__()
+        width, self.heads = config.width, config.heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_in = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.attention_out = nn.Linear(width, width)
+        self.sound_norm = nn.LayerNorm(width)
+        self.sound_query = nn.Linear(width, width)
+        self.sound_in = nn.Linear(width, 2 * width)  # keys, values
+        self.sound_out = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward_in = nn.Linear(width, config.feed_forward)
+        self.feed_forward_out = nn.Linear(config.feed_forward, width)
+
+    def hear(self, states: Tensor) -> Memory:
+        """Keys and values of the encoder's states, (batch, frames, width)."""
+        keys, values = (self._heads(part).contiguous() for part in self.sound_in(states).chunk(2, dim=-1))
+        return Memory(keys, values)
+
+    def forward(self, values: Tensor, written: Memory, sound: Memory, real: Tensor | None) -> tuple[Tensor, ...]:
+        """What a layer makes of new tokens, (batch, tokens, width).
+
+        Returns:
+            The same after the layer, the keys and values of all tokens, and how much each head of each token attended
+            to each frame, (batch, heads, tokens, frames).
+        """
+        query, key, value = (self._heads(part) for part in self.attention_in(self.attention_norm(values)).chunk(3, -1))
+        keys, contents = torch.cat([written.keys, key], dim=2), torch.cat([written.values, value], dim=2)
+        earlier = torch.ones(query.shape[2], keys.shape[2], dtype=torch.bool, device=keys.device)
+        mixed = nn.functional.scaled_dot_product_attention(
+            query, keys, contents, attn_mask=earlier.tril(keys.shape[2] - query.shape[2])
+        )
+        values = values + self.attention_out(mixed.transpose(1, 2).flatten(2))
+        query = self._heads(self.sound_query(self.sound_norm(values)))
+        scores = query @ sound.keys.transpose(2, 3) * query.shape[3] ** -0.5
+        weights = (scores if real is None else scores + real).softmax(dim=-1)
+        values = values + self.sound_out((weights @ sound.values).transpose(1, 2).flatten(2))
+        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values)))
+        return values + self.feed_forward_out(hidden), keys, contents, weights
+
+    def _heads(self, values: Tensor) -> Tensor:
+        """(batch, time, width) to (batch, heads, time, width of a head)."""
+        return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class WhisperDecoder(nn.Module):
+    """From the encoder's states and the tokens so far to scores of the next token.
+
+    >>> config = WhisperDecoderConfig(tokens=10, width=8, heads=2, depth=1, feed_forward=16, positions=20)
+    >>> decoder = WhisperDecoder(config).eval()
+    >>> progress = decoder.begin(Frames(torch.zeros(1, 50, 8), torch.tensor([50])))
+    >>> scores, weights, progress = decoder(torch.tensor([[0, 3]]), progress)
+    >>> scores.shape, weights.shape, decoder(torch.tensor([[5]]), progress)[0].shape
+    (torch.Size([1, 2, 10]), torch.Size([1, 1, 2, 2, 50]), torch.Size([1, 1, 10]))
+    """
+
+    def __init__(self, config: WhisperDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(config.tokens, config.width)
+        self.positions = nn.Embedding(config.positions, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.normalisation = nn.LayerNorm(config.width)
+
+    def begin(self, states: Frames) -> Progress:
+        """Before the first token.
+
+        Args:
+            states: of the encoder, (batch, frames, width).
+        """
+        width = self.config.width // self.config.heads
+        nothing = states.values.new_zeros(len(states.values), self.config.heads, 0, width)
+        real = states.values.new_zeros(states.mask.shape).masked_fill(~states.mask, -torch.inf)[:, None, None]
+        return Progress(
+            tuple(block.hear(states.values) for block in self._blocks()),
+            None if bool(states.mask.all()) else real,
+            tuple(Memory(nothing, nothing) for _ in self.blocks),
+        )
+
+    def forward(self, tokens: Tensor, progress: Progress) -> tuple[Tensor, Tensor, Progress]:
+        """Reads more tokens.
+
+        Args:
+            tokens: (batch, tokens), those that are new.
+            progress: what came of all before.
+
+        Returns:
+            Scores of the token after each, (batch, tokens, vocabulary); how much each layer's heads attended to each
+            frame, (layers, batch, heads, tokens, frames); and the progress.
+        """
+        before = progress.written[0].keys.shape[2]
+        places = torch.arange(before, before + tokens.shape[1], device=tokens.device)
+        values = self.tokens(tokens) + self.positions(places)
+        written, attended = [], []
+        for block, memory, sound in zip(self._blocks(), progress.written, progress.sound, strict=True):
+            values, keys, contents, weights = block(values, memory, sound, progress.real)
+            written.append(Memory(keys, contents))
+            attended.append(weights)
+        scores = self.normalisation(values) @ self.tokens.weight.T
+        return scores, torch.stack(attended), progress._replace(written=tuple(written))
+
+    def _blocks(self) -> Iterator[Block]:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            yield block
+
+
+_NAMES = {
+    "self_attn_layer_norm": "attention_norm",
+    "self_attn.out_proj": "attention_out",
+    "encoder_attn_layer_norm": "sound_norm",
+    "encoder_attn.q_proj": "sound_query",
+    "encoder_attn.out_proj": "sound_out",
+    "final_layer_norm": "feed_forward_norm",
+    "fc1": "feed_forward_in",
+    "fc2": "feed_forward_out",
+}
+_JOINED = {
+    "attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "sound_in": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+}
+
+
+def load_whisper_decoder(folder: Path) -> WhisperDecoder:
+    """Reads the decoder of a Whisper model in a folder as transformers writes it.
+
+    Args:
+        folder: with ``config.json`` and ``model.safetensors``, perhaps in several parts.
+
+    Returns:
+        The decoder, in evaluation mode.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or it is no Whisper model.
+    """
+    config = _config(transformers_folder.read_config(folder), folder)
+    weights = transformers_folder.read_tensors(folder, within="decoder.")
+    try:
+        theirs = {name.partition("decoder.")[2]: tensor.float() for name, tensor in weights.items()}
+        ours = dict(_ours(theirs, config))
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
+    return checkpoint.restore(lambda: WhisperDecoder(config), ours, folder)
+
+
+def _config(values: dict[str, Any], folder: Path) -> WhisperDecoderConfig:
+    names = {
+        "tokens": "vocab_size",
+        "width": "d_model",
+        "heads": "decoder_attention_heads",
+        "depth": "decoder_layers",
+        "feed_forward": "decoder_ffn_dim",
+        "positions": "max_target_positions",
+    }
+    try:
+        return WhisperDecoderConfig.parse({ours: values.get(theirs) for ours, theirs in names.items()})
+    except ConfigError as error:
+        raise CheckpointError(f"describes no Whisper model ({error.problem})", "copy it again", folder) from error
+
+
+def _ours(theirs: dict[str, Tensor], config: WhisperDecoderConfig) -> Iterator[tuple[str, Tensor]]:
+    yield "tokens.weight", theirs["embed_tokens.weight"]
+    yield "positions.weight", theirs["embed_positions.weight"]
+    for kind in ("weight", "bias"):
+        yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
+    yield from renamed_blocks(theirs, config.depth, _NAMES, _JOINED)
