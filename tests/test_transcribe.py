@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import jiwer
@@ -13,9 +14,10 @@ import torch
 import affetto
 from affetto import audio, pretrained
 from affetto.errors import CorpusError
+from affetto.frames import Frames
 from affetto.models.decoding import DecoderChoice
 from affetto.recognise import EmotionRecogniser
-from affetto.recording import Recording
+from affetto.recording import Recording, Spelling, Word
 from affetto.streaming import Samples
 from affetto.transcribe import Transcriber, Transcript, score_transcriber, transcribed_utterances
 
@@ -48,6 +50,49 @@ def test_it_writes_what_the_recogniser_hears(transcriber: Transcriber, tiny_mode
     transcripts = transcriber.transcribe_many(DEMO)
     assert [each.text for each in transcripts if isinstance(each, Transcript)] == expected
     assert len(expected) == len(DEMO)
+
+
+def test_recordings_hold_the_same_words_without_emotion(transcriber: Transcriber) -> None:
+    recordings = [each for each in transcriber.recognise_many(DEMO) if isinstance(each, Recording)]
+    transcripts = [each for each in transcriber.transcribe_many(DEMO) if isinstance(each, Transcript)]
+    assert [each.transcript for each in recordings] == [each.text for each in transcripts]
+    assert [word for each in recordings for segment in each.segments for word in segment.words] == [
+        word for each in transcripts for word in each.words
+    ]
+    assert all(segment.emotion is None for each in recordings for segment in each.segments)
+    assert {each.statement for each in recordings} == {""}
+
+
+@dataclass
+class Counting:
+    """Writes a word a second, which lasts half of it, of whatever is heard together."""
+
+    window_s: float
+    name = fingerprint = "counting"
+
+    def __call__(self, output: Frames | None) -> list[Spelling]:
+        assert output is not None
+        seconds = [int(length / 25) for length in output.lengths]
+        words = [tuple(Word(f"w{at}", at, at + 0.5, 1.0) for at in range(each)) for each in seconds]
+        return [Spelling(" ".join(word.text for word in each), each) for each in words]
+
+
+def test_words_of_what_is_heard_together_come_into_their_stretches(transcriber: Transcriber) -> None:
+    pause = torch.zeros(12_000)
+    sound = torch.cat([part for path in DEMO for part in (audio.load(path), pause)])
+    (alone,), (found,) = (
+        Transcriber(transcriber.encoder, Counting(window_s)).recognise_many([Samples(sound, 16_000)])
+        for window_s in (0.0, 30.0)
+    )
+    assert isinstance(alone, Recording)
+    assert isinstance(found, Recording)
+    times = [(each.start_s, each.end_s) for each in found.segments]
+    assert times == [(each.start_s, each.end_s) for each in alone.segments]
+    assert alone.transcript.split().count("w0") == len(times) > 2
+    assert found.transcript == " ".join(f"w{at}" for at in range(len(found.transcript.split())))
+    for segment in found.segments:
+        assert segment.transcript == " ".join(word.text for word in segment.words)
+        assert all(segment.start_s <= word.start_s <= word.end_s <= segment.end_s for word in segment.words)
 
 
 def test_scores_are_those_of_the_transcripts(transcriber: Transcriber, corpus: Path) -> None:

@@ -217,7 +217,7 @@ def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgemen
 
 def _segment(piece: Piece[SegmentPrediction]) -> Segment:
     said, probabilities, familiar = piece.content
-    words = tuple(word.later(piece.since_s).within(piece.start_s, piece.end_s) for word in said.words)
+    words = said.placed(piece.since_s, piece.start_s, piece.end_s)
     emotion = likeliest(probabilities)
     return Segment(piece.start_s, piece.end_s, said.text, emotion, probabilities, words=words, familiar=familiar)
 

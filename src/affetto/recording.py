@@ -66,6 +66,19 @@ class Spelling(NamedTuple):
     text: str
     words: tuple[Word, ...]
 
+    def placed(self, since_s: float, start_s: float, end_s: float) -> tuple[Word, ...]:
+        """Its words in a recording.
+
+        Args:
+            since_s: when the utterance begins there, with the pause before it.
+            start_s: when speech begins; no word does before.
+            end_s: when it ends.
+
+        >>> Spelling("no", (Word("no", 0.5, 0.75, 0.9),)).placed(2.0, 2.6, 3.0)
+        (Word(text='no', start_s=2.6, end_s=2.75, confidence=0.9),)
+        """
+        return tuple(word.later(since_s).within(start_s, end_s) for word in self.words)
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -75,8 +88,8 @@ class Segment:
         start_s: where it begins in the recording, seconds.
         end_s: where it ends.
         transcript: what was said, in lower case and without punctuation; empty where no words were recognised.
-        emotion: the most probable emotion, however probable.
-        probabilities: emotion -> probability; they add up to 1.
+        emotion: the most probable emotion, however probable; None where words alone were asked for.
+        probabilities: emotion -> probability; they add up to 1; empty where words alone were asked for.
         sure: whether the emotion can be stated: the sound is familiar, and it is probable enough (see `Judgement`).
         words: the transcript word by word, with times in the recording and confidences.
         familiar: whether the model was trained on sound like this.
@@ -85,7 +98,7 @@ class Segment:
     start_s: float
     end_s: float
     transcript: str
-    emotion: str
+    emotion: str | None
     probabilities: dict[str, float]
     sure: bool = True
     words: tuple[Word, ...] = ()
@@ -93,8 +106,13 @@ class Segment:
 
     @property
     def statement(self) -> str:
-        """The emotion, or "not sure", or "unfamiliar sound"."""
+        """The emotion, or "not sure", or "unfamiliar sound"; empty where words alone were asked for."""
         return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
+
+    @property
+    def probability(self) -> float:
+        """Of its emotion."""
+        return 0.0 if self.emotion is None else self.probabilities[self.emotion]
 
     @property
     def moment(self) -> Moment:
@@ -108,14 +126,17 @@ class Segment:
         return replace(self, emotion=emotion, probabilities=probabilities, sure=sure)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, numbers rounded to 4 digits."""
-        return {
-            "start_s": round(self.start_s, 4),
-            "end_s": round(self.end_s, 4),
+        """Plain values for JSON, numbers rounded to 4 digits; nothing of emotion where words alone were asked for."""
+        judged = {
             "emotion": self.emotion,
             "sure": self.sure,
             "familiar": self.familiar,
             "probabilities": _rounded(self.probabilities),
+        }
+        return {
+            "start_s": round(self.start_s, 4),
+            "end_s": round(self.end_s, 4),
+            **(judged if self.probabilities else {}),
             "transcript": self.transcript,
             "words": [word.as_dict() for word in self.words],
         }
@@ -129,8 +150,9 @@ class Recording:
         source: its name.
         duration_s: its length in seconds.
         segments: its stretches of speech, in time; none where nobody speaks.
-        emotion: the most probable emotion of the whole; None where nobody speaks.
-        probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks.
+        emotion: the most probable emotion of the whole; None where nobody speaks, or words alone were asked for.
+        probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks, empty
+            where words alone were asked for.
         transcript: the segments' transcripts, joined.
         sure: whether the emotion of the whole can be stated: the sound is familiar, and it is probable enough.
         shares: emotion -> its part of the time with speech, where it is sure.
@@ -155,8 +177,8 @@ class Recording:
 
     @property
     def statement(self) -> str:
-        """The emotion of the whole, or "not sure", "unfamiliar sound" or "no speech"."""
-        return NO_SPEECH if self.emotion is None else _statement(self.emotion, sure=self.sure, familiar=self.familiar)
+        """The emotion of the whole, or "not sure", "unfamiliar sound" or "no speech"; empty for words alone."""
+        return _statement(self.emotion, sure=self.sure, familiar=self.familiar) if self.segments else NO_SPEECH
 
     @property
     def speech_s(self) -> float:
@@ -173,25 +195,30 @@ class Recording:
         >>> values["segments"][0]["probabilities"]
         {'anger': 0.8, 'sadness': 0.2}
         """
-        return {
-            "version": SCHEMA_VERSION,
-            "file": self.source,
-            "duration_s": round(self.duration_s, 4),
-            "speech_s": round(self.speech_s, 4),
+        judged = {
             "emotion": self.emotion,
             "sure": self.sure,
             "familiar": self.familiar,
             "probabilities": _rounded(self.probabilities),
             "shares": _rounded(self.shares),
             "unsure_share": round(self.unsure_share, 4),
+        }
+        return {
+            "version": SCHEMA_VERSION,
+            "file": self.source,
+            "duration_s": round(self.duration_s, 4),
+            "speech_s": round(self.speech_s, 4),
+            **(judged if self.probabilities else {}),
             "transcript": self.transcript,
             "silent": self.silent,
-            "judgement": self.judgement.model_dump(),
+            **({"judgement": self.judgement.model_dump()} if self.probabilities else {}),
             "segments": [segment.as_dict() for segment in self.segments],
         }
 
 
-def _statement(emotion: str, *, sure: bool, familiar: bool) -> str:
+def _statement(emotion: str | None, *, sure: bool, familiar: bool) -> str:
+    if emotion is None:
+        return ""
     if not familiar:
         return UNFAMILIAR
     return emotion if sure else NOT_SURE

@@ -19,8 +19,8 @@ from affetto.frames import Waves
 from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder, TextDecoder
-from affetto.recording import Spelling, Word
-from affetto.streaming import Failure, Source, Stretch, listen
+from affetto.recording import Recording, Segment, Spelling, Word
+from affetto.streaming import Failure, Piece, Source, Stretch, listen
 
 SCHEMA_VERSION = 1
 """Of `Transcript.as_dict`; it changes when a key is renamed or removed."""
@@ -86,6 +86,9 @@ class TranscriptionScores:
 class Transcriber:
     """Writes down what is said.
 
+    What the decoder reads best together is decoded together: stretches of speech with short pauses between, see
+    `TextDecoder.window_s`.
+
     Args:
         encoder: the speech recogniser.
         decoder: how what it puts out becomes text.
@@ -113,25 +116,55 @@ class Transcriber:
         encoder = open_encoder(model, device=device)
         return cls(encoder, find_decoder(encoder, decoding))
 
+    def fingerprint(self) -> str:
+        """A digest of all that its results depend on beside the sound."""
+        return f"{self.encoder.fingerprint}-{self.decoder.fingerprint}"
+
     def transcribe_many(
         self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
     ) -> Iterator[Transcript | Failure]:
         """Transcribes any number of recordings of any length; see `EmotionRecogniser.recognise_many`."""
-        for heard in listen(sources, self.decode, progress):
+        for found in self.recognise_many(sources, progress):
+            if isinstance(found, Failure):
+                yield found
+            else:
+                words = tuple(word for segment in found.segments for word in segment.words)
+                yield Transcript(found.source, found.duration_s, found.transcript, words)
+
+    def recognise_many(
+        self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
+    ) -> Iterator[Recording | Failure]:
+        """The same as recordings with segments, which have no emotion."""
+        for heard in listen(sources, self.decode, progress, together_s=self.decoder.window_s):
             if isinstance(heard, Failure):
                 yield heard
             else:
-                words = tuple(
-                    word.later(piece.since_s).within(piece.start_s, piece.end_s)
-                    for piece in heard.pieces
-                    for word in piece.content.words
-                )
-                yield Transcript(heard.source, heard.duration_s, " ".join(word.text for word in words), words)
+                segments = tuple(segment for piece in heard.pieces for segment in _segments(piece))
+                said = " ".join(each.transcript for each in segments if each.transcript)
+                yield Recording(heard.source, heard.duration_s, segments, None, {}, said, silent=heard.silent)
 
     @torch.inference_mode()
     def decode(self, waves: Waves) -> list[Spelling]:
         """What is said in each recording of a batch."""
         return self.decoder(self.encoder.encode(waves, []).output)
+
+
+def _segments(piece: Piece[Spelling]) -> list[Segment]:
+    """The stretches of speech that were heard together, each with the words whose middle is nearest to it."""
+
+    def nearest(word: Word) -> int:
+        middle_s = (word.start_s + word.end_s) / 2 + piece.since_s
+        away_s = [max(start_s - middle_s, middle_s - end_s, 0.0) for start_s, end_s in piece.stretches]
+        return away_s.index(min(away_s))
+
+    segments = []
+    owners = [nearest(word) for word in piece.content.words]
+    for place, (start_s, end_s) in enumerate(piece.stretches):
+        own = [word for word, owner in zip(piece.content.words, owners, strict=True) if owner == place]
+        spelling = Spelling(" ".join(word.text for word in own), tuple(own))
+        words = spelling.placed(piece.since_s, start_s, end_s)
+        segments.append(Segment(start_s, end_s, spelling.text, None, {}, words=words))
+    return segments
 
 
 def transcribed_utterances(

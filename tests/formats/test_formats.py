@@ -198,7 +198,7 @@ def test_json_of_no_speech_keeps_to_the_schema(silent: bool) -> None:
 def test_the_schema_is_one_and_tells_of_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     values = join_segments("a.wav", 1.0, [SPOKEN]).as_dict()
-    assert set(SCHEMA["properties"]) == set(values) == set(SCHEMA["required"])
+    assert set(SCHEMA["properties"]) == set(values) == {*SCHEMA["required"], *SCHEMA["dependentRequired"]}
     assert set(SCHEMA["$defs"]["segment"]["properties"]) == set(values["segments"][0])
     assert set(SCHEMA["$defs"]["word"]["properties"]) == set(values["segments"][0]["words"][0])
     with pytest.raises(jsonschema.ValidationError):
@@ -239,6 +239,37 @@ def test_no_speech_can_be_written(tmp_path: Path) -> None:
     path.write_text(FORMATS["textgrid"].write(nobody()), encoding="utf-8")
     grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
     assert [(entry.start, entry.end, entry.label) for entry in grid.getTier("emotion").entries] == [(0, 3, "")]
+
+
+def words_alone() -> Recording:
+    said = Segment(0.0, 1.0, "oh no", None, {}, words=SPOKEN.words)
+    return Recording("a.wav", 4.0, (said, Segment(2.0, 3.0, "", None, {})), None, {}, "oh no")
+
+
+def test_words_alone_have_no_emotion_in_json() -> None:
+    values = json.loads(FORMATS["json"].write(words_alone()))
+    jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert set(values) == set(SCHEMA["required"])
+    assert set(values["segments"][0]) == {"start_s", "end_s", "transcript", "words"}
+    for half in (values, values["segments"][0]):
+        where = SCHEMA if half is values else {**SCHEMA["$defs"]["segment"], "$defs": SCHEMA["$defs"]}
+        with pytest.raises(jsonschema.ValidationError, match="dependency"):
+            jsonschema.validate({**half, "emotion": "anger"}, where, cls=jsonschema.Draft202012Validator)
+
+
+def test_words_alone_are_read_back_from_every_format(tmp_path: Path) -> None:
+    assert [each.content for each in srt.parse(FORMATS["srt"].write(words_alone()))] == ["oh no"]
+    assert [each.text for each in webvtt.from_string(FORMATS["vtt"].write(words_alone())).captions] == ["oh no"]
+    first, second = csv.DictReader(io.StringIO(FORMATS["csv"].write(words_alone())))
+    assert first == {"file": "a.wav", "start_s": "0.0", "end_s": "1.0", "transcript": "oh no"}
+    assert (second["start_s"], second["transcript"]) == ("2.0", "")
+    line, _ = FORMATS["rttm"].write(words_alone()).splitlines()
+    assert line == "SPEAKER a 1 0.000 1.000 <NA> <NA> <NA> <NA> <NA>"
+    path = tmp_path / "a.TextGrid"
+    path.write_text(FORMATS["textgrid"].write(words_alone()), encoding="utf-8")
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+    assert grid.tierNames == ("words",)
+    assert [tuple(each) for each in grid.getTier("words").entries] == [(0.1, 0.3, "oh"), (0.3, 0.8, "no")]
 
 
 def test_the_shell_offers_every_format() -> None:

@@ -61,6 +61,20 @@ def test_segments_come_home(talk: Callable[[float], Samples]) -> None:
     assert all(start > end for start, end in zip([piece.start_s for piece in heard.pieces][1:], ends, strict=False))
 
 
+def test_neighbours_are_heard_together(talk: Callable[[float], Samples]) -> None:
+    (alone,), (heard,) = listen([talk(100)], lengths), listen([talk(100)], lengths, together_s=30.0)
+    assert isinstance(alone, StreamResult)
+    assert isinstance(heard, StreamResult)
+    assert [each for piece in heard.pieces for each in piece.stretches] == [
+        (piece.start_s, piece.end_s) for piece in alone.pieces
+    ]
+    assert 1 < len(heard.pieces) <= 5
+    for piece in heard.pieces:
+        assert (piece.start_s, piece.end_s) == (piece.stretches[0][0], piece.stretches[-1][1])
+        assert piece.content / SAMPLE_RATE <= 30
+        assert 0 <= piece.content / SAMPLE_RATE - (piece.end_s - piece.since_s) <= 1
+
+
 def test_batches_are_bounded(demo: dict[str, Tensor]) -> None:
     sizes = []
 

@@ -15,7 +15,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.streaming import segments
 from affetto.streaming.activity import FRAME
 from affetto.streaming.edges import edges
-from affetto.streaming.segments import LONGEST_S, PAUSE_S, Segmenter, Spoken, cut
+from affetto.streaming.segments import LONGEST_S, PAUSE_S, Segmenter, Spoken, cut, merge, neighbours
 
 STATEMENTS = ["angry", "happy", "neutral"]
 """They are said without a pause inside."""
@@ -112,6 +112,19 @@ def test_a_stretch_is_heard_with_the_pauses_around_it(demo: dict[str, Tensor]) -
     assert found[1].start - found[0].end < 0.7 * SAMPLE_RATE
     assert lengths[1] <= (0.7 + 1.0) * SAMPLE_RATE
     assert torch.equal(found[1].wave, sound[found[0].end : found[0].end + len(found[1].wave)])
+
+
+def test_neighbours_together_are_the_sound_between_them(demo: dict[str, Tensor]) -> None:
+    sound, _ = spliced(demo, [0.6, 1.5, 4.0], 0.0)
+    groups = list(neighbours(cut([sound]), 30.0))
+    assert len(groups) > 1
+    assert max(map(len, groups)) > 1
+    for group in groups:
+        whole = merge(group)
+        assert (whole.start, whole.end) == (group[0].start, group[-1].end)
+        assert torch.equal(whole.wave, sound[whole.since : group[-1].until])
+    assert [each.start for group in groups for each in group] == [each.start for each in cut([sound])]
+    assert {len(group) for group in neighbours(cut([sound]), 0.0)} == {1}
 
 
 def sounds_without_speech() -> Iterator[tuple[str, Tensor]]:

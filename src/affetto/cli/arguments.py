@@ -22,7 +22,7 @@ Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH", help="Sound files, folders of them, or [cyan]-[/] for standard input."),
 ]
-Model = Annotated[str, typer.Option(help="An embedded model's name, or another model's folder.")]
+Model = Annotated[str, typer.Option(help="An embedded model, a model's folder, or a name on the Hugging Face hub.")]
 Sure = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="The probability from which an emotion is stated; below: not sure.")
 ]

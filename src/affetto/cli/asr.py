@@ -18,6 +18,7 @@ from affetto.cli.decoding import (
     BeamWidth,
     Decoding,
     Files,
+    Language,
     LanguageModelFile,
     LexiconFile,
     Numbers,
@@ -149,6 +150,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     beam_width: BeamWidth = None,
     beam_weight: BeamWeight = None,
     beam_bonus: BeamBonus = None,
+    language: Language = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
     r"""Measure character and word error rates on a corpus.
@@ -164,7 +166,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
 
     files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
-    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers))
+    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers, language))
     tell_left_out(transcriber.decoder)
     among = None if held_out_by is None else _held_out(held_out_by, corpus)
     utterances = transcribed_utterances(corpus, partition=partition, among=among, limit=limit)
@@ -193,6 +195,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     beam_width: BeamWidth = None,
     beam_weight: BeamWeight = None,
     beam_bonus: BeamBonus = None,
+    language: Language = None,
 ) -> None:
     r"""Write down what is said: a line a recording, after its name if there are several.
 
@@ -204,12 +207,13 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto asr transcribe call.wav --decoder kenlm --word-model words.arpa[/]
     [cyan]affetto asr transcribe call.wav --word-model words.bin --lexicon words.txt --beam-weight 0.5[/]
     [cyan]affetto asr transcribe interviews/ --format csv > words.csv[/]
+    [cyan]affetto asr transcribe anruf.wav --model openai/whisper-base --language de[/]
     """
     from affetto.cli.transcripts import WRITERS
     from affetto.transcribe import Transcriber
 
     files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
-    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers))
+    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers, language))
     tell_left_out(transcriber.decoder)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)

@@ -70,6 +70,16 @@ BeamBonus = Annotated[
 ]
 
 
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE",
+        help="What is spoken, as de, where the model knows several languages; auto lets it find out.",
+        show_default="en",
+    ),
+]
+
+
 class Files(NamedTuple):
     """What decoding reads: a language model of characters, one of words, a lexicon."""
 
@@ -86,7 +96,7 @@ class Numbers(NamedTuple):
     bonus: float | None
 
 
-def decoder_choice(method: Method | None, files: Files, numbers: Numbers) -> DecoderChoice:
+def decoder_choice(method: Method | None, files: Files, numbers: Numbers, language: str | None = None) -> DecoderChoice:
     """What the options ask for; those left out keep the library's defaults.
 
     Raises:
@@ -102,6 +112,7 @@ def decoder_choice(method: Method | None, files: Files, numbers: Numbers) -> Dec
         files.word_model,
         files.lexicon,
         WordBeamConfig.parse(given),
+        language,
     )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from affetto.cli.arguments import Device, Inputs, Model, Paths, Smooth, Sure
+from affetto.cli.decoding import Language
 from affetto.cli.terminal import ProgressBar, note
 from affetto.errors import OutputError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.formats.folder import ResultFolder
-    from affetto.recognise import EmotionRecogniser
-    from affetto.timeline import Judgement
+    from affetto.recording import Recording
+    from affetto.streaming import Failure, Source
 
 
 class Format(StrEnum):
@@ -54,6 +57,10 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     smooth: Smooth = 0.0,
     model: Model = DEFAULT,
     device: Device = "auto",
+    language: Language = None,
+    words_only: Annotated[
+        bool, typer.Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")
+    ] = False,
 ) -> None:
     """Hear the emotion in recordings, how sure it is, when, and what was said.
 
@@ -70,6 +77,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto recognise interviews/ --format csv > emotions.csv[/]
     [cyan]affetto recognise interviews/ --output-dir results --format json --format vtt[/]
     [cyan]affetto recognise film.mkv voice.m4a[/]  (with the program ffmpeg)
+    [cyan]affetto recognise film.wav --words-only --model openai/whisper-tiny.en --format srt[/]
 
     Stopped (Ctrl-C) and started again, a run into a folder goes on where it was.
 
@@ -77,21 +85,49 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     the end; 2 nothing could start; 130 interrupted.
     """
     wanted = _checked(formats, output_dir, force=force)
-    from affetto.recognise import EmotionRecogniser
-    from affetto.timeline import Judgement
-
-    judgement = Judgement(sure=sure, smooth_s=smooth)
-    recogniser = EmotionRecogniser.from_pretrained(model, device)
+    way = _words(model, device, language) if words_only else _emotions(model, device, language, sure, smooth)
     with ProgressBar("hearing") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
-            _print(recogniser, inputs, judgement, wanted[0])
+            _print(way, inputs, wanted[0])
         else:
             from affetto.formats.folder import ResultFolder
 
-            settings = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
-            _fill(recogniser, inputs, judgement, ResultFolder(output_dir, wanted, settings), force)
+            _fill(way, inputs, ResultFolder(output_dir, wanted, way.settings), force)
     inputs.end()
+
+
+class _Way(NamedTuple):
+    """How recordings are recognised.
+
+    Attributes:
+        recognise: sources, and what is told how far it is, to results.
+        emotions: that are told apart.
+        settings: what results depend on beside the recording.
+    """
+
+    recognise: Callable[[Iterable[Source], Callable[[float], None]], Iterator[Recording | Failure]]
+    emotions: Sequence[str]
+    settings: Mapping[str, object]
+
+
+def _emotions(model: str, device: str, language: str | None, sure: float, smooth_s: float) -> _Way:
+    from affetto.models.decoding import DecoderChoice
+    from affetto.recognise import EmotionRecogniser
+    from affetto.timeline import Judgement
+
+    judgement = Judgement(sure=sure, smooth_s=smooth_s)
+    recogniser = EmotionRecogniser.from_pretrained(model, device, DecoderChoice(language=language))
+    settings = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
+    return _Way(partial(recogniser.recognise_many, judgement=judgement), recogniser.emotions, settings)
+
+
+def _words(model: str, device: str, language: str | None) -> _Way:
+    from affetto.models.decoding import DecoderChoice
+    from affetto.transcribe import Transcriber
+
+    transcriber = Transcriber.from_pretrained(model, device, DecoderChoice(language=language))
+    return _Way(transcriber.recognise_many, (), {"model": transcriber.fingerprint()})
 
 
 def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bool) -> list[Format]:
@@ -105,7 +141,7 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
     return wanted
 
 
-def _print(recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, format_: Format) -> None:
+def _print(way: _Way, inputs: Inputs, format_: Format) -> None:
     from affetto.cli.recordings import print_recordings, show_table
     from affetto.streaming import label
 
@@ -113,16 +149,14 @@ def _print(recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, 
         raise OutputError(
             f"several recordings cannot be one {format_} file", "name a folder for them with --output-dir", "--format"
         )
-    results = inputs.successes(recogniser.recognise_many(inputs.sources, inputs.progress, judgement))
+    results = inputs.successes(way.recognise(inputs.sources, inputs.progress))
     if format_ is Format.TABLE:
         show_table(results)
     else:
-        print_recordings(format_, results, recogniser.emotions, [label(each) for each in inputs.sources])
+        print_recordings(format_, results, way.emotions, [label(each) for each in inputs.sources])
 
 
-def _fill(
-    recogniser: EmotionRecogniser, inputs: Inputs, judgement: Judgement, folder: ResultFolder, force: bool
-) -> None:
+def _fill(way: _Way, inputs: Inputs, folder: ResultFolder, force: bool) -> None:
     from affetto.formats.folder import Identity, result_names
     from affetto.streaming import Failure
 
@@ -146,7 +180,7 @@ def _fill(
     left = [pair for pair, keep in zip(zip(names, origins, strict=True), wanted, strict=True) if keep]
     written = 0
     try:
-        results = recogniser.recognise_many(inputs.sources, inputs.progress, judgement)
+        results = way.recognise(inputs.sources, inputs.progress)
         for (name, origin), result in zip(left, results, strict=True):
             if isinstance(result, Failure):
                 inputs.errors.append(result.error)

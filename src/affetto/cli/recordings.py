@@ -65,6 +65,8 @@ def percent(share: float) -> str:
 def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> Group:
     """A recording for people: its name, a bar an emotion, and what was said; of several segments, when.
 
+    Of words alone there are no bars and no timeline.
+
     Args:
         recording: what was heard.
         width: of the terminal, cells.
@@ -78,6 +80,9 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
     if not recording.sure:
         title.append(f"  {recording.statement}", "bold")
     words = Text() if several else Text(recording.transcript, "italic", overflow="fold")
+    if not recording.probabilities:
+        alone: RenderableType = _segments(recording, ascii_only) if several else words
+        return Group(title, Padding(alone, (0, 0, 0, _INDENT)))
     body = Table.grid(padding=(0, 2), expand=True)
     body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + BAR_CELLS)
     body.add_column(ratio=1)
@@ -121,7 +126,7 @@ def _timeline(recording: Recording, cells: int) -> Group:
         elif not recording.segments[place].sure:
             picture.append("?", "black on bright_black")
         else:
-            emotion = recording.segments[place].emotion
+            emotion = recording.segments[place].statement
             picture.append(letters[emotion], f"black on {colours[emotion]}")
     end = clock(recording.duration_s)
     axis = Text(f"{clock(0)}{end:>{max(0, cells - len(clock(0)))}}", "dim")
@@ -136,7 +141,8 @@ def _timeline(recording: Recording, cells: int) -> Group:
 def _segments(recording: Recording, ascii_only: bool) -> Table:
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, justify="right")
-    grid.add_column(no_wrap=True)
+    if recording.probabilities:
+        grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     colours = _colours(recording.probabilities)
     for each in recording.segments:
@@ -144,12 +150,15 @@ def _segments(recording: Recording, ascii_only: bool) -> Table:
     return grid
 
 
-def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> tuple[Text, Text, Text]:
+def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> list[Text]:
     dash = "-" if ascii_only else "–"
     times = Text(f"{clock(segment.start_s)}{dash}{clock(segment.end_s)}", "dim")
-    chance = percent(segment.probabilities[segment.emotion]).strip()
+    words = Text(segment.transcript, "italic", overflow="fold")
+    if segment.emotion is None:
+        return [times, words]
+    chance = percent(segment.probability).strip()
     stated = Text(f"{segment.statement} {chance}", colours[segment.emotion] if segment.sure else "bright_black")
-    return times, stated, Text(segment.transcript, "italic", overflow="fold")
+    return [times, stated, words]
 
 
 def _colours(emotions: Iterable[str]) -> dict[str, str]:

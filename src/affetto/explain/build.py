@@ -129,7 +129,7 @@ def telling(segments: Sequence[Segment], most: int) -> list[int]:
     >>> telling([heard("anger", 0.9), heard("anger", 0.8), heard("sadness", 0.6)], 2)
     [0, 2]
     """
-    surest = sorted(range(len(segments)), key=lambda place: -segments[place].probabilities[segments[place].emotion])
+    surest = sorted(range(len(segments)), key=lambda place: -segments[place].probability)
     firsts = {segments[place].emotion: place for place in reversed(surest)}
     order = sorted(surest, key=lambda place: firsts[segments[place].emotion] != place)
     return sorted(order[:most])
@@ -148,6 +148,7 @@ def _at(recording: Recording, at_s: Sequence[float]) -> list[int]:
 
 
 def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segment, spoken: Spoken) -> Passage:
+    assert segment.emotion is not None, "an emotion recogniser heard it"
     given = explainer.inputs(join([spoken]))
     if recogniser.speech_only:
         spoken = spoken.without_pauses()

@@ -23,7 +23,7 @@ def to_rttm(recording: Recording, name: str | None = None) -> str:
     file = _field(name or PurePath(recording.source).stem)
     lines = [
         f"SPEAKER {file} 1 {each.start_s:.3f} {each.end_s - each.start_s:.3f} <NA> <NA> "
-        f"{_field(each.statement)} {each.probabilities[each.emotion]:.4f} <NA>\n"
+        f"{_field(each.statement)} {'<NA>' if each.emotion is None else f'{each.probability:.4f}'} <NA>\n"
         for each in recording.segments
     ]
     return "".join(lines)

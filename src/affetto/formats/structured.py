@@ -24,17 +24,26 @@ def to_json_line(recording: Recording) -> str:
 
 
 def csv_header(emotions: Sequence[str]) -> str:
-    r"""The names of the columns.
+    r"""The names of the columns; without emotions, those of words alone.
 
-    >>> csv_header(["anger", "sadness"])
-    'file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n'
+    >>> csv_header(["anger", "sadness"]), csv_header([])
+    ('file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n', 'file,start_s,end_s,transcript\n')
     """
+    if not emotions:
+        return _lines([["file", "start_s", "end_s", "transcript"]])
     return _lines([["file", "start_s", "end_s", "emotion", *emotions, "transcript", "sure", "familiar"]])
 
 
 def csv_rows(recording: Recording) -> str:
-    """A row a segment; where nobody speaks, one row that says so, whose probabilities are empty."""
+    """A row a segment; where nobody speaks, one row that says so, whose probabilities are empty.
+
+    Of words alone there is none then.
+    """
     values = recording.as_dict()
+    if not recording.probabilities:
+        return _lines(
+            [[values["file"], each["start_s"], each["end_s"], each["transcript"]] for each in values["segments"]]
+        )
     rows: list[list[Any]] = [
         [
             values["file"],

@@ -1,4 +1,4 @@
-"""Subtitles, WebVTT and SubRip: a cue a segment, the emotion in brackets before the words.
+"""Subtitles, WebVTT and SubRip: a cue a segment, the emotion, if there is one, in brackets before the words.
 
 Where it is known when each word was said, a segment with many of them is told in several cues of two lines.
 
@@ -54,7 +54,9 @@ def to_srt(recording: Recording) -> str:
 
 def _cues(recording: Recording) -> Iterator[_Cue]:
     for segment in recording.segments:
-        tag = f"[{one_line(segment.statement)}]"
+        tag = f"[{one_line(segment.statement)}]" if segment.statement else ""
+        if not (tag or segment.transcript):
+            continue
         screens = _screens(tag, spans(segment))
         starts_ms = [round(1000 * segment.start_s), *(round(1000 * words[0].start_s) for words in screens[1:])]
         for words, start_ms, end_ms in zip(
@@ -74,7 +76,7 @@ def _screens(tag: str, words: Sequence[Span]) -> list[list[Span]]:
 
 
 def _wrapped(tag: str, words: Sequence[Span]) -> list[str]:
-    return textwrap.wrap(" ".join([tag, *(word.text for word in words)]), LINE_CHARACTERS)
+    return textwrap.wrap(" ".join([tag, *(word.text for word in words)]).lstrip(), LINE_CHARACTERS)
 
 
 def _escape(text: str) -> str:

@@ -12,13 +12,13 @@ from affetto.recording import Recording
 
 
 def to_textgrid(recording: Recording) -> str:
-    """A TextGrid, UTF-8; between the segments the intervals are empty."""
-    emotions = [Span(each.start_s, each.end_s, each.statement) for each in recording.segments]
-    probabilities = [
-        Span(each.start_s, each.end_s, f"{each.probabilities[each.emotion]:.4f}") for each in recording.segments
-    ]
-    words = [span for each in recording.segments for span in spans(each)]
-    tiers = {"emotion": emotions, "probability": probabilities, "words": words}
+    """A TextGrid, UTF-8; between the segments the intervals are empty. Words alone are one tier."""
+    segments = recording.segments
+    tiers: dict[str, list[Span]] = {}
+    if recording.probabilities:
+        tiers["emotion"] = [Span(each.start_s, each.end_s, each.statement) for each in segments]
+        tiers["probability"] = [Span(each.start_s, each.end_s, f"{each.probability:.4f}") for each in segments]
+    tiers["words"] = [span for each in segments for span in spans(each)]
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',

@@ -8,9 +8,9 @@ number depends on padding or batch mates. What is longer than 30 s is heard in w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -25,6 +25,8 @@ from affetto.models.encoders.encoder import Encoding, LayerInfo
 from affetto.models.network import Network
 
 FRAME_RATE_HZ = 50.0
+
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 _Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -220,8 +222,8 @@ def load_whisper_encoder(folder: Path) -> WhisperEncoder:
         CheckpointError: a file is missing or damaged, or it is no Whisper model.
     """
     config = encoder_config(transformers_folder.read_config(folder), folder)
-    weights = transformers_folder.read_tensors(folder, within="encoder.")
-    return checkpoint.restore(lambda: WhisperEncoder(config), _renamed(weights, config, folder), folder)
+    ours = renamed(folder, "encoder.", lambda theirs: _ours(theirs, config))
+    return checkpoint.restore(lambda: WhisperEncoder(config), ours, folder)
 
 
 def encoder_config(values: dict[str, Any], folder: Path) -> WhisperEncoderConfig:
@@ -241,16 +243,43 @@ def encoder_config(values: dict[str, Any], folder: Path) -> WhisperEncoderConfig
         "bins": "num_mel_bins",
         "positions": "max_source_positions",
     }
+    return parse_shape(WhisperEncoderConfig, values, names, folder)
+
+
+def parse_shape(kind: type[ConfigT], values: Mapping[str, Any], names: Mapping[str, str], folder: Path) -> ConfigT:
+    """A shape out of what ``config.json`` says.
+
+    Args:
+        kind: of the shape.
+        values: in the file.
+        names: our name -> the file's.
+        folder: of the file.
+
+    Raises:
+        CheckpointError: something is missing or out of range.
+    """
     try:
-        return WhisperEncoderConfig.parse({ours: values.get(theirs) for ours, theirs in names.items()})
+        return kind.parse({ours: values.get(theirs) for ours, theirs in names.items()})
     except ConfigError as error:
         raise CheckpointError(f"describes no Whisper model ({error.problem})", "copy it again", folder) from error
 
 
-def _renamed(weights: dict[str, Tensor], config: WhisperEncoderConfig, folder: Path) -> dict[str, Tensor]:
-    """Transformers' tensors under the names of `WhisperEncoder`."""
+def renamed(
+    folder: Path, part: str, ours: Callable[[dict[str, Tensor]], Iterator[tuple[str, Tensor]]]
+) -> dict[str, Tensor]:
+    """The tensors of a part of a model, under our names.
+
+    Args:
+        folder: the model's.
+        part: "encoder." or "decoder."; what stands after it is the name of a tensor in the part.
+        ours: our names and tensors out of these.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or lacks some of them.
+    """
+    weights = transformers_folder.read_tensors(folder, within=part)
     try:
-        return dict(_ours({name.partition("encoder.")[2]: tensor.float() for name, tensor in weights.items()}, config))
+        return dict(ours({name.partition(part)[2]: tensor.float() for name, tensor in weights.items()}))
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
 

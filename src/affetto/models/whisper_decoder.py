@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from affetto.config import Config
-from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import Frames
 from affetto.models import checkpoint, transformers_folder
-from affetto.models.whisper import renamed_blocks
+from affetto.models.whisper import parse_shape, renamed, renamed_blocks
 
 _Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -188,6 +187,14 @@ class WhisperDecoder(nn.Module):
             yield block
 
 
+_SHAPE = {
+    "tokens": "vocab_size",
+    "width": "d_model",
+    "heads": "decoder_attention_heads",
+    "depth": "decoder_layers",
+    "feed_forward": "decoder_ffn_dim",
+    "positions": "max_target_positions",
+}
 _NAMES = {
     "self_attn_layer_norm": "attention_norm",
     "self_attn.out_proj": "attention_out",
@@ -216,29 +223,9 @@ def load_whisper_decoder(folder: Path) -> WhisperDecoder:
     Raises:
         CheckpointError: a file is missing or damaged, or it is no Whisper model.
     """
-    config = _config(transformers_folder.read_config(folder), folder)
-    weights = transformers_folder.read_tensors(folder, within="decoder.")
-    try:
-        theirs = {name.partition("decoder.")[2]: tensor.float() for name, tensor in weights.items()}
-        ours = dict(_ours(theirs, config))
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
+    config = parse_shape(WhisperDecoderConfig, transformers_folder.read_config(folder), _SHAPE, folder)
+    ours = renamed(folder, "decoder.", lambda theirs: _ours(theirs, config))
     return checkpoint.restore(lambda: WhisperDecoder(config), ours, folder)
-
-
-def _config(values: dict[str, Any], folder: Path) -> WhisperDecoderConfig:
-    names = {
-        "tokens": "vocab_size",
-        "width": "d_model",
-        "heads": "decoder_attention_heads",
-        "depth": "decoder_layers",
-        "feed_forward": "decoder_ffn_dim",
-        "positions": "max_target_positions",
-    }
-    try:
-        return WhisperDecoderConfig.parse({ours: values.get(theirs) for ours, theirs in names.items()})
-    except ConfigError as error:
-        raise CheckpointError(f"describes no Whisper model ({error.problem})", "copy it again", folder) from error
 
 
 def _ours(theirs: dict[str, Tensor], config: WhisperDecoderConfig) -> Iterator[tuple[str, Tensor]]:

@@ -105,10 +105,10 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     settings = _settings(folder, size)
     multilingual = bool(settings.get("is_multilingual", size >= 51_865))  # OpenAI's own rule
     end = special["<|endoftext|>"]
-    marks = {*special.values(), *range(max(special.values()) + 1, size)} - {end}
+    silent = set(range(size)) - spelt.keys()  # the prompt's, time marks
     unspoken = settings.get("suppress_tokens") or _signs(spelt)
     first = settings.get("begin_suppress_tokens") or [*(token for token, text in spelt.items() if text == b" "), end]
-    return Vocabulary(spelt, special, multilingual, frozenset({*marks, *unspoken} - {end}), frozenset(first))
+    return Vocabulary(spelt, special, multilingual, frozenset({*silent, *unspoken} - {end}), frozenset(first))
 
 
 def _settings(folder: Path, size: int) -> dict[str, Any]:

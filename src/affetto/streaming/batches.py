@@ -16,7 +16,7 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import AffettoError, AudioError
 from affetto.frames import Waves
-from affetto.streaming.segments import Spoken, cut, join
+from affetto.streaming.segments import Spoken, cut, join, merge, neighbours
 from affetto.streaming.sources import Source, blocks, label
 
 SHORTEST_RECORDING_S = 0.1
@@ -45,12 +45,14 @@ class Piece(Generic[T]):
         end_s: where it ends.
         since_s: where its wave begins, with some of the pause before it.
         content: what was heard in that wave.
+        stretches: of speech in it, (start_s, end_s) each, if it may have several.
     """
 
     start_s: float
     end_s: float
     since_s: float
     content: T
+    stretches: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class _Draft(Generic[T]):
     samples: int = 0
     silent: bool = True
     times: list[tuple[float, float, float]] = field(default_factory=list)
+    stretches: list[tuple[tuple[float, float], ...]] = field(default_factory=list)
     contents: dict[int, T] = field(default_factory=dict)
     ended: bool = False
     error: AffettoError | None = None
@@ -97,7 +100,10 @@ class _Draft(Generic[T]):
     def result(self) -> StreamResult[T] | Failure:
         if self.error is not None:
             return Failure(self.source, self.error)
-        pieces = tuple(Piece(*times, self.contents[number]) for number, times in enumerate(self.times))
+        pieces = tuple(
+            Piece(*times, self.contents[number], stretches)
+            for number, (times, stretches) in enumerate(zip(self.times, self.stretches, strict=True))
+        )
         return StreamResult(self.source, self.samples / SAMPLE_RATE, pieces, self.silent)
 
 
@@ -128,11 +134,13 @@ class _Pool(Generic[T]):
     def full(self) -> bool:
         return len(self._waiting) >= _POOL_SEGMENTS or self._waiting_samples >= _POOL_S * SAMPLE_RATE
 
-    def take(self, draft: _Draft[T], spoken: Spoken) -> None:
-        """Lets a stretch of speech wait."""
-        self._waiting.append(_Waiting(draft, len(draft.times), spoken))
-        self._waiting_samples += len(spoken.wave)
-        draft.times.append((spoken.start_s, spoken.end_s, spoken.since_s))
+    def take(self, draft: _Draft[T], stretches: Sequence[Spoken]) -> None:
+        """Lets stretches of speech wait that are heard as one."""
+        whole = merge(stretches)
+        self._waiting.append(_Waiting(draft, len(draft.times), whole))
+        self._waiting_samples += len(whole.wave)
+        draft.times.append((whole.start_s, whole.end_s, whole.since_s))
+        draft.stretches.append(tuple((each.start_s, each.end_s) for each in stretches))
 
     def saw(self, samples: int) -> None:
         """Counts what was listened to, for the progress."""
@@ -164,6 +172,8 @@ def listen(
     sources: Iterable[Source],
     hear: Callable[[Waves], Sequence[T]],
     progress: Callable[[float], None] | None = None,
+    *,
+    together_s: float = 0.0,
 ) -> Iterator[StreamResult[T] | Failure]:
     """Hears recordings; one that fails never stops the others.
 
@@ -171,6 +181,7 @@ def listen(
         sources: any number of them, taken one by one.
         hear: gives one result for each stretch of speech in a batch, whatever else is in it.
         progress: called with the seconds of sound that are done with so far.
+        together_s: stretches that follow each other are heard as one up to this length (see `neighbours`); 0: none are.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -181,8 +192,8 @@ def listen(
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
-            for spoken in cut(_checked(_read(source), draft, pool)):
-                pool.take(draft, spoken)
+            for stretches in neighbours(cut(_checked(_read(source), draft, pool)), together_s):
+                pool.take(draft, stretches)
                 if pool.full:
                     pool.work_off()
                     yield from _finished(drafts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -76,6 +77,11 @@ class Spoken(NamedTuple):
         """Where its wave begins, seconds."""
         return self.since / SAMPLE_RATE
 
+    @property
+    def until(self) -> int:
+        """The sample after the last of its wave."""
+        return self.since + len(self.wave)
+
     def without_pauses(self) -> Spoken:
         """The same stretch without the pauses around it.
 
@@ -133,6 +139,39 @@ def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
     for block in blocks:
         yield from segmenter.feed(block)
     yield from segmenter.finish()
+
+
+def neighbours(stretches: Iterable[Spoken], longest_s: float) -> Iterator[tuple[Spoken, ...]]:
+    """Stretches that follow each other without a gap in what is heard of the pauses, as many as fit together.
+
+    Args:
+        stretches: of one stream, in time.
+        longest_s: how long their sound may be together; a single stretch may be longer.
+
+    >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 16_000, torch.zeros(16_000))
+    >>> [len(group) for longest_s in (2.0, 1.9) for group in neighbours([first, second], longest_s)]
+    [2, 1, 1]
+    """
+    group: tuple[Spoken, ...] = ()
+    for each in stretches:
+        if group and (each.since > group[-1].until or each.until - group[0].since > _samples(longest_s)):
+            yield group
+            group = ()
+        group = (*group, each)
+    if group:
+        yield group
+
+
+def merge(stretches: Sequence[Spoken]) -> Spoken:
+    """Such neighbours as one stretch, in which a pause that belongs to two of them is heard once.
+
+    >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 15_000, torch.zeros(17_000))
+    >>> len(merge([first, second]).wave)
+    32000
+    """
+    more = (later.wave[earlier.until - later.since :] for earlier, later in pairwise(stretches))
+    wave = torch.cat([stretches[0].wave, *more]) if len(stretches) > 1 else stretches[0].wave
+    return stretches[0]._replace(end=stretches[-1].end, wave=wave)
 
 
 class _Ended(NamedTuple):

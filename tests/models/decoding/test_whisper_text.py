@@ -216,6 +216,20 @@ def test_long_utterances_are_written_in_windows(vocabulary: Vocabulary) -> None:
     )
 
 
+@pytest.mark.parametrize("named", [[[1, 0], [9, 9], "x"], 5, {"a": 1}, None], ids=str)
+def test_heads_that_are_none_of_the_decoders_are_passed_over(folder: Path, tmp_path: Path, named: Any) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "generation_config.json").write_text(json.dumps({"alignment_heads": named}))
+    writer = find_decoder(open_encoder(tmp_path, device="cpu"))
+    assert isinstance(writer, WhisperText)
+    assert writer.heads == (((1, 0),) if isinstance(named, list) else ((1, 0), (1, 1)))
+
+
+def test_what_spells_nothing_is_never_written(vocabulary: Vocabulary) -> None:
+    assert set(range(SIZE)) - vocabulary.unspoken <= {*vocabulary.spelt, END}
+
+
 @pytest.mark.parametrize("frames", [1, 2, 40])
 def test_batch_mates_and_padding_change_nothing(folder: Path, frames: int) -> None:
     encoder = open_encoder(folder, device="cpu")

@@ -69,6 +69,11 @@ class Decoder:
         parts += ["" if self.words is None else self.words.fingerprint]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
+    @property
+    def window_s(self) -> float:
+        """0: frames are spelt by what is near them, so that more sound at once changes nothing."""
+        return 0.0
+
     def __call__(self, log_probs: Frames | None) -> list[Spelling]:
         """What each utterance of a batch spells; it depends on no other.
 

@@ -34,11 +34,12 @@ from affetto.models.transformers_folder import read_json
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder
 from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
 from affetto.models.whisper_tokens import Vocabulary, find_language, read_vocabulary
-from affetto.recording import Spelling, Word
+from affetto.recording import Spelling
 
 AUTO = "auto"
-WINDOW_FRAMES = 1500
-"""What is decoded at once of a longer utterance: 30 s."""
+WINDOW_S = 30.0
+"""What is decoded at once of a longer utterance."""
+WINDOW_FRAMES = round(WINDOW_S * FRAME_RATE_HZ)
 
 _TOKENS_PER_S = 8.0  # nobody speaks so fast for long
 _TOKENS_MORE = 8
@@ -47,7 +48,7 @@ _KEEP_LINES = 0.7  # where no larger share of a batch is still written, the rest
 
 
 class WhisperTextConfig(Config):
-    """How Whisper writes text; the defaults are its authors'.
+    """How Whisper writes text; the defaults are its authors', but for ``surely_no_speech``, which is ours.
 
     Attributes:
         language: what is spoken, such as "en"; "auto" asks the model, for each utterance.
@@ -163,6 +164,11 @@ class WhisperText:
         return f"Whisper's decoder{language}"
 
     @property
+    def window_s(self) -> float:
+        """As long as what it was trained on: sentences help each other."""
+        return WINDOW_S
+
+    @property
     def fingerprint(self) -> str:
         """A digest of all that the text depends on beside the states."""
         return checkpoint.fingerprint(self.decoder, self.config.model_dump(mode="json"))
@@ -175,13 +181,11 @@ class WhisperText:
             states: the encoder's last, (batch, time, width).
         """
         assert states is not None, "the encoder gives states"
+        windows = [torch.split(row, WINDOW_FRAMES) for row in states.unpad()]
+        written = iter(self._write_all([window for row in windows for window in row]))
         spellings = []
-        windows = [part for row in states.unpad() for part in torch.split(row, WINDOW_FRAMES)]
-        written = iter(self._write_all(windows))
-        for row in states.unpad():
-            words: list[Word] = []
-            for begin in range(0, len(row), WINDOW_FRAMES):
-                words += [word.later(begin / FRAME_RATE_HZ) for word in next(written).words]
+        for row in windows:
+            words = [word.later(WINDOW_S * place) for place, _ in enumerate(row) for word in next(written).words]
             spellings.append(Spelling(" ".join(word.text for word in words), tuple(words)))
         return spellings
 
@@ -230,7 +234,8 @@ class WhisperText:
         no_speech = self._no_speech(scores[:, 0])
         room = self.decoder.config.positions - prompt.shape[1]
         drafts = [_Draft(len(window), room, self.vocabulary.end) for window in windows]
-        lines, mask = drafts, self._mask(self.vocabulary.unspoken | self.vocabulary.unspoken_first, scores.device)
+        later = self._mask(self.vocabulary.unspoken, scores.device)
+        lines, mask = drafts, later + self._mask(self.vocabulary.unspoken_first, scores.device)
         while True:
             likely = (scores[:, -1] + mask).log_softmax(dim=-1)
             chosen = _choose(likely, temperature, [draft.generator for draft in lines])
@@ -243,7 +248,7 @@ class WhisperText:
             if len(writing) <= _KEEP_LINES * len(lines):
                 lines, which = [lines[place] for place in writing], torch.tensor(writing, device=chosen.device)
                 chosen, progress = chosen[which], progress.rows(which)
-            mask = self._mask(self.vocabulary.unspoken, scores.device)
+            mask = later
             scores, attended, progress = self.decoder(chosen[:, None], progress)
         return [draft.attempt(probability) for draft, probability in zip(drafts, no_speech, strict=True)]
 
@@ -328,7 +333,7 @@ def _aligned_heads(folder: Path, decoder: WhisperDecoder) -> tuple[tuple[int, in
     """Those that the model's makers found to look at what is written next; else all of the upper half of the layers."""
     shape = decoder.config
     path = folder / "generation_config.json"
-    named = (read_json(path) if path.exists() else {}).get("alignment_heads") or []
+    named = (read_json(path) if path.exists() else {}).get("alignment_heads")
     known = [(layer, head) for layer in range(shape.depth) for head in range(shape.heads)]
-    wanted = {tuple(each) for each in named if isinstance(each, list)}
-    return tuple(each for each in known if each in wanted) or tuple(known[len(known) // 2 :])
+    wanted = [each for each in known if isinstance(named, list) and [*each] in named]
+    return tuple(wanted or known[len(known) // 2 :])

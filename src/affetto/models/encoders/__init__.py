@@ -94,7 +94,7 @@ def find_head(encoder: Encoder, model: str | Path) -> Path:
         if checkpoint.describe(path, "emotion head").facts.get("encoder_fingerprint") == encoder.fingerprint:
             return path
     raise CheckpointError(
-        "this model has no emotion head", "train one on it with affetto train, or only transcribe with it", model
+        "has no emotion head", "train one on it with affetto train, or ask for words alone (--words-only)", model
     )
 
 

@@ -76,6 +76,11 @@ class TextDecoder(Protocol):
         """Equal only for decoders that write the same."""
         ...
 
+    @property
+    def window_s(self) -> float:
+        """How much sound it reads best at once, pauses included; 0 where each stretch of speech does by itself."""
+        ...
+
     def __call__(self, output: Frames | None, /) -> list[Spelling]:
         """What each utterance of a batch says; it depends on no other."""
         ...
