@@ -42,8 +42,8 @@ def test_without_a_head_one_line_tells_what_to_do(run: Run, headless: Path) -> N
     code, out, err = run("recognise", DEMO / "sad.flac", "--model", headless)
     assert (code, out) == (2, "")
     assert err == (
-        f"affetto: {headless}: has no emotion head; train one on it with affetto train, "
-        "or ask for words alone (--words-only)\n"
+        f"affetto: {headless}: has no emotion head; train one (affetto train), "
+        "or ask for words alone (affetto recognise --words-only)\n"
     )
 
 

@@ -94,7 +94,9 @@ def find_head(encoder: Encoder, model: str | Path) -> Path:
         if checkpoint.describe(path, "emotion head").facts.get("encoder_fingerprint") == encoder.fingerprint:
             return path
     raise CheckpointError(
-        "has no emotion head", "train one on it with affetto train, or ask for words alone (--words-only)", model
+        "has no emotion head",
+        "train one (affetto train), or ask for words alone (affetto recognise --words-only)",
+        model,
     )
 
 
