@@ -6,17 +6,20 @@ import copy
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import affetto
@@ -51,6 +54,12 @@ def recordings(results: object) -> list[Recording]:
     found = list(results)  # type: ignore[call-overload]
     assert not [result for result in found if isinstance(result, Failure)]
     return found
+
+
+def test_the_package_completes_names() -> None:
+    names = dir(affetto)
+    assert {"EmotionRecogniser", "Recording", "recognise", "streaming", "__version__"} <= set(names)
+    assert names == sorted(names)
 
 
 def test_it_is_at_hand() -> None:
@@ -206,6 +215,31 @@ def test_temperature_calibrates(tiny_model: Path, tmp_path: Path, recogniser: Em
     expected = before ** (1 / 2.5)  # softmax(z / T) is softmax(z) to the power of 1 / T, made to add up to 1
     np.testing.assert_allclose(after, expected / expected.sum(), rtol=1e-4)
     assert cooled.fingerprint() != recogniser.fingerprint()
+
+
+def test_american_spelling_and_how_it_looks_in_an_interpreter(recogniser: EmotionRecogniser) -> None:
+    path = DEMO[0]
+    recording = recogniser.recognize(path)
+    assert recording == recogniser.recognise(path)
+    (again,) = recogniser.recognize_many([path])
+    assert again == recording
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert recogniser.recognize_samples(samples, rate).emotion == recording.emotion
+    shown = re.fullmatch(r"<Recording '.*angry.flac', 3.7 s: (.*), 1 segment>", repr(recording))
+    assert shown is not None
+    assert recording.statement in shown[1]
+    assert re.fullmatch(r"EmotionRecogniser\('.+', emotions=\('anger', .*\), device='cpu'\)", repr(recogniser))
+
+
+@pytest.mark.parametrize("many", [lambda x: x, lambda x: (16_000, x), lambda x: (torch.from_numpy(x), 16_000), list])
+def test_samples_for_a_file_are_told_where_to_go(
+    recogniser: EmotionRecogniser, many: Callable[[NDArray[np.float64]], Any]
+) -> None:
+    given = many(np.zeros(16_000))
+    with pytest.raises(AudioError, match=r"samples where a file .* recognise_samples\(samples, sample_rate\)"):
+        recogniser.recognise(given)
+    (failure,) = recogniser.recognise_many([given])
+    assert isinstance(failure, Failure)
 
 
 def test_the_fingerprint_tells_decoders_apart(tiny_model: Path, recogniser: EmotionRecogniser) -> None:

@@ -33,7 +33,7 @@ _HOMES = {
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -89,6 +89,10 @@ class EmotionRecogniser:
             encoder, emotion, find_decoder(encoder, decoding), _temperature(description, path), description.facts
         )
 
+    def __repr__(self) -> str:
+        name, device = self.encoder.origin.name, str(self.encoder.device)
+        return f"{type(self).__name__}({name!r}, emotions={self.emotions}, device={device!r})"
+
     @property
     def emotions(self) -> tuple[str, ...]:
         """The emotions it can tell apart."""
@@ -149,6 +153,8 @@ class EmotionRecogniser:
         """
         for heard in listen(sources, self.predict, progress):
             yield heard if isinstance(heard, Failure) else self.judge(heard, judgement)
+
+    recognize, recognize_samples, recognize_many = recognise, recognise_samples, recognise_many
 
     def judge(self, heard: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
         """A recording out of what `predict` made of its segments."""

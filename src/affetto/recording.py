@@ -175,6 +175,12 @@ class Recording:
     judgement: Judgement = _JUDGEMENT
     familiar: bool = True
 
+    def __repr__(self) -> str:
+        told = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
+        count = len(self.segments)
+        segments = f"{count} segment" if count == 1 else f"{count:,} segments"
+        return f"<Recording {self.source!r}, {self.duration_s:.1f} s: {self.statement}{told}, {segments}>"
+
     @property
     def statement(self) -> str:
         """The emotion of the whole, or "not sure", "unfamiliar sound" or "no speech"; empty for words alone."""

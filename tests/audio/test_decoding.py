@@ -3,6 +3,7 @@
 import io
 import os
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -256,6 +257,20 @@ def test_a_cut_opus_is_as_much_as_there_is(tmp_path: Path) -> None:
 
 
 # Not sound.
+
+
+@pytest.mark.parametrize("read", [load, duration])
+def test_a_file_that_may_not_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    def forbid(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "secret.wav"
+    soundfile.write(path, noise(1600), SAMPLE_RATE)
+    monkeypatch.setattr(Path, "open", forbid)
+    with pytest.raises(AudioError, match="Permission denied; check the path and its permissions"):
+        read(path)
 
 
 @pytest.mark.parametrize("listen", [info, load])

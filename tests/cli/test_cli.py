@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 import affetto
@@ -67,6 +68,49 @@ def test_help_teaches_by_example(run: Run, verb: str) -> None:
     code, out, _ = run(*verb.split(), "--help")
     assert code == 0
     assert f"affetto {verb}" in out.split("Options")[0].partition("Usage")[2].partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("recognise", "recognize", "evaluate", "explain", "listen", "serve", "train"),
+        *("asr train", "asr evaluate", "asr transcribe", "experiment run"),
+        *("probe neurons", "probe layers", "probe projections"),
+    ],
+)
+def test_whatever_computes_takes_threads(run: Run, verb: str) -> None:
+    code, out, _ = run(*verb.split(), "--help")
+    assert code == 0
+    assert "--threads" in out
+    assert run(*verb.split(), "--threads", "0")[0] == 2
+
+
+def test_so_many_threads_compute(run: Run, tiny_model: Path, make_sound: Callable[..., Path]) -> None:
+    before = torch.get_num_threads()
+    try:
+        assert run("recognise", make_sound(), "--threads", before + 1, "--model", tiny_model)[0] == 0
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("verb", ["recognise", "explain", "listen", "asr transcribe"])
+def test_closed_standard_input_is_told(run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as after <&-
+    code, _, err = run(*verb.split(), "-", "--model", tiny_model)
+    assert code in {1, 2}
+    assert "affetto: -: standard input is closed; " in err
+
+
+def test_a_pipe_by_name_is_told_of_the_dash(run: Run, tiny_model: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        code, _, err = run("recognise", f"/dev/fd/{reading}", "--model", tiny_model)  # as of <(...)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert code == 1
+    assert "a pipe or a device, not a file; pipe it in and use - for it, or save it first" in err
 
 
 def test_it_tells_its_version(run: Run) -> None:

@@ -286,6 +286,17 @@ def test_names_need_not_be_utf8(recognise: Run, make_sound: Make, tmp_path: Path
         assert "ve.wav" in out.replace("\n", "")
 
 
+def test_files_of_one_name_are_told_apart_in_rttm(recognise: Run, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "x.flac" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes((DEMO / "sad.flac").read_bytes())
+    code, out, _ = recognise(*paths, "--format", "rttm")
+    lines = [line.split(" ") for line in out.splitlines()]
+    assert code == 0
+    assert list(dict.fromkeys(line[1] for line in lines)) == [str(path.with_suffix("")) for path in paths]
+
+
 def test_standard_input_is_heard(tiny_model: Path) -> None:
     with subprocess.Popen(["cat", DEMO / "sad.flac"], stdout=subprocess.PIPE) as cat:  # a pipe, which cannot seek
         arguments = [*COMMAND, "-", "--format", "json", "--model", str(tiny_model)]

@@ -115,7 +115,7 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
                     check_rate(sound, where)
                     yield sound
     except OSError as error:
-        raise AudioError(reason(error), "check the path", where) from error
+        raise AudioError(reason(error), "check the path and its permissions", where) from error
 
 
 def headed(source: Path | IO[bytes], where: object) -> Generator[Opened, None, None]:
@@ -204,7 +204,7 @@ def _check_file(path: Path, where: object) -> None:
         if not path.exists():
             raise AudioError("no such file", "check the path", where)
         if not path.is_file():
-            raise AudioError("not a file (a pipe or a device)", "save the sound in a file first", where)
+            raise AudioError("a pipe or a device, not a file", "pipe it in and use - for it, or save it first", where)
         if path.stat().st_size == 0:
             raise AudioError("the file is empty", "record or copy it again", where)
     except OSError as error:

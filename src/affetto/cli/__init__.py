@@ -40,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("recognise", no_args_is_help=True)(recognise.recognise)
+app.command("recognize", no_args_is_help=True, hidden=True)(recognise.recognise)
 app.command("evaluate", no_args_is_help=True)(evaluate.evaluate)
 app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("listen")(listen.listen)

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -30,12 +30,42 @@ Smooth = Annotated[
     float, typer.Option(min=0.0, metavar="SECONDS", help="How far neighbouring segments count; 0: not at all.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+
+
+def _use_threads(count: int | None) -> int | None:
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+    return count
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, callback=_use_threads, help="Processor threads to compute with.", show_default="as many as cores"
+    ),
+]
+"""It takes effect where it is parsed: commands have nothing to do with it."""
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
 Data = Annotated[
     Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
 ]
 Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder tells.")]
 Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
+
+
+def standard_input(remedy: str) -> IO[bytes]:
+    """What is piped in.
+
+    Raises:
+        AudioError: nothing is.
+    """
+    if sys.stdin is None:
+        raise AudioError("standard input is closed", remedy, "-")
+    if sys.stdin.isatty():
+        raise AudioError("nothing is piped in", remedy, "-")
+    return sys.stdin.buffer
 
 
 class Inputs:
@@ -88,9 +118,7 @@ class Inputs:
         from affetto.streaming import sound_files
 
         if argument == "-":
-            if sys.stdin.isatty():
-                raise AudioError("nothing is piped in", "give a file, or pipe one: affetto recognise - < call.wav", "-")
-            return [sys.stdin.buffer]
+            return [standard_input("give a file, or pipe one: affetto recognise - < call.wav")]
         path = Path(argument)
         if not path.is_dir():
             return [path]

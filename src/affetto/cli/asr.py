@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Data, Device, Inputs, Model, Output, Paths, Recipe
+from affetto.cli.arguments import Data, Device, Inputs, Model, Output, Paths, Recipe, Threads
 from affetto.cli.decoding import (
     BeamBonus,
     BeamWeight,
@@ -46,7 +46,7 @@ class Format(StrEnum):
 
 
 @app.command(no_args_is_help=True)
-def train(
+def train(  # noqa: PLR0913, PLR0917  # the shell's options
     recipe: Recipe,
     data: Data,
     output: Output = None,
@@ -56,6 +56,7 @@ def train(
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, help="How many machines; start the command on each.")] = 1,
     strategy: Annotated[str, typer.Option(help="How they work together, by Lightning's name.")] = "auto",
+    threads: Threads = None,
 ) -> None:
     r"""Train a recogniser, or go on where the same command was stopped.
 
@@ -143,6 +144,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many utterances, spread evenly.")] = None,
     device: Device = "auto",
+    threads: Threads = None,
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
     word_model: WordModelFile = None,
@@ -188,6 +190,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = Format.TEXT,
     model: Model = DEFAULT,
     device: Device = "auto",
+    threads: Threads = None,
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
     word_model: WordModelFile = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure
+from affetto.cli.arguments import Device, Model, Sure, Threads
 from affetto.cli.terminal import ProgressBar, print_json
 from affetto.pretrained import DEFAULT
 
@@ -40,6 +40,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     limit: Annotated[int | None, typer.Option(min=1, help="So many clips of each corpus, drawn at random.")] = None,
     sure: Sure = 0.5,
     device: Device = "auto",
+    threads: Threads = None,
     format_: Annotated[Format, typer.Option("--format", help="How to print the scores.")] = Format.TABLE,
     output: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Data, Output, Recipe
+from affetto.cli.arguments import Data, Output, Recipe, Threads
 from affetto.cli.experiment_recognisers import recognisers
 from affetto.cli.experiment_table import table
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
@@ -56,6 +56,7 @@ def run(  # noqa: PLR0913, PLR0917
     device: Annotated[
         str, typer.Option(help="Where the recogniser runs and heads are trained: auto, cpu, cuda, cuda:N or mps.")
     ] = "auto",
+    threads: Threads = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:

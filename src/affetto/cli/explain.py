@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure
+from affetto.cli.arguments import Device, Model, Sure, Threads, standard_input
 from affetto.cli.terminal import ProgressBar, complain, extra, note
 from affetto.errors import AudioError, OutputError
 from affetto.pretrained import DEFAULT
@@ -53,6 +52,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     sure: Sure = 0.5,
     model: Model = DEFAULT,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     r"""Show what was heard in a recording, and why: a picture to look at, or a page to read.
 
@@ -122,13 +122,12 @@ def _opened(file: str) -> Iterator[Source]:
     if file != "-":
         yield Path(file)
         return
-    if sys.stdin.isatty():
-        raise AudioError("nothing is piped in", "give a file, or pipe one: affetto explain - < call.wav", "-")
+    piped = standard_input("give a file, or pipe one: affetto explain - < call.wav")
     from affetto import audio
     from affetto.streaming import Deferred
 
     with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
+        shutil.copyfileobj(piped, spool)
         yield Deferred("standard input", partial(audio.stream, spool, where="standard input"))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure
+from affetto.cli.arguments import Device, Model, Sure, Threads, standard_input
 from affetto.cli.terminal import console, extra, note
 from affetto.errors import AudioError
 from affetto.pretrained import DEFAULT
@@ -47,6 +47,7 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     sure: Sure = 0.5,
     model: Model = DEFAULT,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     r"""Hear emotion and words while somebody speaks: a line for each stretch of speech, soon after it has ended.
 
@@ -84,9 +85,8 @@ def _blocks(source: str | None, encoding: Encoding, rate: int) -> Iterator[Tenso
 
     if source is None:
         return microphone()
-    if sys.stdin.isatty():
-        raise AudioError("nothing is piped in", "pipe samples in, or leave - out for the microphone", "-")
-    return raw_blocks(sys.stdin.buffer, encoding, rate)
+    piped = standard_input("pipe samples in, or leave - out for the microphone")
+    return raw_blocks(piped, encoding, rate)
 
 
 def _until_interrupted(blocks: Iterable[T]) -> Iterator[T]:

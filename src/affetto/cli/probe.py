@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Device
+from affetto.cli.arguments import Device, Threads
 from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
 from affetto.pretrained import DEFAULT
 
@@ -53,6 +53,7 @@ def neurons(  # noqa: PLR0913, PLR0917
     show: Annotated[list[str] | None, typer.Option(metavar="ID", help="An utterance to draw; may be repeated.")] = None,
     seed: Seed = 1,
     device: Device = "auto",
+    threads: Threads = None,
     format_: Format = TableOrJson.TABLE,
 ) -> None:
     """Find the units that follow loudness, pitch, voicing, speaking rate and spectral tilt.
@@ -179,6 +180,7 @@ def layers(  # noqa: PLR0913, PLR0917
     control: Annotated[bool, typer.Option(help="Probe a network of the same shape with random weights, too.")] = True,
     seed: Seed = 1,
     device: Device = "auto",
+    threads: Threads = None,
     format_: Format = TableOrJson.TABLE,
 ) -> None:
     """Tell how much each layer knows of emotion: UAR of a linear probe on its mean, on speakers it never heard.
@@ -235,6 +237,7 @@ def projections(  # noqa: PLR0913, PLR0917
     ] = None,
     seed: Seed = 1,
     device: Device = "auto",
+    threads: Threads = None,
     format_: Format = TableOrJson.TABLE,
 ) -> None:
     """Project utterances of held-out speakers to a plane, layer by layer, with numbers to hold the pictures against.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from affetto.cli.arguments import Device, Inputs, Model, Paths, Smooth, Sure
+from affetto.cli.arguments import Device, Inputs, Model, Paths, Smooth, Sure, Threads
 from affetto.cli.decoding import Language
 from affetto.cli.terminal import ProgressBar, note
 from affetto.errors import OutputError
@@ -57,6 +57,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     smooth: Smooth = 0.0,
     model: Model = DEFAULT,
     device: Device = "auto",
+    threads: Threads = None,
     language: Language = None,
     words_only: Annotated[
         bool, typer.Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")

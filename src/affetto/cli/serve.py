@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Model
+from affetto.cli.arguments import Device, Model, Threads
 from affetto.cli.terminal import extra, note
 from affetto.pretrained import DEFAULT
 
@@ -40,6 +40,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
     model: Model = DEFAULT,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Data, Output, Recipe
+from affetto.cli.arguments import Data, Output, Recipe, Threads
 from affetto.cli.terminal import ProgressBar, TableOrJson, print_facts, print_json
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def train(
     recipe: Recipe,
     data: Data,
     output: Output = None,
+    threads: Threads = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
     """Train an emotion head on a recogniser, and score it on speakers it never heard.

@@ -34,10 +34,15 @@ def file_names(sources: Iterable[str]) -> dict[str, str]:
 
     >>> file_names(["a/x.wav", "b/x.wav", "b/x.flac", "b/y.wav"])
     {'a/x.wav': 'a/x', 'b/x.wav': 'b/x.wav', 'b/x.flac': 'b/x.flac', 'b/y.wav': 'y'}
+    >>> file_names(["a call.wav", "a_call.wav"])  # the format has no blanks
+    {'a call.wav': 'a call.wav-1', 'a_call.wav': 'a_call.wav-2'}
     """
     forms = {each: (PurePath(each).stem, str(PurePath(each).parent / PurePath(each).stem), each) for each in sources}
-    used = Counter(_field(form) for names in forms.values() for form in set(names))
-    return {each: next((form for form in names if used[_field(form)] == 1), each) for each, names in forms.items()}
+    used = Counter(form for names in forms.values() for form in {_field(name) for name in names})
+    return {
+        each: next((form for form in names if used[_field(form)] == 1), f"{each}-{number}")
+        for number, (each, names) in enumerate(forms.items(), start=1)
+    }
 
 
 def _field(text: str) -> str:

@@ -19,6 +19,8 @@ from torch import Tensor
 from affetto import audio
 from affetto.errors import AudioError
 
+_SAMPLES_GO_ELSEWHERE = "call recognise_samples(samples, sample_rate), or give Samples(samples, sample_rate)"
+
 
 class Stretch(NamedTuple):
     """Part of a sound file.
@@ -123,7 +125,7 @@ def label(source: Source) -> str:
     if isinstance(source, str | Path):
         return str(source)
     name = getattr(source, "name", None)
-    return name if isinstance(name, str) else "stream"
+    return name if isinstance(name, str) else "stream" if hasattr(source, "read") else type(source).__name__
 
 
 def blocks(source: Source) -> Iterator[Tensor]:
@@ -144,6 +146,8 @@ def blocks(source: Source) -> Iterator[Tensor]:
         yield from source.make()
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source))
+    elif isinstance(source, np.ndarray | Tensor | tuple | list):
+        raise AudioError("samples where a file is expected", _SAMPLES_GO_ELSEWHERE, label(source))
     elif source.seekable():
         yield from audio.stream(source, where=label(source))
     else:
