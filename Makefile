@@ -14,7 +14,7 @@ help: ## list the targets
 
 venv: $(VENV)/dev.stamp ## install affetto with everything for training and development into .venv
 
-demo: $(VENV)/run.stamp ## hear the emotion in the bundled recordings (installs no extras)
+demo: $(VENV)/run.stamp ## recognise the emotion in the bundled recordings (installs no extras)
 	$(BIN)/affetto recognise src/affetto/demo/*.flac
 
 serve: $(VENV)/serve.stamp ## answer over HTTP on http://127.0.0.1:8000 (more options: SERVE_ARGS=...)

@@ -27,7 +27,7 @@ soundfile.write(sys.argv[2], soft.clip(-1, 1), 16_000, subtype="PCM_16")
 PYTHON
 }
 
-# Voices, speeds, pitches and timbres were chosen among some dozens so that the embedded model hears what is meant.
+# Voices, speeds, pitches and timbres were chosen among some dozens so that the embedded model predicts the acted emotion.
 # Loud, high and fast, the second sentence an outburst.
 speak angry en-us+f3 180 90 150 0 '
     <prosody range="x-high">How could you do this to me?</prosody>

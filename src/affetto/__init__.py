@@ -1,4 +1,4 @@
-"""Hears emotion in speech by reusing what a speech recogniser already learnt.
+"""Recognises emotion in speech by reusing the layers of a trained speech recogniser.
 
 What a program needs is at hand here and loaded when first used:
 

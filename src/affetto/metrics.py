@@ -64,9 +64,9 @@ def error_counts(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorC
     kept = [pair for pair in zip(references, hypotheses, strict=True) if pair[0].strip()]
     if not kept:
         return ErrorCounts()
-    spoken, heard = [list(texts) for texts in zip(*kept, strict=True)]
+    spoken, decoded = [list(texts) for texts in zip(*kept, strict=True)]
     counts: list[int] = []
-    for found in (jiwer.process_characters(spoken, heard), jiwer.process_words(spoken, heard)):
+    for found in (jiwer.process_characters(spoken, decoded), jiwer.process_words(spoken, decoded)):
         missed = found.substitutions + found.deletions
         counts += [missed + found.insertions, found.hits + missed]
     return ErrorCounts(*counts)
@@ -122,7 +122,7 @@ class Reliability(NamedTuple):
     """How sure a model is and how often it is right, in bins of confidence; bins without an utterance are left out.
 
     Attributes:
-        confidence: (bins,) the mean probability of what was said.
+        confidence: (bins,) the mean probability of the predicted class.
         accuracy: (bins,) the share that is right.
         counts: (bins,) utterances.
     """
@@ -136,7 +136,7 @@ def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bin
     """Sorts utterances by confidence into bins of equal width between 0 and 1, each without its lower border.
 
     Args:
-        confidences: (utterances,) probability of the class that was said.
+        confidences: (utterances,) probability of the predicted class.
         right: (utterances,) whether it is the true one.
         bins: how many.
 
@@ -159,7 +159,7 @@ def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray
     Bins of equal width, the difference of each weighted by its utterances (Naeini et al. 2015, Guo et al. 2017).
 
     Args:
-        confidences: (utterances,) probability of the class that was said; at least one.
+        confidences: (utterances,) probability of the predicted class; at least one.
         right: (utterances,) whether it is the true one.
         bins: how many.
 
@@ -185,7 +185,7 @@ def cross_entropy(probabilities: NDArray[np.floating], truth: NDArray[np.integer
 
 
 def temper(probabilities: Floats, temperature: float) -> Floats:
-    """Makes a model less sure (above 1) or surer (below), without changing what it says: softmax(logits / temperature).
+    """Makes a model less sure (above 1) or surer (below), with the same predictions: softmax(logits / temperature).
 
     Args:
         probabilities: (utterances, classes).

@@ -193,7 +193,7 @@ def _evaluation_row(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, 
 
 
 def _part_in_training(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, Any]]) -> str:
-    """What the utterances of an evaluation were for the training, as far as their corpus's name tells."""
+    """What the utterances of an evaluation were for the training, as far as their corpus's name shows."""
     name, *partition = str(found["corpus"]).split(maxsplit=1)
     sources = [source for source in trained_on if Path(source["path"]).name == name]
     if not sources:

@@ -1,4 +1,4 @@
-"""What is said of a recording: words, segments with an emotion, and the whole, judged by how sure they are.
+"""What is recognised in a recording: words, segments with an emotion, and the whole, judged by how sure they are.
 
 Plain values without torch, so that formats, shell and service need nothing else.
 """

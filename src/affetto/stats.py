@@ -35,7 +35,7 @@ Integers = NDArray[np.int64]
 
 
 class ConfusionCounts(NamedTuple):
-    """The confusions of one model; an entry is what one speaker said in one cell.
+    """The confusions of one model; an entry is one speaker in one cell.
 
     Attributes:
         repeats: (entries,) which initialisation.
@@ -71,7 +71,7 @@ def tally(
         cells: (repeat, fold).
         speakers: who speaks.
         references: the true class.
-        predicted: the class that was said.
+        predicted: the predicted class.
         classes: all of them, in the order that rows and columns shall have.
 
     Raises:
@@ -115,17 +115,17 @@ def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
 
 
 def _counts(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
-    """All that scores need to know of (..., classes, classes): hits, true and said utterances, (3, ..., classes)."""
+    """Hits, true and predicted utterances, (3, ..., classes), of confusions, (..., classes, classes)."""
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     return np.stack([hits, confusions.sum(axis=-1), confusions.sum(axis=-2)]).astype(np.float64)
 
 
 def _scores(counts: NDArray[np.floating]) -> Floats:
-    """Scores, (3, ...), from hits, true and said utterances of each class, (3, classes, ...)."""
-    hits, true, said = counts
+    """Scores, (3, ...), from hits, true and predicted utterances of each class, (3, classes, ...)."""
+    hits, true, predicted = counts
     present = true > 0
     recall = np.divide(hits, true, out=np.zeros_like(hits), where=present)
-    f1 = np.divide(2 * hits, true + said, out=np.zeros_like(hits), where=present)
+    f1 = np.divide(2 * hits, true + predicted, out=np.zeros_like(hits), where=present)
     classes = present.sum(axis=0)
     sums = np.stack([recall.sum(axis=0), hits.sum(axis=0), f1.sum(axis=0)]).astype(np.float64)
     parts = np.stack([classes, true.sum(axis=0), classes])
@@ -193,13 +193,13 @@ def speaker_interval(
     repeats, since utterances of one speaker stand and fall together. The scores of a drawn crowd are those of each run,
     averaged over runs. The interval is the expanded percentile one (Hesterberg 2015): percentiles as far out as makes
     the interval of a mean that of Student's t. Without that, intervals of ten speakers that should hold the true value
-    95 times in a hundred do so 90 times, of five 85 times. What training on other speakers would change, it does not
-    tell.
+    95 times in a hundred do so 90 times, of five 85 times. It leaves out what training on other
+    speakers would change.
 
     Args:
         counted: of the model.
         rng: draws the speakers; the same state for two models of the same speakers draws the same crowds.
-        against: the model to subtract, in the same crowds; only speakers whom both heard are drawn then.
+        against: the model to subtract, in the same crowds; only speakers whom both were tested on are drawn then.
         resamples: how many crowds.
         level: how often the interval should hold the true value.
     """
@@ -242,7 +242,7 @@ def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
 def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: NDArray[np.str_]) -> Floats:
     """The scores of each crowd, averaged over the runs: (resamples, 3).
 
-    Hits, true and said utterances of a crowd are sums over its speakers, so all crowds are one product of matrices.
+    Hits, true and predicted utterances of a crowd are sums over its speakers: all crowds are one product of matrices.
 
     Args:
         crowds: (resamples, speakers) how often each was drawn.
@@ -257,8 +257,8 @@ def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: 
     np.add.at(spoken, (np.searchsorted(names, counted.speakers), run), np.moveaxis(_counts(counted.confusions), 0, 1))
     weights = spoken.transpose(2, 3, 1, 0).reshape(-1, len(names))  # (3 x classes x runs, speakers)
     each = _scores((weights @ crowds.T).reshape(3, classes, len(runs), len(crowds)))  # (3, runs, resamples)
-    heard = ~np.isnan(each)  # an unfinished run may have none of a crowd's speakers
-    means: Floats = np.where(heard, each, 0).sum(axis=1) / heard.sum(axis=1)
+    present = ~np.isnan(each)  # an unfinished run may have none of a crowd's speakers
+    means: Floats = np.where(present, each, 0).sum(axis=1) / present.sum(axis=1)
     return means.T
 
 

@@ -11,13 +11,13 @@ from pydantic import Field
 from affetto.config import Config
 
 NO_SPEECH = "no speech"
-"""What is said of a recording in which nobody speaks."""
+"""The statement on a recording in which nobody speaks."""
 
 NOT_SURE = "not sure"
-"""What is said where no emotion is probable enough."""
+"""The statement where no emotion is probable enough."""
 
 UNFAMILIAR = "unfamiliar sound"
-"""What is said where the sound is unlike all that the model was trained on."""
+"""The statement where the sound is unlike all that the model was trained on."""
 
 _FAR = 4.0  # standard deviations; what is farther away weighs less than a thousandth
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from affetto.data.sound import Surroundings, crowd_of, hear, load_utterance
+from affetto.data.sound import Surroundings, crowd_of, load_placed, load_utterance
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, CorpusError
 from affetto.features.conditions import Condition
@@ -27,7 +27,7 @@ def clips(make_sound: Callable[..., Path]) -> list[Utterance]:
 
 def test_each_utterance_has_noise_of_its_own_the_same_each_time(clips: list[Utterance]) -> None:
     noisy = Surroundings(Condition.parse("white-10"))
-    first, again, other = (hear(clip, noisy) - load_utterance(clip) for clip in (clips[0], clips[0], clips[1]))
+    first, again, other = (load_placed(clip, noisy) - load_utterance(clip) for clip in (clips[0], clips[0], clips[1]))
     assert torch.equal(first, again)
     assert not torch.equal(first, other[: len(first)])
 
@@ -41,9 +41,9 @@ def test_nobody_babbles_behind_themselves(clips: list[Utterance]) -> None:
 
 def test_babble_depends_on_the_crowd_alone_not_on_its_order(clips: list[Utterance]) -> None:
     babble = Condition.parse("babble-5")
-    heard = hear(clips[0], Surroundings(babble, crowd_of(clips)))
-    assert torch.equal(heard, hear(clips[0], Surroundings(babble, crowd_of(clips[::-1]))))
-    assert not torch.equal(heard, hear(clips[0], Surroundings(babble, crowd_of(clips[:4]))))
+    heard = load_placed(clips[0], Surroundings(babble, crowd_of(clips)))
+    assert torch.equal(heard, load_placed(clips[0], Surroundings(babble, crowd_of(clips[::-1]))))
+    assert not torch.equal(heard, load_placed(clips[0], Surroundings(babble, crowd_of(clips[:4]))))
 
 
 def test_unreadable_voices_are_passed_over(clips: list[Utterance]) -> None:
@@ -56,9 +56,9 @@ def test_unreadable_voices_are_passed_over(clips: list[Utterance]) -> None:
 def test_a_crowd_needs_others(crowd: list[int], clips: list[Utterance]) -> None:
     surroundings = Surroundings(Condition.parse("babble-5"), crowd_of(clips[place] for place in crowd))
     with pytest.raises(CorpusError, match="babble"):
-        hear(clips[0], surroundings)
+        load_placed(clips[0], surroundings)
 
 
 def test_no_crowd_no_babble(clips: list[Utterance]) -> None:
     with pytest.raises(ConfigError, match="voices"):
-        hear(clips[0], Surroundings(Condition.parse("babble-5")))
+        load_placed(clips[0], Surroundings(Condition.parse("babble-5")))

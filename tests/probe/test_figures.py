@@ -142,7 +142,7 @@ def test_two_classes_are_drawn_with_their_own_numbers(tmp_path: Path) -> None:
     _three(tmp_path)
     tsne, pca = pictures_of(tmp_path, ["sadness", "anger"])
     assert (tsne.name, pca.name) == ("projections-tsne-anger-sadness", "projections-pca-anger-sadness")
-    assert tsne.caption.startswith("8 utterances that mean anger or sadness of speakers")
+    assert tsne.caption.startswith("8 utterances of anger or sadness of speakers")
     assert "Other classes shaped the picture, and are left out." in tsne.caption
     assert tsne.alt == "Scatter plots: MP-gru1 UAR .900."
     figure = Figure(layout="constrained")

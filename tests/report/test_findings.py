@@ -102,8 +102,8 @@ def _answers(cells: list[tuple[int, int]], seed: int, sharpness: float) -> tuple
     truth = np.array([rng.choice(3, p=row) for row in softmax(logits, axis=1)])
     shares = softmax(sharpness * logits, axis=1)
     names = [f"u{number}" for number in range(len(cells))]
-    said, meant = ([CLASSES[place] for place in places] for places in (shares.argmax(axis=1), truth))
-    return Answers(cells, names, ["ann"] * len(cells), meant, said, shares), truth
+    predicted, references = ([CLASSES[place] for place in places] for places in (shares.argmax(axis=1), truth))
+    return Answers(cells, names, ["ann"] * len(cells), references, predicted, shares), truth
 
 
 def test_every_cell_has_a_temperature_of_its_validation_speakers() -> None:
@@ -142,9 +142,9 @@ def test_mistakes_by_hand() -> None:
     said = [CLASSES[int(place)] for place in shares.argmax(axis=1)]
     answers = Answers([(0, 0)] * 3 + [(1, 0)] * 3, names, ["ann", "bob", "cat"] * 2, ["anger"] * 6, said, shares)
     found = findings.mistakes(answers, CLASSES[:2])
-    assert [(each.utterance, each.speaker, each.meant, each.heard) for each in found] == [
+    assert [(each.utterance, each.speaker, each.true_class, each.predicted) for each in found] == [
         ("a1", "ann", "anger", "happiness"),
         ("a2", "bob", "anger", "happiness"),
     ]
     assert [each.probability for each in found] == pytest.approx([0.8, 0.525])
-    assert [each.of_meant for each in found] == pytest.approx([0.2, 0.475])
+    assert [each.true_probability for each in found] == pytest.approx([0.2, 0.475])

@@ -153,7 +153,7 @@ def test_the_numbers_are_the_tables(made: Made) -> None:
 def test_the_summary_is_the_tables(made: Made) -> None:
     table = build_table(made.run)
     best = table.best_first().rows[0]
-    summary = made.parsed.text.partition("Which row is best")[0]
+    summary = made.parsed.text.partition("Scores")[0]
     assert f"Of 6 rows, {best.name} has the highest UAR" in summary
     for value in (best.uar.mean, best.uar.low, best.uar.high):
         assert f"{value:.3f}"[1:] in summary
@@ -211,12 +211,12 @@ def test_what_cannot_be_read_is_said(make_run: Make) -> None:
     assert "Progressive net-2 could not be calibrated:" in found
     assert "MP_3 could not be calibrated:" in found
     assert "MP_3: every learning curve holds losses that are no numbers" in found
-    assert "since nothing is learnt in epochs: SVM | eGeMAPS*" in found
+    assert "since nothing is trained in epochs: SVM | eGeMAPS*" in found
 
 
 def test_a_class_that_nobody_means(make_run: Make) -> None:
     found = _made(make_run(emotions=lambda _, number: ("anger", "happiness", "neutral")[number % 3])).parsed
-    assert "No utterance tested so far means sadness" in found.text
+    assert "No utterance tested so far is of sadness" in found.text
     assert "sadness has no utterance" in str(found.pictures[1]["alt"])
 
 
@@ -249,9 +249,9 @@ def test_little_is_little_but_no_crash(tmp_path: Path, kind: str, speakers: int)
     """A single row, fold and repeat, two classes that are no emotions, one or few speakers, no baseline."""
     found = _made(_small_run(tmp_path, kind, speakers)).parsed.text
     assert "Only has a UAR" in found
-    assert ("with a single speaker, no interval can be told" in found) == (speakers == 1)
+    assert ("with a single speaker, there is no interval" in found) == (speakers == 1)
     assert ("There is a single test speaker" in found) == (speakers == 1)
-    assert ("No row that hears anything can be calibrated" in found) == (kind == "random")
+    assert ("No row that reads the sound can be calibrated" in found) == (kind == "random")
     assert "Without a learning curve" in found
 
 

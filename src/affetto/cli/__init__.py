@@ -68,7 +68,7 @@ def _root(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Hear the emotion in speech, and what is said.
+    """Recognise the emotion in speech, and what is said.
 
     [bold]Try it:[/] [cyan]affetto recognise call.wav[/]
     """

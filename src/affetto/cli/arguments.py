@@ -51,7 +51,7 @@ Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to tra
 Data = Annotated[
     Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
 ]
-Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder tells.")]
+Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder decides.")]
 Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
 
 
@@ -69,7 +69,7 @@ def standard_input(remedy: str) -> IO[bytes]:
 
 
 class Inputs:
-    """What is to be heard, and how many of it failed.
+    """The recordings to be read, and how many of them failed.
 
     Args:
         arguments: files, folders or "-".
@@ -98,13 +98,13 @@ class Inputs:
         self.sources, self.names = [source for source, _ in kept], [name for _, name in kept]
 
     def progress(self, heard_s: float) -> None:
-        """To be called with the seconds of sound heard so far."""
+        """To be called with the seconds of sound read so far."""
         if self._total_s is None:
             self._total_s = _total_s(self.sources) if self.bar.wanted else 0.0
         self.bar(heard_s, max(self._total_s, heard_s))
 
     def successes(self, results: Iterable[R | Failure]) -> Iterator[R]:
-        """Hands on what was heard, and keeps what went wrong for the end."""
+        """Hands on what was recognised, and keeps what went wrong for the end."""
         from affetto.streaming import Failure
 
         for result in results:

@@ -125,7 +125,7 @@ def language_model(
     print_facts(
         {
             "language model": str(fitted.path),
-            "learnt from": f"{fitted.texts:,} different transcripts, {fitted.characters:,} characters",
+            "trained on": f"{fitted.texts:,} different transcripts, {fitted.characters:,} characters",
             "n-grams": f"{fitted.ngrams:,} of up to {config.order} characters, {fitted.megabytes:.2f} MB",
             "perplexity": "unknown: no unheard transcript validates"
             if fitted.perplexity is None
@@ -202,7 +202,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
 ) -> None:
     r"""Write down what is said: a line a recording, after its name if there are several.
 
-    [bold]table[/], [bold]json[/], [bold]jsonl[/] and [bold]csv[/] also tell when each word was said and how sure it is.
+    [bold]table[/], [bold]json[/], [bold]jsonl[/] and [bold]csv[/] also hold when each word was said and how sure it is.
     A word model needs [cyan]pip install "affetto\[kenlm]"[/]; only its words are written then.
 
     [bold]Examples[/]

@@ -1,4 +1,4 @@
-"""How verbs are told to decode."""
+"""Options of decoding, shared by several verbs."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class EngineKind(StrEnum):
     RAY = "ray"
 
 
-app = typer.Typer(help="Compare models on folds of speakers they never heard, and test the differences.")
+app = typer.Typer(help="Compare models on folds of held-out speakers, and test the differences.")
 app.command("table", no_args_is_help=True)(table)
 app.command("recognisers", no_args_is_help=True)(recognisers)
 
@@ -120,7 +120,7 @@ def _show(done: ExperimentRun) -> None:
 
 
 class Shown:
-    """Shows what an experiment tells of itself, on standard error: a bar on a terminal, and a line for each row."""
+    """Shows the progress of an experiment on standard error: a bar on a terminal, and a line for each row."""
 
     def __init__(self) -> None:
         self._representing = ProgressBar("representing")
@@ -132,7 +132,7 @@ class Shown:
 
         match event:
             case Read():
-                self.say(_told(event))
+                self.say(_summary(event))
             case RowSkipped(row, reason):
                 self.say(f"{row}: skipped, {reason}")
             case Representing(done, total):
@@ -157,7 +157,7 @@ class Shown:
         self._training.hide()
 
 
-def _told(event: Read) -> str:
+def _summary(event: Read) -> str:
     emotions = ", ".join(f"{name} {count:,}" for name, count in event.emotions.items())
     finished = f", {event.finished:,} of them finished before" if event.finished else ""
     return (

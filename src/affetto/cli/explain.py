@@ -54,7 +54,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    r"""Show what was heard in a recording, and why: a picture to look at, or a page to read.
+    r"""Show which emotion is predicted for a recording, and why: a picture to look at, or a page to read.
 
     For a stretch of speech: the sound, its spectrogram, the words, pitch and loudness, emotion over time, and the
     moments that decided, framed; then which units of the recogniser's layer and which features of the voice they
@@ -69,7 +69,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto explain interview.mp3 --output interview.html --passages 6[/]
     [cyan]affetto explain interview.mp3 --at 61 --at 240.5 --format svg[/]
 
-    Exit codes: 0 all went well, also where nobody speaks; 1 the recording cannot be heard; 2 nothing could start, or
+    Exit codes: 0 all went well, also where nobody speaks; 1 the recording cannot be read; 2 nothing could start, or
     nothing can be written; 130 interrupted.
     """
     if narrow:
@@ -82,7 +82,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
         from affetto.timeline import Judgement
 
         recogniser = EmotionRecogniser.from_pretrained(model, device)
-        with ProgressBar("hearing") as bar, _opened(file) as source:
+        with ProgressBar("recognising") as bar, _opened(file) as source:
             total_s = _duration_s(source) if bar.wanted else 0.0
             try:
                 found = look_into(
@@ -137,4 +137,4 @@ def _duration_s(source: Source) -> float:
     try:
         return (audio.info(source).duration_s or 0.0) if isinstance(source, Path) else 0.0
     except AudioError:
-        return 0.0  # it is complained of when it is heard
+        return 0.0  # it is complained of when it is read

@@ -26,7 +26,7 @@ Data = Annotated[
 ]
 Recogniser = Annotated[str, typer.Option(help="An embedded model's name, or a folder with recogniser.safetensors.")]
 Classes = Annotated[
-    str, typer.Option(help="Emotions whose utterances are heard, with commas between; all: every utterance.")
+    str, typer.Option(help="Emotions whose utterances are used, with commas between; all: every utterance.")
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="So many utterances, spread evenly.", show_default="all utterances")
@@ -73,7 +73,7 @@ def neurons(  # noqa: PLR0913, PLR0917
         "show": tuple(show or ()),
     }
     folder = output or _folder("neurons-untrained" if untrained else "neurons", corpus)
-    with ProgressBar("hearing") as bar:
+    with ProgressBar("reading") as bar:
         found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ is TableOrJson.JSON:
         _print_rows(folder, "best", found.best)
@@ -183,7 +183,7 @@ def layers(  # noqa: PLR0913, PLR0917
     threads: Threads = None,
     format_: Format = TableOrJson.TABLE,
 ) -> None:
-    """Tell how much each layer knows of emotion: UAR of a linear probe on its mean, on speakers it never heard.
+    """Measure how much each layer knows of emotion: UAR of a linear probe on its mean, on held-out speakers.
 
     Stopped, the same command goes on.
 
@@ -220,7 +220,7 @@ def _show_layers(found: LayerCurve) -> None:
     console().print(grid)
     if found.facts["unreadable"]:
         typer.echo(f"{found.facts['unreadable']:,} utterances were left out: their sound cannot be read")
-    typer.echo(f"what was said of each utterance: {found.root}")
+    typer.echo(f"predictions of each utterance: {found.root}")
 
 
 @app.command()
@@ -273,8 +273,8 @@ def _show_projections(found: Projections) -> None:
     for row in found.scores:
         if row.classes == everything:
             numbers = (row.silhouette, row.tsne, row.pca)
-            told = ("–" if math.isnan(number) else f"{number:+.3f}" for number in numbers)
-            grid.add_row(row.name, f"{row.uar:.3f}", _interval(row.low, row.high), *told)
+            shown = ("–" if math.isnan(number) else f"{number:+.3f}" for number in numbers)
+            grid.add_row(row.name, f"{row.uar:.3f}", _interval(row.low, row.high), *shown)
     console().print(grid)
     typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")
 

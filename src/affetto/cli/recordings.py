@@ -68,7 +68,7 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
     Of words alone there are no bars and no timeline.
 
     Args:
-        recording: what was heard.
+        recording: what was recognised.
         width: of the terminal, cells.
         ascii_only: whether it shows nothing else.
     """

@@ -22,7 +22,7 @@ def train(
     threads: Threads = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
 ) -> None:
-    """Train an emotion head on a recogniser, and score it on speakers it never heard.
+    """Train an emotion head on a recogniser, and score it on held-out speakers.
 
     The run's folder keeps the recipe, the predictions, the learning curve and the head.
 
@@ -50,7 +50,9 @@ def train(
 def _facts(run: EmotionRun) -> dict[str, str]:
     train_count, validation_count, test_count = run.counts
     confusion = {
-        f"{name} heard as": ", ".join(f"{other} {count}" for other, count in zip(run.scores.classes, row, strict=True))
+        f"{name} predicted as": ", ".join(
+            f"{other} {count}" for other, count in zip(run.scores.classes, row, strict=True)
+        )
         for name, row in zip(run.scores.classes, run.scores.confusion, strict=True)
     }
     return {

@@ -112,7 +112,7 @@ class Journal:
             self.file.flush()
 
     def whole(self, file: str, origin: Origin, path: Path) -> Made | None:
-        """The record of a file that was made from this origin and lies at a path, whole as far as its header tells.
+        """The record of a file that was made from this origin and lies at a path, whole as far as its header shows.
 
         Args:
             file: its path below the folder of all.

@@ -143,7 +143,7 @@ def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequen
     Args:
         utterances: as the corpus's reader gives them.
         labelling: how.
-        classes: the emotions to tell apart.
+        classes: the emotions to distinguish.
 
     Returns:
         In the order of the utterances.
@@ -153,8 +153,8 @@ def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequen
             are not as many utterances as there should be.
 
     >>> from pathlib import Path
-    >>> heard = {"anger": 3, "sadness": 1}
-    >>> clips = [Utterance(id=name, audio=Path(name), speaker="a", corpus="c", votes=heard) for name in ("x", "y")]
+    >>> votes = {"anger": 3, "sadness": 1}
+    >>> clips = [Utterance(id=name, audio=Path(name), speaker="a", corpus="c", votes=votes) for name in ("x", "y")]
     >>> clips[1] = replace(clips[1], votes={"sadness": 2})
     >>> [each.shares for each in label(clips, Labelling(source="votes", soft=True), ("anger", "sadness"))]
     [(0.75, 0.25), (0.0, 1.0)]

@@ -72,7 +72,7 @@ def divide(
         protocol: who trains, validates and tests.
         layout: the layout's registered name; None looks at the folder.
         labelling: which emotion an utterance counts as; None takes the corpus's labels.
-        classes: the emotions to tell apart; None takes every one that the corpus gives.
+        classes: the emotions to distinguish; None takes every one that the corpus gives.
         seed: of the folds.
 
     Raises:

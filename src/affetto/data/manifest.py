@@ -38,7 +38,7 @@ class _Rating(BaseModel):
 
 
 class _Record(BaseModel):
-    """What a manifest says of one utterance, as checked."""
+    """One record of a manifest, as checked."""
 
     model_config = _CHECKED
 
@@ -127,7 +127,7 @@ def _check_record(record: bytes | str, where: str, remedy: str) -> _Record:
 
 
 def _utterance(values: _Record, path: Path, *, alone: bool) -> Utterance:
-    """What a record says; its sound is named by its stem where that of no other record has it."""
+    """The utterance of a record; its sound is named by its stem where that of no other record has it."""
     start_s = values.start_s or 0.0
     audio = path.parent / values.audio
     name = audio.stem if alone else Path(values.audio).as_posix()
@@ -176,7 +176,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def manifest_digest(utterances: Sequence[Utterance]) -> str:
-    """A SHA-256 (hex) of what a manifest says, whatever its order and wherever the corpora lie.
+    """A SHA-256 (hex) of a manifest's records, whatever their order and wherever the corpora lie.
 
     Sound files count by their path below the folder that all those of their corpus share.
 

@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Progress = Callable[[int, int, str], None]
-"""What is told how far long work is: how much is done, how much there is, and what is being done."""
+"""Called as long work goes on, with how much is done, how much there is, and what is being done."""
 
 _WAITING = 64
 """How much is handed out for each thread: enough to keep it busy, and little enough to forget when stopped."""

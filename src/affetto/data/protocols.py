@@ -149,10 +149,10 @@ def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Gr
             two parts, a part would be empty, or there would be a single emotion to train on.
 
     >>> from pathlib import Path
-    >>> said = [("ann", "anger"), ("ann", "joy"), ("bob", "anger"), ("bob", "joy"), ("cai", "anger"), ("cai", "joy")]
+    >>> spoken = [("ann", "anger"), ("ann", "joy"), ("bob", "anger"), ("bob", "joy"), ("cai", "anger"), ("cai", "joy")]
     >>> data = [
     ...     Utterance(id=str(place), audio=Path("a.wav"), speaker=speaker, corpus="mine", emotion=emotion)
-    ...     for place, (speaker, emotion) in enumerate(said)
+    ...     for place, (speaker, emotion) in enumerate(spoken)
     ... ]
     >>> folds = make_folds(data, LeaveOneSpeakerOut(), group=by_speaker, seed=0)
     >>> [(fold.train[0].speaker, fold.validation[0].speaker, fold.test[0].speaker) for fold in folds]
@@ -175,7 +175,7 @@ def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Gr
 
 
 def missing_emotions(folds: Sequence[Split]) -> list[Missing]:
-    """Which emotions some part has no utterance of: their recall is not known there, or they are not learnt."""
+    """Which emotions some part has no utterance of: their recall is not known there, or they are not trained on."""
     parts = [(number, part, getattr(split, part)) for number, split in enumerate(folds) for part in PARTS]
     every = {each.emotion for *_, utterances in parts for each in utterances if each.emotion}
     found = [

@@ -54,7 +54,7 @@ class Crowd:
 
 
 class Surroundings(NamedTuple):
-    """Where utterances are heard.
+    """The surroundings of utterances: a listening condition, and how much of the sound is used.
 
     Attributes:
         condition: under which condition.
@@ -76,7 +76,7 @@ def load_utterance(utterance: Utterance) -> Tensor:
     return audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
 
 
-def hear(utterance: Utterance, surroundings: Surroundings) -> Tensor:
+def load_placed(utterance: Utterance, surroundings: Surroundings) -> Tensor:
     """The sound of an utterance in some surroundings; see `place`."""
     return place(load_utterance(utterance), utterance, surroundings)
 
@@ -99,7 +99,7 @@ def place(wave: Tensor, utterance: Utterance, surroundings: Surroundings) -> Ten
 
 
 def speech_in(wave: Tensor) -> Spoken:
-    """From the first to the last stretch of speech, with the pauses around as recognition hears them; all of a wave
+    """From the first to the last stretch of speech, with the pauses around as recognition reads them; all of a wave
     in which no speech is found.
 
     Args:

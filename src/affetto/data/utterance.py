@@ -37,10 +37,10 @@ class Utterance:
         text: what is said, as transcribed by the corpus.
         emotion: the label, by its full English name ("anger").
         votes: how many raters chose each label, where only the counts are known.
-        ratings: what each rater chose, in the corpus's order; empty where the corpus does not tell.
+        ratings: what each rater chose, in the corpus's order; empty where the corpus does not record it.
         group: the session or other group that must not be divided; None where there is none.
         partition: the corpus's official part ("train", "test"); None where there is none.
-        sex: "female" or "male", where the corpus tells.
+        sex: "female" or "male", where the corpus records it.
         age: as the corpus writes it ("26", "adult"), where it does.
 
     >>> Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine").end_s is None

@@ -1,6 +1,6 @@
 """The layer that every figure stands on: one style, one palette, and the same picture as PNG, SVG and part of a page.
 
-A `Picture` is a function that draws onto a `Canvas`, with what is said about it. Only this file knows matplotlib::
+A `Picture` is a function that draws onto a `Canvas`, with its caption. Only this file knows matplotlib::
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.panels(1, 1)[0]
@@ -116,7 +116,7 @@ class Canvas:
 
 
 class Picture(NamedTuple):
-    """A figure yet to be drawn, and what is said about it.
+    """A figure yet to be drawn, and its caption.
 
     Attributes:
         name: of its files.

@@ -10,7 +10,7 @@ from affetto.errors import MissingExtraError
 
 
 def template(name: str) -> Callable[..., str]:
-    """Fills a page; whatever it is told is escaped.
+    """Fills a page; whatever is filled in is escaped.
 
     Args:
         name: of the template, in ``assets``.

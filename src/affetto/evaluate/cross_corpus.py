@@ -18,7 +18,7 @@ from torch import Tensor
 from affetto import metrics
 from affetto.config import stable_seed
 from affetto.data.corpora import open_corpus
-from affetto.data.sound import Crowd, Surroundings, crowd_of, hear
+from affetto.data.sound import Crowd, Surroundings, crowd_of, load_placed
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 from affetto.features.conditions import CLEAN, Condition
@@ -112,7 +112,7 @@ class ClipPrediction(NamedTuple):
         speaker: who speaks.
         reference: its label; None where the corpus has none.
         predicted: the most probable class, however probable; "no speech" where none was found.
-        statement: what a user is told: a class, "not sure" or "no speech".
+        statement: what a user sees: a class, "not sure" or "no speech".
         probabilities: class -> probability; 0 where no speech was found.
         duration_s: how long it is.
     """
@@ -150,7 +150,7 @@ class CorpusScores:
         f1_macro: the mean F1 over the labels.
         ece: expected calibration error of the probability of the most probable class, where there is speech.
         stated_accuracy: the share that is right of those in which an emotion is stated; None where none is.
-        stated: what a user is told -> share of clips: each class, "not sure" and "no speech"; together 1.
+        stated: what a user sees -> share of clips: each class, "not sure" and "no speech"; together 1.
         confusion: label -> most probable class, or "no speech" -> clips.
         speakers: scores of each.
         left_out: label -> clips that no class fits.
@@ -203,7 +203,7 @@ def score_corpora(
     Args:
         recogniser: what to score.
         parts: what to score it on.
-        conditions: how the clips are heard.
+        conditions: the listening conditions of the clips.
         judgement: from which probability on an emotion is stated.
         progress: called with (clips done, clips in all) after each.
 
@@ -244,7 +244,7 @@ def _sources(part: CorpusPart, condition: Condition) -> Iterator[Source]:
 
 
 def _made(utterance: Utterance, surroundings: Surroundings) -> Iterator[Tensor]:
-    yield hear(utterance, surroundings)
+    yield load_placed(utterance, surroundings)
 
 
 def _prediction(utterance: Utterance, recording: Recording) -> ClipPrediction:
@@ -277,7 +277,7 @@ def score_clips(
     """
     references = [each.reference for each in predictions if each.reference is not None]
     predicted = [each.predicted for each in predictions]
-    told = Counter(each.statement for each in predictions)
+    stated = Counter(each.statement for each in predictions)
     spoken = [each for each in predictions if each.predicted != NO_SPEECH]
     definite = [each for each in predictions if each.statement in classes]
     labelled = bool(references)
@@ -291,7 +291,7 @@ def score_clips(
         f1_macro=metrics.f1_macro(references, predicted) if labelled else None,
         ece=_calibration_error(spoken) if labelled and spoken else None,
         stated_accuracy=float(np.mean([_right(each) for each in definite])) if labelled and definite else None,
-        stated={name: told[name] / len(predictions) for name in (*classes, NOT_SURE, NO_SPEECH)},
+        stated={name: stated[name] / len(predictions) for name in (*classes, NOT_SURE, NO_SPEECH)},
         confusion=_confusion(references, predicted, classes) if labelled else {},
         speakers=_by_speaker(predictions) if labelled else {},
         left_out=part.left_out,

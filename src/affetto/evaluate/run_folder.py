@@ -232,7 +232,7 @@ class RunFolder:
         return self._columns(row_name, VALIDATED)
 
     def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
-        """(repeat, fold) -> learning curve, empty where nothing is learnt in epochs.
+        """(repeat, fold) -> learning curve, empty where nothing is trained in epochs.
 
         Raises:
             RunError: the row is not there, or a file is damaged.

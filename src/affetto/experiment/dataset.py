@@ -29,7 +29,7 @@ class DataSet(NamedTuple):
     """What an experiment is about.
 
     Attributes:
-        classes: the emotions to tell apart.
+        classes: the emotions to distinguish.
         utterances: each one's emotion is the class that it counts as.
         targets: how much of each class an utterance is, (utterances, classes).
         folds: places of utterances, one array a part, in the order of `PARTS`.
@@ -65,7 +65,7 @@ class DataSet(NamedTuple):
         """Every fold of every repeat, by repeat and fold, without the utterances that cannot be read.
 
         Raises:
-            SplitError: no utterance of a part can be read, or none of a class that is to be learnt.
+            SplitError: no utterance of a part can be read, or none of a class that is to be trained on.
         """
         folds = [tuple(places[readable[places]] for places in fold) for fold in self.folds]
         for number, fold in enumerate(folds):
@@ -102,7 +102,7 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
     targets = np.array([each.shares for each in labelled], dtype=np.float32)
     data = DataSet(recipe.classes, utterances, targets, _places(utterances, splits))
-    data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be learnt
+    data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be trained on
     lacking = missing_emotions(splits)
     if lacking:
         first = f"no {', '.join(lacking[0].emotions)} in the {lacking[0].part} part of fold {lacking[0].fold}"
@@ -140,7 +140,7 @@ def _places(utterances: Sequence[Utterance], splits: Sequence[Split]) -> tuple[t
 
 
 def _check_skipped(skipped: Sequence[Skipped], root: Path) -> None:
-    """Sound that is not there is a faulty copy of the corpus; what else its reader passes over is told of."""
+    """Sound that is not there is a faulty copy of the corpus; what else its reader passes over is logged."""
     missing = [each.what for each in skipped if each.reason == "audio missing"]
     if missing:
         raise CorpusError(

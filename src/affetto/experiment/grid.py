@@ -37,7 +37,7 @@ class Unit(NamedTuple):
         tasks: all its folds.
         missing: the (repeat, fold) to be written.
         study: what to learn from.
-        speech: who said what.
+        speech: what of the utterances goes into predictions.
         folder: of the run.
     """
 

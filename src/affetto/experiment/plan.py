@@ -15,7 +15,7 @@ from affetto.data.sound import Surroundings
 from affetto.devices import choose_device
 from affetto.errors import MissingExtraError
 from affetto.experiment.dataset import DataSet, facts, load_data
-from affetto.experiment.progress import Representing, RowSkipped, Tell
+from affetto.experiment.progress import OnEvent, Representing, RowSkipped
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.features import functionals
 from affetto.models.encoders import open_encoder
@@ -80,14 +80,14 @@ class Plan(NamedTuple):
         )
 
 
-def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], tell: Tell) -> Plan:
+def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], on_event: OnEvent) -> Plan:
     """Opens and checks all that some rows of a recipe need.
 
     Args:
         recipe: the experiment's.
         data_root: the folder that its corpora are relative to.
         asked: the rows.
-        tell: is told of rows that cannot be computed here.
+        on_event: called with rows that cannot be computed here.
 
     Raises:
         AffettoError: the corpus, its labels or a recogniser is at fault, or no row can be computed.
@@ -99,7 +99,7 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
         wanted = needs(row.model, encoders[row.recogniser or recipe.recogniser])
         if any(isinstance(need, Functionals) for need in wanted) and not functionals.available():
             skipped[row.name] = 'opensmile is not installed; pip install "affetto[classical]"'
-            tell(RowSkipped(row.name, skipped[row.name]))
+            on_event(RowSkipped(row.name, skipped[row.name]))
         else:
             rows.append(row)
     if not rows:
@@ -116,14 +116,16 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
     return Plan(recipe, tuple(rows), skipped, data, encoders, surroundings, all_facts)
 
 
-def represent_rows(plan: Plan, cache: Path, device: str, tell: Tell) -> tuple[dict[BankKey, Bank], NDArray[np.bool_]]:
+def represent_rows(
+    plan: Plan, cache: Path, device: str, on_event: OnEvent
+) -> tuple[dict[BankKey, Bank], NDArray[np.bool_]]:
     """All that the rows need, and which utterances can be read.
 
     Args:
         plan: whose rows.
         cache: the folder to keep representations in.
         device: where to compute them, see `choose_device`.
-        tell: is told how far it is.
+        on_event: called as it goes on.
 
     Raises:
         RunError: the cache cannot be written.
@@ -137,7 +139,7 @@ def represent_rows(plan: Plan, cache: Path, device: str, tell: Tell) -> tuple[di
     for number, extractor in enumerate(extractors):
 
         def on_shard(done: int, total: int, before: int = number) -> None:
-            tell(Representing(before * total + done, len(extractors) * total))
+            on_event(Representing(before * total + done, len(extractors) * total))
 
         wanted = None if isinstance(extractor, Functionals) else variants  # machines learn from speech as it was spoken
         found = represent(

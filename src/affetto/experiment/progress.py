@@ -1,4 +1,4 @@
-"""What an experiment tells of itself while it goes on."""
+"""The events of an experiment, handed to its progress callback."""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ class RowDone(NamedTuple):
 
 
 Event = Read | RowSkipped | Representing | Computing | RowDone
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]

@@ -33,7 +33,7 @@ def _each_once(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Classes = Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_each_once)]
-"""The emotions that a recipe tells apart."""
+"""The emotions that a recipe distinguishes."""
 
 
 def _preset(labels: Any) -> Any:
@@ -41,13 +41,13 @@ def _preset(labels: Any) -> Any:
 
 
 class Augmentation(Perturbation):
-    """How training recordings are heard anew (paper 3.3.1).
+    """How training recordings are varied (paper 3.3.1).
 
     Attributes:
         variants: of each recording, beside itself; 0 trains on the recordings as they are.
         conditions: what happens to them beside: effect -> how often and how much, or a preset's name ("everyday").
         babble: the corpus whose speakers talk in the background, relative to the data folder; needed where the
-            conditions have babble, and better another than that of the recipe, whose test speakers would be heard.
+            conditions have babble, and better another than that of the recipe, whose test speakers would be trained on.
     """
 
     variants: int = Field(default=0, ge=0, le=100)
@@ -117,10 +117,10 @@ class ExperimentRecipe(Config):
         recogniser: whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to
             where the command runs, or a name on the hub, see `open_encoder`.
         corpus: its folder or manifest, relative to the data folder.
-        classes: the emotions to tell apart; other utterances are left out.
+        classes: the emotions to distinguish; other utterances are left out.
         labels: which emotion an utterance counts as; a published set's name, or its settings.
         protocol: who trains, validates and tests.
-        augment: how training recordings are heard anew.
+        augment: how training recordings are varied.
         training: of each row, as far as it does not say.
         rows: of the table.
 

@@ -19,7 +19,7 @@ from affetto.experiment.engine import Engine, compute, workers
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
 from affetto.experiment.ownership import alone, check_same
 from affetto.experiment.plan import CACHE, BankKey, Plan, make_plan, represent_rows
-from affetto.experiment.progress import Computing, Event, Read, RowDone, Tell
+from affetto.experiment.progress import Computing, Event, OnEvent, Read, RowDone
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.represent import Bank
 
@@ -66,7 +66,7 @@ def run_experiment(  # noqa: PLR0913
     recogniser: str | None = None,
     engine: Engine | None = None,
     only: Collection[str] = (),
-    progress: Tell | None = None,
+    progress: OnEvent | None = None,
 ) -> ExperimentRun:
     """Runs an experiment, or goes on with one: what is finished in the run folder is not computed again.
 
@@ -77,29 +77,29 @@ def run_experiment(  # noqa: PLR0913
         recogniser: whose layers are reused, instead of the recipe's.
         engine: where to compute; None is all cores of this machine.
         only: names of rows; none are all rows.
-        progress: is told of what goes on, see `affetto.experiment.progress`.
+        progress: called with what goes on, see `affetto.experiment.progress`.
 
     Raises:
         AffettoError: the recipe, the corpus, its labels, the recogniser or the run folder is at fault, and nothing was
             computed; or a worker died, or the disk is full, and what is finished stays.
     """
-    engine, tell = engine or Engine(), progress or _silent
+    engine, on_event = engine or Engine(), progress or _silent
     engine.check()
     recipe = ExperimentRecipe.read(recipe_path)
     if recogniser is not None:
         recipe = recipe.model_copy(update={"recogniser": recogniser})
-    plan = make_plan(recipe, data_root, _asked(recipe, only, recipe_path), tell)
+    plan = make_plan(recipe, data_root, _asked(recipe, only, recipe_path), on_event)
     check_same(RunFolder(folder), plan.recipe, plan.facts)
     with alone(folder) as run:
         run.sweep()
-        tell(_read(plan, run))
-        banks, readable = represent_rows(plan, folder.parent / CACHE, engine.device, tell)
+        on_event(_read(plan, run))
+        banks, readable = represent_rows(plan, folder.parent / CACHE, engine.device, on_event)
         names = [name for name, good in zip(short_names(plan.data.utterances, "id"), readable, strict=True) if not good]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
         units = list(_units(plan, banks, readable, run, str(choose_device(engine.device))))
-        _compute(units, engine, run, plan, tell)
+        _compute(units, engine, run, plan, on_event)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
 
@@ -154,21 +154,21 @@ def _units(
                 yield Unit(row, tasks, missing, study, speech, run.root)
 
 
-def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: Plan, tell: Tell) -> None:
+def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: Plan, on_event: OnEvent) -> None:
     total = sum(row.repeats for row in plan.rows) * len(plan.data.folds)
     left = {row.name: sum(len(unit.missing) for unit in units if unit.row is row) for row in plan.rows}
     cost, total_cost = 0.0, sum(unit.cost for unit in units)
-    tell(Computing(total - sum(left.values()), total, cost, total_cost))
+    on_event(Computing(total - sum(left.values()), total, cost, total_cost))
     if not units:
         return
     with workers(engine, len(units)) as those:
         for done in compute(do, in_order(units), those):
             cost += done.cost
             left[done.row] -= done.cells
-            tell(Computing(total - sum(left.values()), total, cost, total_cost))
+            on_event(Computing(total - sum(left.values()), total, cost, total_cost))
             if not left[done.row]:
                 row = next(row for row in plan.rows if row.name == done.row)
-                tell(RowDone(row.name, _scores(run, row).uar))
+                on_event(RowDone(row.name, _scores(run, row).uar))
 
 
 def _scores(run: RunFolder, row: RowConfig) -> RowScores:

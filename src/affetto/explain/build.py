@@ -1,4 +1,4 @@
-"""Sound to a picture of what was heard in it and why: ``affetto explain``, for programs."""
+"""Sound to a picture of what is predicted for it and why: ``affetto explain``, for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from affetto.streaming.sources import blocks
 from affetto.timeline import Judgement
 
 PASSAGES = 3
-"""Stretches of speech that are looked into, unless told otherwise."""
+"""Stretches of speech that are looked into, unless asked otherwise."""
 
 MOST_PASSAGES = 12
 
@@ -40,18 +40,18 @@ def explain(
     judgement: Judgement = _JUDGEMENT,
     progress: Callable[[float], None] | None = None,
 ) -> Explanation:
-    """Hears a recording, and looks into some of its stretches of speech.
+    """Recognises a recording, and looks into some of its stretches of speech.
 
-    The recording is read twice: once to hear it, and once for the sound of the stretches that are looked into, so that
-    it may be of any length.
+    The recording is read twice: once to recognise it, and once for the sound of the stretches that are looked into, so
+    that it may be of any length.
 
     Args:
-        recogniser: hears it.
+        recogniser: makes the predictions.
         source: a sound file, or samples.
         passages: how many stretches at most, from 1 to 12 (see `telling`).
         at_s: look into the stretches at these times, instead.
         judgement: when an emotion is sure.
-        progress: called with the seconds of sound heard so far.
+        progress: called with the seconds of sound read so far.
 
     Raises:
         AudioError: see `EmotionRecogniser.recognise`.
@@ -115,7 +115,7 @@ def write(found: Explanation, path: Path, form: str | None = None) -> None:
 
 
 def telling(segments: Sequence[Segment], most: int) -> list[int]:
-    """The stretches that tell most: of each emotion heard the surest, then the surest of the others.
+    """The stretches to look into: of each predicted emotion the surest, then the surest of the others.
 
     Args:
         segments: of a recording.
@@ -124,9 +124,9 @@ def telling(segments: Sequence[Segment], most: int) -> list[int]:
     Returns:
         Their places, in time.
 
-    >>> def heard(emotion: str, sure: float) -> Segment:
+    >>> def segment(emotion: str, sure: float) -> Segment:
     ...     return Segment(0, 1, "", emotion, {emotion: sure})
-    >>> telling([heard("anger", 0.9), heard("anger", 0.8), heard("sadness", 0.6)], 2)
+    >>> telling([segment("anger", 0.9), segment("anger", 0.8), segment("sadness", 0.6)], 2)
     [0, 2]
     """
     surest = sorted(range(len(segments)), key=lambda place: -segments[place].probability)
@@ -141,7 +141,7 @@ def _at(recording: Recording, at_s: Sequence[float]) -> list[int]:
         here = [place for place, each in enumerate(recording.segments) if each.start_s <= time_s <= each.end_s]
         if not here:
             raise OutputError(
-                f"nobody speaks at {time_s:g} s", "affetto recognise tells when somebody does", recording.source
+                f"nobody speaks at {time_s:g} s", "affetto recognise shows when somebody does", recording.source
             )
         found += here[:1]
     return found

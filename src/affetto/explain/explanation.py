@@ -1,4 +1,4 @@
-"""Why an emotion was heard in a stretch of speech: what the ear saw, emotion over time, and the frames that decided.
+"""Why an emotion is predicted for a stretch of speech: its sound, emotion over time, and the frames that decided.
 
 Everything here is numbers of one recording, ready to be drawn; how they are shown is no matter of this file.
 """
@@ -33,10 +33,10 @@ WINDOW_S, HOP_S = 1.0, 0.1
 """Emotion over time: what the head says of one second, every tenth of a second."""
 
 STEP_S = 0.12
-"""What decided is told in steps of so many seconds: three frames of the model `small`, a short syllable."""
+"""What decided is given in steps of so many seconds: three frames of the model `small`, a short syllable."""
 
 UNITS = 6
-"""Units told of by themselves."""
+"""Units shown by themselves."""
 
 DECIDING = 0.5
 """The steps that decided: as few as make up this part of all that speaks for the emotion."""
@@ -98,7 +98,7 @@ class Decision(NamedTuple):
         occluded: how far the score falls without a step, (steps,).
         score: the emotion's logit less the mean of the others'.
         baseline: the same, had the voice been the average frame of the training speech all the time.
-        baseline_emotion: what the head would hear then.
+        baseline_emotion: what the head would predict then.
     """
 
     emotion: str
@@ -141,7 +141,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stretch of speech, what was heard in it, and why.
+    """A stretch of speech, what is predicted for it, and why.
 
     Attributes:
         since_s: where its sound begins in the recording, with some of the pause before the speech.
@@ -169,7 +169,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A recording, and why it was heard as it was.
+    """A recording, and why its emotions are predicted.
 
     Attributes:
         source: its name.
@@ -261,7 +261,7 @@ class Explainer:
 
     @torch.inference_mode()
     def baseline_emotion(self, given: Given) -> str:
-        """What the head hears in an average frame that goes on for as long."""
+        """What the head predicts for an average frame that goes on for as long."""
         frames = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
         return self.head.classes[int(self._probabilities(frames).argmax())]
 

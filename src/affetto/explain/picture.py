@@ -1,4 +1,4 @@
-"""The pictures of what was heard in a recording and why: its course as a whole, and its passages looked into."""
+"""The pictures of what is predicted for a recording and why: its course as a whole, and its passages looked into."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def overview_picture(found: Explanation) -> Picture:
         canvas.height(_OVERVIEW_INCHES)
         _draw_overview(canvas.figure, found)
 
-    return Picture("overview", "The whole recording", draw, _overview_caption(found), _told(found))
+    return Picture("overview", "The whole recording", draw, _overview_caption(found), _alt_text(found))
 
 
 def passage_picture(found: Explanation, number: int) -> Picture:
@@ -123,7 +123,7 @@ def whole_picture(found: Explanation) -> Picture:
         title = _short(_name(found), _LETTERS // 2)
         canvas.figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
-    return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _told(found))
+    return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _alt_text(found))
 
 
 def _name(found: Explanation) -> str:
@@ -148,7 +148,7 @@ def clock(time_s: float) -> str:
 
 
 def heading(passage: Passage) -> str:
-    """What was heard in a passage, and when."""
+    """What is predicted for a passage, and when."""
     moment, emotion = passage.moment, likeliest(passage.moment.probabilities)
     sure = "" if passage.statement == emotion else f"{passage.statement}: "
     return f"{clock(moment.start_s)} to {clock(moment.end_s)}: {sure}{emotion} {moment.probabilities[emotion]:.0%}"
@@ -170,9 +170,9 @@ def passage_caption(passage: Passage) -> str:
         f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in "
         f"logits, by integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
         f"{signed(decision.score - decision.baseline)}, the difference to a voice that is the average of the training "
-        f"speech from beginning to end, and would be heard as {decision.baseline_emotion}. Dots: how far the score "
+        f"speech from beginning to end, and would be predicted as {decision.baseline_emotion}. Dots: how far the score "
         f"falls without that moment{checked}. Last panel: the same sum by unit and by kind of feature; darker is more, "
-        f"by its square root. Emotion over time: what the head says of the {WINDOW_S:g} s around each point alone."
+        f"by its square root. Emotion over time: what the head predicts for the {WINDOW_S:g} s around each point alone."
     )
 
 
@@ -199,7 +199,7 @@ def _alt(passage: Passage) -> str:
 def _overview_caption(found: Explanation) -> str:
     if not found.moments:
         why = "The recording is digital silence: check the microphone or the export." if found.silent else ""
-        return f"Nobody speaks in these {found.duration_s:.1f} s, so there is no emotion to tell of. {why}".strip()
+        return f"Nobody speaks in these {found.duration_s:.1f} s, so there is no emotion to predict. {why}".strip()
     emotions = ", ".join(f"{name} {value:.0%}" for name, value in found.probabilities.items())
     times = [clock(each.moment.start_s) for each in found.passages]
     looked = f"Marked and looked into: {named(times, most=12)}. " if times else ""
@@ -209,7 +209,7 @@ def _overview_caption(found: Explanation) -> str:
     )
 
 
-def _told(found: Explanation) -> str:
+def _alt_text(found: Explanation) -> str:
     each = "; ".join(f"{clock(moment.start_s)} {likeliest(moment.probabilities)}" for moment in found.moments[:40])
     return f"Emotion in {len(found.moments)} stretches of speech. {each}".strip()
 

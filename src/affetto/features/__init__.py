@@ -1,1 +1,1 @@
-"""What the networks hear: spectrogram, MFCC, pitch and loudness, 100 frames a second, batched in torch."""
+"""What the networks read: spectrogram, MFCC, pitch and loudness, 100 frames a second, batched in torch."""

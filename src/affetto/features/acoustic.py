@@ -1,4 +1,4 @@
-"""What the emotion branch hears: MFCC, deltas and pitch (paper 3.3), and, beyond the paper, how loud the voice is."""
+"""What the emotion branch reads: MFCC, deltas and pitch (paper 3.3), and, beyond the paper, how loud the voice is."""
 
 from __future__ import annotations
 

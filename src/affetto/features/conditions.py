@@ -130,8 +130,8 @@ def _telephone(wave: Wave, _amount: float, _scene: Scene) -> Wave:
         return wave
     band = signal.butter(4, TELEPHONE_BAND_HZ, "bandpass", fs=_TELEPHONE_RATE, output="sos")
     passed = signal.sosfiltfilt(band, narrow, padlen=min(3 * (2 * len(band) + 1), len(narrow) - 1))
-    heard = recode(passed.astype(np.float32), G711, _TELEPHONE_RATE)
-    return _kept(soxr.resample(heard, _TELEPHONE_RATE, SAMPLE_RATE), wave)
+    passed = recode(passed.astype(np.float32), G711, _TELEPHONE_RATE)
+    return _kept(soxr.resample(passed, _TELEPHONE_RATE, SAMPLE_RATE), wave)
 
 
 def _opus(wave: Wave, kbit_s: float, _scene: Scene) -> Wave:
@@ -246,7 +246,7 @@ class Condition:
         return any(name == BABBLE for name, _ in self.steps)
 
     def __call__(self, wave: Tensor, generator: np.random.Generator, voices: Voices | None = None) -> Tensor:
-        """Sound as it is heard under the condition.
+        """Sound under the condition.
 
         Args:
             wave: (samples,), float32 at 16 kHz, full scale at 1.
@@ -264,10 +264,10 @@ class Condition:
         """
         if len(wave) == 0:
             return wave
-        heard, scene = wave.numpy(), Scene(generator, voices)
+        samples, scene = wave.numpy(), Scene(generator, voices)
         for name, amount in self.steps:
-            heard = EFFECTS[name].apply(heard, amount, scene)
-        return torch.from_numpy(np.ascontiguousarray(heard))
+            samples = EFFECTS[name].apply(samples, amount, scene)
+        return torch.from_numpy(np.ascontiguousarray(samples))
 
 
 CLEAN = Condition()

@@ -23,7 +23,7 @@ SETTINGS = ".affetto.json"
 SOURCES = ".affetto-sources.jsonl"
 """Holds which recording each result is of: a line whenever one is written."""
 
-_EDGE = 1 << 16  # bytes at either end of a recording that tell it from others of its size and time
+_EDGE = 1 << 16  # bytes at either end of a recording that distinguish it from others of its size and time
 _NOTHING_CAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 

@@ -1,4 +1,4 @@
-"""What every format tells of a segment: when which words were said."""
+"""What every format writes of a segment: its words and their times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def spans(segment: Segment) -> list[Span]:
     [Span(start_s=1.0, end_s=2.0, text='oh no')]
     """
     words: list[Span] = []
-    waiting = ""  # at the very edge of a segment a word may not last: it is told of with its neighbour
+    waiting = ""  # at the very edge of a segment a word may not last: it is written with its neighbour
     for each in segment.words:
         text = f"{waiting} {each.text}".lstrip()
         waiting = "" if each.end_s > each.start_s else text

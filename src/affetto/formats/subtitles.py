@@ -1,6 +1,6 @@
 """Subtitles, WebVTT and SubRip: a cue a segment, the emotion, if there is one, in brackets before the words.
 
-Where it is known when each word was said, a segment with many of them is told in several cues of two lines.
+Where it is known when each word was said, a segment with many of them is shown in several cues of two lines.
 
 WebVTT: https://www.w3.org/TR/webvtt1/. SubRip has no standard; the form here is the one that players agree on.
 """

@@ -211,7 +211,7 @@ def load(
         make: builds the network from that.
 
     Returns:
-        The network, in evaluation mode, and what is said of it.
+        The network, in evaluation mode, and its description.
 
     Raises:
         CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
@@ -229,7 +229,7 @@ def fingerprint(module: nn.Module, settings: Mapping[str, Any] | None = None) ->
 
     Args:
         module: the network.
-        settings: what else its results depend on, plain values; None where weights and their shapes tell all.
+        settings: what else its results depend on, plain values; None where weights and their shapes decide all.
 
     >>> len(fingerprint(nn.Linear(2, 2)))
     16

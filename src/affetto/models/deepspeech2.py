@@ -65,7 +65,7 @@ class DeepSpeech2Config(RecogniserConfig):
 
 
 PRESETS = {
-    # The paper does not tell the width; its "neuron 840" of a layer needs more than 420 a direction.
+    # The paper does not give the width; its "neuron 840" of a layer needs more than 420 a direction.
     "lakomkin2017": DeepSpeech2Config(),
     # One output frame every 40 ms and 4.6 million parameters: what fits into the package and trains on a CPU.
     "small": DeepSpeech2Config(

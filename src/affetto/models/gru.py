@@ -209,7 +209,7 @@ class _Scan(torch.autograd.Function):
 
 
 def _product(first: Tensor, second: Tensor, coarse: torch.dtype) -> Tensor:
-    """Of batches of matrices, computed as coarsely as told, in the precision of the finer of the two."""
+    """Of batches of matrices, computed as coarsely as asked, in the precision of the finer of the two."""
     exact = torch.promote_types(first.dtype, second.dtype)
     return torch.bmm(first.to(coarse), second.to(coarse)).to(exact)
 

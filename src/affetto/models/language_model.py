@@ -43,7 +43,7 @@ class NGrams(NamedTuple):
         symbols: the last character's class, (n-grams,), uint8; `START` only as the first n-gram of all.
         log_probs: of that character after those before it, (n-grams,), natural, float; of `START` it means nothing.
         children: how many longer n-grams begin with it, (n-grams of all levels but the last,).
-        backoffs: log weight of the shorter context for characters that no child tells of, (as many,), float.
+        backoffs: log weight of the shorter context for characters that have no child, (as many,), float.
     """
 
     symbols: Tensor
@@ -102,7 +102,7 @@ class LanguageModel:
 
 
 class _Shape(Config):
-    """What the JSON tells: enough to read the tree."""
+    """The contents of the JSON: enough to read the tree."""
 
     order: int = Field(ge=1, le=LONGEST_ORDER)
     symbols: str = Field(min_length=1, max_length=200)
@@ -194,14 +194,14 @@ def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:
     own = torch.zeros(1, dtype=torch.int64)
     taken = 1
     for level in levels:
-        told = level.symbols != START
-        rows, columns = parents[told], level.symbols[told] - 1
-        shorter = torch.where(told, following[parents, (level.symbols - 1).clamp(min=0)], 0)
-        log_probs[rows, columns] = level.log_probs[told].double()
+        known = level.symbols != START
+        rows, columns = parents[known], level.symbols[known] - 1
+        shorter = torch.where(known, following[parents, (level.symbols - 1).clamp(min=0)], 0)
+        log_probs[rows, columns] = level.log_probs[known].double()
         log_probs[own] = log_probs[own].log_softmax(dim=1)  # whose n-grams these are
         inner = level.children > 0
         own = taken + torch.arange(int(inner.sum()))
-        following[parents[inner & told], level.symbols[inner & told] - 1] = own[told[inner]]
+        following[parents[inner & known], level.symbols[inner & known] - 1] = own[known[inner]]
         # What a longer context has not seen, it leaves to the shorter one.
         log_probs[own] = log_probs[shorter[inner]] + level.backoffs[inner, None]
         following[own] = following[shorter[inner]]

@@ -53,7 +53,7 @@ class Network(nn.Module):
 
 
 class RecogniserConfig(Config):
-    """What the shape of every recogniser of characters tells, whatever else it adds.
+    """Settings of every recogniser of characters, whatever else it adds.
 
     Attributes:
         kind: which network it is the shape of; each has a name of its own.

@@ -1,8 +1,8 @@
 """Whisper's encoder: two convolutions and a stack of transformer layers over a log-mel spectrogram.
 
-After Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". An utterance is heard as long
+After Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". An utterance is encoded as long
 as it is, not filled up to 30 s: convolutions see zeros beyond its end, and no position attends to one beyond it. So no
-number depends on padding or batch mates. What is longer than 30 s is heard in windows of 30 s, one after the other.
+number depends on padding or batch mates. What is longer than 30 s is encoded in windows of 30 s, one after the other.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WhisperEncoderConfig(Config):
         depth: transformer layers.
         feed_forward: units of each layer's feed-forward network.
         bins: mel bands of the input.
-        positions: frames of a window, 30 s; what is longer is heard in several.
+        positions: frames of a window, 30 s; what is longer is encoded in several.
         level: what the loudest value of an utterance is brought to, see `log_mel`; None leaves levels as they are, as
             Whisper does.
     """
@@ -74,7 +74,7 @@ class Block(nn.Module):
         self.feed_forward_out = nn.Linear(config.feed_forward, config.width)
 
     def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
-        """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) tells what may be attended to."""
+        """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) is true where may be attended to."""
         values = values + self.attention_out(self._attend(self.attention_in(self.attention_norm(values)), real))
         hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values)))
         added: Tensor = self.feed_forward_out(hidden)
@@ -169,7 +169,7 @@ class WhisperEncoder(Network):
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """What tells positions apart: (length, width), sines and then cosines.
+    """Sinusoidal position embeddings: (length, width), sines and then cosines.
 
     >>> sinusoids(2, 2).tolist()[0]
     [0.0, 1.0]

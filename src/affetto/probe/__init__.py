@@ -1,1 +1,1 @@
-"""What a recogniser's hidden layers know: which units follow the voice, which layer tells emotion, how it looks."""
+"""What hidden layers know: which units follow the voice, which layer carries emotion, how utterances lie."""

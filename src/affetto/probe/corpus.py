@@ -21,11 +21,11 @@ FOUR = ("anger", "happiness", "neutral", "sadness")
 
 
 class ProbeConfig(Config):
-    """What every probe is told.
+    """Settings of every probe.
 
     Attributes:
         corpus: its folder or manifest, relative to the data folder.
-        classes: the emotions whose utterances are heard; none named hears all utterances.
+        classes: the emotions whose utterances are used; none named uses all.
         limit: so many utterances, spread evenly over the corpus; None takes all.
         recogniser: whose layers are looked into, see `affetto.models.encoders.open_encoder`.
         seed: of everything that chance decides.
@@ -39,7 +39,7 @@ class ProbeConfig(Config):
 
 
 def read_utterances(config: ProbeConfig, data_root: Path) -> list[Utterance]:
-    """The utterances to be heard; each one's emotion is the class that it counts as.
+    """The utterances to be read; each one's emotion is the class that it counts as.
 
     Raises:
         CorpusError: there is no such corpus, or nothing usable in it.

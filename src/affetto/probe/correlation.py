@@ -9,7 +9,7 @@ Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 FEWEST = 3
-"""Two points always lie on a line: a correlation of fewer than three says nothing."""
+"""Two points always lie on a line: a correlation of fewer than three means nothing."""
 
 _CONSTANT = 1e-6
 """A deviation below this share of the largest value is the last digits of a constant."""
@@ -140,9 +140,9 @@ class Moments:
         """
         chosen = np.arange(self.means.shape[1]) if units is None else units
         means = self.means[:, chosen]
-        heard = self.counts > 0
-        here = float(np.average(self.target_means, weights=self.counts)) if heard.any() else 0.0
-        middle = np.average(means, axis=0, weights=self.counts) if heard.any() else np.zeros(len(chosen))
+        counted = self.counts > 0
+        here = float(np.average(self.target_means, weights=self.counts)) if counted.any() else 0.0
+        middle = np.average(means, axis=0, weights=self.counts) if counted.any() else np.zeros(len(chosen))
         shift, target_shift = means - middle, self.target_means - here
         total = (weights @ self.counts)[:, None]
         sums = weights @ (self.counts[:, None] * shift)

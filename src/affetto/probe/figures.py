@@ -70,11 +70,11 @@ def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list
     """
     drawn = [render(picture) for picture in pictures_of(root, classes)]
     files = {name: content for each in drawn for name, content in each.files().items()}
-    told = [
+    values = [
         f"## {each.picture.title}\n\n![{each.picture.alt}]({each.picture.name}.png)\n\n{each.picture.caption}\n"
         for each in drawn
     ]
-    files["captions.md"] = "\n".join(told).encode()
+    files["captions.md"] = "\n".join(values).encode()
     return write_files(output, files)
 
 
@@ -105,16 +105,16 @@ def layers_picture(found: LayerCurve) -> Picture:
         canvas.figure.legend(loc="outside upper left", ncols=4, handlelength=1.8)
 
     best = max(found.scores, key=lambda score: score.uar)
-    told = "; ".join(f"{score.network} {score.layer} {_share(score.uar)}" for score in found.scores)
+    values = "; ".join(f"{score.network} {score.layer} {_share(score.uar)}" for score in found.scores)
     caption = (
-        f"UAR on {found.facts['counts']['speakers']} speakers, each tested once by a probe that never heard them, with "
+        f"UAR on {found.facts['counts']['speakers']} speakers, each tested once by a probe not trained on them, with "
         "95 % intervals over speakers: what a logistic regression reads from the mean of each layer over time. Blue: "
         "the trained recogniser; orange: the same network with random weights; grey band: features alone; dotted: "
         "guessing. Highest is "
-        f"{best.network} {best.layer} ({_share(best.uar)}). Neighbouring layers heard the same speakers: whether they "
-        "differ is in layers.csv, not in whether intervals overlap."
+        f"{best.network} {best.layer} ({_share(best.uar)}). Neighbouring layers were tested on the same speakers: "
+        "whether they differ is in layers.csv, not in whether intervals overlap."
     )
-    return Picture("layers", "Which layer tells emotion", draw, caption, f"UAR by layer: {told}.")
+    return Picture("layers", "Which layer carries emotion", draw, caption, f"UAR by layer: {values}.")
 
 
 def _curve(axes: Axes, scores: Sequence[LayerScore], name: str, style: tuple[object, ...]) -> None:
@@ -141,14 +141,14 @@ def units_picture(found: Neurons) -> Picture:
                 axes.set_yticks(range(len(layers)), [""] * len(layers))
 
     first = [row for row in found.best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
-    told = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_signed(row.measured)}" for row in first)
+    values = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_signed(row.measured)}" for row in first)
     caption = (
         "Pearson's r of the unit that follows each target best, chosen in each layer on one half of the speakers and "
         "measured on the other. Left: the mean of the correlations within utterances; right: over the means of "
         f"utterances. Pale: more often than 1 time in 20, chance alone finds a unit as good among all "
-        f"{found.facts['counts']['units']:,}. Best frame by frame: {told}."
+        f"{found.facts['counts']['units']:,}. Best frame by frame: {values}."
     )
-    return Picture("units", "What single units follow", draw, caption, f"Heat map of correlations. {told}.")
+    return Picture("units", "What single units follow", draw, caption, f"Heat map of correlations. {values}.")
 
 
 def _grid(
@@ -220,12 +220,12 @@ def _overlay(found: Neurons, target: str) -> Picture:
         f"orange) in {ids}, each scaled to its own mean and deviation. On average over utterances of speakers who did "
         f"not choose the unit, r is {_signed(best.measured)} ({_signed(best.low)} to {_signed(best.high)})."
     )
-    told = "; ".join(f"{each['utterance']} r {each['r']}" for each in traces)
-    return Picture(f"overlay-{target}", f"A unit and {target} over time", draw, caption, f"Two curves each: {told}.")
+    values = "; ".join(f"{each['utterance']} r {each['r']}" for each in traces)
+    return Picture(f"overlay-{target}", f"A unit and {target} over time", draw, caption, f"Two curves each: {values}.")
 
 
 def _scaled(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-    """Values less their mean over their deviation, in what is a number or where told."""
+    """Values less their mean over their deviation, in what is a number or where asked."""
     kept = np.isfinite(values) if where is None else where
     if not kept.any():
         return values
@@ -270,7 +270,7 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
         canvas.figure.legend(marks, classes, loc="outside lower center", ncols=len(classes), handletextpad=0.2)
 
     highest = max(scores.values(), key=lambda score: -1.0 if math.isnan(score.uar) else score.uar)
-    of = f" that mean {' or '.join(classes)}" if chosen else ""
+    of = f" of {' or '.join(classes)}" if chosen else ""
     rest = " Other classes shaped the picture, and are left out." if len(classes) < len(every) else ""
     caption = (
         f"{len(drawn):,} utterances{of} of speakers whom nothing was fitted to, by {_WAYS[way]}. MP: the mean of a "
@@ -279,18 +279,19 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
         f"apart, 0 where they lie in each other. The highest UAR is that of {highest.name}.{rest} "
         + ("Distances between clouds mean nothing in t-SNE." if way == "tsne" else "Axes: the first two components.")
     )
-    told = "; ".join(f"{score.name} UAR {_share(score.uar)}" for score in scores.values())
+    values = "; ".join(f"{score.name} UAR {_share(score.uar)}" for score in scores.values())
     name, title = "-".join(["projections", way, *(classes if chosen else ())]), f"Utterances by {_WAYS[way]}"
     return Picture(
-        name, title + (f": {' and '.join(classes)}" if chosen else ""), draw, caption, f"Scatter plots: {told}."
+        name, title + (f": {' and '.join(classes)}" if chosen else ""), draw, caption, f"Scatter plots: {values}."
     )
 
 
 def _of_two(every: Sequence[str], chosen: Sequence[str]) -> list[str]:
     """Two classes in the order of all."""
     if len(set(chosen)) != 2 or not set(chosen) <= set(every):
-        told = ", ".join(chosen)
-        raise ConfigError(f"not two of the classes: {told}", f"choose two of {', '.join(every)}", "classes")
+        raise ConfigError(
+            f"not two of the classes: {', '.join(chosen)}", f"choose two of {', '.join(every)}", "classes"
+        )
     return [name for name in every if name in chosen]
 
 

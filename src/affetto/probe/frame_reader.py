@@ -1,4 +1,4 @@
-"""Hears a corpus once: every layer of every utterance, and the prosody of the same frames, a few at a time.
+"""Reads a corpus once: every layer of every utterance, and the prosody of the same frames, a few at a time.
 
 Frames are handed on and forgotten, so that memory does not grow with the corpus.
 """
@@ -92,7 +92,7 @@ class UtteranceFrames(NamedTuple):
 
 
 class FrameReader:
-    """Hears utterances, and remembers those that cannot be read.
+    """Reads utterances, and remembers those that cannot be read.
 
     Args:
         encoder: whose layers are looked at.
@@ -105,7 +105,7 @@ class FrameReader:
         """Utterance -> what is wrong with its sound."""
 
     def batches(self, utterances: Sequence[Utterance]) -> Iterator[list[UtteranceFrames]]:
-        """Hears each utterance once, in batches of like length; a warning names each file that cannot be read."""
+        """Reads each utterance once, in batches of like length; a warning names each file that cannot be read."""
         for start in range(0, len(utterances), CHUNK_UTTERANCES):
             chunk = utterances[start : start + CHUNK_UTTERANCES]
             for places, waves in _batches(self._read(chunk, start)):

@@ -1,10 +1,10 @@
-"""Which layer tells emotion: a linear probe on the mean of each, beside features alone and a network never trained.
+"""Which layer carries emotion: a linear probe on the mean of each, beside features alone and a network never trained.
 
 ::
 
     probe.json             what was asked, and of what; written last
     begun.json             the same before there is a result, so that a stopped probe goes on
-    predictions/NAME.csv   what was said of every utterance by the probe of one representation
+    predictions/NAME.csv   what the probe of one representation predicts of every utterance
     layers.csv             the figures that follow from them
 """
 
@@ -41,7 +41,7 @@ CURVE, BEGUN, PREDICTIONS = "layers.csv", "begun.json", "predictions"
 
 
 class LayersConfig(ProbeConfig):
-    """What the probe of layers is told.
+    """Settings of the probe of layers.
 
     Attributes:
         folds: of speakers; the fold after the tested one chooses the complexity.
@@ -100,7 +100,7 @@ def probe_layers(
         data_root: the folder that the corpus is relative to.
         output: the folder; representations are kept in ``cache`` beside it.
         device: where the recogniser runs.
-        progress: is told how far one representation, or the probing of all of them, is.
+        progress: receives how far one representation, or the probing of all of them, is.
 
     Raises:
         AffettoError: there is no such corpus, class, recogniser or device; there are too few speakers for the folds;
@@ -196,8 +196,8 @@ def _predictions(
 ) -> Iterator[Prediction]:
     labels = labels_of(utterances, config.classes)
     for task in tasks(utterances, folds, vectors.readable):
-        said = linear_probe(vectors.values, labels, task, config.complexities).test
-        for place, chances in zip(task.test.tolist(), said, strict=True):
+        probabilities = linear_probe(vectors.values, labels, task, config.complexities).test
+        for place, chances in zip(task.test.tolist(), probabilities, strict=True):
             each = utterances[place]
             yield Prediction(
                 0,
@@ -238,11 +238,11 @@ def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> li
 
 
 def _tally(path: Path, classes: Sequence[str]) -> ConfusionCounts:
-    said = read_predictions(path)
+    predictions = read_predictions(path)
     return tally(
-        [(each.repeat, each.fold) for each in said],
-        [each.speaker for each in said],
-        [each.reference for each in said],
-        [each.predicted for each in said],
+        [(each.repeat, each.fold) for each in predictions],
+        [each.speaker for each in predictions],
+        [each.reference for each in predictions],
+        [each.predicted for each in predictions],
         classes,
     )

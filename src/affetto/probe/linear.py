@@ -1,4 +1,4 @@
-"""A linear probe: what a representation tells of emotion to someone who can only weigh its columns and add them up."""
+"""A linear probe: how well emotion can be predicted from a representation by a weighted sum of its columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STEPS, _TOLERANCE = 200, 1e-3
 
 
 class Probed(NamedTuple):
-    """What a probe says.
+    """What a probe predicts.
 
     Attributes:
         test: each class's probability for each test utterance, (utterances, classes).
@@ -85,5 +85,5 @@ def linear_probe(
     return best
 
 
-def _uar(labels: NDArray[np.int64], said: NDArray[np.int64]) -> float:
-    return metrics.uar([str(each) for each in labels], [str(each) for each in said])
+def _uar(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    return metrics.uar([str(each) for each in labels], [str(each) for each in predicted])

@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 
 class NeuronConfig(ProbeConfig):
-    """What the probe of neurons is told.
+    """Settings of the probe of neurons.
 
     Attributes:
         untrained: look into a network of the same shape with random weights instead.
@@ -103,7 +103,7 @@ def probe_neurons(
         data_root: the folder that the corpus is relative to.
         output: the folder, which must not be there yet.
         device: where the recogniser runs.
-        progress: is told the utterances heard and the utterances in all.
+        progress: receives the utterances read and the utterances in all.
 
     Raises:
         AffettoError: the output is there already; there is no such corpus, class, recogniser or device; there are fewer
@@ -159,7 +159,7 @@ class Looked(NamedTuple):
 def look(
     encoder: Encoder, utterances: Sequence[Utterance], config: NeuronConfig, progress: Progress | None = None
 ) -> Looked:
-    """Hears all utterances once, then chooses and measures units.
+    """Reads all utterances once, then chooses and measures units.
 
     Raises:
         SplitError: there are fewer than two speakers.
@@ -178,12 +178,12 @@ def look(
     )
     done = 0
     for batch in reader.batches(utterances):
-        for heard in batch:
-            tally.add(heard)
+        for frames in batch:
+            tally.add(frames)
         done += len(batch)
         if progress is not None:
             progress(done + len(reader.unreadable), len(utterances))
-    _check_heard(tally, choosing)
+    _check_seen(tally, choosing)
     best, by_layer, arrays = _tables(tally, choosing, config)
     return Looked(best, by_layer, arrays, _facts(tally, reader, names, choosing), ~choosing[speakers])
 
@@ -225,16 +225,16 @@ def _arrays(found: Found) -> dict[str, NDArray[Any]]:
     }
 
 
-def _check_heard(tally: Tally, choosing: NDArray[np.bool_]) -> None:
+def _check_seen(tally: Tally, choosing: NDArray[np.bool_]) -> None:
     for half, does in ((choosing, "choose"), (~choosing, "measure")):
-        if not tally.heard[half[tally.speakers]].any():
+        if not tally.seen[half[tally.speakers]].any():
             raise CorpusError(f"no sound of the speakers who {does} units can be read", "look at the warnings above")
 
 
 def _facts(tally: Tally, reader: FrameReader, names: NDArray[np.str_], choosing: NDArray[np.bool_]) -> dict[str, Any]:
-    """What ``probe.json`` says of what was heard and what is missing."""
-    measuring = ~choosing[tally.speakers] & tally.heard
-    gaps = {name: int((tally.heard & np.isnan(tally.prosody[:, place])).sum()) for place, name in enumerate(TARGETS)}
+    """The facts of ``probe.json`` on what was read and what is missing."""
+    measuring = ~choosing[tally.speakers] & tally.seen
+    gaps = {name: int((tally.seen & np.isnan(tally.prosody[:, place])).sum()) for place, name in enumerate(TARGETS)}
     constant = {name: int((tally.counts[:, place].sum(axis=0) == 0).sum()) for place, name in enumerate(TARGETS)}
     return {
         "layers": [layer._asdict() for group in reader.groups for layer in group.layers],
@@ -242,7 +242,7 @@ def _facts(tally: Tally, reader: FrameReader, names: NDArray[np.str_], choosing:
         "choosing": names[choosing].tolist(),
         "measuring": names[~choosing].tolist(),
         "counts": {
-            "utterances": int(tally.heard.sum()),
+            "utterances": int(tally.seen.sum()),
             "measuring_utterances": int(measuring.sum()),
             "speakers": len(names),
             "units": int(tally.means.shape[1]),
@@ -263,7 +263,7 @@ def _to_show(utterances: Sequence[Utterance], measuring: NDArray[np.bool_], conf
     known = {each.id: each for each in utterances}
     unknown = [name for name in config.show if name not in known]
     if unknown:
-        raise CorpusError(f"no utterance {unknown[0]!r} among those heard", "name one that is, or none", config.corpus)
+        raise CorpusError(f"no utterance {unknown[0]!r} among those read", "name one that is, or none", config.corpus)
     rng = np.random.default_rng(stable_seed(config.seed, "shown"))
     places = np.flatnonzero(measuring)
     drawn = rng.choice(places, min(config.shown, len(places)), replace=False)

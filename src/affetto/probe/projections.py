@@ -1,7 +1,7 @@
 """Utterances as points (the paper's figure 4): one picture a layer, averaged (MP-x) or read by a trained GRU (RNN-x).
 
 Only speakers whom nothing was fitted to are drawn. A picture of t-SNE shows neighbours, not distances, and pleases the
-eye whatever it is given; so beside each stands how well a linear probe tells the classes in the whole space, on the
+eye whatever it is given; so beside each stands how well a linear probe predicts the classes in the whole space, on the
 same speakers, and the silhouette, in the whole space and in the picture.
 """
 
@@ -47,7 +47,7 @@ PERPLEXITY = 30.0
 
 
 class ProjectionsConfig(ProbeConfig):
-    """What the probe of representations is told.
+    """Settings of the probe of representations.
 
     Attributes:
         parts: into which the speakers are divided; one is drawn, one validates, the others train.
@@ -126,7 +126,7 @@ def probe_projections(
         data_root: the folder that the corpus is relative to.
         output: the folder, which must not be there yet; representations are kept in ``cache`` beside it.
         device: where the recogniser runs.
-        progress: is told how far one representation is, or the pictures.
+        progress: receives how far one representation is, or the pictures.
 
     Raises:
         AffettoError: the folder is there; there is no such corpus, class, layer, recogniser or device; there are too
@@ -284,12 +284,12 @@ def _uar(
         return (float("nan"),) * 3
     # Utterances of other classes are in no part of the task: whatever label they have is never looked at.
     labels = np.array([classes.index(each.emotion) if each.emotion in classes else 0 for each in utterances])
-    said = linear_probe(vectors.values, labels, task).test.argmax(axis=1)
+    predicted = linear_probe(vectors.values, labels, task).test.argmax(axis=1)
     counted = tally(
         [(0, 0)] * len(task.test),
         [by_speaker(utterances[place]) for place in task.test],
         [classes[labels[place]] for place in task.test],
-        [classes[each] for each in said],
+        [classes[each] for each in predicted],
         classes,
     )
     interval = speaker_interval(counted, np.random.default_rng(stable_seed(seed, "crowds")))

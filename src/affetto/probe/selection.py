@@ -87,8 +87,8 @@ def _within(tally: Tally, method: str, half: NDArray[np.bool_]) -> Floats:
     """Means over the utterances of a half, (targets, units)."""
     counts = tally.counts[half].sum(axis=0)
     sums = tally.sums[method][half].sum(axis=0, dtype=np.float64)
-    heard = counts.max(axis=1, keepdims=True, initial=0)
-    enough = (counts > 0) & (counts >= LEAST_SHARE * heard)
+    most = counts.max(axis=1, keepdims=True, initial=0)
+    enough = (counts > 0) & (counts >= LEAST_SHARE * most)
     found: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=enough)
     return found
 
@@ -107,7 +107,7 @@ def _utterances(
 
     Those of one speaker stand together; those without the target are left out.
     """
-    places = np.flatnonzero(half[tally.speakers] & tally.heard & ~np.isnan(tally.prosody[:, target]))
+    places = np.flatnonzero(half[tally.speakers] & tally.seen & ~np.isnan(tally.prosody[:, target]))
     places = places[np.argsort(tally.speakers[places], kind="stable")]
     units, values = np.ascontiguousarray(tally.means[places].T), tally.prosody[None, places, target]
     if method == "spearman":

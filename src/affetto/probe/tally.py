@@ -48,7 +48,7 @@ class Tally:
         self.groups, self.speakers, self.shuffled, self.permutations = groups, speakers, shuffled, permutations
         self._rng = rng
         units, people = groups[-1].units.stop, int(speakers.max()) + 1
-        self.heard = np.zeros(len(speakers), dtype=np.bool_)
+        self.seen = np.zeros(len(speakers), dtype=np.bool_)
         """Which utterances were added, (utterances,)."""
         self.means = np.full((len(speakers), units), np.nan, dtype=np.float32)
         """Each unit's mean over each utterance's frames."""
@@ -63,15 +63,15 @@ class Tally:
         self.frames = [[Moments(people, group.units.stop - group.first) for _ in TARGETS] for group in groups]
         """Sums over all frames, whichever utterance they are of: of each group, of each target."""
 
-    def add(self, heard: UtteranceFrames) -> None:
+    def add(self, frames: UtteranceFrames) -> None:
         """Takes an utterance."""
-        self.heard[heard.place] = True
-        self.prosody[heard.place] = heard.prosody.means()
-        turns = self._rng.random(self.permutations) if self.shuffled[heard.place] else np.zeros(0)
-        for number, (group, part) in enumerate(zip(self.groups, heard.parts, strict=True)):
-            self.means[heard.place, group.units] = part.units.mean(axis=1)
+        self.seen[frames.place] = True
+        self.prosody[frames.place] = frames.prosody.means()
+        turns = self._rng.random(self.permutations) if self.shuffled[frames.place] else np.zeros(0)
+        for number, (group, part) in enumerate(zip(self.groups, frames.parts, strict=True)):
+            self.means[frames.place, group.units] = part.units.mean(axis=1)
             for units, values, targets in _by_mask(part):
-                speaker = int(self.speakers[heard.place])
+                speaker = int(self.speakers[frames.place])
                 for target, row in zip(targets, values, strict=True):
                     self.frames[number][target].add(speaker, units, row)
                 if units.shape[1] >= FEWEST:

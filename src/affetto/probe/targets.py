@@ -1,4 +1,4 @@
-"""What units are compared with: five things that the ear hears in a voice beside the words, frame by frame.
+"""What units are compared with: five properties of a voice beside the words, frame by frame.
 
 | target | is | counts in |
 |---|---|---|
@@ -68,9 +68,9 @@ def prosody(waves: Waves) -> list[Prosody]:
     return [_prosody(*(part.cpu().numpy().astype(np.float64) for part in parts)) for parts in unpadded]
 
 
-def _prosody(loud: NDArray[np.float64], heard: NDArray[np.float64], tilt: NDArray[np.float64]) -> Prosody:
+def _prosody(loud: NDArray[np.float64], voice: NDArray[np.float64], tilt: NDArray[np.float64]) -> Prosody:
     """One recording's, of loudness (time, 1), pitch and voicing (time, 2) and tilt (time, 1)."""
-    f0_hz, strength = heard.T
+    f0_hz, strength = voice.T
     voiced = f0_hz > 0
     semitones = np.where(voiced, 12 * np.log2(np.where(voiced, f0_hz, LOWEST_HZ) / LOWEST_HZ), 0.0)
     span = speech_span(voiced)

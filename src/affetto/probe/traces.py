@@ -26,12 +26,12 @@ class Followed(NamedTuple):
 def traces(
     encoder: Encoder, best: Sequence[Any], utterances: Sequence[Utterance]
 ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    """Hears some utterances again and keeps the best unit of each target, frame by frame.
+    """Reads some utterances again and keeps the best unit of each target, frame by frame.
 
     Args:
         encoder: whose units they are.
         best: rows of the table; those that are first at the level of frames by Pearson's r are kept.
-        utterances: to hear.
+        utterances: to read.
 
     Returns:
         For ``probe.json``, what there is (utterance, emotion, text, target, layer, number, r); and arrays by
@@ -44,10 +44,10 @@ def traces(
     arrays: dict[str, NDArray[Any]] = {}
     reader = FrameReader(encoder)
     for batch in reader.batches(utterances):
-        for heard in batch:
-            utterance = utterances[heard.place]
+        for frames in batch:
+            utterance = utterances[frames.place]
             for each in followed:
-                drawn, r = _trace(reader, heard.parts, each)
+                drawn, r = _trace(reader, frames.parts, each)
                 arrays[f"{utterance.id}/{each.target}"] = drawn
                 facts = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
                 index.append({**facts, **each._asdict(), "r": r})

@@ -16,7 +16,7 @@ from affetto.models.encoders.encoder import Encoder
 from affetto.represent import Acoustics, Bank, Layers, Progress, represent
 
 FEATURES = AcousticConfig(level="relative")
-"""MFCC, their deltas and pitch, without how loud the recording is as a whole, which the recogniser does not hear."""
+"""MFCC, their deltas and pitch, without how loud the recording is as a whole, which the recogniser does not get."""
 
 
 class Vectors(NamedTuple):

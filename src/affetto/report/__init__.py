@@ -1,4 +1,4 @@
-"""What a run folder tells: tables, figures and a page, derived from its predictions alone; nothing here trains."""
+"""The report of a run folder: tables, figures and a page, derived from its predictions alone; nothing here trains."""
 
 from affetto.report.build import build_table
 from affetto.report.page import Written, write_report

@@ -27,7 +27,7 @@ UAR = stats.METRICS.index("uar")
 Progress = Callable[[float, float], None]
 
 
-class _Heard(NamedTuple):
+class _Counted(NamedTuple):
     """A row and its test predictions, counted."""
 
     row: Row
@@ -65,7 +65,7 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
         run: the folder.
         baseline: the row to test the others against. Without it, the row of kind ``baseline`` that has the highest UAR
             on its validation speakers; the test speakers do not choose it, since the others are tested against it.
-        progress: is told how many rows are read.
+        progress: receives how many rows are read.
 
     Raises:
         RunError: the folder is none or damaged, nothing is finished in it, or no row is called like that.
@@ -76,27 +76,27 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     facts, division = run.facts(), read_division(run)
     classes = tuple(str(name) for name in facts.get("classes", ()))
     chosen = _choose(run, rows, classes, baseline)
-    heard = []
+    counts = []
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
         answers = run.answers(row.name)
         check_division(run, division, row.name, "test", answers)
-        heard.append(_Heard(row, count(answers, classes)))
-    repeats, folds = _design(run, heard)
-    entries = [_entry(each, repeats[each.row.name], folds) for each in heard]
+        counts.append(_Counted(row, count(answers, classes)))
+    repeats, folds = _design(run, counts)
+    entries = [_entry(each, repeats[each.row.name], folds) for each in counts]
     utterances = list(run.readable().values())
     if chosen.name is not None:
-        against = next(each for each in heard if each.row.name == chosen.name)
+        against = next(each for each in counts if each.row.name == chosen.name)
         ratio = test_to_training(run, against.row.name, against.counted, len(utterances))
-        entries = [replace(entry, comparison=found) for entry, found in _compare(entries, heard, against, ratio)]
+        entries = [replace(entry, comparison=found) for entry, found in _compare(entries, counts, against, ratio)]
     table = Table(tuple(entries), chosen.name)
-    told = RunFacts(
-        run.config(), facts, run.environment(), classes, chosen.reason, utterances, [each.counted for each in heard]
+    described = RunFacts(
+        run.config(), facts, run.environment(), classes, chosen.reason, utterances, [each.counted for each in counts]
     )
     return Derived(
-        replace(table, notes=tuple(write_notes(table, told))),
-        {each.row.name: _whole(each.counted, folds) for each in heard},
+        replace(table, notes=tuple(write_notes(table, described))),
+        {each.row.name: _whole(each.counted, folds) for each in counts},
     )
 
 
@@ -124,10 +124,10 @@ def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted:
     if not shared:
         return _Chosen(candidates[0], "the first of its kind, since no cell of all of them is finished")
     uars = {name: _mean(_only(each, shared))[UAR] for name, each in counted.items()}
-    told = ", ".join(f"{name} {uar:.3f}".replace(" 0.", " .") for name, uar in uars.items())
+    uars_shown = ", ".join(f"{name} {uar:.3f}".replace(" 0.", " .") for name, uar in uars.items())
     return _Chosen(
         max(uars, key=uars.__getitem__),
-        f"the best of its kind on the validation speakers, not on the tested ones: {told}",
+        f"the best of its kind on the validation speakers, not on the tested ones: {uars_shown}",
     )
 
 
@@ -140,11 +140,11 @@ def _mean(counted: stats.ConfusionCounts) -> stats.Floats:
     return stats.mean_and_deviation(stats.run_scores(counted))[0]
 
 
-def _design(run: RunFolder, heard: Sequence[_Heard]) -> tuple[dict[str, int], set[int]]:
+def _design(run: RunFolder, counts: Sequence[_Counted]) -> tuple[dict[str, int], set[int]]:
     """How many repeats each row will have, by name, and the folds: as the recipe says, or more if more are there."""
     asked = {row["name"]: row.get("repeats", 1) for row in run.config()["rows"]}
-    repeats = {each.row.name: max(asked.get(each.row.name, 1), 1 + int(each.counted.repeats.max())) for each in heard}
-    folds = {fold for each in heard for fold in each.counted.folds.tolist()}
+    repeats = {each.row.name: max(asked.get(each.row.name, 1), 1 + int(each.counted.repeats.max())) for each in counts}
+    folds = {fold for each in counts for fold in each.counted.folds.tolist()}
     return repeats, folds | set(range(run.facts().get("counts", {}).get("folds", 0)))
 
 
@@ -154,23 +154,23 @@ def _whole(counted: stats.ConfusionCounts, folds: set[int]) -> stats.ConfusionCo
     return whole if len(whole.folds) else counted
 
 
-def _entry(heard: _Heard, repeats: int, folds: set[int]) -> TableRow:
-    counted = _whole(heard.counted, folds)
+def _entry(entry: _Counted, repeats: int, folds: set[int]) -> TableRow:
+    counted = _whole(entry.counted, folds)
     figures = _figures(counted)
     cells = counted.cells()
     return TableRow(
-        name=heard.row.name,
-        kind=str(heard.row.model.get("kind", "")),
-        parameters=heard.row.parameters,
+        name=entry.row.name,
+        kind=str(entry.row.model.get("kind", "")),
+        parameters=entry.row.parameters,
         runs=len({repeat for repeat, _ in cells}),
         folds=len({fold for _, fold in cells}),
-        cells=len(heard.counted.cells()),
+        cells=len(entry.counted.cells()),
         planned=repeats * len(folds),
         uar=figures[0],
         accuracy=figures[1],
         f1_macro=figures[2],
         comparison=None,
-        published=reported(heard.row.published) or published(heard.row.model),
+        published=reported(entry.row.published) or published(entry.row.model),
     )
 
 
@@ -184,10 +184,10 @@ def _figures(counted: stats.ConfusionCounts) -> list[Figure]:
 
 
 def _compare(
-    entries: Sequence[TableRow], heard: Sequence[_Heard], against: _Heard, ratio: float
+    entries: Sequence[TableRow], counts: Sequence[_Counted], against: _Counted, ratio: float
 ) -> Iterable[tuple[TableRow, Comparison | None]]:
     """Each row's difference to the baseline, and which of them survive testing so many."""
-    found = [None if each is against else difference(each.counted, against.counted, ratio) for each in heard]
+    found = [None if each is against else difference(each.counted, against.counted, ratio) for each in counts]
     corrected = stats.holm([float("nan") if each is None else each.p for each in found])
     judged = [
         None if each is None else replace(each, p_holm=p, verdict=_verdict(each, p))
@@ -239,8 +239,8 @@ def test_to_training(run: RunFolder, row: str, counted: stats.ConfusionCounts, u
     """Utterances tested for each that is trained on, averaged over a row's folds."""
     tested = _by_cell(zip(counted.repeats, counted.folds, strict=True), counted.confusions)
     validation = Counter(run.validation_answers(row).cells)
-    trained = {cell: utterances - heard - validation[cell] for cell, heard in tested.items()}
-    ratios = [tested[cell] / heard for cell, heard in trained.items() if heard > 0]
+    trained = {cell: utterances - number - validation[cell] for cell, number in tested.items()}
+    ratios = [tested[cell] / number for cell, number in trained.items() if number > 0]
     if not ratios:
         raise RunError("the manifest has fewer utterances than are tested", "restore the folder", run.root)
     return float(np.mean(ratios))
@@ -248,6 +248,6 @@ def test_to_training(run: RunFolder, row: str, counted: stats.ConfusionCounts, u
 
 def _by_cell(cells: Iterable[Any], confusions: stats.Integers) -> Mapping[tuple[int, int], int]:
     found: Counter[tuple[int, int]] = Counter()
-    for cell, heard in zip(cells, confusions.sum(axis=(1, 2)).tolist(), strict=True):
-        found[int(cell[0]), int(cell[1])] += heard
+    for cell, number in zip(cells, confusions.sum(axis=(1, 2)).tolist(), strict=True):
+        found[int(cell[0]), int(cell[1])] += number
     return found

@@ -1,4 +1,4 @@
-"""Confusion matrices (the paper's figure 5): once in shares of what is meant, once in utterances."""
+"""Confusion matrices (the paper's figure 5): once in shares of the true class, once in utterances."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from affetto.report.render import share
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_HEAT = "A line of a matrix is what is meant, a column what is heard"
+_HEAT = "A line of a matrix is a true class, a column a predicted one"
 
 
 def confusion_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Picture:
-    """Shares of what is meant, a matrix a row of the table, side by side."""
+    """Shares of the true class, a matrix a row of the table, side by side."""
     worst = {name: worst_confusion(each, classes) for name, each in found.items()}
-    told = "; ".join(f"{name}: {text}" for name, text in worst.items() if text)
+    mixed = "; ".join(f"{name}: {text}" for name, text in worst.items() if text)
     caption = (
         f"{_HEAT}; a line adds up to 1. The diagonal is each class's recall, and its mean the table's UAR. "
-        f"Mixed up most: {told}."
+        f"Mixed up most: {mixed}."
     )
     recalls = "; ".join(f"{name}: {_diagonal(each, classes)}" for name, each in found.items())
-    alt = f"Confusion matrices in shares. Recalls on their diagonals: {recalls}. Mixed up most: {told}."
+    alt = f"Confusion matrices in shares. Recalls on their diagonals: {recalls}. Mixed up most: {mixed}."
 
     def draw(canvas: Canvas) -> None:
         _matrices(canvas, {name: each.shares for name, each in found.items()}, classes, counts=False)
@@ -42,7 +42,7 @@ def counts_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Pi
     spoken = ", ".join(f"{name} {_few(count)}" for name, count in zip(classes, lines, strict=True))
     caption = (
         f"{_HEAT}, in utterances of a test fold, averaged over folds and repeats. Shades are by count: a class with "
-        f"many utterances is dark even where it is told badly. Utterances of a fold: {spoken}."
+        f"many utterances is dark even where its recall is low. Utterances of a fold: {spoken}."
     )
     alt = f"Confusion matrices in utterances of a fold, averaged over folds and repeats. Utterances: {spoken}."
 
@@ -83,9 +83,9 @@ def _label(axes: Axes, classes: Sequence[str], *, first: bool, crowded: bool) ->
     axes.set_yticks(range(len(classes)), classes if first else [""] * len(classes))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("heard")
+    axes.set_xlabel("predicted")
     if first:
-        axes.set_ylabel("meant")
+        axes.set_ylabel("true class")
 
 
 def _diagonal(found: Confusion, classes: Sequence[str]) -> str:
@@ -102,10 +102,10 @@ def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
     'anger as fear (.30)'
     """
     beside = np.nan_to_num(found.shares - np.diag(np.diagonal(found.shares)))
-    meant, heard = divmod(int(beside.argmax()), len(classes))
-    if beside[meant, heard] <= 0:
+    true, predicted = divmod(int(beside.argmax()), len(classes))
+    if beside[true, predicted] <= 0:
         return ""
-    return f"{classes[meant]} as {classes[heard]} ({share(float(beside[meant, heard]), 2)})"
+    return f"{classes[true]} as {classes[predicted]} ({share(float(beside[true, predicted]), 2)})"
 
 
 def _few(count: float) -> str:

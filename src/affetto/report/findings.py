@@ -1,4 +1,4 @@
-"""What figures show, as numbers: confusions, recalls, speakers, learning curves, calibration, confident mistakes."""
+"""What figures show, as numbers: confusions, recalls, speakers, learning curves, calibration, confident errors."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Learning(NamedTuple):
 
 
 def learning(curves: Mapping[tuple[int, int], Sequence[Epoch]]) -> Learning | None:
-    """Averages learning curves; None where nothing is learnt in epochs, or no curve is whole."""
+    """Averages learning curves; None where nothing is trained in epochs, or no curve is whole."""
     found = [np.array([(each.training_loss, each.validation_loss) for each in curve]) for curve in curves.values()]
     begun = [curve for curve in found if len(curve)]
     whole = [curve for curve in begun if np.isfinite(curve).all()]
@@ -144,7 +144,7 @@ class Calibration(NamedTuple):
     """A row before and after temperature scaling.
 
     Attributes:
-        before: as the models say it.
+        before: as the models give them.
         after: with each cell's temperature, fitted on its validation speakers.
         temperatures: (cells,).
     """
@@ -168,23 +168,23 @@ def calibrate(tested: Answers, validating: Answers, classes: Sequence[str]) -> C
     truth, chosen = places(tested.references, classes), places(validating.references, classes)
     scaled = np.empty_like(tested.probabilities)
     temperatures = []
-    heard = rows_of(validating)
+    validated = rows_of(validating)
     for cell, rows in rows_of(tested).items():
-        if cell not in heard:
+        if cell not in validated:
             raise ValueError(f"nothing was validated in repeat {cell[0]}, fold {cell[1]}")
-        temperature = metrics.fit_temperature(validating.probabilities[heard[cell]], chosen[heard[cell]])
+        temperature = metrics.fit_temperature(validating.probabilities[validated[cell]], chosen[validated[cell]])
         scaled[rows] = metrics.temper(tested.probabilities[rows], temperature)
         temperatures.append(temperature)
-    said = places(tested.predicted, classes)
+    predicted = places(tested.predicted, classes)
     repeats = np.array([repeat for repeat, _ in tested.cells])
-    before, after = (_calibrated(each, said, truth, repeats) for each in (tested.probabilities, scaled))
+    before, after = (_calibrated(each, predicted, truth, repeats) for each in (tested.probabilities, scaled))
     return Calibration(before, after, np.array(temperatures))
 
 
 def _calibrated(
-    probabilities: Floats, said: NDArray[np.int64], truth: NDArray[np.int64], repeats: NDArray[np.int64]
+    probabilities: Floats, predicted: NDArray[np.int64], truth: NDArray[np.int64], repeats: NDArray[np.int64]
 ) -> Calibrated:
-    sure, right = np.take_along_axis(probabilities, said[:, None], axis=1)[:, 0], said == truth
+    sure, right = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0], predicted == truth
     runs = [repeats == repeat for repeat in np.unique(repeats)]
     errors = [metrics.expected_calibration_error(sure[run], right[run]) for run in runs]
     losses = [metrics.cross_entropy(probabilities[run], truth[run]) for run in runs]
@@ -197,18 +197,18 @@ class Mistake(NamedTuple):
     Attributes:
         utterance: its id.
         speaker: who speaks.
-        meant: its emotion.
-        heard: the likeliest class, probabilities averaged over repeats.
-        probability: of what is heard.
-        of_meant: the probability of what is meant.
+        true_class: its emotion.
+        predicted: the likeliest class, probabilities averaged over repeats.
+        probability: of the predicted class.
+        true_probability: of the true class.
     """
 
     utterance: str
     speaker: str
-    meant: str
-    heard: str
+    true_class: str
+    predicted: str
     probability: float
-    of_meant: float
+    true_probability: float
 
 
 def mistakes(answers: Answers, classes: Sequence[str]) -> list[Mistake]:
@@ -218,16 +218,16 @@ def mistakes(answers: Answers, classes: Sequence[str]) -> list[Mistake]:
     np.add.at(sums, place, answers.probabilities)
     shares = sums / np.bincount(place)[:, None]
     truth = places(answers.references, classes)[first]
-    heard = shares.argmax(axis=1)
-    wrong = np.flatnonzero(heard != truth)
-    order = wrong[np.argsort(-shares[wrong, heard[wrong]], kind="stable")]
+    predicted = shares.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    order = wrong[np.argsort(-shares[wrong, predicted[wrong]], kind="stable")]
     return [
         Mistake(
             str(ids[each]),
             answers.speakers[first[each]],
             classes[truth[each]],
-            classes[heard[each]],
-            float(shares[each, heard[each]]),
+            classes[predicted[each]],
+            float(shares[each, predicted[each]]),
             float(shares[each, truth[each]]),
         )
         for each in order.tolist()
@@ -241,7 +241,7 @@ def places(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
 
 
 def rows_of(answers: Answers) -> dict[tuple[int, int], NDArray[np.int64]]:
-    """Cell -> the places of its answers."""
+    """Cell -> the places of its predictions."""
     found: dict[tuple[int, int], list[int]] = {}
     for number, cell in enumerate(answers.cells):
         found.setdefault(cell, []).append(number)

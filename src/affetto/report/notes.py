@@ -43,15 +43,15 @@ class RunFacts(NamedTuple):
     counted: Sequence[stats.ConfusionCounts]
 
 
-def write_notes(table: Table, told: RunFacts) -> Iterator[str]:
+def write_notes(table: Table, run: RunFacts) -> Iterator[str]:
     """The notes of a table, most needed first."""
     yield from _unfinished(table)
-    yield from _averages(table, told)
-    yield from _tests(table, told)
-    yield from _missing(told)
+    yield from _averages(table, run)
+    yield from _tests(table, run)
+    yield from _missing(run)
     yield from _paper(table)
-    yield from _data(told)
-    yield from _origin(told)
+    yield from _data(run)
+    yield from _origin(run)
 
 
 def _unfinished(table: Table) -> Iterator[str]:
@@ -61,9 +61,9 @@ def _unfinished(table: Table) -> Iterator[str]:
         yield f"* The run is not finished: {counts}. Such a row shows its whole runs, or without any the folds it has."
 
 
-def _averages(table: Table, told: RunFacts) -> Iterator[str]:
+def _averages(table: Table, run: RunFacts) -> Iterator[str]:
     runs, folds = _most(row.runs for row in table.rows), _most(row.folds for row in table.rows)
-    speakers = len({name for counted in told.counted for name in counted.speakers.tolist()})
+    speakers = len({name for counted in run.counted for name in counted.speakers.tolist()})
     yield (
         f"Scores are means over {several(runs, 'run')}; a run is one repeat's predictions over all its "
         f"{several(folds, 'fold')}, pooled. UAR is the unweighted average recall (many papers: UA), accuracy the "
@@ -84,11 +84,11 @@ def _averages(table: Table, told: RunFacts) -> Iterator[str]:
     )
 
 
-def _tests(table: Table, told: RunFacts) -> Iterator[str]:
+def _tests(table: Table, run: RunFacts) -> Iterator[str]:
     if table.baseline is None:
-        yield f"No baseline: {told.baseline}."
+        yield f"No baseline: {run.baseline}."
         return
-    yield f"Baseline: {table.baseline} ({told.baseline})."
+    yield f"Baseline: {table.baseline} ({run.baseline})."
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     tested = [each for each in compared if not np.isnan(each.p)]
     if tested:
@@ -112,12 +112,12 @@ def _tests(table: Table, told: RunFacts) -> Iterator[str]:
         yield f"Compared with the baseline over fewer folds than the {most} of the others: {counts}."
 
 
-def _missing(told: RunFacts) -> Iterator[str]:
-    """Every row is asked the same, so the row with the most folds tells for all."""
-    fullest = max(told.counted, key=lambda counted: len(set(counted.folds.tolist())))
+def _missing(run: RunFacts) -> Iterator[str]:
+    """Every row has the same folds, so the row with the most of them stands for all."""
+    fullest = max(run.counted, key=lambda counted: len(set(counted.folds.tolist())))
     missing = stats.missing_classes(fullest)
     if missing:
-        absent = Counter(told.classes[place] for places in missing.values() for place in places)
+        absent = Counter(run.classes[place] for places in missing.values() for place in places)
         names = ", ".join(f"{name} in {count}" for name, count in absent.items())
         yield (
             f"{several(len(missing), 'fold')} without an utterance of some class ({names}): UAR and F1 of a fold are "
@@ -147,28 +147,28 @@ def _paper(table: Table) -> Iterator[str]:
         yield f"Order of the {len(pairs)} trained rows by UAR, here and in the paper: Kendall's tau-b {tau:.2f}."
 
 
-def _data(told: RunFacts) -> Iterator[str]:
-    counts = Counter(utterance.emotion for utterance in told.utterances)
-    corpora = ", ".join(sorted({utterance.corpus for utterance in told.utterances}))
-    classes = ", ".join(f"{name} {counts[name]:,}" for name in told.classes)
-    speakers = len({(utterance.corpus, utterance.speaker) for utterance in told.utterances})
-    yield f"Data: {corpora}, {len(told.utterances):,} utterances by {several(speakers, 'speaker')}: {classes}."
-    unreadable = len(told.facts.get("unreadable", ()))
+def _data(run: RunFacts) -> Iterator[str]:
+    counts = Counter(utterance.emotion for utterance in run.utterances)
+    corpora = ", ".join(sorted({utterance.corpus for utterance in run.utterances}))
+    classes = ", ".join(f"{name} {counts[name]:,}" for name in run.classes)
+    speakers = len({(utterance.corpus, utterance.speaker) for utterance in run.utterances})
+    yield f"Data: {corpora}, {len(run.utterances):,} utterances by {several(speakers, 'speaker')}: {classes}."
+    unreadable = len(run.facts.get("unreadable", ()))
     if unreadable:
         yield f"Left out, since their sound cannot be read: {several(unreadable, 'utterance')}."
     for key in ("labels", "protocol"):
-        if key in told.config:
-            yield f"{key.capitalize()}: {_setting(told.config[key])}."
+        if key in run.config:
+            yield f"{key.capitalize()}: {_setting(run.config[key])}."
 
 
-def _origin(told: RunFacts) -> Iterator[str]:
-    commit = told.environment.get("commit")
+def _origin(run: RunFacts) -> Iterator[str]:
+    commit = run.environment.get("commit")
     origin = {
-        "recogniser": told.config.get("recogniser"),
-        "seed": told.config.get("seed"),
-        "affetto": told.environment.get("affetto"),
+        "recogniser": run.config.get("recogniser"),
+        "seed": run.config.get("seed"),
+        "affetto": run.environment.get("affetto"),
         "commit": str(commit) if commit else None,
-        "manifest (SHA-256)": told.facts.get("manifest_sha256"),
+        "manifest (SHA-256)": run.facts.get("manifest_sha256"),
     }
     known = "; ".join(f"{name} {value}" for name, value in origin.items() if value is not None)
     if known:
@@ -183,8 +183,8 @@ def _setting(value: object) -> str:
     """
     if not isinstance(value, Mapping):
         return str(value).replace("_", " ")
-    told = {key: each for key, each in value.items() if key not in ("kind", *_CHECKS) and each not in ({}, [], ())}
-    rest = [f"{key} {_value(each)}".replace("_", " ") for key, each in told.items()]
+    shown = {key: each for key, each in value.items() if key not in ("kind", *_CHECKS) and each not in ({}, [], ())}
+    rest = [f"{key} {_value(each)}".replace("_", " ") for key, each in shown.items()]
     return ", ".join([str(value["kind"]).replace("_", " "), *rest] if "kind" in value else rest)
 
 

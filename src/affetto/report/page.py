@@ -51,7 +51,7 @@ def write_report(
         output: the folder for the page and its figures; ``report`` in the run folder if None.
         baseline: see `affetto.report.build.derive`.
         rows: to look into; without any, the best of each kind.
-        progress: is told how many steps are done.
+        progress: receives how many steps are done.
 
     Raises:
         RunError: the folder is none or damaged, nothing is finished in it, no row is called like that, or the output
@@ -63,9 +63,9 @@ def write_report(
     found = list(sections(material))
     pictures = [part for section in found for part in section.parts if isinstance(part, Picture)]
     drawn = {}
-    tell = _part(progress, 70, 100)
+    advance = _part(progress, 70, 100)
     for number, picture in enumerate(pictures):
-        tell(number, len(pictures))
+        advance(number, len(pictures))
         drawn[picture.name] = render(picture)
     files = {name: content for each in drawn.values() for name, content in each.files().items()}
     page = fill(**_told(material, found, drawn))
@@ -77,11 +77,11 @@ def write_report(
 def _part(progress: Progress | None, first: float, last: float) -> Progress:
     """A part of the whole, in hundredths."""
 
-    def tell(done: float, total: float) -> None:
+    def advance(done: float, total: float) -> None:
         if progress:
             progress(first + (last - first) * done / total, 100)
 
-    return tell
+    return advance
 
 
 def _told(material: ReportData, found: Sequence[Section], drawn: Mapping[str, Drawn]) -> dict[str, Any]:

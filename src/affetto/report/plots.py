@@ -54,10 +54,10 @@ def scores_picture(table: Table, classes: int) -> Picture:
         "Dots are means over runs, lines the 95 % intervals over speakers. Filled: the difference to the baseline is "
         f"shown (see the table), or the row is the baseline itself. {dotted}Guessing ({share(1 / classes)}) "
         f"{guessing}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the "
-        "same, since both heard the same speakers."
+        "same, since both were tested on the same speakers."
     )
-    told = "; ".join(f"{row.name} {share(row.uar.mean)}{_interval(row)}" for row in rows)
-    return Picture("uar", "UAR of every row", draw, caption, f"Dots and intervals of UAR, highest first: {told}.")
+    values = "; ".join(f"{row.name} {share(row.uar.mean)}{_interval(row)}" for row in rows)
+    return Picture("uar", "UAR of every row", draw, caption, f"Dots and intervals of UAR, highest first: {values}.")
 
 
 def _interval(row: TableRow) -> str:
@@ -120,16 +120,16 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
         hide(panels[len(classes) :])
         canvas.figure.supxlabel("recall", fontsize=9)
 
-    told = "; ".join(
+    values = "; ".join(
         f"{label}: " + ", ".join(f"{name} {_known(float(each.mean[place]))}" for name, each in found.items())
         for place, label in enumerate(classes)
     )
     caption = (
-        "Of all utterances that mean an emotion, the share that is heard as it, with the 95 % interval over speakers. "
+        "Of all utterances of a class, the share that is predicted as it, with the 95 % interval over speakers. "
         "A row that is high in one panel and low in another leans towards that emotion. The dashed line is guessing "
         f"({share(1 / len(classes))})."
     )
-    return Picture("recall", "Recall of each class", draw, caption, f"Recall of each class. {told}.")
+    return Picture("recall", "Recall of each class", draw, caption, f"Recall of each class. {values}.")
 
 
 def _known(value: float) -> str:
@@ -217,7 +217,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
             axes.set_ylabel("cross-entropy")
         hide(panels[len(found) :])
 
-    told = "; ".join(
+    values = "; ".join(
         f"{name}: validation loss {each.validation[0].min():.2f} at its lowest, best epoch {np.median(each.best):g}"
         for name, each in found.items()
     )
@@ -226,7 +226,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
         "line is the epoch that was kept (the median). Where training goes on falling while validation rises, the row "
         "learns its speakers by heart. Training losses are those of noisy training (dropout, changed recordings)."
     )
-    return Picture("learning", "Learning curves", draw, caption, f"Learning curves. {told}.")
+    return Picture("learning", "Learning curves", draw, caption, f"Learning curves. {values}.")
 
 
 def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
@@ -258,17 +258,17 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
             axes.set_ylabel("share that is right")
         hide(panels[len(found) :])
 
-    told = "; ".join(
+    values = "; ".join(
         f"{name} {share(each.before.error)} as trained, {share(each.after.error)} scaled"
         for name, each in found.items()
     )
     caption = (
-        "Test utterances by the probability of what was said; larger marks hold more of them, and the line passes over "
-        "those that hold hardly any. On the dashed line, a "
-        "model that says .7 is right 7 times in 10; below it, it is too sure of itself, above it too modest. Scaled: "
+        "Test utterances by the probability of the predicted class; larger marks hold more of them, and the line "
+        "passes over those that hold hardly any. On the dashed line, a model that gives .7 is right 7 times in 10; "
+        "below it, it is overconfident, above it underconfident. Scaled: "
         "each fold's probabilities with one temperature, fitted on its validation speakers."
     )
-    alt = f"Reliability diagrams. Expected calibration error on test speakers: {told}."
+    alt = f"Reliability diagrams. Expected calibration error on test speakers: {values}."
     return Picture("calibration", "Confidence and truth", draw, caption, alt)
 
 

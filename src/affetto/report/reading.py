@@ -104,20 +104,20 @@ class ReportData:
         """The rows to look into, counted."""
         return {name: self.derived.counted[name] for name in self.choice.names}
 
-    def heard(self) -> list[TableRow]:
-        """The rows that are more than chance."""
+    def acoustic_rows(self) -> list[TableRow]:
+        """The rows that read the sound, rather than guess."""
         return [row for row in self.table.rows if row.kind not in CHANCE]
 
     def missing(self) -> dict[str, str]:
         """Row -> what of it is yet to come, in words; rows that are whole are left out."""
         found = {row.name: row for row in self.table.rows}
-        told = {}
+        missing = {}
         for name in (str(row["name"]) for row in self.config["rows"]):
             if name not in found:
-                told[name] = "nothing is finished"
+                missing[name] = "nothing is finished"
             elif found[name].unfinished:
-                told[name] = f"{found[name].cells} of {found[name].planned} cells are finished"
-        return told
+                missing[name] = f"{found[name].cells} of {found[name].planned} cells are finished"
+        return missing
 
 
 def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Progress | None) -> ReportData:
@@ -127,7 +127,7 @@ def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Prog
         root: the folder.
         baseline: see `affetto.report.build.derive`.
         wanted: the rows to look into; without any, the best of each of `KINDS`.
-        progress: is told how many rows are read.
+        progress: receives how many rows are read.
 
     Raises:
         RunError: the folder is none or damaged, nothing is finished in it, or no row is called like that.

@@ -1,7 +1,7 @@
 """What better recognition does to emotion: one recipe's rows, over recognisers that recognise better and better.
 
-The paper's hypothesis is that what a recogniser learns serves to tell emotions (its section 1); if so, one that has
-learnt more should serve better. Each run reused another recogniser; its figure is the CER of that recogniser on the
+The paper's hypothesis is that what a recogniser learns serves to recognise emotions (its section 1); if so, one with
+fewer errors should serve better. Each run reused another recogniser; its figure is the CER of that recogniser on the
 speakers that were held out of its own training.
 """
 
@@ -19,7 +19,7 @@ from affetto.drawing.words import several
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
 from affetto.report.build import derive, difference, test_to_training
-from affetto.report.render import VERSION, Sheet, chance, extent, share, signed, told
+from affetto.report.render import VERSION, Sheet, chance, extent, plain, share, signed
 from affetto.report.table import CHANCE, Comparison, Figure
 
 
@@ -47,7 +47,7 @@ class Line:
     Attributes:
         name: of the row.
         points: highest CER first.
-        agreement: Kendall's tau-b between UAR and lower CER; 1 where each better recogniser tells emotion better.
+        agreement: Kendall's tau-b between UAR and lower CER; 1 where each better recogniser recognises emotion better.
         gain: UAR over the best recogniser less that over the worst.
     """
 
@@ -128,7 +128,7 @@ def _read(folder: RunFolder) -> _Run:
     cer = facts.get("recogniser_cer")
     if not isinstance(cer, int | float) or not math.isfinite(cer):
         raise RunError(
-            "does not tell its recogniser's CER",
+            "does not record its recogniser's CER",
             "run it with a recogniser that affetto asr train made, and this version of affetto",
             folder.root,
         )
@@ -185,14 +185,14 @@ def recognition_notes(found: RecogniserComparison) -> list[str]:
         f"{several(found.folds, 'fold')}, the same in every run. CER: on speakers held out of the recogniser's own "
         f"training, as that training measured it: {runs}.",
         "95 %: interval by bootstrap over speakers. p: Nadeau and Bengio's corrected t-test over folds; Holm: "
-        "corrected for the rows. tau-b: Kendall's, between UAR and lower CER; 1 where each better recogniser tells "
-        "emotion better. Epochs of one training are not independent recognisers.",
+        "corrected for the rows. tau-b: Kendall's, between UAR and lower CER; 1 where each better "
+        "recogniser recognises emotion better. Epochs of one training are not independent recognisers.",
     ]
 
 
 def recognition_values(found: RecogniserComparison) -> dict[str, Any]:
     """All of it, as JSON has it."""
-    return {"version": VERSION, **told(asdict(found))}
+    return {"version": VERSION, **plain(asdict(found))}
 
 
 def recognition_picture(found: RecogniserComparison) -> Picture:

@@ -102,12 +102,12 @@ def to_csv(table: Table) -> str:
 
 
 def to_values(table: Table) -> dict[str, Any]:
-    """All that is in a table, as JSON has it: unrounded, and null where something cannot be told."""
+    """All that is in a table, as JSON has it: unrounded, and null where something is not known."""
     values = asdict(table)
     for row, original in zip(values["rows"], table.rows, strict=True):
         row["unfinished"] = original.unfinished
         row["published"] = _paper_values(original.published)
-    return {"version": VERSION, "unfinished": table.unfinished, **{key: told(value) for key, value in values.items()}}
+    return {"version": VERSION, "unfinished": table.unfinished, **{key: plain(value) for key, value in values.items()}}
 
 
 def _sheet(title: str, rows: Iterable[TableRow], shown: Callable[[TableRow], Cells]) -> Sheet:
@@ -233,12 +233,12 @@ def _paper_values(theirs: Published | None) -> dict[str, Any] | None:
     return {"name": theirs.name, **values, "readable": theirs.readable}
 
 
-def told(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON knows no number that is none."""
     if isinstance(value, dict):
-        return {key: told(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [told(each) for each in value]
+        return [plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

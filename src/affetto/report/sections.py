@@ -1,4 +1,4 @@
-"""The parts of a report, in the order that they are read: words, tables and pictures; what cannot be shown is said."""
+"""The parts of a report, in the order that they are read: words, tables and pictures; what is missing is named."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ class Section(NamedTuple):
 def sections(material: ReportData) -> Iterator[Section]:
     """All sections of a report."""
     for anchor, title, parts in (
-        ("scores", "Which row is best", _scores),
-        ("classes", "Which emotions are told apart", _classes),
-        ("speakers", "Whom it hears well", _speakers),
-        ("learning", "How it learnt", _learning),
-        ("calibration", "Whether its probabilities can be trusted", _calibration),
-        ("mistakes", "What it is sure of and wrong", _mistakes),
+        ("scores", "Scores", _scores),
+        ("classes", "Confusions and recall", _classes),
+        ("speakers", "From speaker to speaker", _speakers),
+        ("learning", "Learning curves", _learning),
+        ("calibration", "Calibration", _calibration),
+        ("mistakes", "The most confident errors", _mistakes),
         ("origin", "What this was made from", _origin),
     ):
         yield Section(anchor, title, tuple(parts(material)))
@@ -120,7 +120,7 @@ def _classes(material: ReportData) -> Iterator[Part]:
     silent = [label for label, count in zip(material.classes, np.asarray(spoken).tolist(), strict=True) if not count]
     if silent:
         yield Gap(
-            f"No utterance tested so far means {named(silent)}: there is no recall, and UAR is over the other classes."
+            f"No utterance tested so far is of {named(silent)}: there is no recall, and UAR is over the other classes."
         )
     yield confusions.confusion_picture(found, material.classes)
     yield confusions.counts_picture(found, material.classes)
@@ -150,7 +150,7 @@ def _speakers(material: ReportData) -> Iterator[Part]:
     found = {name: findings.speaker_scores(counted) for name, counted in material.chosen().items()}
     speakers = {name for each in found.values() for name in each.names.tolist()}
     if len(speakers) == 1:
-        yield Gap("There is a single test speaker, so nothing can be said of how speakers differ.")
+        yield Gap("There is a single test speaker, so how speakers differ is not known.")
     first = next(iter(found.values()))
     known = dict(zip(first.names.tolist(), first.uars.tolist(), strict=True))
     order = sorted(speakers, key=lambda name: (known.get(name, math.inf), name))
@@ -174,7 +174,7 @@ def _speakers(material: ReportData) -> Iterator[Part]:
 
 
 def _shared_order(one: findings.SpeakerScores, other: findings.SpeakerScores) -> float:
-    """Kendall's tau-b over the speakers that both heard."""
+    """Kendall's tau-b over the speakers that both were tested on."""
     _, places, others = np.intersect1d(one.names, other.names, return_indices=True)
     return rank_agreement(one.uars[places].tolist(), other.uars[others].tolist())
 
@@ -199,14 +199,14 @@ def _learning(material: ReportData) -> Iterator[Part]:
                     f"{name}: {several(averaged.broken, 'learning curve')} with losses that are no numbers left out."
                 )
     if none:
-        yield Words(f"Without a learning curve, since nothing is learnt in epochs: {named(none)}.")
+        yield Words(f"Without a learning curve, since nothing is trained in epochs: {named(none)}.")
     if found:
         yield plots.learning_picture(found)
 
 
 def _calibration(material: ReportData) -> Iterator[Part]:
     found: dict[str, Calibration] = {}
-    for row in material.heard():
+    for row in material.acoustic_rows():
         calibrated = _try(lambda name=row.name: _calibrated(material, name))  # type: ignore[misc]
         if isinstance(calibrated, Gap):
             yield Gap(f"{row.name} could not be calibrated: {calibrated.text}.")
@@ -226,7 +226,7 @@ def _calibration(material: ReportData) -> Iterator[Part]:
             "more than chance was not tested."
         )
     else:
-        yield Gap("No row that hears anything can be calibrated.")
+        yield Gap("No row that reads the sound can be calibrated.")
 
 
 def _calibrated(material: ReportData, name: str) -> Calibration:
@@ -265,9 +265,9 @@ def _mistakes(material: ReportData) -> Iterator[Part]:
         return
     yield Words(
         "Utterances that are wrong, the surest first; probabilities are averaged over repeats. Listen to these: the "
-        "speaker may have missed the emotion, the label may be wrong, or the model may have learnt something else."
+        "speaker may have missed the emotion, the label may be wrong, or the model may rely on something else."
     )
-    same = {name: {(each.utterance, each.heard) for each in wrong} for name, wrong in found.items()}
+    same = {name: {(each.utterance, each.predicted) for each in wrong} for name, wrong in found.items()}
     for place, (name, wrong) in enumerate(found.items()):
         if not wrong:
             yield Gap(f"{name} makes no mistake.")
@@ -278,24 +278,24 @@ def _mistakes(material: ReportData) -> Iterator[Part]:
 def _mistake_grid(
     name: str, wrong: Sequence[findings.Mistake], same: Sequence[set[tuple[str, str]]], material: ReportData
 ) -> Grid:
-    said = [material.utterances.get(each.utterance) for each in wrong]
-    words = any(each is not None and each.text for each in said)
-    header = ["utterance", "speaker", "meant", "heard", *(["words"] if words else [])]
-    numbers = ["probability", "of what is meant", f"so heard by, of {several(len(same), 'row')}"]
+    utterances = [material.utterances.get(each.utterance) for each in wrong]
+    words = any(each is not None and each.text for each in utterances)
+    header = ["utterance", "speaker", "true class", "predicted", *(["words"] if words else [])]
+    numbers = ["probability", "of the true class", f"same prediction, of {several(len(same), 'row')}"]
     rows = [
         (
             each.utterance,
             each.speaker,
-            each.meant,
-            each.heard,
-            *([(spoken.text or "") if spoken else ""] if words else []),
+            each.true_class,
+            each.predicted,
+            *([(utterance.text or "") if utterance else ""] if words else []),
             share(each.probability),
-            share(each.of_meant),
-            str(sum((each.utterance, each.heard) in others for others in same)),
+            share(each.true_probability),
+            str(sum((each.utterance, each.predicted) in others for others in same)),
         )
-        for each, spoken in zip(wrong, said, strict=True)
+        for each, utterance in zip(wrong, utterances, strict=True)
     ]
-    title = f"{name}: the surest of its mistakes"
+    title = f"{name}: the most confident errors"
     return Grid(Sheet(title, (*header, *numbers), tuple(rows)), texts=len(header))
 
 

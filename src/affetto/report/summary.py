@@ -16,11 +16,11 @@ from affetto.report.table import CHANCE, Table, TableRow, Verdict
 
 
 def summarise(material: ReportData) -> str:
-    """A paragraph: which row is best, which differences are shown, and which emotions are told apart."""
+    """A paragraph: which row is best, which differences are shown, and which emotions are confused."""
     table = material.table
     rows = [row for row in table.best_first().rows if not math.isnan(row.uar.mean)]
-    heard = [row for row in rows if row.kind not in CHANCE] or rows
-    whole = [row for row in heard if not row.unfinished] or heard
+    acoustic = [row for row in rows if row.kind not in CHANCE] or rows
+    whole = [row for row in acoustic if not row.unfinished] or acoustic
     best = whole[0]
     counted = material.derived.counted[best.name]
     speakers = len(set(counted.speakers.tolist()))
@@ -37,13 +37,13 @@ def _best(best: TableRow, rows: int, classes: int, speakers: int) -> Iterator[st
         f"with other speakers it would lie between {share(best.uar.low)} and {share(best.uar.high)} "
         f"(95 % interval over {several(speakers, 'speaker')})"
         if not math.isnan(best.uar.low)
-        else "with a single speaker, no interval can be told"
+        else "with a single speaker, there is no interval"
     )
     first = f"Of {rows} rows, {best.name} has the highest UAR" if rows > 1 else f"{best.name} has a UAR"
     finished = ", so far" if best.unfinished else ""
     yield (
-        f"{first}{finished}: averaged over the {classes} emotions, it hears {share(best.uar.mean)} of each one's "
-        f"utterances as what they are meant to be, where guessing gets {share(1 / classes)}; {interval}."
+        f"{first}{finished}: averaged over the {classes} emotions, it recognises {share(best.uar.mean)} of each one's "
+        f"utterances, where guessing gets {share(1 / classes)}; {interval}."
     )
 
 
@@ -103,6 +103,6 @@ def _classes(best: TableRow, found: Confusion, classes: Sequence[str]) -> Iterat
     high, low = max(there, key=lambda place: recalls[place]), min(there, key=lambda place: recalls[place])
     mixed = worst_confusion(found, classes)
     yield (
-        f"{best.name} hears {classes[high]} best ({share(float(recalls[high]), 2)}) and {classes[low]} least "
-        f"({share(float(recalls[low]), 2)})" + (f"; most often it hears {mixed}." if mixed else ".")
+        f"{best.name} recognises {classes[high]} best ({share(float(recalls[high]), 2)}) and {classes[low]} least "
+        f"({share(float(recalls[low]), 2)})" + (f"; most often it takes {mixed}." if mixed else ".")
     )

@@ -8,12 +8,12 @@ from enum import StrEnum
 from affetto.report.published import Published
 
 CHANCE = ("most_frequent", "random")
-"""Kinds of row that hear nothing."""
+"""Kinds of row that do not read the sound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One score of one row; what cannot be told is not a number.
+    """One score of one row; what is not known is not a number.
 
     Attributes:
         mean: over the runs; a run is one repeat's predictions over all folds, pooled.

@@ -41,11 +41,11 @@ SHARD_UTTERANCES = 256
 BATCH_UTTERANCES = 16
 
 Progress = Callable[[int, int], None]
-"""Is told the utterances done and the utterances in all."""
+"""Called with the utterances done and the utterances in all."""
 
 
 class Variants(Config):
-    """How many times each recording is heard anew, each time at another tempo and gain (paper 3.3.1) and elsewhere.
+    """How many variants of each recording are made, each at another tempo and gain (paper 3.3.1) and elsewhere.
 
     Attributes:
         count: variants of each recording; 0 trains on the recordings as they are.
@@ -60,7 +60,7 @@ class Variants(Config):
     seed: int = 0
 
 
-class _Hearing(NamedTuple):
+class _Variant(NamedTuple):
     """One variant of the sound of a data set, number 0 being the sound itself, in some surroundings."""
 
     variants: Variants
@@ -71,7 +71,7 @@ class _Hearing(NamedTuple):
     def suffix(self) -> str:
         condition, crowd, speech_only = self.surroundings
         voices = [] if crowd is None else [_identity(each) for each in crowd.utterances]
-        heard = ""
+        suffix = ""
         if self.number:
             chances = self.variants.conditions
             facts: list[object] = [self.variants.perturbation.model_dump(mode="json"), self.variants.seed, self.number]
@@ -79,10 +79,10 @@ class _Hearing(NamedTuple):
                 facts.append({name: each.model_dump(mode="json") for name, each in chances.items()})
             if BABBLE in chances:
                 facts.append(voices)
-            heard = f"-perturbed-{digest(facts)}"
+            suffix = f"-perturbed-{digest(facts)}"
         if condition != CLEAN:
-            heard += f"-under-{digest([condition.steps, voices if condition.needs_voices else []])}"
-        return f"{heard}-speech" if speech_only else heard
+            suffix += f"-under-{digest([condition.steps, voices if condition.needs_voices else []])}"
+        return f"{suffix}-speech" if speech_only else suffix
 
     def load(self, utterance: Utterance) -> Spoken:
         crowd = self.surroundings.crowd
@@ -112,10 +112,10 @@ def represent(
         utterances: any number, in any order.
         extractor: what to compute.
         cache: the folder to keep results in.
-        variants: how each recording is heard anew beside being heard as it is; None does not.
-        surroundings: the condition under which everything is heard, and whose voices babble is made of, that of the
+        variants: which variants of each recording are added to the recording as it is; None adds none.
+        surroundings: the listening condition of everything, and whose voices babble is made of, that of the
             variants too; None adds nothing.
-        progress: is told how far it is after every shard.
+        progress: called after every shard.
 
     Returns:
         A bank for each of the extractor's names. An utterance whose sound cannot be read (a warning names the file)
@@ -126,21 +126,21 @@ def represent(
         ConfigError: there is babble and no crowd.
     """
     variants = variants or Variants()
-    hearings = [_Hearing(variants, number, surroundings or Surroundings()) for number in range(variants.count + 1)]
+    all_variants = [_Variant(variants, number, surroundings or Surroundings()) for number in range(variants.count + 1)]
     shards = [utterances[start : start + SHARD_UTTERANCES] for start in range(0, len(utterances), SHARD_UTTERANCES)]
     keys = [digest([_identity(each) for each in shard]) for shard in shards]
     paths: dict[str, list[list[Path]]] = {name: [] for name in extractor.names}
     counts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in extractor.names}
-    done, total = 0, len(utterances) * len(hearings)
-    for hearing in hearings:
+    done, total = 0, len(utterances) * len(all_variants)
+    for variant in all_variants:
         for name in extractor.names:
-            folder = cache / f"{extractor.key(name)}{hearing.suffix}-v{CACHE_VERSION}"
+            folder = cache / f"{extractor.key(name)}{variant.suffix}-v{CACHE_VERSION}"
             folder.mkdir(parents=True, exist_ok=True)
             paths[name].append([folder / f"{key}.safetensors" for key in keys])
         found: dict[str, list[Tensor]] = {name: [] for name in extractor.names}
         for number, shard in enumerate(shards):
             files = {name: paths[name][-1][number] for name in extractor.names}
-            for name, counted in _fill(shard, extractor, hearing, files).items():
+            for name, counted in _fill(shard, extractor, variant, files).items():
                 found[name].append(counted)
             done += len(shard)
             if progress is not None:
@@ -164,7 +164,7 @@ def _identity(utterance: Utterance) -> list[object]:
 
 
 def _fill(
-    shard: Sequence[Utterance], extractor: Extractor, hearing: _Hearing, files: dict[str, Path]
+    shard: Sequence[Utterance], extractor: Extractor, variant: _Variant, files: dict[str, Path]
 ) -> dict[str, Tensor]:
     """Makes what is missing of a shard; name -> frames and samples of each utterance, (2, utterances)."""
     counts = {name: _read_counts(path, len(shard)) for name, path in files.items()}
@@ -172,7 +172,7 @@ def _fill(
     if missing:
         sequences: dict[str, dict[int, Tensor]] = {name: {} for name in missing}
         durations = torch.zeros(len(shard), dtype=torch.int64)
-        for indices, waves in _batches(shard, hearing):
+        for indices, waves in _batches(shard, variant):
             durations[indices] = waves.lengths
             for name, frames in extractor.extract(waves, missing).items():
                 kept = (values.to(extractor.dtype(name)).cpu() for values in frames.unpad())
@@ -213,20 +213,23 @@ def _read_counts(path: Path, utterances: int) -> Tensor | None:
 
 def _width(paths: Sequence[Sequence[Path]]) -> int:
     """Of the first shard that holds a frame: a shard without readable sound knows none."""
-    widths = (int(load_file(path)[VALUES].shape[1]) for hearing in paths for path in hearing)
+    widths = (int(load_file(path)[VALUES].shape[1]) for variant in paths for path in variant)
     return next((width for width in widths if width), 0)
 
 
-def _batches(shard: Sequence[Utterance], hearing: _Hearing) -> Iterator[tuple[list[int], Waves]]:
+def _batches(shard: Sequence[Utterance], variant: _Variant) -> Iterator[tuple[list[int], Waves]]:
     """Reads the sound of a shard and joins recordings of like length."""
     sounds: list[tuple[int, Spoken]] = []
     for index, utterance in enumerate(shard):
         try:
-            sounds.append((index, hearing.load(utterance)))
+            sounds.append((index, variant.load(utterance)))
         except AudioError as error:
             logger.warning("left out: %s", error)
     sounds.sort(key=lambda sound: len(sound[1].wave))
     for start in range(0, len(sounds), BATCH_UTTERANCES):
         batch = sounds[start : start + BATCH_UTTERANCES]
         waves = join([spoken for _, spoken in batch])
-        yield [index for index, _ in batch], waves if hearing.surroundings.speech_only else waves._replace(speech=None)
+        yield (
+            [index for index, _ in batch],
+            waves if variant.surroundings.speech_only else waves._replace(speech=None),
+        )

@@ -1,4 +1,4 @@
-"""What can be said of a recording: an encoder's layers, acoustic features, functionals of them."""
+"""What is computed from a recording: an encoder's layers, acoustic features, functionals of them."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ class Acoustics(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name, which tells this config from others."""
+        """One name, unique to this config."""
         return (f"acoustic-{digest(self.config.model_dump(mode='json'))}",)
 
     def key(self, name: str) -> str:
-        """The name tells all."""
+        """The name is the key."""
         return name
 
     def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
@@ -127,7 +127,7 @@ class Functionals(NamedTuple):
         return (f"functionals-{self.feature_set}",)
 
     def key(self, name: str) -> str:
-        """The name tells all."""
+        """The name is the key."""
         return name
 
     def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002

@@ -10,7 +10,7 @@ _LARGEST_INT = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to keep the memory that this process frees, up to the process's end.
+    """Makes glibc keep the memory that this process frees, up to the process's end.
 
     By default glibc gives blocks of more than 32 MiB back to the kernel as soon as they are freed, and the end of the
     heap, too. Batches whose size changes from step to step free and take hundreds of such blocks a second, and the

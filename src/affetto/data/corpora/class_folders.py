@@ -109,7 +109,7 @@ def _read_speaker(speaker: Path, root: Path, audio: AudioFolders, skipped: list[
 
 
 def _read_folder(
-    folder: Path, root: Path, told: tuple[str, str], audio: AudioFolders, skipped: list[Skipped]
+    folder: Path, root: Path, named: tuple[str, str], audio: AudioFolders, skipped: list[Skipped]
 ) -> Iterator[Utterance]:
     """The recordings of a speaker and an emotion."""
     name = folder.relative_to(root).as_posix()
@@ -123,9 +123,9 @@ def _read_folder(
             yield Utterance(
                 id=f"{name}/{stem}",
                 audio=found,
-                speaker=told[0],
+                speaker=named[0],
                 corpus=root.absolute().name or CORPUS.name,
-                emotion=told[1],
+                emotion=named[1],
                 partition=partition,
             )
 

@@ -72,7 +72,7 @@ class Corpus:
 def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: Iterable[Skipped] = ()) -> Parsed:
     """Sorts what a reader found, by the emotions' names, and sets aside every id that is used a second time.
 
-    Speakers whose names differ in case or in zeros at the front alone are kept apart, and told of.
+    Speakers whose names differ in case or in zeros at the front alone are kept apart, with a warning.
 
     >>> twice = [Utterance(id="a", audio=Path("a.wav"), speaker="anna", corpus="mine")] * 2
     >>> parsed = collect("jsonl", Path("mine"), twice)

@@ -78,7 +78,7 @@ def parse(path: Path) -> Parsed:
 
 
 def read_votes(path: Path, skipped: list[Skipped]) -> dict[str, Mapping[str, int]]:
-    """How many raters who heard the voice alone chose each emotion: clip -> emotion -> votes.
+    """How many raters who were given the voice alone chose each emotion: clip -> emotion -> votes.
 
     Args:
         path: ``tabulatedVotes.csv``.

@@ -44,7 +44,7 @@ def detect(path: Path) -> bool:
 
 
 def parse(path: Path) -> Parsed:
-    """Reads every recording; its name tells speaker, sentence and the emotion the actor intended."""
+    """Reads every recording; its name holds speaker, sentence and the emotion the actor intended."""
     folder, audio = _recordings(path), AudioFolders()
     utterances, skipped = [], []
     for stem in audio.stems(folder):

@@ -43,7 +43,7 @@ _TRANSCRIPT = re.compile(r"(?P<turn>\S+)\s*\[[^\]]*\]:?\s*(?P<text>.*)")
 
 
 class Turn(NamedTuple):
-    """What an evaluation file says of a turn; no emotion where the raters agreed on none."""
+    """The entry of an evaluation file on a turn; no emotion where the raters agreed on none."""
 
     name: str
     emotion: str | None
@@ -128,8 +128,8 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
         skipped: where faults are added: lines and summary codes that are not understood, ratings of no turn or
             without a label, and labels that are not among those raters chose from.
 
-    >>> said = ["[6.2 - 8.2]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]", "C-E3:\tNeutral; Frustration;\t(resigned)"]
-    >>> read_turns(enumerate(said), "Ses01F_impro01.txt", [])[0].ratings
+    >>> lines = ["[6.2 - 8.2]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]", "C-E3:\tNeutral; Frustration;\t(resigned)"]
+    >>> read_turns(enumerate(lines), "Ses01F_impro01.txt", [])[0].ratings
     (Rating(rater='C-E3', labels=('neutral', 'frustration')),)
     """
     turns: list[Turn] = []

@@ -15,7 +15,7 @@ from affetto.data.corpora.files import AudioFolders, read_lines
 from affetto.data.utterance import Utterance
 
 PARTITIONS = ("train", "dev", "valid", "validation", "eval", "test")
-"""Folder names that tell an official part."""
+"""Folder names of official parts."""
 
 
 class Segment(NamedTuple):

@@ -160,7 +160,7 @@ def _read_talk(stm: Path, part: Path, audio: AudioFolders, skipped: list[Skipped
 
 
 def _reason(found: Segment, text: str) -> str | None:
-    """Why nothing can be learnt from a segment, whatever its sound."""
+    """Why a segment cannot be trained on, whatever its sound."""
     if found.words == (IGNORED,):
         return "not transcribed, as the corpus says"
     if not text:

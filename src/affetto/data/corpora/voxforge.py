@@ -30,7 +30,7 @@ _UNSAID = frozenset({"", "unknown", "n/a", "na", "none", "please select", "-"})
 
 
 class Readme(NamedTuple):
-    """What ``etc/README`` tells of a speaker, None where it does not: user name, "female" or "male", age."""
+    """A speaker as ``etc/README`` describes them, None where it does not: user name, "female" or "male", age."""
 
     name: str | None
     sex: str | None
@@ -81,7 +81,7 @@ def prompt(line: str) -> tuple[str, str] | None:
 
 
 def readme(lines: Sequence[str]) -> Readme:
-    """What the lines of a README tell.
+    """The entries of a README.
 
     >>> readme(["User Name:Ann", "Gender: Female", "Age Range: Adult"])
     Readme(name='Ann', sex='female', age='adult')
@@ -104,10 +104,10 @@ def _said(value: str) -> str | None:
     return None if value.lower().strip("[]() ") in _UNSAID else value
 
 
-def _speaker(folder: str, told: Readme) -> str | None:
-    """The user's name, in the one spelling that folders and READMEs share; None where neither tells it."""
+def _speaker(folder: str, readme: Readme) -> str | None:
+    """The user's name, in the one spelling that folders and READMEs share; None where neither holds it."""
     named = _NAMED.fullmatch(folder)
-    for name in (told.name, named["speaker"] if named else None):
+    for name in (readme.name, named["speaker"] if named else None):
         spelt = "".join(each for each in (name or "").casefold() if each.isalnum())
         if spelt:
             return spelt
@@ -167,11 +167,11 @@ def _read_submission(path: Path, audio: AudioFolders, skipped: list[Skipped]) ->
         skipped.append(Skipped(name, "not a submission"))
         return
     try:
-        prompts, told = _prompts(path / "etc"), _readme(path / "etc" / "README")
+        prompts, readme = _prompts(path / "etc"), _readme(path / "etc" / "README")
     except CorpusError as error:
         skipped.append(Skipped(str(error.where), "unreadable text"))
         return
-    speaker = _speaker(name, told)
+    speaker = _speaker(name, readme)
     recorded = {stem for sound in SOUNDS for stem in audio.stems(path / sound)}
     fault = "no prompts" if not prompts else "no recordings" if not recorded else None
     if fault is not None or speaker is None:
@@ -189,8 +189,8 @@ def _read_submission(path: Path, audio: AudioFolders, skipped: list[Skipped]) ->
             speaker=speaker,
             corpus=CORPUS.name,
             text=prompts[stem],
-            sex=told.sex,
-            age=told.age,
+            sex=readme.sex,
+            age=readme.age,
         )
 
 

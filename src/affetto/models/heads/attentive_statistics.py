@@ -1,4 +1,4 @@
-"""Attentive statistics pooling: which frames count is learnt, and their mean and deviation go into a softmax.
+"""Attentive statistics pooling: the weights of frames are trained, and their mean and deviation go into a softmax.
 
 Source: K. Okabe, T. Koshinaka, K. Shinoda (2018), Attentive Statistics Pooling for Deep Speaker Embedding, Interspeech.
 """

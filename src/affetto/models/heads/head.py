@@ -48,7 +48,7 @@ class Standardise(nn.Module):
     def measure(self, mean: Tensor, deviation: Tensor) -> None:
         """Takes the mean and the standard deviation of each column over training data, (width,)."""
         self.mean = mean.float()
-        # What never varied in training tells nothing; divided by next to nothing, it would drown all else later.
+        # What never varied in training is no evidence; divided by next to nothing, it would drown all else later.
         self.deviation = torch.where(deviation > 1e-5, deviation, 1.0).float()
 
     def forward(self, values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class RecurrentConfig(LayerConfig):
     """GRU layers over a layer's frames.
 
     Attributes:
-        units: of each direction; the paper does not tell.
+        units: of each direction; the paper does not give it.
         depth: GRU layers.
         stride: average so many frames into one first; 1 keeps the layer's own rate, as the paper does.
     """

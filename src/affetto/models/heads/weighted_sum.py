@@ -1,4 +1,4 @@
-"""A learnt weighted sum of a recogniser's layers, averaged over time, into a softmax.
+"""A trained weighted sum of a recogniser's layers, averaged over time, into a softmax.
 
 Source: S. Yang et al. (2021), SUPERB: Speech processing Universal PERformance Benchmark, Interspeech, section 3.
 """

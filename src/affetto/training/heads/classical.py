@@ -1,4 +1,4 @@
-"""The rows of a table that hear nothing, and the one that the field heard by before it had representations.
+"""The rows of a table that do not read the sound, and the one that the field used before it had representations.
 
 Chance and the most frequent class say what a figure is worth; a linear support vector machine over openSMILE's
 functionals is the competitor.
@@ -54,13 +54,13 @@ class ClassicalConfig(Config):
 
 
 class MostFrequentConfig(ClassicalConfig):
-    """Says of every utterance how often each class occurs in the training part."""
+    """Predicts for every utterance the share of each class in the training part."""
 
     kind: Literal["most_frequent"] = "most_frequent"
 
 
 class RandomConfig(ClassicalConfig):
-    """Says anything, every class as often as any other."""
+    """Predicts at random, every class as often as any other."""
 
     kind: Literal["random"] = "random"
 
@@ -115,7 +115,7 @@ def fit_classical(
 
     Args:
         config: which row.
-        features: (utterances, width), finite; None where the row hears nothing.
+        features: (utterances, width), finite; None where the row reads no sound.
         targets: each class's share in each utterance, (utterances, classes); the machines take the largest.
         tasks: folds of repeats. What no chance enters into is fitted once, however often it is repeated.
         seed: of what is random, together with the repeat and the fold.

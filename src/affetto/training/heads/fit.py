@@ -121,7 +121,7 @@ def fit_tasks(
         study: the data set.
         tasks: folds, those of a repeat standing together.
         training: how heads are trained; of no meaning to classical rows.
-        progress: is told of each head's epochs as they end.
+        progress: called as each head's epochs end.
         unfinished: where heads that are trained together keep how far they have come, and go on from after a kill.
 
     Yields:

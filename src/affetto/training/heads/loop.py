@@ -29,7 +29,7 @@ EVALUATION_BATCH = 64
 
 
 class HeadTraining(Config):
-    """How to train a head; the defaults are the paper's (3.3.1) where it tells.
+    """How to train a head; the defaults are the paper's (3.3.1) where it gives them.
 
     Attributes:
         epochs: at most so many.
@@ -106,7 +106,7 @@ def fit_head(
         task: the fold, whose validation speakers choose the learning rate's falls and the epoch.
         config: how.
         seed: of the order of utterances and of dropout.
-        progress: is told of each epoch.
+        progress: called after each epoch.
 
     Returns:
         The learning curve.

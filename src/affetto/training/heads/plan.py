@@ -25,7 +25,7 @@ class EpochPlan(NamedTuple):
 
     Attributes:
         chunks: places of utterances, of like length; what a fold trains on of a chunk is its batch.
-        variants: which variant of each utterance is heard, (utterances,).
+        variants: which variant of each utterance is read, (utterances,).
         generator: of dropout.
     """
 

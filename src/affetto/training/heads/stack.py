@@ -144,7 +144,7 @@ class StackTraining:
             head.eval()
 
     def probabilities(self, part: Literal["validation", "test"]) -> list[NDArray[np.float32]]:
-        """What each finished head says of a part of its fold: (utterances, classes)."""
+        """What each finished head predicts for a part of its fold: (utterances, classes)."""
         scores = _batches(HeadStack(self.heads), self.material).scores(self.tasks, part)
         return [each.softmax(dim=-1).cpu().numpy() for each in scores]
 
@@ -214,7 +214,7 @@ def fit_stack(
         material: what to learn from.
         config: how.
         seed: of the order of utterances and of dropout.
-        progress: is told the number of each epoch that ended.
+        progress: called with the number of each epoch that ended.
 
     Returns:
         Each head's learning curve.

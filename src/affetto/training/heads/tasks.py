@@ -38,12 +38,12 @@ class Epoch(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a trained model says.
+    """What a trained model predicts.
 
     Attributes:
         validation: each class's probability for each validation utterance, (utterances, classes).
         test: the same for each test utterance.
-        curve: the learning curve; empty where nothing is learnt in epochs.
+        curve: the learning curve; empty where nothing is trained in epochs.
         parameters: how many numbers were trained.
         head: that was trained on a recogniser as it is.
     """

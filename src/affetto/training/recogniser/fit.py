@@ -42,7 +42,7 @@ class _StayStopped(Callback):
 
 
 class _Keeper(ModelCheckpoint):
-    """Its state is told from others' by where its checkpoints lie, too."""
+    """The key of its state holds where its checkpoints lie, too."""
 
     @property
     def state_key(self) -> str:

@@ -85,8 +85,8 @@ class FrozenSpeech:
         layers: what computes them.
         items: the utterances.
         folder: keeps the frames; what is there already is not computed again.
-        variants: how each utterance is heard anew.
-        progress: is told how far it is.
+        variants: which variants of each utterance are computed.
+        progress: called with what is done and what there is.
     """
 
     def __init__(

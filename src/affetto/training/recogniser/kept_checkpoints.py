@@ -45,12 +45,12 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class EpochModels(Callback):
-    """Keeps what was learnt up to an epoch as a model of its own, to study how it came about.
+    """Keeps the state after an epoch as a model of its own, to study how it came about.
 
     Args:
         folder: gets a folder for each such epoch, named by its number from 1.
         every: after so many epochs.
-        facts: what the model's file says of it, from the number of epochs and the CER on the validation speakers.
+        facts: what the model's file holds of it, from the number of epochs and the CER on the validation speakers.
     """
 
     def __init__(self, folder: Path, every: int, facts: Callable[[int, float], dict[str, Any]]) -> None:

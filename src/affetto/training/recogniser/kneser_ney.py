@@ -21,7 +21,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
-"""For counts of one, two, and three or more, where there are too few rare n-grams to tell."""
+"""For counts of one, two, and three or more, where there are too few rare n-grams to estimate them."""
 
 
 class Counts(NamedTuple):
@@ -170,11 +170,11 @@ def _with_backoffs(levels: Sequence[Smoothed], base: int) -> list[Smoothed]:
     done = [Smoothed(levels[0].keys, levels[0].probabilities, np.ones(len(levels[0].keys)))]
     for length, level in enumerate(levels[1:], start=2):
         contexts, context = np.unique(level.keys // base, return_inverse=True)
-        told = np.bincount(context, weights=level.probabilities, minlength=len(contexts))
+        kept = np.bincount(context, weights=level.probabilities, minlength=len(contexts))
         shorter = _look_up(done, level.keys % base ** (length - 1), length - 1, base)
         left = np.bincount(context, weights=shorter, minlength=len(contexts))
         upper = done[-1]
-        weights = np.maximum(1 - told, 1e-6) / np.maximum(1 - left, 1e-6)
+        weights = np.maximum(1 - kept, 1e-6) / np.maximum(1 - left, 1e-6)
         upper.backoffs[np.searchsorted(upper.keys, contexts)] = weights
         done.append(level)
     return done

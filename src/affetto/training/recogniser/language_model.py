@@ -36,7 +36,7 @@ class FittedLanguageModel(NamedTuple):
 
     Attributes:
         path: where it is kept.
-        texts: different transcripts that it was learnt from.
+        texts: different transcripts that it was trained on.
         characters: in them, the space after each counted.
         ngrams: that are kept.
         megabytes: its size.

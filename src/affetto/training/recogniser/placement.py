@@ -27,9 +27,9 @@ class Placement(Config):
     strategy: str = "auto"
 
     def arguments(self, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-        """What Lightning's Trainer is told.
+        """Arguments of Lightning's Trainer.
 
-        Under torchrun it is torchrun that has started the processes, and says how many.
+        Under torchrun it is torchrun that has started the processes, and sets their number.
 
         Raises:
             TrainingError: torchrun has started another number of processes than were asked for.

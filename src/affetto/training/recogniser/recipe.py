@@ -56,7 +56,7 @@ class SpecAugment(Config):
         frequency_width: bins, of a spectrogram's 161, or features of the highest frozen layer.
         time_masks_per_s: number for each second.
         time_width: frames of the input: of 10 ms, or of the highest frozen layer.
-        from_epoch: the first epoch with masks; a network that has not learnt to align yet learns faster without.
+        from_epoch: the first epoch with masks; a network that does not align yet learns faster without.
     """
 
     frequency_masks: int = Field(default=0, ge=0)
@@ -71,7 +71,7 @@ class SpeedAndGain(Config):
 
     Attributes:
         speed: 1.1 is 10 % faster and higher, as a tape would play it (Ko et al. 2015).
-        gain_db: what is added to the level, dB. A normalised spectrogram hears it in faint sound alone.
+        gain_db: what is added to the level, dB. A normalised spectrogram changes in faint sound alone.
     """
 
     speed: tuple[_Speed, _Speed] = (1.0, 1.0)
@@ -114,7 +114,7 @@ class RecogniserTraining(Config):
         perturb: speed and gain of the sound.
         frozen: the layers up to this one keep their numbers. What they make of each utterance is computed once, kept in
             the run's folder "layers", and masked instead of the spectrogram.
-        variants: how each utterance is heard anew beneath frozen layers, in place of ``perturb``; an epoch takes one of
+        variants: variants of each utterance for frozen layers, in place of ``perturb``; an epoch takes one of
             its variants or the sound as it was recorded, all equally often.
         share_statistics: whether processes that train together normalise by the statistics of all their batches, as
             one process with a larger batch would; else each by its own, which spares them waiting for each other.

@@ -30,12 +30,12 @@ from affetto.training.recogniser.recipe import RecogniserRecipe, SpeechSource
 
 logger = logging.getLogger(__name__)
 
-_TELL_EVERY_S = 30.0
+_LOG_EVERY_S = 30.0
 
 Item = TypeVar("Item")
 
 VALIDATION_SEED = 1
-"""What draws the speakers and utterances that validate, whatever the seed of a training: all are heard by the same."""
+"""What draws the speakers and utterances that validate, whatever the seed of a training: all validate on the same."""
 
 
 class SpeechData(NamedTuple):
@@ -66,8 +66,8 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     for source in recipe.corpora:
         parsed = open_corpus(data_root / source.path)
         passed_over.update(each.reason for each in parsed.skipped)
-        learnt, held_out = _divide(source, parsed.utterances, data_root / source.path)
-        training += learnt
+        trained, held_out = _divide(source, parsed.utterances, data_root / source.path)
+        training += trained
         validation += held_out
     check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
     alphabet = text.Alphabet(recipe.shape.symbols)
@@ -90,7 +90,7 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
 
 
 def held_out(recipe: RecogniserRecipe, corpus: Path) -> list[Utterance]:
-    """What of a corpus validates in a recipe's training; its speakers teach nothing.
+    """What of a corpus validates in a recipe's training; none of its speakers is trained on.
 
     Args:
         recipe: names the corpus, by a path that the corpus's path ends in.
@@ -125,15 +125,15 @@ def _divide(
             path,
         )
     held_out = [item for item in utterances if held is not None and item.partition == held]
-    learnt = [
+    trained = [
         item for item in utterances if (item.partition in wanted if wanted else held is None or item.partition != held)
     ]
     if source.validation_speakers > 0:
-        learnt, more = held_out_groups(
-            learnt, group=lambda item: item.speaker, share=source.validation_speakers, seed=VALIDATION_SEED
+        trained, more = held_out_groups(
+            trained, group=lambda item: item.speaker, share=source.validation_speakers, seed=VALIDATION_SEED
         )
         held_out += more
-    return learnt, _some(held_out, source.validation_utterances)
+    return trained, _some(held_out, source.validation_utterances)
 
 
 class SpeechModule(lightning.LightningDataModule):
@@ -159,17 +159,17 @@ class SpeechModule(lightning.LightningDataModule):
         self.recipe = recipe
         self.cache = cache
         self.frozen = frozen
-        self._heard: dict[str, FrozenSpeech] = {}
+        self._speech: dict[str, FrozenSpeech] = {}
         self.alphabet = text.Alphabet(recipe.shape.symbols)
 
     def prepare_data(self) -> None:
-        """Decodes all sound once, or hears it with the frozen layers.
+        """Decodes all sound once, or computes the frozen layers of it.
 
         Lightning calls it in one process of each machine, and the others wait.
         """
         if self.frozen is not None:
-            self._hear("training")
-            self._hear("validation")
+            self._frozen_speech("training")
+            self._frozen_speech("validation")
         elif self.cache is not None:
             SoundCache.make(self.cache, [*self.training, *self.validation])
 
@@ -181,9 +181,9 @@ class SpeechModule(lightning.LightningDataModule):
             durations, how.batch_size, seed, batch_seconds=how.batch_seconds, sorted_epochs=how.sorted_epochs
         )
         if self.frozen is not None:
-            heard = self._hear("training")
+            speech = self._frozen_speech("training")
             return self._loader(
-                self.training, batches, lambda item: heard.read(item, (seed, batches.epoch, item.utterance.id))
+                self.training, batches, lambda item: speech.read(item, (seed, batches.epoch, item.utterance.id))
             )
         read = self._read()
 
@@ -197,18 +197,18 @@ class SpeechModule(lightning.LightningDataModule):
         how = self.recipe.training
         durations = [item.duration_s for item in self.validation]
         batches = LengthSortedBatches(durations, how.batch_size, self.recipe.seed, batch_seconds=how.batch_seconds)
-        read = self._read() if self.frozen is None else self._hear("validation").read
+        read = self._read() if self.frozen is None else self._frozen_speech("validation").read
         return self._loader(self.validation, _InOrder(batches), read)
 
-    def _hear(self, part: Literal["training", "validation"]) -> FrozenSpeech:
+    def _frozen_speech(self, part: Literal["training", "validation"]) -> FrozenSpeech:
         if self.cache is None or self.frozen is None:
             raise TrainingError("what frozen layers compute has to be kept", "name a folder for it")
-        if part not in self._heard:
+        if part not in self._speech:
             items, variants = (
                 (self.training, self.recipe.training.variants) if part == "training" else (self.validation, Variants())
             )
-            self._heard[part] = FrozenSpeech(self.frozen, items, self.cache, variants, _told())
-        return self._heard[part]
+            self._speech[part] = FrozenSpeech(self.frozen, items, self.cache, variants, _log_progress())
+        return self._speech[part]
 
     def _read(self) -> Callable[[Transcribed], Tensor]:
         if self.cache is None:
@@ -231,19 +231,19 @@ class SpeechModule(lightning.LightningDataModule):
         )
 
 
-def _told() -> Callable[[int, int], None]:
-    """Tells from time to time how far the frozen layers are; variants count as utterances."""
+def _log_progress() -> Callable[[int, int], None]:
+    """Logs from time to time how far the frozen layers are; variants count as utterances."""
     started = last = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
+    def log(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last > _TELL_EVERY_S and done < total:
+        if now - last > _LOG_EVERY_S and done < total:
             left_s = (now - started) / done * (total - done)
             logger.info("frozen layers: %d of %d utterances, %.0f min left", done, total, left_s / 60)
             last = now
 
-    return tell
+    return log
 
 
 class _InOrder:

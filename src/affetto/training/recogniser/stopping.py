@@ -33,7 +33,7 @@ def stoppable(say: Callable[[], None]) -> Iterator[None]:
     """In this context, SIGTERM and Ctrl-C end the process with the exit code that a shell expects, 143 or 130.
 
     A process that another one started for the same training ends with it, also where that one is killed. Outside of
-    the main thread, which alone hears signals, nothing is changed.
+    the main thread, which alone receives signals, nothing is changed.
 
     Args:
         say: called before the end, in the process that was started first.
@@ -46,13 +46,13 @@ def stoppable(say: Callable[[], None]) -> Iterator[None]:
         yield
         return
     parent = _parent()
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
     over = threading.Event()
-    before = {each: signal.signal(each, _heard) for each in SIGNALS}
+    before = {each: signal.signal(each, _wait_for_thread) for each in SIGNALS}
     # The number of a signal is written there when it comes, even while the main thread waits for another process.
-    wakeup = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-    watch = threading.Thread(target=_watch, args=(told, over, parent, say), name="stopping", daemon=True)
+    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(reader, over, parent, say), name="stopping", daemon=True)
     watch.start()
     try:
         yield
@@ -64,8 +64,8 @@ def stoppable(say: Callable[[], None]) -> Iterator[None]:
         for each, handler in before.items():
             signal.signal(each, handler)
         watch.join()
-        told.close()
-        tell.close()
+        reader.close()
+        writer.close()
 
 
 class OwnHandlers(Callback):
@@ -87,14 +87,14 @@ class OwnHandlers(Callback):
             signal.signal(signal.SIGTERM, self.handler)
 
 
-def _heard(signum: int, frame: FrameType | None) -> Any:
+def _wait_for_thread(signum: int, frame: FrameType | None) -> Any:
     """The thread sees to it."""
 
 
-def _watch(told: socket.socket, over: threading.Event, parent: int | None, say: Callable[[], None]) -> None:
+def _watch(reader: socket.socket, over: threading.Event, parent: int | None, say: Callable[[], None]) -> None:
     while not over.is_set():
-        readable, _, _ = select.select([told], [], [], _LOOK_S)
-        stopped = [each for each in told.recv(64) if each in SIGNALS] if readable else []
+        readable, _, _ = select.select([reader], [], [], _LOOK_S)
+        stopped = [each for each in reader.recv(64) if each in SIGNALS] if readable else []
         if stopped:
             _end(128 + stopped[0], parent, say)
         elif parent is not None and os.getppid() != parent:

@@ -28,7 +28,7 @@ def begin_with(model: RecogniserNetwork, initial: str) -> Mapping[str, Any] | No
         initial: the name of a model that comes with affetto, or the folder of one.
 
     Returns:
-        What that one says of a public recogniser that it began with itself.
+        What its description holds of a public recogniser that it began with itself.
 
     Raises:
         CheckpointError: there is no such model, or it is damaged.
