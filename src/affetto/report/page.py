@@ -13,7 +13,6 @@ from affetto.errors import RunError
 from affetto.report.build import Progress
 from affetto.report.reading import ReportData, read
 from affetto.report.sections import Section, sections
-from affetto.report.summary import summarise
 
 PAGE = "index.html"
 FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")
@@ -68,7 +67,7 @@ def write_report(
         advance(number, len(pictures))
         drawn[picture.name] = render(picture)
     files = {name: content for each in drawn.values() for name, content in each.files().items()}
-    page = fill(**_told(material, found, drawn))
+    page = fill(**_values(material, found, drawn))
     folder = output or root / "report"
     _write(folder, {**files, PAGE: page.encode()})
     return Written(folder / PAGE, tuple(folder / name for name in files), material.missing())
@@ -84,11 +83,10 @@ def _part(progress: Progress | None, first: float, last: float) -> Progress:
     return advance
 
 
-def _told(material: ReportData, found: Sequence[Section], drawn: Mapping[str, Drawn]) -> dict[str, Any]:
+def _values(material: ReportData, found: Sequence[Section], drawn: Mapping[str, Drawn]) -> dict[str, Any]:
     name = material.run.root.resolve().name
     return {
         "name": name,
-        "summary": summarise(material),
         "missing": material.missing(),
         "sections": found,
         "drawn": drawn,
