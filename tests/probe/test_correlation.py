@@ -11,12 +11,6 @@ from scipy import stats
 from affetto.probe.correlation import Moments, correlations, ranks
 
 
-@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
-def test_ranks_are_those_of_scipy(rows: int, frames: int, different: int, seed: int) -> None:
-    values = np.random.default_rng(seed).integers(0, different, (rows, frames)).astype(np.float32)
-    np.testing.assert_array_equal(ranks(values), stats.rankdata(values, axis=1) - 1)
-
-
 @pytest.fixture
 def pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Seven units, some of which follow one of two targets, one in a clipped way; 60 frames."""

@@ -15,8 +15,9 @@ from affetto.errors import ConfigError, RunError
 from affetto.probe import folder
 from affetto.probe.figures import pictures_of, write_figures
 from affetto.probe.layers import CURVE, LayerScore
-from affetto.probe.neurons import BEST, BY_LAYER, TRACES, BestUnit
+from affetto.probe.neurons import BEST, BY_LAYER, TRACES
 from affetto.probe.projections import COORDINATES, POINTS, SCORES, Point, ProjectionScore
+from affetto.probe.selection import BestUnit
 
 NAN = float("nan")
 CLASSES = ["anger", "sadness"]

@@ -16,7 +16,7 @@ from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS
 
 SPEAKERS, EACH, UNITS = 8, 6, 12
-PLANTED = 7
+PLANTED = 7  # the first of the second layer
 CHOOSING = np.arange(SPEAKERS) % 2 == 0
 
 
@@ -79,7 +79,7 @@ def test_utterances_are_scipy_of_means(
 def test_the_planted_unit_is_found(method: str, tally: Tally, found: dict[tuple[str, str], Found]) -> None:
     rows = list(best_rows(tally, found["frame", method], CHOOSING, np.random.default_rng(0), count=3))
     first = next(row for row in rows if row.target == "loudness")
-    assert (first.place, first.unit, first.p) == (1, PLANTED, 1 / 20)
+    assert (first.place, first.layer, first.number, first.p) == (1, "gru2", 0, 1 / 20)
     assert first.low < first.measured < first.high < -0.6
     assert [row.place for row in rows] == [1, 2, 3] * len(TARGETS)
 
@@ -98,7 +98,7 @@ def test_a_constant_unit_is_never_listed(tally: Tally, found: dict[tuple[str, st
         assert np.isnan(each.measured[:, 5]).all()
     frames = found["frame", "pearson"]
     rows = list(best_rows(tally, frames, CHOOSING, np.random.default_rng(0), count=UNITS))
-    assert 5 not in {row.unit for row in rows}
+    assert ("gru1", 5) not in {(row.layer, row.number) for row in rows}
     assert not any(math.isnan(row.measured) or math.isnan(row.p) for row in rows)
 
 

@@ -1,7 +1,8 @@
-"""Small words that several sentences need."""
+"""Small words and numbers that several sentences need."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -23,3 +24,15 @@ def named(names: Sequence[str], most: int = 6) -> str:
     if len(names) > most + 1:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def share(value: float, digits: int = 3) -> str:
+    """A number between 0 and 1 without its zero; nothing for what is not a number.
+
+    >>> share(0.5614), share(1.0), share(-0.02)
+    ('.561', '1.000', '-.020')
+    """
+    if math.isnan(value):
+        return ""
+    text = f"{value + 0.0:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -24,27 +25,7 @@ def ranks(values: NDArray[np.floating]) -> Single:
     >>> ranks(np.array([[5.0, 1.0, 5.0, 7.0]])).tolist()
     [[1.5, 0.0, 1.5, 3.0]]
     """
-    order = np.argsort(values, axis=-1)
-    ordered = np.take_along_axis(values, order, axis=-1)
-    found = np.empty(values.shape, dtype=np.float32)
-    places = np.broadcast_to(np.arange(values.shape[-1], dtype=np.float32), values.shape)
-    np.put_along_axis(found, order, places, axis=-1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=-1)
-    if tied.any():
-        found[tied] = _share(found[tied], ordered[tied], order[tied])
-    return found
-
-
-def _share(found: Single, ordered: NDArray[np.floating], order: NDArray[np.intp]) -> Single:
-    """Ranks of rows in which values are equal."""
-    places = np.arange(ordered.shape[-1], dtype=np.int32)
-    new = np.ones(ordered.shape, dtype=np.bool_)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    last = np.ones(ordered.shape, dtype=np.bool_)
-    last[:, :-1] = new[:, 1:]
-    first = np.maximum.accumulate(np.where(new, places, 0), axis=-1)
-    final = np.minimum.accumulate(np.where(last, places, len(places))[:, ::-1], axis=-1)[:, ::-1]
-    np.put_along_axis(found, order, ((first + final) / 2).astype(np.float32), axis=-1)
+    found: Single = (rankdata(values, axis=-1) - 1).astype(np.float32)
     return found
 
 

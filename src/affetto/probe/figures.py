@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, diverging, render, write_files
+from affetto.drawing.words import share
 from affetto.errors import ConfigError, RunError
 from affetto.palette import colours
 from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
-from affetto.probe.neurons import TRACES, BestUnit, Neurons, read_neurons
+from affetto.probe.neurons import TRACES, Neurons, read_neurons
 from affetto.probe.projections import Projections, read_projections
+from affetto.probe.selection import BestUnit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,13 +107,13 @@ def layers_picture(found: LayerCurve) -> Picture:
         canvas.figure.legend(loc="outside upper left", ncols=4, handlelength=1.8)
 
     best = max(found.scores, key=lambda score: score.uar)
-    values = "; ".join(f"{score.network} {score.layer} {_share(score.uar)}" for score in found.scores)
+    values = "; ".join(f"{score.network} {score.layer} {_shown(score.uar, 3)}" for score in found.scores)
     caption = (
         f"UAR on {found.facts['counts']['speakers']} speakers, each tested once by a probe not trained on them, with "
         "95 % intervals over speakers: what a logistic regression reads from the mean of each layer over time. Blue: "
         "the trained recogniser; orange: the same network with random weights; grey band: features alone; dotted: "
         "guessing. Highest is "
-        f"{best.network} {best.layer} ({_share(best.uar)}). Neighbouring layers were tested on the same speakers: "
+        f"{best.network} {best.layer} ({_shown(best.uar, 3)}). Neighbouring layers were tested on the same speakers: "
         "whether they differ is in layers.csv, not in whether intervals overlap."
     )
     return Picture("layers", "Which layer carries emotion", draw, caption, f"UAR by layer: {values}.")
@@ -141,7 +143,7 @@ def units_picture(found: Neurons) -> Picture:
                 axes.set_yticks(range(len(layers)), [""] * len(layers))
 
     first = [row for row in found.best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
-    values = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_signed(row.measured)}" for row in first)
+    values = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_shown(row.measured)}" for row in first)
     caption = (
         "Pearson's r of the unit that follows each target best, chosen in each layer on one half of the speakers and "
         "measured on the other. Left: the mean of the correlations within utterances; right: over the means of "
@@ -170,7 +172,7 @@ def _heat(axes: Axes, grid: tuple[np.ndarray, np.ndarray], targets: Sequence[str
     for (row, column), value in np.ndenumerate(values):
         chance = bool(p[row, column] > 0.05)
         colour = MUTED if chance or math.isnan(value) else PAPER if value > 0.7 else INK
-        text = "–" if math.isnan(value) else _signed(value)
+        text = "–" if math.isnan(value) else _shown(value)
         axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
     axes.set_xticks(range(len(targets)), targets)
     axes.set_yticks(range(len(layers)), layers)
@@ -204,7 +206,7 @@ def _overlay(found: Neurons, target: str) -> Picture:
             axes.plot(times_s, _scaled(value), color=SECOND, linewidth=1.6, label=target)
             unit = sign * _scaled(activation, np.isfinite(value))
             axes.plot(times_s, unit, color=ACCENT, linewidth=1.4, linestyle=(0, (4, 1.2)), label=name)
-            r = "no r" if each["r"] is None else f"r {_signed(each['r'])}"
+            r = "no r" if each["r"] is None else f"r {_shown(each['r'])}"
             axes.set_title(", ".join([*([each["emotion"]] if each["emotion"] else []), r]))
             axes.set_yticks([])
             axes.set_xlim(0, times_s[-1])
@@ -218,7 +220,7 @@ def _overlay(found: Neurons, target: str) -> Picture:
     caption = (
         f"Unit {best.number} of {best.layer} (dashed, blue{over}) and {target} ({found.facts['targets'][target]}; "
         f"orange) in {ids}, each scaled to its own mean and deviation. On average over utterances of speakers who did "
-        f"not choose the unit, r is {_signed(best.measured)} ({_signed(best.low)} to {_signed(best.high)})."
+        f"not choose the unit, r is {_shown(best.measured)} ({_shown(best.low)} to {_shown(best.high)})."
     )
     values = "; ".join(f"{each['utterance']} r {each['r']}" for each in traces)
     return Picture(f"overlay-{target}", f"A unit and {target} over time", draw, caption, f"Two curves each: {values}.")
@@ -261,7 +263,7 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
             tints = [palette[each] for each in emotions[order]]
             axes.scatter(points[:, 0], points[:, 1], s=5, c=tints, linewidths=0, alpha=0.75, rasterized=True)
             score = scores[name]
-            axes.set_title(f"{name}  UAR {_share(score.uar)}\nsilhouette {_signed(getattr(score, way))}", fontsize=8)
+            axes.set_title(f"{name}  UAR {_shown(score.uar, 3)}\nsilhouette {_shown(getattr(score, way))}", fontsize=8)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         for axes in panels[len(names) :]:
@@ -279,7 +281,7 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
         f"apart, 0 where they lie in each other. The highest UAR is that of {highest.name}.{rest} "
         + ("Distances between clouds mean nothing in t-SNE." if way == "tsne" else "Axes: the first two components.")
     )
-    values = "; ".join(f"{score.name} UAR {_share(score.uar)}" for score in scores.values())
+    values = "; ".join(f"{score.name} UAR {_shown(score.uar, 3)}" for score in scores.values())
     name, title = "-".join(["projections", way, *(classes if chosen else ())]), f"Utterances by {_WAYS[way]}"
     return Picture(
         name, title + (f": {' and '.join(classes)}" if chosen else ""), draw, caption, f"Scatter plots: {values}."
@@ -302,19 +304,10 @@ def _mark(colour: str) -> Line2D:
     return Line2D([], [], linestyle="", marker="o", color=colour, markersize=6)
 
 
-def _share(value: float) -> str:
-    """A share as tables have it; a dash where there is none.
+def _shown(value: float, digits: int = 2) -> str:
+    """A share or a correlation; a dash where there is none.
 
-    >>> _share(0.7104), _share(math.nan)
-    ('.710', '–')
+    >>> _shown(-0.826), _shown(0.7104, 3), _shown(math.nan)
+    ('-.83', '.710', '–')
     """
-    return "–" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
-
-
-def _signed(value: float) -> str:
-    """A correlation; a dash where there is none.
-
-    >>> _signed(-0.826), _signed(0.0), _signed(math.nan)
-    ('-.83', '.00', '–')
-    """
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("0.", ".", 1)
+    return share(value, digits) or "–"

@@ -23,11 +23,11 @@ from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.errors import CorpusError
 from affetto.models.encoders import open_encoder
-from affetto.models.encoders.encoder import Encoder, LayerInfo
+from affetto.models.encoders.encoder import Encoder
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
 from affetto.probe.frame_reader import FrameReader
-from affetto.probe.selection import Found, UnitRow, best_rows, find
+from affetto.probe.selection import BestUnit, Found, best_rows, find
 from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS, UNITS
 from affetto.probe.traces import traces
@@ -53,28 +53,6 @@ class NeuronConfig(ProbeConfig):
     best: Annotated[int, Field(ge=1)] = 5
     shown: Annotated[int, Field(ge=0)] = 4
     show: tuple[str, ...] = ()
-
-
-class BestUnit(NamedTuple):
-    """A line of ``best.csv`` or ``by-layer.csv``; see `UnitRow`.
-
-    Attributes:
-        layer: by name.
-        number: of the unit in its layer, from 0.
-    """
-
-    level: str
-    method: str
-    target: str
-    place: int
-    layer: str
-    number: int
-    chosen: float
-    measured: float
-    low: float
-    high: float
-    p: float
-    pooled: float
 
 
 class Neurons(NamedTuple):
@@ -197,24 +175,14 @@ def _tables(
     arrays: dict[str, NDArray[Any]] = {}
     for found in find(tally, choosing, np.random.default_rng(stable_seed(config.seed, "exchanges"))):
         rng = np.random.default_rng(stable_seed(config.seed, "crowds"))
-        rows = best_rows(tally, found, choosing, rng, count=config.best)
-        best += [_named(row, layers) for row in rows]
+        best += best_rows(tally, found, choosing, rng, count=config.best)
         first = 0
         for layer in layers:
             units = slice(first, first + layer.width)
-            by_layer += [_named(row, layers) for row in best_rows(tally, found, choosing, rng, count=1, units=units)]
+            by_layer += best_rows(tally, found, choosing, rng, count=1, units=units)
             first += layer.width
         arrays |= _arrays(found)
     return best, by_layer, arrays
-
-
-def _named(row: UnitRow, layers: Sequence[LayerInfo]) -> BestUnit:
-    number = row.unit
-    for layer in layers:
-        if number < layer.width:
-            return BestUnit(*row[:4], layer.name, number, *row[5:])
-        number -= layer.width
-    raise AssertionError("every unit is in a layer")
 
 
 def _arrays(found: Found) -> dict[str, NDArray[Any]]:

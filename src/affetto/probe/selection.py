@@ -19,7 +19,6 @@ from affetto.probe.targets import TARGETS
 from affetto.stats import RESAMPLES, Interval, draw_crowds, interval_of
 
 Floats = NDArray[np.float64]
-LEVELS = ("frame", "utterance")
 LEAST_SHARE = 0.5
 """A unit has to change in this share of the utterances at least: the mean of a few correlations jumps."""
 
@@ -133,15 +132,16 @@ def exchanged(speakers: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
     return np.lexsort((rng.random(len(speakers)), queue[speakers]))
 
 
-class UnitRow(NamedTuple):
-    """A line of the table of best units.
+class BestUnit(NamedTuple):
+    """A line of the tables of best units.
 
     Attributes:
         level: see `Found`.
         method: see `Found`.
         target: what it follows.
         place: its place among the units by the choosing half, from 1.
-        unit: its number among all units, from 0.
+        layer: its layer, by name.
+        number: its number in the layer, from 0.
         chosen: its correlation by the choosing half.
         measured: by the other half.
         low: where the correlation lies with other speakers: the interval's lower end.
@@ -155,7 +155,8 @@ class UnitRow(NamedTuple):
     method: str
     target: str
     place: int
-    unit: int
+    layer: str
+    number: int
     chosen: float
     measured: float
     low: float
@@ -172,7 +173,7 @@ def best_rows(
     *,
     count: int,
     units: slice = slice(None),
-) -> Iterator[UnitRow]:
+) -> Iterator[BestUnit]:
     """The best units of each target.
 
     Args:
@@ -184,17 +185,20 @@ def best_rows(
         units: among these.
     """
     p = found.p()
+    owners = [(layer.name, number) for group in tally.groups for layer in group.layers for number in range(layer.width)]
     for target, name in enumerate(TARGETS):
         chosen = found.best(target, count, units)
         low, high = _interval(tally, found, (target, chosen), ~choosing, rng)
         pooled = _pooled(tally, found, target, chosen, ~choosing)
         for place, unit in enumerate(chosen.tolist()):
-            yield UnitRow(
+            layer, number = owners[unit]
+            yield BestUnit(
                 found.level,
                 found.method,
                 name,
                 place + 1,
-                unit,
+                layer,
+                number,
                 float(found.chosen[target, unit]),
                 float(found.measured[target, unit]),
                 float(low[place]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +11,13 @@ from numpy.typing import NDArray
 from affetto.data.utterance import Utterance
 from affetto.models.encoders.encoder import Encoder
 from affetto.probe.correlation import correlations
-from affetto.probe.frame_reader import FrameReader
+from affetto.probe.frame_reader import FrameReader, Part
+from affetto.probe.selection import BestUnit
 from affetto.probe.targets import TARGETS
 
 
-class Followed(NamedTuple):
-    """A unit and a target; what `affetto.probe.neurons.BestUnit` has of these."""
-
-    target: str
-    layer: str
-    number: int
-
-
 def traces(
-    encoder: Encoder, best: Sequence[Any], utterances: Sequence[Utterance]
+    encoder: Encoder, best: Sequence[BestUnit], utterances: Sequence[Utterance]
 ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """Reads some utterances again and keeps the best unit of each target, frame by frame.
 
@@ -38,8 +31,7 @@ def traces(
         "utterance/target": (3, frames), the times in seconds, the activation, and the target, not a number where it
         does not count.
     """
-    first = [row for row in best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
-    followed = [Followed(row.target, row.layer, row.number) for row in first]
+    followed = [row for row in best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
     index: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
     reader = FrameReader(encoder)
@@ -50,12 +42,12 @@ def traces(
                 drawn, r = _trace(reader, frames.parts, each)
                 arrays[f"{utterance.id}/{each.target}"] = drawn
                 facts = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
-                index.append({**facts, **each._asdict(), "r": r})
+                index.append({**facts, "target": each.target, "layer": each.layer, "number": each.number, "r": r})
     order = {each.id: place for place, each in enumerate(utterances)}
     return sorted(index, key=lambda each: order[each["utterance"]]), arrays
 
 
-def _trace(reader: FrameReader, parts: Sequence[Any], followed: Followed) -> tuple[NDArray[np.float32], float | None]:
+def _trace(reader: FrameReader, parts: Sequence[Part], followed: BestUnit) -> tuple[NDArray[np.float32], float | None]:
     """Time, activation and target, (3, frames), and their correlation, None where there is none."""
     for group, part in zip(reader.groups, parts, strict=True):
         first = 0

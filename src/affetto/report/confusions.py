@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affetto.drawing.figures import INK, MUTED, PAPER, Canvas, Picture, shades
+from affetto.drawing.words import share
 from affetto.report.findings import Confusion, Floats
 from affetto.report.plots import folded, hide
-from affetto.report.render import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

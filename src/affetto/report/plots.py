@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture
-from affetto.drawing.words import named, several
+from affetto.drawing.words import named, several, share
 from affetto.palette import colours
 from affetto.report.findings import Calibration, Learning, Recalls, SpeakerScores
-from affetto.report.render import share
 from affetto.report.table import CHANCE, Table, TableRow, Verdict
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What Lakomkin et al. (2017) report in their table 1, found by what a model is, never by what it is called.
 
 They name their columns U-Acc and W-Acc without saying what these are. For the trained rows they read best as
-unweighted average recall and accuracy. The row of the most frequent class fits neither reading: whoever always says
+unweighted average recall and accuracy. The row of the most frequent class fits neither reading: whoever always predicts
 one of four classes has a UAR of .25, and on their counts (2,496 happy utterances of 6,416) an accuracy of .389. So .39
 would be the accuracy, under the other column's name, and .33 is nothing at all. It is shown under both readings.
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from affetto import stats
 from affetto.drawing.figures import ACCENT, SECOND, Canvas, Picture
-from affetto.drawing.words import several
+from affetto.drawing.words import several, share
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
 from affetto.report.build import derive, difference, test_to_training
-from affetto.report.render import VERSION, Sheet, chance, extent, plain, share, signed
+from affetto.report.render import VERSION, Sheet, chance, extent, plain, signed
 from affetto.report.table import CHANCE, Comparison, Figure
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from affetto.drawing.words import share
 from affetto.report.published import Published
 from affetto.report.table import Figure, Table, TableRow, Verdict
 
@@ -164,18 +165,6 @@ def _beside_paper(row: TableRow) -> Cells:
         ("F1", share(row.f1_macro.mean)),
         ("published", "" if theirs.f1 is None else printed(theirs.f1[0])),
     ]
-
-
-def share(value: float, digits: int = 3) -> str:
-    """A number between 0 and 1 without its zero; nothing for what is not a number.
-
-    >>> share(0.5614), share(1.0), share(-0.02)
-    ('.561', '1.000', '-.020')
-    """
-    if math.isnan(value):
-        return ""
-    text = f"{value + 0.0:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def signed(value: float) -> str:

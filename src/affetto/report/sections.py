@@ -11,14 +11,14 @@ import numpy as np
 
 from affetto import metrics
 from affetto.drawing.figures import Picture
-from affetto.drawing.words import named, several
+from affetto.drawing.words import named, several, share
 from affetto.errors import RunError
 from affetto.evaluate.run_folder import CONFIG
 from affetto.palette import colours
 from affetto.report import confusions, findings, plots
 from affetto.report.findings import Calibration, Learning
 from affetto.report.reading import ReportData
-from affetto.report.render import Sheet, share, sheets
+from affetto.report.render import Sheet, sheets
 from affetto.stats import rank_agreement
 
 SUREST = 12
