@@ -13,15 +13,6 @@ HOP_SAMPLES = 160
 FRAME_RATE_HZ = SAMPLE_RATE / HOP_SAMPLES
 
 
-def frame_counts(samples: Tensor) -> Tensor:
-    """How many frames recordings of so many samples have; at least one.
-
-    >>> frame_counts(torch.tensor([0, 320, 479, 480])).tolist()
-    [1, 1, 1, 2]
-    """
-    return 1 + (samples - WINDOW_SAMPLES).clamp(min=0) // HOP_SAMPLES
-
-
 def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> tuple[Tensor, Tensor]:
     """Overlapping windows of each recording, without padding at the ends.
 

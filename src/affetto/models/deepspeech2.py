@@ -154,16 +154,6 @@ class DeepSpeech2(RecogniserNetwork):
         self.normalisation = _normalisation(config.normalisation, width)
         self.output = nn.Linear(width, len(config.symbols) + 1)
 
-    @property
-    def layer_widths(self) -> dict[str, int]:
-        """Name -> width of every hidden layer, from the input up."""
-        return {layer.name: layer.width for layer in self.layers}
-
-    @property
-    def frame_rates_hz(self) -> dict[str, float]:
-        """Name -> frames a second of every hidden layer."""
-        return {layer.name: layer.frame_rate_hz for layer in self.layers}
-
     def features(self, waves: Waves) -> Frames:
         """The input of the first layer: normalised log power spectrogram, (batch, time, 161)."""
         return normalise(spectrogram.log_power(waves))

@@ -24,8 +24,8 @@ from affetto.training.heads import own_batches
 from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.fit import Study, new_head
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
-from affetto.training.heads.stack import StackTraining, fit_stack
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.stack import StackTraining
+from affetto.training.heads.tasks import Epoch, Task
 from affetto.training.heads.unfinished import Unfinished
 
 CLASSES = ("anger", "neutral", "sadness")
@@ -83,6 +83,17 @@ def _tasks() -> list[Task]:
 def _heads(config: HeadConfig, tasks: list[Task]) -> list[EmotionHead]:
     study = Study(CLASSES, torch.empty(0, 3), 0.6, {}, LAYERS, None, seed=1)
     return [new_head(config, study, task.repeat, task.fold) for task in tasks]
+
+
+def fit_stack(
+    heads: list[EmotionHead], tasks: list[Task], material: HeadData, config: HeadTraining, seed: int
+) -> list[list[Epoch]]:
+    """Trains heads in place, and gives their learning curves."""
+    training = StackTraining(heads, tasks, material, config, seed)
+    while not training.done:
+        training.run_epoch()
+    training.finish()
+    return training.curves
 
 
 @pytest.mark.parametrize("balanced", [False, True])

@@ -8,7 +8,7 @@ how much work goes into one call of the linear algebra below. ``benchmarks/heads
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -195,37 +195,3 @@ class StackTraining:
 def _batches(stack: HeadStack, material: HeadData) -> SharedBatches | OwnBatches:
     """Heads that only pool layers can all score one batch at little more than the cost of one."""
     return SharedBatches(stack, material) if stack.head.linear else OwnBatches(stack, material)
-
-
-def fit_stack(
-    heads: Sequence[EmotionHead],
-    tasks: Sequence[Task],
-    material: HeadData,
-    config: HeadTraining,
-    seed: int,
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> list[tuple[Epoch, ...]]:
-    """Trains heads in place.
-
-    Args:
-        heads: see `StackTraining`.
-        tasks: the fold of each.
-        material: what to learn from.
-        config: how.
-        seed: of the order of utterances and of dropout.
-        progress: called with the number of each epoch that ended.
-
-    Returns:
-        Each head's learning curve.
-
-    Raises:
-        TrainingError: see `StackTraining`.
-    """
-    training = StackTraining(heads, tasks, material, config, seed)
-    while not training.done:
-        training.run_epoch()
-        if progress is not None:
-            progress(training.epoch)
-    training.finish()
-    return [tuple(curve) for curve in training.curves]
