@@ -153,3 +153,16 @@ def strip(moments: Sequence[Moment], duration_s: float, cells: int) -> list[int 
             if overlap_s > most_s[cell]:
                 found[cell], most_s[cell] = place, overlap_s
     return found
+
+
+def clock(time_s: float) -> str:
+    """Seconds as people write them.
+
+    >>> clock(3.46), clock(59.97), clock(3723.4)
+    ('0:03.5', '1:00.0', '1:02:03.4')
+    """
+    tenths = round(time_s * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest // 10:02}.{rest % 10}"
+    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"

@@ -11,7 +11,7 @@ import typer
 from affetto.cli.arguments import Data, Output, Recipe, Threads
 from affetto.cli.experiment_recognisers import recognisers
 from affetto.cli.experiment_table import table
-from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
+from affetto.cli.terminal import ProgressBar, TableOrJson, print_json, print_table
 
 if TYPE_CHECKING:
     from affetto.experiment import Event, ExperimentRun
@@ -100,18 +100,10 @@ def _values(done: ExperimentRun) -> dict[str, object]:
 
 
 def _show(done: ExperimentRun) -> None:
-    from rich import box
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("row", overflow="fold")
-    for heading in ("UAR", "accuracy", "repeats"):
-        grid.add_column(heading, justify="right")
-    for row in done.rows:
-        grid.add_row(row.name, f"{row.uar:.1%}", f"{row.accuracy:.1%}", str(row.repeats))
-    for name in done.skipped:
-        grid.add_row(name, "skipped", "", "")
-    console().print(grid)
+    finished = [(row.name, f"{row.uar:.1%}", f"{row.accuracy:.1%}", str(row.repeats)) for row in done.rows]
+    print_table(
+        ("row", "UAR", "accuracy", "repeats"), [*finished, *((name, "skipped", "", "") for name in done.skipped)]
+    )
     for name, reason in done.skipped.items():
         typer.echo(f"{name} was skipped: {reason}")
     if done.unreadable:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from affetto.cli.arguments import Device, Threads
-from affetto.cli.terminal import ProgressBar, TableOrJson, console, print_json
+from affetto.cli.terminal import ProgressBar, TableOrJson, print_json, print_table
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.probe.layers import LayerCurve, LayerScore
-    from affetto.probe.neurons import BestUnit, Neurons
+    from affetto.probe.neurons import Neurons
     from affetto.probe.projections import Projections, ProjectionScore
+    from affetto.probe.selection import BestUnit
 
 app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
 
@@ -108,19 +109,9 @@ def _folder(kind: str, corpus: Path) -> Path:
 
 
 def _show_neurons(found: Neurons) -> None:
-    from rich import box
-    from rich.table import Table
-
+    first = sorted((row for row in found.best if row.place == 1), key=lambda each: _order(found, each))
+    print_table(("target", "by", "method", "unit", "r", "95 %", "p"), map(_cells, first), texts=4)
     counts = found.facts["counts"]
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("target", "by", "method"):
-        grid.add_column(heading)
-    grid.add_column("unit", overflow="fold")
-    for heading in ("r", "95 %", "p"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for row in sorted((row for row in found.best if row.place == 1), key=lambda each: _order(found, each)):
-        grid.add_row(*_cells(row))
-    console().print(grid)
     typer.echo(
         f"{counts['units']:,} units, chosen on {len(found.facts['choosing'])} speakers and measured on "
         f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units "
@@ -203,21 +194,14 @@ def layers(  # noqa: PLR0913, PLR0917
 
 
 def _show_layers(found: LayerCurve) -> None:
-    from rich import box
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("network")
-    grid.add_column("layer", overflow="fold")
-    for heading in ("width", "UAR", "95 %", "behind the best"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for row in found.scores:
         behind = "best" if row.behind == 0 else f"{row.behind:.3f}"
         if not math.isnan(row.behind_low):
             behind += f" ({_interval(row.behind_low, row.behind_high, '+.3f')})"
         layer = "" if row.network == row.layer else row.layer
-        grid.add_row(row.network, layer, f"{row.width:,}", f"{row.uar:.3f}", _interval(row.low, row.high), behind)
-    console().print(grid)
+        rows.append((row.network, layer, f"{row.width:,}", f"{row.uar:.3f}", _interval(row.low, row.high), behind))
+    print_table(("network", "layer", "width", "UAR", "95 %", "behind the best"), rows, texts=2)
     if found.facts["unreadable"]:
         typer.echo(f"{found.facts['unreadable']:,} utterances were left out: their sound cannot be read")
     typer.echo(f"predictions of each utterance: {found.root}")
@@ -262,20 +246,14 @@ def projections(  # noqa: PLR0913, PLR0917
 
 
 def _show_projections(found: Projections) -> None:
-    from rich import box
-    from rich.table import Table
-
     everything = "+".join(found.facts["config"]["classes"])
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("representation")
-    for heading in ("UAR", "95 %", "silhouette", "in t-SNE", "in PCA"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for row in found.scores:
         if row.classes == everything:
             numbers = (row.silhouette, row.tsne, row.pca)
             shown = ("–" if math.isnan(number) else f"{number:+.3f}" for number in numbers)
-            grid.add_row(row.name, f"{row.uar:.3f}", _interval(row.low, row.high), *shown)
-    console().print(grid)
+            rows.append((row.name, f"{row.uar:.3f}", _interval(row.low, row.high), *shown))
+    print_table(("representation", "UAR", "95 %", "silhouette", "in t-SNE", "in PCA"), rows)
     typer.echo(f"{len(found.points):,} utterances of held-out speakers; every two classes, too: {found.root}")
 
 

@@ -16,7 +16,7 @@ from affetto.formats import FORMATS
 from affetto.formats.rttm import file_names, to_rttm
 from affetto.formats.structured import csv_header, csv_rows
 from affetto.recording import Recording, Segment
-from affetto.timeline import NO_SPEECH, NOT_SURE, strip
+from affetto.timeline import NO_SPEECH, NOT_SURE, clock, strip
 
 BAR_CELLS = 16
 TIMELINE_CELLS = 72
@@ -38,19 +38,6 @@ def bar(share: float, *, ascii_only: bool = False) -> str:
         return "#" * round(share * BAR_CELLS)
     full, eighths = divmod(round(share * BAR_CELLS * 8), 8)
     return ("█" * full + _EIGHTHS[eighths]).rstrip()
-
-
-def clock(time_s: float) -> str:
-    """Seconds as people write them.
-
-    >>> clock(3.46), clock(59.97), clock(3723.4)
-    ('0:03.5', '1:00.0', '1:02:03.4')
-    """
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{rest // 10:02}.{rest % 10}"
-    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
 def percent(share: float) -> str:

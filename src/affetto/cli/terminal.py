@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,26 @@ def print_facts(facts: dict[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, value)
+    console().print(table)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> None:
+    """A table on standard output.
+
+    Args:
+        header: a heading a column.
+        rows: as many cells each.
+        texts: columns of words, from the left; the rest are numbers.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, heading in enumerate(header):
+        number = place >= texts
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     console().print(table)
 
 

@@ -12,9 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from affetto.cli.recordings import clock, percent
+from affetto.cli.recordings import percent
 from affetto.cli.terminal import console, print_json
 from affetto.text import harmless
+from affetto.timeline import clock
 from affetto.transcribe import Transcript
 
 

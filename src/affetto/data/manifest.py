@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,22 +133,14 @@ def _utterance(values: _Record, path: Path, *, alone: bool) -> Utterance:
     audio = path.parent / values.audio
     name = audio.stem if alone else Path(values.audio).as_posix()
     cut = values.start_s is not None or values.end_s is not None
-    return Utterance(
-        id=values.id or (f"{name}-{round(start_s * 1000):08d}" if cut else name),
-        audio=audio,
-        speaker=values.speaker,
-        corpus=values.corpus or path.absolute().parent.name or path.stem,
-        start_s=start_s,
-        end_s=values.end_s,
-        text=values.text,
-        emotion=values.emotion,
-        votes=values.votes,
-        ratings=tuple(Rating(each.rater, each.labels) for each in values.ratings or ()),
-        group=values.group,
-        partition=values.partition,
-        sex=values.sex,
-        age=values.age,
-    )
+    known: dict[str, Any] = {
+        **values.model_dump(exclude_none=True),
+        "id": values.id or (f"{name}-{round(start_s * 1000):08d}" if cut else name),
+        "audio": audio,
+        "corpus": values.corpus or path.absolute().parent.name or path.stem,
+        "ratings": tuple(Rating(each.rater, each.labels) for each in values.ratings or ()),
+    }
+    return Utterance(**known)
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
@@ -199,19 +192,10 @@ def manifest_digest(utterances: Sequence[Utterance]) -> str:
 def _record(utterance: Utterance, audio: str) -> dict[str, Any]:
     """An utterance as JSON values, without what is not known."""
     values = {
-        "id": utterance.id,
+        **{field.name: getattr(utterance, field.name) for field in fields(utterance)},
         "audio": audio,
-        "speaker": utterance.speaker,
-        "corpus": utterance.corpus,
         "start_s": utterance.start_s or None,
-        "end_s": utterance.end_s,
-        "text": utterance.text,
-        "emotion": utterance.emotion,
         "votes": None if utterance.votes is None else dict(utterance.votes),
         "ratings": [{"rater": rater, "labels": list(labels)} for rater, labels in utterance.ratings] or None,
-        "group": utterance.group,
-        "partition": utterance.partition,
-        "sex": utterance.sex,
-        "age": utterance.age,
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -16,7 +16,7 @@ from affetto.errors import OutputError
 from affetto.explain.explanation import DECIDING, WINDOW_S, Explanation, Passage
 from affetto.explain.passage import draw_passage, inches, signed
 from affetto.palette import colours
-from affetto.timeline import Moment, likeliest, strip
+from affetto.timeline import Moment, clock, likeliest, strip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,19 +132,6 @@ def _name(found: Explanation) -> str:
 
 def _short(name: str, letters: int) -> str:
     return name if len(name) <= letters else "…" + name[1 - letters :]
-
-
-def clock(time_s: float) -> str:
-    """A time in a recording.
-
-    >>> clock(3.46), clock(3723.4)
-    ('0:03.5', '1:02:03.4')
-    """
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{rest // 10:02}.{rest % 10}"
-    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
 def heading(passage: Passage) -> str:

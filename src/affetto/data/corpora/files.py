@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,12 +49,20 @@ def read_lines_of_any_encoding(path: Path) -> list[tuple[int, str]]:
 
 def folders(path: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones; none where the path is no folder."""
+    return [path / name for name in _names(path, os.DirEntry.is_dir)]
+
+
+def files(path: Path) -> list[Path]:
+    """The files in a folder, sorted, without hidden ones (the ``._x.wav`` of macOS); none where it cannot be opened."""
+    return [path / name for name in _names(path, os.DirEntry.is_file)]
+
+
+def _names(path: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(path) as entries:
-            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and wanted(entry))
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return []
-    return [path / name for name in sorted(names)]
 
 
 class Listing(NamedTuple):
@@ -99,12 +107,7 @@ class AudioFolders:
 
 
 def _list_folder(folder: Path) -> Listing:
-    """The files of a folder, without hidden ones (the ``._x.wav`` of macOS); none where it cannot be opened."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        names = []
+    names = [path.name for path in files(folder)]
     sounds: dict[str, list[str]] = {}
     for name in names:
         if Path(name).suffix.lower() in SOUND_SUFFIXES:

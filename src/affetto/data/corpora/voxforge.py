@@ -5,7 +5,6 @@ https://www.voxforge.org
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from affetto.audio import SOUND_SUFFIXES
 from affetto.data.corpora import archives
 from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders, folders, read_lines_of_any_encoding
+from affetto.data.corpora.files import AudioFolders, files, folders, read_lines_of_any_encoding
 from affetto.data.parallel import Progress, in_threads
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
@@ -122,12 +121,7 @@ def _is_submission(path: Path) -> bool:
 
 def _archives(path: Path) -> list[Path]:
     """The archives in a folder, sorted."""
-    try:
-        with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return []
-    return [path / name for name in names if archives.stem(Path(name))]
+    return [each for each in files(path) if archives.stem(each)]
 
 
 def _has_packed(path: Path) -> bool:
