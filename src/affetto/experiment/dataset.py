@@ -116,7 +116,7 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
 
 
 def facts(data: DataSet, fingerprint: str) -> dict[str, Any]:
-    """What ``run.json`` says of a data set and a recogniser."""
+    """The entries of ``run.json`` on a data set and a recogniser."""
     return {
         "manifest_sha256": data.digest,
         "classes": list(data.classes),

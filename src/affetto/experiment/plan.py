@@ -42,7 +42,7 @@ class Plan(NamedTuple):
         data: the utterances, their classes and folds.
         encoders: by the names that the recipe has for them.
         surroundings: of the variants of the sound.
-        facts: what ``run.json`` says.
+        facts: of ``run.json``.
     """
 
     recipe: ExperimentRecipe

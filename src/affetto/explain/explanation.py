@@ -30,7 +30,7 @@ from affetto.timeline import Moment
 Floats = NDArray[np.float64]
 
 WINDOW_S, HOP_S = 1.0, 0.1
-"""Emotion over time: what the head says of one second, every tenth of a second."""
+"""Emotion over time: what the head predicts for one second, every tenth of a second."""
 
 STEP_S = 0.12
 """What decided is given in steps of so many seconds: three frames of the model `small`, a short syllable."""
@@ -66,7 +66,7 @@ class Course(NamedTuple):
 
     Attributes:
         times_s: the middles of the windows, (windows,).
-        probabilities: what the head says when it is given that window alone, (windows, classes).
+        probabilities: what the head predicts when it is given that window alone, (windows, classes).
     """
 
     times_s: Floats
@@ -250,7 +250,7 @@ class Explainer:
 
     @torch.inference_mode()
     def follow(self, given: Given, duration_s: float) -> Course:
-        """What the head says of each second of a sound, had it been given that second alone."""
+        """What the head predicts for each second of a sound, had it been given that second alone."""
         windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
         times_s: Floats = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows, dtype=np.float64)
         clocks, rows = self.clocks(given), []

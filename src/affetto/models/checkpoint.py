@@ -35,7 +35,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Description(Config):
-    """What the JSON of a checkpoint says.
+    """The JSON of a checkpoint.
 
     Attributes:
         format: always "affetto"; anything else is foreign.

@@ -1,6 +1,6 @@
 """Several emotion heads of one shape, computed together: those of all folds of a cross-validation, say.
 
-What each says is what `EmotionHead` says; only the order of sums differs.
+Each predicts what its `EmotionHead` predicts; only the order of sums differs.
 """
 
 from __future__ import annotations

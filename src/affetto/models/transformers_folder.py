@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What ``config.json`` says of a model; see `read_json`."""
+    """The entries of ``config.json``; see `read_json`."""
     return read_json(folder / CONFIG)
 
 

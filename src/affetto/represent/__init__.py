@@ -1,4 +1,4 @@
-"""What frozen networks and feature extractors say of every utterance, computed once and kept on disk."""
+"""What frozen networks and feature extractors compute of every utterance, computed once and kept on disk."""
 
 from affetto.represent.bank import Bank
 from affetto.represent.cache import Progress, Variants, represent

@@ -106,7 +106,7 @@ def represent(
     surroundings: Surroundings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Bank]:
-    """Extracts, or finds in the cache, what an extractor says of each utterance.
+    """Extracts, or finds in the cache, what an extractor computes of each utterance.
 
     Args:
         utterances: any number, in any order.
