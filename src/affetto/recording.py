@@ -184,7 +184,9 @@ class Recording:
     @property
     def statement(self) -> str:
         """The emotion of the whole, or "not sure", "unfamiliar sound" or "no speech"; empty for words alone."""
-        return _statement(self.emotion, sure=self.sure, familiar=self.familiar) if self.segments else NO_SPEECH
+        if self.emotion is None and not self.segments:
+            return NO_SPEECH
+        return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
 
     @property
     def speech_s(self) -> float:
