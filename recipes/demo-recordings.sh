@@ -27,13 +27,17 @@ soundfile.write(sys.argv[2], soft.clip(-1, 1), 16_000, subtype="PCM_16")
 PYTHON
 }
 
-# Voices, speeds, pitches and timbres were chosen among some dozens so that the embedded model predicts the acted emotion.
-# Loud, high and fast, the second sentence an outburst.
-speak angry en-us+f3 180 90 150 0 '
+# Voices, speeds, pitches and timbres were chosen among some hundreds so that the embedded model predicts the emotion that
+# the sentence has.
+# High, and the second sentence an outburst.
+speak angry en-gb-x-rp+linda 161 62 136 -0.05 '
     <prosody range="x-high">How could you do this to me?</prosody>
     <prosody range="x-high" pitch="+40%" volume="x-loud">I told you never to touch it!</prosody>'
 # High and lively.
-speak happy en-us+f2 200 95 60 0.9 '<prosody range="x-high">We won the game! What a wonderful surprise!</prosody>'
-speak neutral en-us+m7 155 45 60 0.8 'The train to the city leaves at ten past eight.'
-# Slow, low, flat and dull.
-speak sad en-us+m7 105 15 60 0.95 '<prosody range="x-low">I miss her, and nothing is the same any more.</prosody>'
+speak happy en-us+f3 184 87 131 0.73 '
+    <prosody range="x-high">We won the game!</prosody>
+    <prosody range="x-high" pitch="+30%">What a wonderful surprise!</prosody>'
+speak neutral en-gb+m7 141 35 79 0.44 'The train to the city leaves at ten in the morning.'
+# Slow, flat and dull.
+speak sad en-us+david 121 83 49 0.94 '
+    <prosody range="low">I miss her, <break time="300ms"/> and nothing is the same any more.</prosody>'

@@ -91,7 +91,14 @@ def test_scores_are_those_worked_out_by_hand(corpus: Path) -> None:
     assert scores.f1_macro == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
     assert scores.ece == pytest.approx((0.2 + 0.6 + 0.6 + 0.1) / 4)  # each alone in its bin
     assert scores.stated_accuracy == pytest.approx(2 / 3)
-    assert scores.stated == {"anger": 0.2, "neutral": 0.4, "sadness": 0.0, "not sure": 0.2, "no speech": 0.2}
+    assert scores.stated == {
+        "anger": 0.2,
+        "neutral": 0.4,
+        "sadness": 0.0,
+        "not sure": 0.2,
+        "unfamiliar sound": 0.0,
+        "no speech": 0.2,
+    }
     assert (scores.not_sure, scores.no_speech) == (0.2, 0.2)
     assert scores.confusion == {
         "anger": {"anger": 1, "neutral": 1, "sadness": 0, "no speech": 0},
@@ -170,8 +177,8 @@ def test_tables_show_the_scores(corpus: Path) -> None:
     scores = _score(corpus)
     table, stated = score_sheets([scores], details=False)
     assert table.rows == (("mine, clean", "5", "0.500", "0.600", "0.489", "0.375", "0.667"),)
-    assert stated.header[1:] == ("anger", "neutral", "sadness", "not sure", "no speech")
-    assert stated.rows == (("mine, clean", "20.0%", "40.0%", "0.0%", "20.0%", "20.0%"),)
+    assert stated.header[1:] == ("anger", "neutral", "sadness", "not sure", "unfamiliar sound", "no speech")
+    assert stated.rows == (("mine, clean", "20.0%", "40.0%", "0.0%", "20.0%", "0.0%", "20.0%"),)
     text = scores_to_markdown([scores])
     assert "| sadness | 0 | 0 | 0 | 1 |" in text
     assert "| bob | 0.500 |" in text

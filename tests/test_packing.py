@@ -175,6 +175,16 @@ def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_p
     assert "| mine | 0.500 | 0.900 | 2 | 0.10 | trained on | greedy |" in text
 
 
+def test_scores_of_emotions_go_into_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    found = tmp_path / "scores.json"
+    row = {"corpus": "savee", "condition": "telephone", "utterances": 1300, "uar": 0.5, "accuracy": 0.25, "ece": None}
+    found.write_text(json.dumps({"scores": [row | {"stated": {"not sure": 0.125, "unfamiliar sound": 0.5}}]}))
+    for run in runs:
+        pack_run(run, tmp_path / "packed")
+    text = write_card(tmp_path / "packed", [read_evaluation(found)]).read_text(encoding="utf-8")
+    assert "| savee, telephone | 1,300 | 0.500 | 0.250 | - | 12.5% | 50.0% | 0.0% |" in text
+
+
 def test_a_language_model_goes_along_and_into_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:
     alphabet = Alphabet(SHAPE.symbols)
     facts = {"recipe": {"corpora": [{"path": "speech/mine"}]}, "licence": "CC0", "texts": 1234, "characters": 56}

@@ -16,6 +16,12 @@ from affetto.recording import Recording
 from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
+TRUTH = {
+    "angry": ("anger", "how could you do this to me i told you never to touch it"),
+    "happy": ("happiness", "we won the game what a wonderful surprise"),
+    "neutral": ("neutral", "the train to the city leaves at ten in the morning"),
+    "sad": ("sadness", "i miss her and nothing is the same any more"),
+}
 FOLDER = pretrained.find(pretrained.DEFAULT)
 
 
@@ -27,15 +33,10 @@ def recogniser() -> EmotionRecogniser:
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
 def test_bundled_recordings_come_out(recogniser: EmotionRecogniser, path: Path) -> None:
     recording = recogniser.recognise(path)
-    assert set(recording.probabilities) == {"anger", "happiness", "neutral", "sadness"}
     assert sum(recording.probabilities.values()) == pytest.approx(1, abs=1e-5)
-    assert re.fullmatch(r"[a-z' ]+", recording.transcript)
-
-
-def test_the_outburst_and_the_sad_voice_are_told_apart(recogniser: EmotionRecogniser) -> None:
-    angry, sad = (recogniser.recognise(path) for path in DEMO if path.stem in {"angry", "sad"})
-    assert angry.probabilities["anger"] > sad.probabilities["anger"]
-    assert sad.probabilities["sadness"] > angry.probabilities["sadness"]
+    emotion, text = TRUTH[path.stem]
+    assert recording.statement == emotion
+    assert metrics.wer([text], [recording.transcript]) < 0.5
 
 
 @pytest.mark.parametrize("name", pretrained.names())

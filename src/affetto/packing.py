@@ -99,23 +99,30 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     """Writes a model folder's card from what its checkpoints and evaluations say.
 
     Args:
-        folder: holds a packed recogniser and, perhaps, a packed head.
-        evaluations: what ``affetto asr evaluate --format json`` printed, one a corpus.
+        folder: holds a packed recogniser, a packed head, or both.
+        evaluations: what ``affetto asr evaluate`` and ``affetto evaluate`` print as JSON.
 
     Raises:
         CheckpointError: the folder holds no recogniser, or a model about which too little is known for a card.
     """
-    lines = [f"# Model card: {folder.name}", ""]
-    lines += _card_of(folder / pretrained.RECOGNISER, "recogniser", lambda facts: _recogniser_card(facts, evaluations))
-    if (folder / pretrained.LANGUAGE_MODEL).exists():
-        lines += ["", *_card_of(folder / pretrained.LANGUAGE_MODEL, "language model", _language_model_card)]
-    if (folder / pretrained.EMOTION).exists():
-        head, _ = load_head(folder / pretrained.EMOTION)
-        lines += ["", *_card_of(folder / pretrained.EMOTION, "emotion head", lambda facts: _emotion_card(facts, head))]
+    words = [each for each in evaluations if "cer" in each]
+    emotions = [each for each in evaluations if "scores" in each]
+    recogniser, texts, head_path = (
+        folder / name for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL, pretrained.EMOTION)
+    )
+    parts = [[f"# Model card: {folder.name}"]]
+    if recogniser.exists() or not head_path.exists():
+        parts.append(_card_of(recogniser, "recogniser", lambda facts: _recogniser_card(facts, words)))
+    if texts.exists():
+        parts.append(_card_of(texts, "language model", _language_model_card))
+    if head_path.exists():
+        head, _ = load_head(head_path)
+        parts.append(_card_of(head_path, "emotion head", lambda facts: _emotion_card(facts, head, emotions)))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
-    lines += ["", f"All weights together: {size:.1f} MB, safetensors.", ""]
+    parts.append([f"All weights together: {size:.1f} MB, safetensors.", ""])
+    lines = "\n\n".join("\n".join(part) for part in parts)
     card = folder / CARD
-    card.write_text("\n".join(lines), encoding="utf-8")
+    card.write_text(lines, encoding="utf-8")
     return card
 
 
@@ -217,7 +224,7 @@ def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _emotion_card(facts: Mapping[str, Any], head: EmotionHead) -> list[str]:
+def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
     reads = [f"recogniser layer `{name}`" for name in head.layers]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
@@ -225,8 +232,9 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead) -> list[str]:
         "## Emotion head",
         "",
         f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}.",
-        f"- **Trained on**: `{recipe['corpus']}`: {counts['train']} utterances; {counts['validation']} of other "
-        f"speakers chose the epoch.",
+        *([f"- **Recogniser**: `{facts['encoder']}`."] if "/" in facts.get("encoder", "") else []),
+        f"- **Trained on**: `{recipe['corpus']}`: {counts['train']} utterances; validated on {counts['validation']} of "
+        f"other speakers.",
         f"- **Licence**: {recipe['licence']}.",
         f"- **Recipe**: in full in `{Path(pretrained.EMOTION).with_suffix('.json')}`.",
         f"- **Code**: {_code(facts)}.",
@@ -239,9 +247,22 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead) -> list[str]:
     ]
     for name, row in zip(test["classes"], test["confusion"], strict=True):
         lines.append(f"| {name} | " + " | ".join(str(count) for count in row) + " |")
+    rows = [row for each in evaluations for row in each["scores"]]
+    if rows:
+        lines += ["", f"| corpus, condition | {' | '.join(_SCORES)} |", "|---" * (len(_SCORES) + 1) + "|"]
+        lines += [f"| {row['corpus']}, {row['condition']} | {' | '.join(_scores_of(row))} |" for row in rows]
     advice = "on other voices, rooms and languages expect less. Do not use it to judge people."
     about = "; ".join(_emotions(facts))
     return [*lines, "", _sentence(f"{about}: {advice}" if about else advice)]
+
+
+_SCORES = ("clips", "UAR", "accuracy", "ECE", "not sure", "unfamiliar sound", "no speech")
+
+
+def _scores_of(row: Mapping[str, Any]) -> list[str]:
+    """The cells of an evaluation by ``affetto evaluate``."""
+    figures = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("uar", "accuracy", "ece")]
+    return [f"{row['utterances']:,}", *figures, *(f"{row['stated'].get(name, 0):.1%}" for name in _SCORES[4:])]
 
 
 def _emotions(facts: Mapping[str, Any]) -> list[str]:
@@ -260,7 +281,7 @@ def _code(facts: Mapping[str, Any]) -> str:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Reads what ``affetto asr evaluate --format json`` printed.
+    """Reads what ``affetto asr evaluate`` or ``affetto evaluate`` prints with ``--format json``.
 
     Raises:
         CheckpointError: it is not that.
@@ -269,13 +290,15 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(
-            f"no evaluation ({error})", "give what asr evaluate --format json printed", path
+            f"no evaluation ({error})", "give what asr evaluate or evaluate prints with --format json", path
         ) from error
+    if isinstance(found, dict) and isinstance(found.get("scores"), list):
+        return found
     numbers = ("cer", "wer", "utterances", "hours")
     if not (
         isinstance(found, dict)
         and "corpus" in found
         and all(isinstance(found.get(key), int | float) for key in numbers)
     ):
-        raise CheckpointError("no evaluation", "give what asr evaluate --format json printed", path)
+        raise CheckpointError("no evaluation", "give what asr evaluate or evaluate prints with --format json", path)
     return found

@@ -63,7 +63,7 @@ def train(  # noqa: PLR0913, PLR0917  # the shell's options
     Needs [cyan]pip install "affetto\[train]"[/]. Each GPU or process reads batches of the recipe's size.
 
     [bold]Examples[/]
-    [cyan]affetto asr train recipes/asr-small.toml --data ~/corpora[/]
+    [cyan]affetto asr train recipes/asr-tiny.toml --data ~/corpora[/]
     [cyan]affetto asr train recipes/asr-lakomkin2017.toml --data ~/corpora --devices 8[/]
     """
     with extra("train", "lightning", "tensorboard"):
@@ -109,7 +109,7 @@ def language_model(
     'model pack' takes it along. Needs [cyan]pip install "affetto\[train]"[/].
 
     [bold]Example[/]
-    [cyan]affetto asr language-model recipes/asr-small.toml --data ~/corpora[/]
+    [cyan]affetto asr language-model recipes/asr-tiny.toml --data ~/corpora[/]
     """
     with extra("train", "lightning", "tensorboard"):
         from affetto.training.recogniser.speech import gather
@@ -162,7 +162,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 
     [bold]Examples[/]
     [cyan]affetto asr evaluate data/LibriSpeech --partition test-clean --limit 200[/]
-    [cyan]affetto asr evaluate data/common-voice --held-out-by recipes/asr-small.toml[/]
+    [cyan]affetto asr evaluate data/common-voice --held-out-by recipes/asr-tiny.toml[/]
     [cyan]affetto asr evaluate data/LibriSpeech --word-model 3-gram.pruned.1e-7.arpa[/]
     """
     from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances

@@ -60,7 +60,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 
     [bold]Examples[/]
     [cyan]affetto evaluate data/ravdess data/savee[/]
-    [cyan]affetto evaluate data/crema-d --held-out-by recipes/emotion-small.toml --condition clean,telephone,pink-10[/]
+    [cyan]affetto evaluate data/crema-d --held-out-by recipes/emotion-tiny.toml --condition clean,telephone,pink-10[/]
     [cyan]affetto evaluate data/ravdess --condition reverb-0.5+opus-8 --format json --output results/ravdess[/]
     """
     from affetto.environment import environment

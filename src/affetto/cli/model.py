@@ -12,7 +12,9 @@ app = typer.Typer(help="Make a model folder out of trainings.", no_args_is_help=
 
 Evaluations = Annotated[
     list[Path] | None,
-    typer.Option("--evaluation", help="What 'asr evaluate --format json' printed; may be given several times."),
+    typer.Option(
+        "--evaluation", help="What 'asr evaluate' or 'evaluate' prints with --format json; may be given several times."
+    ),
 ]
 
 

@@ -27,7 +27,7 @@ def train(
     The run's folder keeps the recipe, the predictions, the learning curve and the head.
 
     [bold]Example[/]
-    [cyan]affetto train recipes/emotion-small.toml --data ~/corpora[/]
+    [cyan]affetto train recipes/emotion-tiny.toml --data ~/corpora[/]
     """
     from affetto.experiment import train_emotion
 

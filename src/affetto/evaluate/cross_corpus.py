@@ -24,7 +24,7 @@ from affetto.errors import CorpusError
 from affetto.features.conditions import CLEAN, Condition
 from affetto.recording import Recording
 from affetto.streaming import Deferred, Failure, Source, Stretch
-from affetto.timeline import NO_SPEECH, NOT_SURE, Judgement
+from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, Judgement
 
 SCHEMA_VERSION = 1
 """Of `CorpusScores.as_dict`; it changes when a key is renamed or removed."""
@@ -112,7 +112,7 @@ class ClipPrediction(NamedTuple):
         speaker: who speaks.
         reference: its label; None where the corpus has none.
         predicted: the most probable class, however probable; "no speech" where none was found.
-        statement: what a user sees: a class, "not sure" or "no speech".
+        statement: what is stated: a class, "not sure", "unfamiliar sound" or "no speech".
         probabilities: class -> probability; 0 where no speech was found.
         duration_s: how long it is.
     """
@@ -150,7 +150,7 @@ class CorpusScores:
         f1_macro: the mean F1 over the labels.
         ece: expected calibration error of the probability of the most probable class, where there is speech.
         stated_accuracy: the share that is right of those in which an emotion is stated; None where none is.
-        stated: what a user sees -> share of clips: each class, "not sure" and "no speech"; together 1.
+        stated: statement -> share of clips: each class, "not sure", "unfamiliar sound" and "no speech"; together 1.
         confusion: label -> most probable class, or "no speech" -> clips.
         speakers: scores of each.
         left_out: label -> clips that no class fits.
@@ -291,7 +291,7 @@ def score_clips(
         f1_macro=metrics.f1_macro(references, predicted) if labelled else None,
         ece=_calibration_error(spoken) if labelled and spoken else None,
         stated_accuracy=float(np.mean([_right(each) for each in definite])) if labelled and definite else None,
-        stated={name: stated[name] / len(predictions) for name in (*classes, NOT_SURE, NO_SPEECH)},
+        stated={name: stated[name] / len(predictions) for name in (*classes, NOT_SURE, UNFAMILIAR, NO_SPEECH)},
         confusion=_confusion(references, predicted, classes) if labelled else {},
         speakers=_by_speaker(predictions) if labelled else {},
         left_out=part.left_out,

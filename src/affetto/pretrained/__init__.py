@@ -11,7 +11,7 @@ from pathlib import Path
 
 from affetto.errors import CheckpointError
 
-DEFAULT = "small"
+DEFAULT = "tiny"
 RECOGNISER = "recogniser.safetensors"
 EMOTION = "emotion.safetensors"
 LANGUAGE_MODEL = "language.safetensors"
