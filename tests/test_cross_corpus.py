@@ -17,7 +17,7 @@ from affetto.errors import CorpusError
 from affetto.evaluate.cross_corpus import CorpusPart, CorpusScores, corpus_part, score_corpora
 from affetto.features.conditions import CLEAN, Condition
 from affetto.recognise import EmotionRecogniser
-from affetto.recording import Recording
+from affetto.recording import Recording, Segment
 from affetto.report.cross_corpus import score_notes, score_sheets, scores_to_markdown, scores_to_values, write_scores
 from affetto.streaming import Failure, Source, label
 from affetto.streaming.sources import blocks
@@ -30,7 +30,8 @@ DEMO = Path(affetto.__file__).parent / "demo"
 def _recording(path: str, duration_s: float, shares: tuple[float, ...] | None) -> Recording:
     probabilities = dict(zip(CLASSES, shares or (0.0, 0.0, 0.0), strict=True))
     emotion = max(probabilities, key=probabilities.__getitem__) if shares else None
-    return Recording(path, duration_s, (), emotion, probabilities, "", sure=max(probabilities.values()) >= 0.5)
+    segments = (Segment(0.0, duration_s, "", emotion, probabilities),) if emotion else ()
+    return Recording(path, duration_s, segments, emotion, probabilities, "", sure=max(probabilities.values()) >= 0.5)
 
 
 class Told:
@@ -207,7 +208,7 @@ def test_a_folder_keeps_scores_and_what_they_follow_from(corpus: Path, tmp_path:
 
 @pytest.fixture(scope="module")
 def recogniser() -> EmotionRecogniser:
-    return EmotionRecogniser.from_pretrained("small")
+    return EmotionRecogniser.from_pretrained("tiny")
 
 
 @pytest.fixture

@@ -413,6 +413,14 @@ def test_training_and_recognition_read_the_same_frames_of_speech(
     assert len(recogniser.given(waves, layers)[name].values[0]) == len(layers[name].values[0])
 
 
+def test_emotion_needs_no_words(tiny_model: Path, recogniser: EmotionRecogniser) -> None:
+    silent = EmotionRecogniser.from_pretrained(tiny_model, "cpu", spells=False)
+    found, whole = silent.recognise(DEMO[0]), recogniser.recognise(DEMO[0])
+    np.testing.assert_allclose(shares(found), shares(whole), atol=1e-5)
+    assert (found.transcript, found.segments[0].words) == ("", ())
+    assert silent.fingerprint() != recogniser.fingerprint()
+
+
 def test_unfamiliar_sound_is_told(recogniser: EmotionRecogniser) -> None:
     wary = EmotionRecogniser(recogniser.encoder, copy.deepcopy(recogniser.emotion), recogniser.decoder)
     wary.emotion.familiarity = Familiarity(wary.emotion.width, 1)

@@ -42,7 +42,7 @@ class EmotionRecogniser:
     Args:
         encoder: the speech recogniser.
         emotion: the emotion head that was trained on it.
-        decoder: how what the recogniser puts out becomes text.
+        decoder: how what the recogniser puts out becomes text; None spells nothing, which takes less time.
         temperature: by which the head's scores are divided before they become probabilities, so that these are as
             often right as they say; above 1 they are less extreme.
         facts: what the head's description says: training data, licence, metrics.
@@ -52,7 +52,7 @@ class EmotionRecogniser:
         self,
         encoder: Encoder,
         emotion: EmotionHead,
-        decoder: TextDecoder,
+        decoder: TextDecoder | None,
         temperature: float = 1.0,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
@@ -65,7 +65,12 @@ class EmotionRecogniser:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", decoding: DecoderChoice | None = None
+        cls,
+        model: str | Path = pretrained.DEFAULT,
+        device: str = "auto",
+        decoding: DecoderChoice | None = None,
+        *,
+        spells: bool = True,
     ) -> EmotionRecogniser:
         """Loads a model.
 
@@ -73,6 +78,7 @@ class EmotionRecogniser:
             model: the name of an embedded model, a folder, or a name on the hub, see `open_encoder`.
             device: see `choose_device`.
             decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
+            spells: whether words are wanted at all.
 
         Raises:
             CheckpointError: there is no such model, it is damaged, it has no emotion head, or its parts do not belong
@@ -85,9 +91,8 @@ class EmotionRecogniser:
         emotion, description = load_head(path)
         if emotion.layers and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
             raise CheckpointError("was trained on another recogniser", "put both files of one model there", path)
-        return cls(
-            encoder, emotion, find_decoder(encoder, decoding), _temperature(description, path), description.facts
-        )
+        decoder = find_decoder(encoder, decoding) if spells else None
+        return cls(encoder, emotion, decoder, _temperature(description, path), description.facts)
 
     def __repr__(self) -> str:
         name, device = self.encoder.origin.name, str(self.encoder.device)
@@ -101,7 +106,8 @@ class EmotionRecogniser:
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
         networks = (self.encoder.fingerprint, checkpoint.fingerprint(self.emotion))
-        return "-".join((*networks, f"{self.temperature:g}", self.decoder.fingerprint, *self.emotions))
+        decoder = "none" if self.decoder is None else self.decoder.fingerprint
+        return "-".join((*networks, f"{self.temperature:g}", decoder, *self.emotions))
 
     def recognise(self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT) -> Recording:
         """Hears one recording of any length.
@@ -184,12 +190,16 @@ class EmotionRecogniser:
     def predict(self, waves: Waves) -> list[SegmentPrediction]:
         """What is in each recording of a batch, each taken as one segment."""
         waves = waves.to(self.encoder.device)
-        encoding = self.encoder.encode(waves, self.emotion.layers)
-        vectors = self.emotion.represent(self.given(waves, encoding.layers))
+        if self.decoder is None:
+            layers = self.encoder.represent(waves, self.emotion.layers)
+            spellings = [Spelling("", ())] * len(waves.lengths)
+        else:
+            layers, output = self.encoder.encode(waves, self.emotion.layers)
+            spellings = self.decoder(output)
+        vectors = self.emotion.represent(self.given(waves, layers))
         probabilities = (self.emotion.output(vectors) / self.temperature).softmax(dim=-1)
         known = self.emotion.familiarity
         familiar = torch.ones(len(vectors)) if known is None else known(vectors)
-        spellings = self.decoder(encoding.output)
         return [
             SegmentPrediction(spelling, dict(zip(self.emotions, row, strict=True)), bool(is_familiar))
             for spelling, row, is_familiar in zip(spellings, probabilities.tolist(), familiar.tolist(), strict=True)

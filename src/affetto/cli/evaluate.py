@@ -66,14 +66,13 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.environment import environment
     from affetto.evaluate.cross_corpus import score_corpora
     from affetto.features.conditions import Condition
-    from affetto.models.decoding import DecoderChoice
     from affetto.recognise import EmotionRecogniser
     from affetto.report.cross_corpus import scores_to_values, write_scores
     from affetto.timeline import Judgement
 
     conditions = [Condition.parse(each) for each in condition.split(",")]
     judgement = Judgement(sure=sure)
-    recogniser = EmotionRecogniser.from_pretrained(model, device, DecoderChoice(method="greedy"))
+    recogniser = EmotionRecogniser.from_pretrained(model, device, spells=False)
     parts = _parts(corpora, recogniser.emotions, speakers, held_out_by, limit)
     with ProgressBar("recognising", unit="clips") as bar:
         scores = list(score_corpora(recogniser, parts, conditions, judgement=judgement, progress=bar))

@@ -78,7 +78,10 @@ def show_sheets(found: Iterable[Sheet], notes: Iterable[str]) -> None:
         screen.print(f"{sheet.title}", style="bold")
         grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for place, heading in enumerate(sheet.header):
-            grid.add_column(heading, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
+            if place:  # a word a line, so that the rows' names have room
+                grid.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+            else:
+                grid.add_column(heading, overflow="fold")
         for row in sheet.rows:
             grid.add_row(*row)
         screen.print(grid)
