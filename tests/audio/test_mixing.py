@@ -23,7 +23,7 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def speech(demo: dict[str, torch.Tensor]) -> Wave:
-    wave: Wave = demo["angry"].numpy()
+    wave: Wave = demo["neutral"].numpy()
     return wave
 
 

@@ -18,7 +18,7 @@ from affetto.streaming.edges import edges
 from affetto.streaming.segments import LONGEST_S, PAUSE_S, Segmenter, Spoken, cut, merge, neighbours
 
 STATEMENTS = ["angry", "happy", "neutral"]
-"""They are said without a pause inside."""
+"""They are said without a pause inside, but for the first."""
 
 
 def silence(duration_s: float) -> Tensor:
@@ -28,6 +28,11 @@ def silence(duration_s: float) -> Tensor:
 def noise(duration_s: float, level: float, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return level * torch.randn(round(duration_s * SAMPLE_RATE), generator=generator)
+
+
+def said(demo: dict[str, Tensor], name: str) -> Tensor:
+    """A statement, up to the first pause."""
+    return trimmed(demo[name][: 24_000 if name == "angry" else None])
 
 
 def trimmed(sound: Tensor) -> Tensor:
@@ -42,7 +47,7 @@ def spliced(demo: dict[str, Tensor], pauses_s: list[float], level: float) -> tup
     parts: list[Tensor] = []
     times = []
     for pause_s, name in zip(pauses_s, STATEMENTS, strict=True):
-        parts += [silence(pause_s), trimmed(demo[name])]
+        parts += [silence(pause_s), said(demo, name)]
         end = sum(map(len, parts))
         times.append(((end - len(parts[-1])) / SAMPLE_RATE, end / SAMPLE_RATE))
     sound = torch.cat([*parts, silence(1.0)])
@@ -56,8 +61,8 @@ def times(found: list[Spoken]) -> list[tuple[float, float]]:
 @pytest.fixture(scope="module")
 def talk(demo: dict[str, Tensor]) -> Tensor:
     """45 s without a pause."""
-    voices = [trimmed(demo[name]) for name in STATEMENTS]
-    return torch.cat(voices * 6)[: 45 * SAMPLE_RATE]
+    voices = [said(demo, name) for name in STATEMENTS]
+    return torch.cat(voices * 8)[: 45 * SAMPLE_RATE]
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -100,7 +105,7 @@ def test_long_speech_is_cut_where_it_is_quiet(talk: Tensor, pause_s: float) -> N
     sound = talk[: 25 * SAMPLE_RATE].clone()
     begin, end = round((pause_s - 0.12) * SAMPLE_RATE), round((pause_s + 0.12) * SAMPLE_RATE)
     sound[begin:end] *= 0.001
-    assert begin < next(cut([sound])).end < end
+    assert begin <= next(cut([sound])).end <= end
 
 
 def test_a_stretch_is_heard_with_the_pauses_around_it(demo: dict[str, Tensor]) -> None:
