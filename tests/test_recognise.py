@@ -225,7 +225,7 @@ def test_american_spelling_and_how_it_looks_in_an_interpreter(recogniser: Emotio
     assert again == recording
     samples, rate = soundfile.read(path, dtype="int16")
     assert recogniser.recognize_samples(samples, rate).emotion == recording.emotion
-    shown = re.fullmatch(r"<Recording '.*angry.flac', 3.7 s: (.*), 1 segment>", repr(recording))
+    shown = re.fullmatch(r"<Recording '.*angry.flac', 4.2 s: (.*), 1 segment>", repr(recording))
     assert shown is not None
     assert recording.statement in shown[1]
     assert re.fullmatch(r"EmotionRecogniser\('.+', emotions=\('anger', .*\), device='cpu'\)", repr(recogniser))

@@ -237,7 +237,7 @@ def test_the_table_tells_times_of_segments(recognise: Run, long_talk: Path) -> N
     assert picture.count(".") >= 3
     starts = [line[:4] for line in lines if "–" in line]
     assert starts == ["0:01", "0:07", "0:12", "0:17"]
-    legend = next(line for line in lines if line.startswith("of 0:10.4 of speech: "))
+    legend = next(line for line in lines if line.startswith("of 0:11.5 of speech: "))
     assert sum(int(share) for share in re.findall(r"(\d+)%", legend)) == pytest.approx(100, abs=2)
     assert max(map(len, out.splitlines())) <= 80
 

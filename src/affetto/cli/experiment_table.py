@@ -69,6 +69,10 @@ def _show(found: Table) -> None:
     show_sheets(sheets(found, wide=console().width >= WIDE), found.notes)
 
 
+_MANY = 8
+"""Columns that stand closer to each other, so that a terminal of 80 letters has room."""
+
+
 def show_sheets(found: Iterable[Sheet], notes: Iterable[str]) -> None:
     """Prints sheets, and what one has to know to read them."""
     from rich.table import Table as Grid
@@ -76,7 +80,8 @@ def show_sheets(found: Iterable[Sheet], notes: Iterable[str]) -> None:
     screen = console()
     for sheet in found:
         screen.print(f"{sheet.title}", style="bold")
-        grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        apart = 2 if len(sheet.header) < _MANY else 1
+        grid = Grid(box=None, padding=(0, apart, 0, 0), pad_edge=False, header_style="dim")
         for place, heading in enumerate(sheet.header):
             if place:  # a word a line, so that the rows' names have room
                 grid.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
