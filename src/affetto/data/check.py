@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from affetto import audio
 from affetto.data.corpora import CORPORA, Skipped, nothing_usable, open_corpus
+from affetto.data.parallel import in_threads
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError
 from affetto.text import without_marks
@@ -121,22 +121,20 @@ def check_corpus(
 def _file_durations(
     paths: set[Path], jobs: int | None, progress: Callable[[int, int], None] | None
 ) -> dict[Path, float | None]:
-    """File -> seconds, None where it cannot be opened; libsndfile works outside the interpreter's lock."""
+    """File -> seconds, None where it cannot be opened."""
     durations: dict[Path, float | None] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(_file_duration, path): path for path in sorted(paths)}
-        for future in as_completed(futures):
-            durations[futures[future]] = future.result()
-            if progress is not None:
-                progress(len(durations), len(futures))
+    for path, duration_s in in_threads(_file_duration, sorted(paths), jobs):
+        durations[path] = duration_s
+        if progress is not None:
+            progress(len(durations), len(paths))
     return durations
 
 
-def _file_duration(path: Path) -> float | None:
+def _file_duration(path: Path) -> tuple[Path, float | None]:
     try:
-        return audio.duration(path)
+        return path, audio.duration(path)
     except AudioError:
-        return None
+        return path, None
 
 
 def _duration(utterance: Utterance, file_s: float | None) -> float | Skipped:

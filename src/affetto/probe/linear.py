@@ -79,11 +79,7 @@ def linear_probe(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of the weakest penalty, which validation judges
             machine.fit(training, labels[task.training])
-        uar = _uar(labels[task.validation], machine.predict(validation))
+        uar = metrics.uar(labels[task.validation], machine.predict(validation))
         if uar > best.validation_uar:
             best = Probed(machine.predict_proba(test), complexity, uar)
     return best
-
-
-def _uar(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    return metrics.uar([str(each) for each in labels], [str(each) for each in predicted])

@@ -191,7 +191,7 @@ def _fit_svm(
     def merit(place: int) -> float:
         decisions = tried[place].validation
         if config.chosen_by == "uar":
-            return _uar(validation, decisions)
+            return metrics.uar(validation, decisions.argmax(axis=1))
         return -_cross_entropy(sharpnesses[place] * decisions, targets[task.validation])
 
     chosen = max(range(len(tried)), key=merit)  # the first of equals
@@ -236,10 +236,6 @@ def _decide(similarities: _Similarities, training: NDArray[np.int64], complexity
             (machine.decision_function(similarities.validation), machine.decision_function(similarities.test))
         )
     return _Machines(*(np.stack(column, axis=1) for column in zip(*columns, strict=True)))
-
-
-def _uar(classes: NDArray[np.int64], decisions: _Floats) -> float:
-    return metrics.uar([str(each) for each in classes], [str(each) for each in decisions.argmax(axis=1)])
 
 
 def _sharpness(decisions: _Floats, targets: NDArray[np.floating]) -> float:
