@@ -176,10 +176,10 @@ class Recording:
     familiar: bool = True
 
     def __repr__(self) -> str:
-        told = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
+        share = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
         count = len(self.segments)
         segments = f"{count} segment" if count == 1 else f"{count:,} segments"
-        return f"<Recording {self.source!r}, {self.duration_s:.1f} s: {self.statement}{told}, {segments}>"
+        return f"<Recording {self.source!r}, {self.duration_s:.1f} s: {self.statement}{share}, {segments}>"
 
     @property
     def statement(self) -> str:

@@ -135,13 +135,13 @@ class Transcriber:
         self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
     ) -> Iterator[Recording | Failure]:
         """The same as recordings with segments, which have no emotion."""
-        for heard in listen(sources, self.decode, progress, together_s=self.decoder.window_s):
-            if isinstance(heard, Failure):
-                yield heard
+        for found in listen(sources, self.decode, progress, together_s=self.decoder.window_s):
+            if isinstance(found, Failure):
+                yield found
             else:
-                segments = tuple(segment for piece in heard.pieces for segment in _segments(piece))
+                segments = tuple(segment for piece in found.pieces for segment in _segments(piece))
                 said = " ".join(each.transcript for each in segments if each.transcript)
-                yield Recording(heard.source, heard.duration_s, segments, None, {}, said, silent=heard.silent)
+                yield Recording(found.source, found.duration_s, segments, None, {}, said, silent=found.silent)
 
     @torch.inference_mode()
     def decode(self, waves: Waves) -> list[Spelling]:
@@ -150,7 +150,7 @@ class Transcriber:
 
 
 def _segments(piece: Piece[Spelling]) -> list[Segment]:
-    """The stretches of speech that were heard together, each with the words whose middle is nearest to it."""
+    """The stretches of speech that were decoded together, each with the words whose middle is nearest to it."""
 
     def nearest(word: Word) -> int:
         middle_s = (word.start_s + word.end_s) / 2 + piece.since_s

@@ -61,7 +61,7 @@ class Workers(NamedTuple):
     Attributes:
         kind: the engine's.
         jobs: units at a time.
-        deaths: the errors that tell of a worker's end.
+        deaths: the errors that a worker's end raises.
     """
 
     kind: str

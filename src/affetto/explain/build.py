@@ -148,7 +148,7 @@ def _at(recording: Recording, at_s: Sequence[float]) -> list[int]:
 
 
 def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segment, spoken: Spoken) -> Passage:
-    assert segment.emotion is not None, "an emotion recogniser heard it"
+    assert segment.emotion is not None, "an emotion recogniser predicted it"
     given = explainer.inputs(join([spoken]))
     if recogniser.speech_only:
         spoken = spoken.without_pauses()

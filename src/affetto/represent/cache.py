@@ -155,7 +155,7 @@ def represent(
 
 
 def _identity(utterance: Utterance) -> list[object]:
-    """What tells the sound of an utterance from any other, a changed file from the old one."""
+    """An identity of the sound of an utterance, another one for a changed file."""
     try:
         status = utterance.audio.stat()
     except OSError:

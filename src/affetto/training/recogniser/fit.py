@@ -168,7 +168,7 @@ def _callbacks(training: RecogniserTraining, folder: Path) -> tuple[ModelCheckpo
 def _best_of(
     trainer: lightning.Trainer, task: RecogniserTask, speech: SpeechModule, best: ModelCheckpoint
 ) -> tuple[dict[str, Tensor], float | None]:
-    """The weights that the validation speakers are heard best by, and their CER."""
+    """The weights that the validation speakers are decoded best by, and their CER."""
     folder = Path(str(best.dirpath))
     found = _weights(folder / "best.ckpt")
     lowest = None if best.best_model_score is None else float(best.best_model_score)

@@ -108,7 +108,7 @@ class RecogniserTraining(Config):
         validation_utterances: a random choice of so many, the same for every seed, validates each epoch.
         average_last: also try the mean of the weights after so many last epochs; 1 is no mean.
         average_best: also try the mean of so many epochs with the lowest CER; 1 is no mean. The result is what the
-            validation speakers are heard best by: the best epoch or one of the means.
+            validation speakers are decoded best by: the best epoch or one of the means.
         keep_every: also keep a model of its own after every so many epochs, in the folder "epochs"; 0 keeps none.
         augment: masks over the spectrogram.
         perturb: speed and gain of the sound.
