@@ -27,7 +27,8 @@ _REFLECTED = 64  # samples at its end that are mirrored for the last spectrum
 _BINS = 129
 _WIDTH = 128
 _USUAL_LEVEL = 0.1  # -20 dB of full scale, root mean square of a frame of loud speech; nothing is made softer
-_FIRST_LEVEL, _LOWEST_LEVEL = 0.01, 0.005  # taken for loud before anything was heard, and where all is soft
+_FIRST_LEVEL, _LOWEST_LEVEL = 0.01, 0.0003  # at most taken for loud at first, and at least where all is soft
+_FORESEEN_FRAMES = 32  # so many at once tell how loud a stream is; live, there are fewer
 _LEVEL_PACE = 0.988  # a frame: what was loud is forgotten at 3 dB a second
 _OFFSET_PACE = 0.02  # a frame's part in the offset, which so follows in a second or two
 _PACKAGE, _WEIGHTS = "silero-vad", "silero_vad.jit"
@@ -128,7 +129,8 @@ class Activity:
     """How probable speech is in each frame of one stream.
 
     The detector takes a constant offset for sound, and soft voices for none: before it hears a frame, what the stream
-    hovers about is taken away, and what was loud lately is brought to a usual loudness.
+    hovers about is taken away, and what was loud lately is brought to a usual loudness. How soft a stream is from its
+    beginning on shows in its first block, if that lasts a second.
     """
 
     def __init__(self) -> None:
@@ -151,6 +153,8 @@ class Activity:
         frames = functional.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
         offsets, gains = [], [self._gain]
         variances = frames.var(dim=1, correction=0).tolist()
+        if self._offset is None and len(variances) >= _FORESEEN_FRAMES:  # soft from the beginning on
+            self._level = min(_FIRST_LEVEL, max(variances) ** 0.5)
         for mean, variance in zip(frames.mean(dim=1).tolist(), variances, strict=True):
             self._offset = mean if self._offset is None else self._offset + _OFFSET_PACE * (mean - self._offset)
             self._level = max(variance**0.5, self._level * _LEVEL_PACE, _LOWEST_LEVEL)
