@@ -85,6 +85,15 @@ def test_whatever_computes_takes_threads(run: Run, verb: str) -> None:
     assert run(*verb.split(), "--threads", "0")[0] == 2
 
 
+def test_a_service_is_set_up_by_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFFETTO_MODEL", "enormous")
+    code, _, err = run("serve")
+    assert (code, "enormous: no such model" in err) == (2, True)
+    monkeypatch.setenv("AFFETTO_PORT", "99999")
+    code, _, err = run("serve", "--model", "small")  # the command line counts more than the environment
+    assert (code, "enormous" in err, "Invalid value for '--port'" in err) == (2, False, True)
+
+
 def test_so_many_threads_compute(run: Run, tiny_model: Path, make_sound: Callable[..., Path]) -> None:
     before = torch.get_num_threads()
     try:

@@ -51,7 +51,8 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     Nothing is kept after the answer. The log, lines of JSON on standard error, holds
     no sound, no words and no names of files.
 
-    The token may also stand in the environment, as AFFETTO_TOKEN.
+    Options may also stand in the environment, as AFFETTO_PORT or AFFETTO_MAX_UPLOAD; the token itself
+    as AFFETTO_TOKEN.
     Needs [cyan]pip install "affetto\[serve]"[/].
 
     [bold]Examples[/]
