@@ -69,8 +69,8 @@ def _show(found: Table) -> None:
     show_sheets(sheets(found, wide=console().width >= WIDE), found.notes)
 
 
-_MANY = 8
-"""Columns that stand closer to each other, so that a terminal of 80 letters has room."""
+_NAME = 20
+"""Letters of a row's name that are worth a line."""
 
 
 def show_sheets(found: Iterable[Sheet], notes: Iterable[str]) -> None:
@@ -80,11 +80,12 @@ def show_sheets(found: Iterable[Sheet], notes: Iterable[str]) -> None:
     screen = console()
     for sheet in found:
         screen.print(f"{sheet.title}", style="bold")
-        apart = 2 if len(sheet.header) < _MANY else 1
-        grid = Grid(box=None, padding=(0, apart, 0, 0), pad_edge=False, header_style="dim")
+        names, *columns = (max(map(len, cells)) for cells in zip(sheet.header, *sheet.rows, strict=True))
+        narrow = min(names, _NAME) + sum(width + 2 for width in columns) > screen.width
+        grid = Grid(box=None, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False, header_style="dim")
         for place, heading in enumerate(sheet.header):
-            if place:  # a word a line, so that the rows' names have room
-                grid.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+            if place:  # on a narrow screen a word a line, so that the rows' names have room
+                grid.add_column(heading.replace(" ", "\n") if narrow else heading, justify="right", no_wrap=True)
             else:
                 grid.add_column(heading, overflow="fold")
         for row in sheet.rows:
