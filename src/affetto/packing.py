@@ -226,6 +226,7 @@ def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
 
 def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
+    corpora = ", ".join(f"`{each['path']}`" for each in recipe.get("corpora") or [{"path": recipe["corpus"]}])
     reads = [f"recogniser layer `{name}`" for name in head.layers]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
     lines = [
@@ -233,7 +234,7 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequ
         "",
         f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}.",
         *([f"- **Recogniser**: `{facts['encoder']}`."] if "/" in facts.get("encoder", "") else []),
-        f"- **Trained on**: `{recipe['corpus']}`: {counts['train']} utterances; validated on {counts['validation']} of "
+        f"- **Trained on**: {corpora}: {counts['train']} utterances; validated on {counts['validation']} of "
         f"other speakers.",
         f"- **Licence**: {recipe['licence']}.",
         f"- **Recipe**: in full in `{Path(pretrained.EMOTION).with_suffix('.json')}`.",

@@ -106,7 +106,7 @@ def _parts(
     corpora: list[Path], classes: tuple[str, ...], speakers: str | None, recipe: Path | None, limit: int | None
 ) -> list[CorpusPart]:
     """What of each corpus is scored."""
-    from affetto.errors import CorpusError
+    from affetto.errors import ConfigError, CorpusError
     from affetto.evaluate.cross_corpus import corpus_part
     from affetto.experiment.single import EmotionRecipe
 
@@ -114,9 +114,12 @@ def _parts(
     named = () if speakers is None else tuple(each.strip() for each in speakers.split(","))
     wanted = [named] * len(corpora)
     if held_out is not None:
-        own = [path.resolve().name == held_out.corpus.name for path in corpora]
+        if len(held_out.sources) > 1:
+            raise ConfigError("trains on several corpora", "name the test speakers of one with --speakers", recipe)
+        named_there = held_out.sources[0].path
+        own = [path.resolve().name == named_there.name for path in corpora]
         if not any(own):
-            raise CorpusError(f"none of the corpora is that of {recipe}", f"name {held_out.corpus} among them")
+            raise CorpusError(f"none of the corpora is that of {recipe}", f"name {named_there} among them")
         wanted = [held_out.test_speakers if is_own else named for is_own in own]
     parts = [corpus_part(path, classes, speakers=who, limit=limit) for path, who in zip(corpora, wanted, strict=True)]
     alike = len({part.name for part in parts}) < len(parts)

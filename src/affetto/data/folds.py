@@ -25,19 +25,21 @@ FOLDS = "folds.csv"
 """What the file is called in a run folder."""
 PARTS = ("train", "validation", "test")
 
-By = Literal["speaker", "session", "partition"]
-Name = Literal["id", "speaker", "session", "partition"]
+By = Literal["speaker", "session", "partition", "corpus"]
+Name = Literal["id", "speaker", "session", "partition", "corpus"]
 
 _COLUMNS = ("fold", "part", "speaker")
 _REMEDY = f"write lines of {', '.join(_COLUMNS)} under a line with these names"
 
 
 def full_name(utterance: Utterance, of: Name) -> str:
-    """The name with the corpus before it; "" where there is none.
+    """The name with the corpus before it, or the corpus's own; "" where there is none.
 
     >>> full_name(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine"), "id")
     'mine/a1'
     """
+    if of == "corpus":
+        return utterance.corpus
     names = {"id": utterance.id, "speaker": utterance.speaker, "session": utterance.group}
     name = names.get(of, utterance.partition)
     return f"{utterance.corpus}/{name}" if name else ""

@@ -137,20 +137,23 @@ class Labelled(NamedTuple):
     shares: tuple[float, ...]
 
 
-def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequence[str]) -> list[Labelled]:
+def label(
+    utterances: Sequence[Utterance], labelling: Labelling, classes: Sequence[str], *, some: bool = False
+) -> list[Labelled]:
     """Decides which class each utterance counts as; those that count as none are left out, and counted in a warning.
 
     Args:
         utterances: as the corpus's reader gives them.
         labelling: how.
         classes: the emotions to distinguish.
+        some: some of the classes are enough, as in one corpus of several; those that are missing are told in a warning.
 
     Returns:
         In the order of the utterances.
 
     Raises:
-        LabelError: a class is named twice, no utterance counts as one of them, an emotion to merge is unknown, or there
-            are not as many utterances as there should be.
+        LabelError: a class is named twice, no utterance counts as one of them (as any of them, where some are enough),
+            an emotion to merge is unknown, or there are not as many utterances as there should be.
 
     >>> from pathlib import Path
     >>> votes = {"anger": 3, "sadness": 1}
@@ -172,7 +175,9 @@ def label(utterances: Sequence[Utterance], labelling: Labelling, classes: Sequen
             labelled.append(Labelled(replace(utterance, emotion=emotion), shares))
     found = counts(labelled)
     missing = [emotion for emotion in classes if emotion not in found]
-    if missing:
+    if missing and found and some:
+        logger.warning("no utterance of %s counts as %s", utterances[0].corpus, ", ".join(missing))
+    elif missing:
         raise LabelError(
             f"no utterance counts as {', '.join(missing)}",
             f"choose among what there is, {_known(ballots, labelling.merge)}, or label less strictly",

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from affetto.config import Config
 from affetto.data.folds import PARTS, By, full_name, known_names, resolve
-from affetto.data.splits import Split, by_speaker, check_disjoint, fixed_split, held_out_groups
+from affetto.data.splits import Split, by_speaker, check_disjoint, fixed_split, held_out_groups, listed
 from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 
@@ -53,6 +53,18 @@ class LeaveOneSessionOut(Config):
     validation_share: Share = 0.2
 
 
+class LeaveOneCorpusOut(Config):
+    """Each corpus is tested once, by what was trained and validated on the others.
+
+    Attributes:
+        kind: names the protocol.
+        validation_share: about how much of the other corpora's utterances is held out, in whole groups, to validate on.
+    """
+
+    kind: Literal["leave_one_corpus_out"] = "leave_one_corpus_out"
+    validation_share: Share = 0.2
+
+
 class GroupedKFold(Config):
     """Groups in folds of about the same size and the same shares of classes; the fold after the tested one validates.
 
@@ -70,8 +82,9 @@ class FixedSplit(Config):
 
     Attributes:
         kind: names the protocol.
-        by: what the names are of: speakers, sessions, or the corpus's official parts ("partition"). A speaker or
-            session is written corpus/name where two corpora have one of that name.
+        by: what the names are of: speakers, sessions, the corpus's official parts ("partition"), or whole corpora,
+            by their own names ("corpus"). A speaker or session is written corpus/name where two corpora have one of
+            that name.
         validation: who validates; none where a share does.
         test: who is tested.
         validation_share: about how much of what is not tested is held out, in whole groups, to validate on, where a
@@ -92,7 +105,7 @@ class FixedSplit(Config):
 
 
 Protocol = Annotated[
-    LeaveOneSpeakerOut | LeaveOneSessionOut | GroupedKFold | FixedSplit,
+    LeaveOneSpeakerOut | LeaveOneSessionOut | LeaveOneCorpusOut | GroupedKFold | FixedSplit,
     Field(discriminator="kind"),
 ]
 """What a recipe chooses from, by ``kind``."""
@@ -192,6 +205,8 @@ def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, se
             return _speakers_out(utterances, protocol, group)
         case LeaveOneSessionOut():
             return _sessions_out(utterances, protocol)
+        case LeaveOneCorpusOut():
+            return _corpora_out(utterances, protocol)
         case GroupedKFold():
             tests = _balanced(utterances, protocol.folds, group, seed)
             return [_Plan(group, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
@@ -224,6 +239,13 @@ def _sessions_out(utterances: Sequence[Utterance], protocol: LeaveOneSessionOut)
         return [_Plan(by_session, protocol.validation_share, test) for test in tests]
     _check_enough(tests, "session")
     return [_Plan(by_session, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
+
+
+def _corpora_out(utterances: Sequence[Utterance], protocol: LeaveOneCorpusOut) -> list[_Plan]:
+    names = sorted({each.corpus for each in utterances})
+    if len(names) < 2:
+        raise SplitError(f"all utterances are of {listed(names)}", "name several corpora, or leave out speakers")
+    return [_Plan(partial(full_name, of="corpus"), protocol.validation_share, {name}) for name in names]
 
 
 def _rotated(tests: list[set[str]]) -> list[set[str]]:

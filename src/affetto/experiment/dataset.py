@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from affetto.data.corpora import Skipped, open_corpus, reasons
 from affetto.data.folds import PARTS, full_name
-from affetto.data.labels import label
+from affetto.data.labels import Labelled, label
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import make_folds, missing_emotions
 from affetto.data.splits import Split, by_speaker
 from affetto.data.utterance import Utterance
-from affetto.errors import CorpusError, SplitError
+from affetto.errors import CorpusError, LabelError, SplitError
 from affetto.experiment.recipe import ExperimentRecipe
 from affetto.training.heads.tasks import Task
 
@@ -85,19 +85,17 @@ class DataSet(NamedTuple):
 
 
 def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
-    """Reads the corpus, decides what each utterance counts as, and divides the speakers.
+    """Reads the corpora, decides what each utterance counts as, and divides the speakers.
 
     Args:
         recipe: says how.
-        data_root: the folder that the recipe's corpus is relative to.
+        data_root: the folder that the recipe's corpora are relative to.
 
     Raises:
-        AffettoError: there is no such corpus, sound files of it are missing, its labels are others, or it cannot be
-            divided as the recipe says.
+        AffettoError: there is no such corpus, sound files of it are missing, its labels are others, two corpora have
+            one name, or they cannot be divided as the recipe says.
     """
-    parsed = open_corpus(data_root / recipe.corpus)
-    _check_skipped(parsed.skipped, parsed.root)
-    labelled = label(parsed.utterances, recipe.labels, recipe.classes)
+    labelled = _read(recipe, data_root)
     utterances = tuple(each.utterance for each in labelled)
     splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
     targets = np.array([each.shares for each in labelled], dtype=np.float32)
@@ -115,8 +113,31 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     return data
 
 
+def _read(recipe: ExperimentRecipe, data_root: Path) -> list[Labelled]:
+    """The utterances of every corpus that count as one of the classes."""
+    read: dict[str, Path] = {}
+    found: list[Labelled] = []
+    for source in recipe.sources:
+        parsed = open_corpus(data_root / source.path)
+        _check_skipped(parsed.skipped, parsed.root)
+        for name in {each.corpus for each in parsed.utterances}:
+            if name in read:
+                problem = f"the corpus {name} is in {read[name]}, too"
+                raise CorpusError(
+                    problem, "name each corpus once, or give one another name in its manifest", parsed.root
+                )
+            read[name] = parsed.root
+        labels = source.labels or recipe.labels
+        try:
+            found += label(parsed.utterances, labels, recipe.classes, some=len(recipe.sources) > 1)
+        except LabelError as error:
+            raise LabelError(error.problem, error.remedy, error.where or parsed.root) from error
+    return found
+
+
 def facts(data: DataSet, fingerprint: str) -> dict[str, Any]:
     """The entries of ``run.json`` on a data set and a recogniser."""
+    corpora = dict(sorted(Counter(each.corpus for each in data.utterances).items()))
     return {
         "manifest_sha256": data.digest,
         "classes": list(data.classes),
@@ -126,6 +147,7 @@ def facts(data: DataSet, fingerprint: str) -> dict[str, Any]:
             "speakers": data.speakers,
             "folds": len(data.folds),
             "emotions": data.counts,
+            **({"corpora": corpora} if len(corpora) > 1 else {}),
         },
     }
 

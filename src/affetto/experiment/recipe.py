@@ -1,10 +1,10 @@
-"""What an experiment compares: rows, on one division of one corpus, read from TOML."""
+"""What an experiment compares: rows, on one division of one corpus or several, read from TOML."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -38,6 +38,53 @@ Classes = Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_each_o
 
 def _preset(labels: Any) -> Any:
     return {"preset": labels} if isinstance(labels, str) else labels
+
+
+Labels = Annotated[Labelling, BeforeValidator(_preset)]
+"""Which emotion an utterance counts as: a published set's name, or its settings."""
+
+
+class CorpusSource(Config):
+    """One corpus among several.
+
+    Attributes:
+        path: its folder or manifest, relative to the data folder.
+        labels: which emotion an utterance counts as there, instead of what the recipe says for all.
+    """
+
+    path: Path
+    labels: Labels | None = None
+
+
+def _source(values: Any) -> Any:
+    return {"path": values} if isinstance(values, str | Path) else values
+
+
+class OnCorpora(Config):
+    """What recipes say of their data.
+
+    Attributes:
+        corpus: its folder or manifest, relative to the data folder.
+        corpora: several, instead; a path, or a table of path and labels.
+
+    >>> calm = {"path": "ravdess", "labels": {"merge": {"calm": "neutral"}}}
+    >>> [str(each.path) for each in OnCorpora.parse({"corpora": ["crema-d", calm]}).sources]
+    ['crema-d', 'ravdess']
+    """
+
+    corpus: Path | None = None
+    corpora: Annotated[tuple[Annotated[CorpusSource, BeforeValidator(_source)], ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.corpus is None) == (self.corpora is None):
+            raise ValueError("give either corpus or corpora")
+        return self
+
+    @property
+    def sources(self) -> tuple[CorpusSource, ...]:
+        """Every corpus, whichever key names it."""
+        return self.corpora if self.corpora is not None else (CorpusSource(path=self.corpus or Path()),)
 
 
 class Augmentation(Perturbation):
@@ -103,7 +150,7 @@ class RowConfig(Config):
         return name
 
 
-class ExperimentRecipe(Config):
+class ExperimentRecipe(OnCorpora):
     """All that ``affetto experiment run`` needs.
 
     A row with a key ``x``, a list, stands for as many rows: every ``{x}`` in its texts becomes one value of the list.
@@ -116,7 +163,6 @@ class ExperimentRecipe(Config):
             depend on it.
         recogniser: whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to
             where the command runs, or a name on the hub, see `open_encoder`.
-        corpus: its folder or manifest, relative to the data folder.
         classes: the emotions to distinguish; other utterances are left out.
         labels: which emotion an utterance counts as; a published set's name, or its settings.
         protocol: who trains, validates and tests.
@@ -133,9 +179,8 @@ class ExperimentRecipe(Config):
     repeats: Repeats = 1
     stack: int = Field(default=10, ge=1)
     recogniser: str = DEFAULT
-    corpus: Path
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
-    labels: Annotated[Labelling, BeforeValidator(_preset)] = Labelling()
+    labels: Labels = Labelling()
     protocol: Protocol = GroupedKFold()
     augment: Augmentation = Augmentation()
     training: HeadTraining = HeadTraining()

@@ -72,7 +72,7 @@ def run_experiment(  # noqa: PLR0913
 
     Args:
         recipe_path: a TOML file, see `ExperimentRecipe`.
-        data_root: the folder that the recipe's corpus is relative to.
+        data_root: the folder that the recipe's corpora are relative to.
         folder: the run's; representations go into ``cache`` beside it, where other runs find them.
         recogniser: whose layers are reused, instead of the recipe's.
         engine: where to compute; None is all cores of this machine.

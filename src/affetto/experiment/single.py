@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from affetto.config import Config, Seed
+from affetto.config import Seed
 from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import FixedSplit
@@ -21,7 +21,7 @@ from affetto.evaluate import Scores, score, write_predictions
 from affetto.experiment.grid import Speech
 from affetto.experiment.plan import CACHE, make_plan, represent_rows
 from affetto.experiment.progress import Event, Representing
-from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, RowConfig
+from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, OnCorpora, RowConfig
 from affetto.models.head_checkpoint import save_head
 from affetto.models.heads import AnyHead, HeadConfig
 from affetto.pretrained import DEFAULT
@@ -36,16 +36,15 @@ _UNFINISHED = "unfinished.safetensors"
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class EmotionRecipe(Config):
+class EmotionRecipe(OnCorpora):
     """All that ``affetto train`` needs.
 
     Attributes:
         seed: of initialisation, batches and dropout.
         recogniser: whose layers are reused, see `ExperimentRecipe`.
-        corpus: its folder or manifest, relative to the data folder.
         classes: the emotions to tell apart; other utterances are left out.
         augment: variants of the recordings that are trained on, beside the recordings themselves.
-        validation_speakers: they choose the epoch.
+        validation_speakers: they choose the epoch; corpus/name where two corpora have a speaker of that name.
         test_speakers: they choose nothing.
         head: which head.
         training: how, in epochs.
@@ -60,7 +59,6 @@ class EmotionRecipe(Config):
 
     seed: Seed = 1
     recogniser: str = DEFAULT
-    corpus: Path
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
     augment: Augmentation = Augmentation()
     validation_speakers: Names
@@ -94,6 +92,7 @@ class EmotionRecipe(Config):
             seed=self.seed,
             recogniser=self.recogniser,
             corpus=self.corpus,
+            corpora=self.corpora,
             classes=self.classes,
             protocol=FixedSplit(validation=self.validation_speakers, test=self.test_speakers),
             augment=self.augment,
@@ -127,7 +126,7 @@ def train_emotion(
 
     Args:
         recipe_path: a TOML file, see `EmotionRecipe`.
-        data_root: the folder that the recipe's corpus is relative to.
+        data_root: the folder that the recipe's corpora are relative to.
         folder: where recipe, environment, predictions, figures and the head go; representations go into ``cache``
             beside it, where other runs find them.
         progress: is told how many utterances are represented.

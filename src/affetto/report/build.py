@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from affetto import stats
+from affetto.data.folds import short_names
 from affetto.errors import RunError
 from affetto.evaluate import Row, RunFolder
 from affetto.evaluate.division import check_division, read_division
 from affetto.evaluate.predictions import Answers
 from affetto.report.notes import RunFacts, write_notes
 from affetto.report.published import published, reported
-from affetto.report.table import Comparison, Figure, Table, TableRow, Verdict
+from affetto.report.table import Comparison, CorpusFigures, Figure, Table, TableRow, Verdict
 
 SEED = 20170912
 """Of the speakers drawn for intervals: a run folder always gives the same table."""
@@ -84,8 +85,10 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
         check_division(run, division, row.name, "test", answers)
         counts.append(_Counted(row, count(answers, classes)))
     repeats, folds = _design(run, counts)
-    entries = [_entry(each, repeats[each.row.name], folds) for each in counts]
     utterances = list(run.readable().values())
+    everyone = run.utterances()
+    homes = dict(zip(short_names(everyone, "speaker"), (each.corpus for each in everyone), strict=True))
+    entries = [_entry(each, repeats[each.row.name], folds, homes) for each in counts]
     if chosen.name is not None:
         against = next(each for each in counts if each.row.name == chosen.name)
         ratio = test_to_training(run, against.row.name, against.counted, len(utterances))
@@ -154,7 +157,7 @@ def _whole(counted: stats.ConfusionCounts, folds: set[int]) -> stats.ConfusionCo
     return whole if len(whole.folds) else counted
 
 
-def _entry(entry: _Counted, repeats: int, folds: set[int]) -> TableRow:
+def _entry(entry: _Counted, repeats: int, folds: set[int], homes: Mapping[str, str]) -> TableRow:
     counted = _whole(entry.counted, folds)
     figures = _figures(counted)
     cells = counted.cells()
@@ -171,7 +174,18 @@ def _entry(entry: _Counted, repeats: int, folds: set[int]) -> TableRow:
         f1_macro=figures[2],
         comparison=None,
         published=reported(entry.row.published) or published(entry.row.model),
+        corpora=_by_corpus(counted, homes),
     )
+
+
+def _by_corpus(counted: stats.ConfusionCounts, homes: Mapping[str, str]) -> dict[str, CorpusFigures]:
+    """Scores on the speakers of each corpus, ``homes``; nothing where all are of one."""
+    names = sorted(set(homes.values()))
+    corpora = np.array([homes.get(name, "") for name in counted.speakers.tolist()])
+    parts = {name: counted.where(corpora == name) for name in names if len(names) > 1 and name in corpora}
+    return {
+        name: CorpusFigures(tuple(sorted(set(part.folds.tolist()))), *_figures(part)) for name, part in parts.items()
+    }
 
 
 def _figures(counted: stats.ConfusionCounts) -> list[Figure]:

@@ -47,6 +47,7 @@ def write_notes(table: Table, run: RunFacts) -> Iterator[str]:
     """The notes of a table, most needed first."""
     yield from _unfinished(table)
     yield from _averages(table, run)
+    yield from _corpora(table)
     yield from _tests(table, run)
     yield from _missing(run)
     yield from _paper(table)
@@ -82,6 +83,26 @@ def _averages(table: Table, run: RunFacts) -> Iterator[str]:
         f"{stats.LEVEL * 100:.0f} %: interval by bootstrap over the {several(speakers, 'test speaker')}, each with "
         f"all utterances and runs.{few}"
     )
+
+
+def _corpora(table: Table) -> Iterator[str]:
+    row = max(table.rows, key=lambda row: len(row.corpora))
+    if not row.corpora:
+        return
+    folds = "; ".join(f"{name} in {_folds(figures.folds)}" for name, figures in row.corpora.items())
+    yield (
+        f"By tested corpus: {folds}. The mean is over the corpora, however large each is; the scores above pool all "
+        "utterances. An interval over the few speakers of one corpus is rough."
+    )
+
+
+def _folds(numbers: Sequence[int]) -> str:
+    """How many, or which one.
+
+    >>> _folds([3]), _folds([0, 1])
+    ('fold 3', '2 folds')
+    """
+    return f"fold {numbers[0]}" if len(numbers) == 1 else several(len(numbers), "fold")
 
 
 def _tests(table: Table, run: RunFacts) -> Iterator[str]:
@@ -149,7 +170,8 @@ def _paper(table: Table) -> Iterator[str]:
 
 def _data(run: RunFacts) -> Iterator[str]:
     counts = Counter(utterance.emotion for utterance in run.utterances)
-    corpora = ", ".join(sorted({utterance.corpus for utterance in run.utterances}))
+    sizes = sorted(Counter(utterance.corpus for utterance in run.utterances).items())
+    corpora = ", ".join(f"{name} ({count:,})" if len(sizes) > 1 else name for name, count in sizes)
     classes = ", ".join(f"{name} {counts[name]:,}" for name in run.classes)
     speakers = len({(utterance.corpus, utterance.speaker) for utterance in run.utterances})
     yield f"Data: {corpora}, {len(run.utterances):,} utterances by {several(speakers, 'speaker')}: {classes}."

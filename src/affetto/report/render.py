@@ -43,6 +43,8 @@ def sheets(table: Table, *, wide: bool) -> list[Sheet]:
         wide: with the spread of every score (about 130 characters); otherwise with UAR's only (80).
     """
     found = [_sheet("Scores", table.rows, lambda row: _scores(row, wide))]
+    if any(row.corpora for row in table.rows):
+        found.append(_corpora_sheet(table.rows, wide))
     compared = [row for row in table.rows if row.comparison is not None]
     if compared:
         found.append(_sheet(f"UAR less that of {table.baseline}", compared, lambda row: _difference(row, wide)))
@@ -129,6 +131,21 @@ def _scores(row: TableRow, wide: bool) -> Cells:
     for heading, figure in (("accuracy", row.accuracy), ("F1", row.f1_macro)):
         found += [(heading, share(figure.mean)), *(_spread(figure) if wide else ())]
     return found
+
+
+def _corpora_sheet(rows: Sequence[TableRow], wide: bool) -> Sheet:
+    """UAR by tested corpus; rows that have not yet been tested on one leave it empty."""
+    names = sorted({name for row in rows for name in row.corpora})
+
+    def shown(row: TableRow) -> Cells:
+        cells = [_name(row)]
+        for name in names:
+            uar = row.corpora[name].uar if name in row.corpora else Figure(*[math.nan] * 6)
+            cells += [(name, share(uar.mean)), *([("95 %", extent(uar.low, uar.high))] if wide else [])]
+        uars = [figures.uar.mean for figures in row.corpora.values()]
+        return [*cells, ("mean", share(sum(uars) / len(uars) if len(uars) == len(names) else math.nan))]
+
+    return _sheet("UAR by tested corpus", rows, shown)
 
 
 def _spread(figure: Figure) -> Cells:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from affetto.report.published import Published
@@ -30,6 +30,23 @@ class Figure:
     fold_mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFigures:
+    """The scores of one row on the test utterances of one corpus among several.
+
+    Attributes:
+        folds: those that test it.
+        uar: unweighted average recall.
+        accuracy: the share that is right.
+        f1_macro: the mean F1 of the classes.
+    """
+
+    folds: tuple[int, ...]
+    uar: Figure
+    accuracy: Figure
+    f1_macro: Figure
 
 
 class Verdict(StrEnum):
@@ -85,6 +102,7 @@ class TableRow:
         f1_macro: the mean F1 of the classes.
         comparison: with the baseline; None for the baseline itself, and where there is none.
         published: the paper's figures for the same model.
+        corpora: the same by tested corpus, where the data are of several.
     """
 
     name: str
@@ -99,6 +117,7 @@ class TableRow:
     f1_macro: Figure
     comparison: Comparison | None
     published: Published | None
+    corpora: dict[str, CorpusFigures] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:
