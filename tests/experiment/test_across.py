@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import tomli_w
+from sklearn.metrics import balanced_accuracy_score
+from typer.testing import CliRunner
 
+from affetto.cli import app
 from affetto.data.manifest import write_manifest
 from affetto.data.splits import by_speaker
 from affetto.data.utterance import Utterance
@@ -19,6 +23,7 @@ from affetto.errors import AffettoError, ConfigError, CorpusError, LabelError, S
 from affetto.evaluate import RunFolder
 from affetto.experiment import Engine, ExperimentRecipe, run_experiment, train_emotion
 from affetto.experiment.dataset import facts, load_data
+from affetto.report import build_table, to_csv, to_markdown, to_values
 
 CORPORA = ("north", "south", "west")
 PITCH = {"anger": 260.0, "sadness": 110.0}
@@ -102,6 +107,15 @@ def test_some_corpora_train_and_others_are_tested(three: Path) -> None:
     ]
 
 
+def test_the_division_names_the_corpora(three: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "across.toml"
+    recipe.write_text(tomli_w.dumps(_recipe().resolved()))
+    shown = CliRunner().invoke(app, ["corpus", "check-split", str(three), "--by", str(recipe)])
+    lines = [line.split() for line in shown.output.splitlines()]
+    assert ["0", "train", "south,", "west"] in [line[:4] for line in lines]
+    assert [line[:2] for line in lines if line[:1] == ["test"]] == [["test", name] for name in CORPORA]
+
+
 def test_labels_may_differ_from_corpus_to_corpus(three: Path, tmp_path: Path) -> None:
     shutil.copytree(three, tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / "west")
@@ -175,6 +189,30 @@ def test_what_is_held_out_touches_nothing_but_its_own_scores(
     assert (_learnt(before, 2) != _learnt(after, 2)) is touched
     tested = [[each.probabilities for each in found.predictions("MP") if each.fold == 2] for found in (before, after)]
     assert tested[0] != tested[1]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "folds"),
+    [("leave_one_corpus_out", {"north": (0,), "south": (1,), "west": (2,)}), ("fixed", {"south": (0,), "west": (0,)})],
+)
+def test_scores_by_tested_corpus(
+    protocol: str, folds: dict[str, tuple[int, ...]], three: Path, run: Callable[..., RunFolder]
+) -> None:
+    found = run(three, protocol=protocol)
+    table, predictions = build_table(found), found.predictions("MP")
+    row = table.rows[0]
+    assert {name: figures.folds for name, figures in row.corpora.items()} == folds
+    for name, figures in row.corpora.items():
+        own = [[each for each in predictions if each.repeat == repeat and name in each.speaker] for repeat in range(2)]
+        assert [len(each) for each in own] == [12, 12]
+        uars = [balanced_accuracy_score([e.reference for e in one], [e.predicted for e in one]) for one in own]
+        assert figures.uar.mean == pytest.approx(np.mean(uars))
+    values, last = to_values(table)["rows"][0], list(folds)[-1]
+    assert values["corpora"][last]["uar"]["mean"] == row.corpora[last].uar.mean
+    (line, *_) = csv.DictReader(to_csv(table).splitlines())
+    assert float(line[f"corpora_{last}_uar_mean"]) == row.corpora[last].uar.mean
+    assert "**UAR by tested corpus**" in to_markdown(table)
+    assert any(f"{last} in fold {folds[last][0]}" in note for note in table.notes)
 
 
 def test_an_emotion_head_of_several_corpora(three: Path, tmp_path: Path, tiny_model: Path) -> None:

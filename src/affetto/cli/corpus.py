@@ -71,7 +71,8 @@ def check_split(
 ) -> None:
     """Show who trains, validates and tests in each fold, and make sure that no speaker is in two parts.
 
-    Of a run folder, the division that the run was made with is looked at.
+    Of a run folder, the division that the run was made with is looked at. Where a recipe names several corpora, give
+    the folder that they lie in.
 
     [bold]Examples[/]
     [cyan]affetto corpus check-split data/crema-d --folds 10[/]
@@ -104,6 +105,10 @@ def _divide(path: Path, folds: int, leave_out: LeaveOut | None, recipe: Path | N
         from affetto.experiment.recipe import ExperimentRecipe
 
         read = ExperimentRecipe.read(recipe)
+        if len(read.sources) > 1:
+            from affetto.experiment.dataset import load_data
+
+            return load_data(read, path).splits
         return divide(path, read.protocol, layout=layout, labelling=read.labels, classes=read.classes, seed=read.seed)
     match leave_out:
         case LeaveOut.SPEAKER:
@@ -119,12 +124,15 @@ def _print_parts(found: DivisionReport) -> None:
     from rich.table import Table
 
     emotions = list(found.parts[0].emotions)
+    corpora = [sorted({name.split("/")[0] for name in each.speakers}) for each in found.parts]
+    several = len({name for names in corpora for name in names}) > 1
     grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for heading in ("fold", "part", "speakers", "utterances", *emotions):
-        grid.add_column(heading, justify="left" if heading == "part" else "right", overflow="fold")
-    for each in found.parts:
+    for heading in ("fold", "part", *(["corpora"] if several else []), "speakers", "utterances", *emotions):
+        grid.add_column(heading, justify="left" if heading in {"part", "corpora"} else "right", overflow="fold")
+    for each, names in zip(found.parts, corpora, strict=True):
         counts = [len(each.speakers), each.utterances, *each.emotions.values()]
-        grid.add_row(str(each.fold) if each.part == "train" else "", each.part, *map(str, counts))
+        cells = [each.part, *([", ".join(names)] if several else []), *map(str, counts)]
+        grid.add_row(str(each.fold) if each.part == "train" else "", *cells)
     screen = console()
     screen.print(grid)
     for line in _verdict(found):

@@ -146,7 +146,7 @@ def label(
         utterances: as the corpus's reader gives them.
         labelling: how.
         classes: the emotions to distinguish.
-        some: some of the classes are enough, as in one corpus of several; those that are missing are told in a warning.
+        some: some of the classes are enough, as in one corpus of several; a warning names those that are missing.
 
     Returns:
         In the order of the utterances.

@@ -49,7 +49,7 @@ class CorpusSource(Config):
 
     Attributes:
         path: its folder or manifest, relative to the data folder.
-        labels: which emotion an utterance counts as there, instead of what the recipe says for all.
+        labels: which emotion an utterance counts as there, instead of the recipe's own.
     """
 
     path: Path
@@ -61,7 +61,7 @@ def _source(values: Any) -> Any:
 
 
 class OnCorpora(Config):
-    """What recipes say of their data.
+    """The data that a recipe reads.
 
     Attributes:
         corpus: its folder or manifest, relative to the data folder.
