@@ -86,7 +86,7 @@ def test_the_picture_says_what_it_shows(found: RecogniserComparison) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recogniser_cer": None}, "does not tell its recogniser's CER"),
+        ({"recogniser_cer": None}, "does not record its recogniser's CER"),
         ({"manifest_sha256": "other"}, "other utterances or labels"),
         ({"classes": ["anger", "joy"]}, "classes"),
     ],
