@@ -16,7 +16,7 @@ import affetto
 
 HERE = Path(__file__).parent
 RECORDING = Path(affetto.__file__).parent / "demo" / "happy.flac"
-WIDTH, HEIGHT, COLOURS = 1000, 760, 64
+WIDTH, HEIGHT, COLOURS = 1000, 760, 224
 
 
 def main() -> None:
