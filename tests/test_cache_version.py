@@ -31,7 +31,7 @@ from affetto.models.whisper import WhisperEncoder, WhisperEncoderConfig
 from affetto.represent import Acoustics, Extractor, Inputs, Layers, Variants, represent
 from affetto.represent.cache import CACHE_VERSION
 
-VERSION = 3
+VERSION = 4
 KEPT: dict[str, list[float]] = {
     "spectrogram: input": [49, 161, 1, 0.09943, 0.541, -0.05539, -0.501, -1.89, 0.7363],
     "acoustic: acoustic": [49, 27, 1, 0.8799, -0.1841, -1.016, -1.342, -1.45, -0.07068],

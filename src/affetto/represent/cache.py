@@ -34,7 +34,7 @@ from affetto.streaming.segments import Spoken, join
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 """Raise it with every change to what features or layers are computed to be: what older code kept is not read then."""
 
 SHARD_UTTERANCES = 256
