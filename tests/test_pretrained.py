@@ -33,6 +33,8 @@ def recogniser() -> EmotionRecogniser:
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
 def test_bundled_recordings_come_out(recogniser: EmotionRecogniser, path: Path) -> None:
     recording = recogniser.recognise(path)
+    assert set(recording.probabilities) == {"anger", "happiness", "neutral", "sadness"}
+    assert re.fullmatch(r"[a-z' ]+", recording.transcript)
     assert sum(recording.probabilities.values()) == pytest.approx(1, abs=1e-5)
     emotion, text = TRUTH[path.stem]
     assert recording.statement == emotion
@@ -41,7 +43,11 @@ def test_bundled_recordings_come_out(recogniser: EmotionRecogniser, path: Path) 
 
 @pytest.mark.parametrize("name", pretrained.names())
 def test_weights_fit_into_the_package(name: str) -> None:
-    assert sum(path.stat().st_size for path in (FOLDER.parent / name).glob("*.safetensors")) < 16e6
+    assert sum(path.stat().st_size for path in (FOLDER.parent / name).glob("*.safetensors")) < 13e6
+
+
+def test_all_weights_together_grow_no_further() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.parent.rglob("*.safetensors")) < 22.6e6
 
 
 def test_the_card_holds_the_figures_of_the_checkpoints() -> None:

@@ -59,8 +59,14 @@ CANCELLING = {
 }
 
 
-@pytest.mark.parametrize("name", CANCELLING)
-def test_channels_that_cancel_do_not(name: str, speech: Wave) -> None:
+HALVED = pytest.mark.xfail(strict=True, reason="where the half that cancels prevails nowhere, it is not noticed")
+VOICES = [("angry", name) for name in CANCELLING if name != "low frequencies"]
+VOICES += [(voice, name) for voice in ("happy", "neutral", "sad") for name in CANCELLING]
+
+
+@pytest.mark.parametrize(("voice", "name"), [*VOICES, pytest.param("angry", "low frequencies", marks=HALVED)])
+def test_channels_that_cancel_do_not(voice: str, name: str, demo: dict[str, torch.Tensor]) -> None:
+    speech = demo[voice].numpy()
     found = mixed(CANCELLING[name](speech))
     assert np.corrcoef(found, speech)[0, 1] > 0.93
     assert found.std() / speech.std() > 0.45

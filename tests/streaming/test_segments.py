@@ -100,12 +100,12 @@ def test_long_speech_is_cut_and_nothing_of_it_is_lost(talk: Tensor) -> None:
     np.testing.assert_allclose((found[0].start_s, found[-1].end_s), (1.0, 46.0), atol=0.05)
 
 
-@pytest.mark.parametrize("pause_s", [9.0, 11.5, 14.0])
+@pytest.mark.parametrize("pause_s", [9.3, 11.5, 14.0])
 def test_long_speech_is_cut_where_it_is_quiet(talk: Tensor, pause_s: float) -> None:
     sound = talk[: 25 * SAMPLE_RATE].clone()
     begin, end = round((pause_s - 0.12) * SAMPLE_RATE), round((pause_s + 0.12) * SAMPLE_RATE)
     sound[begin:end] *= 0.001
-    assert begin <= next(cut([sound])).end <= end
+    assert begin < next(cut([sound])).end < end
 
 
 def test_a_stretch_is_heard_with_the_pauses_around_it(demo: dict[str, Tensor]) -> None:

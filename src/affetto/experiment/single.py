@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -19,7 +19,7 @@ from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.evaluate import Scores, score, write_predictions
 from affetto.experiment.grid import Speech
-from affetto.experiment.plan import CACHE, make_plan, represent_rows
+from affetto.experiment.plan import CACHE, Plan, make_plan, represent_rows
 from affetto.experiment.progress import Event, Representing
 from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, OnCorpora, RowConfig
 from affetto.models.head_checkpoint import save_head
@@ -29,7 +29,7 @@ from affetto.represent import Progress
 from affetto.training.heads.fit import fit_tasks
 from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity
 from affetto.training.heads.loop import HeadTraining
-from affetto.training.heads.tasks import Epoch
+from affetto.training.heads.tasks import Epoch, Task
 
 _UNFINISHED = "unfinished.safetensors"
 
@@ -129,8 +129,8 @@ def train_emotion(
         data_root: the folder that the recipe's corpora are relative to.
         folder: where recipe, environment, predictions, figures and the head go; representations go into ``cache``
             beside it, where other runs find them.
-        progress: is told how many utterances are represented.
-        on_epoch: is told of each epoch.
+        progress: called with the utterances that are represented, and all of them.
+        on_epoch: called with each epoch.
 
     Raises:
         AffettoError: the recipe, the corpus, the split, the sound or the recogniser is at fault; nothing was trained
@@ -160,14 +160,25 @@ def train_emotion(
     ((task, outcome),) = fit_tasks(
         recipe.head, study, tasks, training, progress=on_epoch, unfinished=folder / _UNFINISHED
     )
+    assert outcome.head is not None, "it is trained on the recogniser as it is"
+    if recipe.familiarity is not None:
+        outcome.head.familiarity = familiarity(outcome.head, study.banks, task, recipe.familiarity)
     predictions = Speech.of(plan.data.utterances).predictions(recipe.classes, task, "test", outcome)
     counts = (len(task.training), len(task.validation), len(task.test))
     run = EmotionRun(folder / "emotion.safetensors", score(predictions), counts)
     write_predictions(folder / "predictions.csv", predictions)
     _write_curve(folder / "learning_curve.csv", outcome.curve)
+    facts = _facts(recipe, plan, task, run)
+    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    save_head(run.head, outcome.head, facts)
+    return run
+
+
+def _facts(recipe: EmotionRecipe, plan: Plan, task: Task, run: EmotionRun) -> dict[str, Any]:
+    """What the head's description says."""
     used = np.concatenate([task.training, task.validation, task.test])
-    encoder = plan.encoder(row)
-    facts = {
+    encoder = plan.encoder(plan.rows[0])
+    return {
         "licence": recipe.licence,
         "temperature": recipe.temperature,
         "speech_only": recipe.speech_only,
@@ -180,12 +191,6 @@ def train_emotion(
         "test": run.scores._asdict(),
         "environment": environment(),
     }
-    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    assert outcome.head is not None, "it is trained on the recogniser as it is"
-    if recipe.familiarity is not None:
-        outcome.head.familiarity = familiarity(outcome.head, study.banks, task, recipe.familiarity)
-    save_head(run.head, outcome.head, facts)
-    return run
 
 
 def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
