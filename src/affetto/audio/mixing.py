@@ -14,6 +14,7 @@ Samples = NDArray[np.float32]
 
 _MIXED_S = 0.1
 _CROSSFADE = 10  # the part of such a stretch in which the channels change
+_LOW_PARTS = 100  # of such a stretch, a millisecond each: low is what changes little within one
 _MOST_COMPARED = 16  # channels; of more no microphone is made
 _OPPOSED = -0.5  # the correlation of two channels below which they cancel more than they add
 _LATER = 0.5  # what the power of a channel that is not the first counts
@@ -78,7 +79,7 @@ def _weights(sound: Samples) -> Samples:
     channels = sound.shape[1]
     if channels > _MOST_COMPARED:
         return np.full(sound.shape[:2], 1 / channels, np.float32)
-    opposed = _opposed(sound) | _opposed(np.diff(sound, axis=2))  # where low and where high frequencies prevail
+    opposed = _opposed(sound) | _opposed(np.diff(sound, axis=2)) | _opposed(_low(sound))  # as it is, high, low
     if not opposed.any():
         return np.full(sound.shape[:2], 1 / channels, np.float32)
     # The first of two about as loud, so that it is the same one in each hop.
@@ -92,6 +93,13 @@ def _weights(sound: Samples) -> Samples:
         kept[hops, channel] = ~cancels.any(axis=1)
     weights: Samples = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
     return weights
+
+
+def _low(sound: Samples) -> Samples:
+    """The low frequencies alone: sums over a millisecond."""
+    size = max(1, sound.shape[2] // _LOW_PARTS)
+    sums = np.cumsum(sound, axis=2, dtype=np.float64)
+    return (sums[:, :, size:] - sums[:, :, :-size]).astype(np.float32)
 
 
 def _opposed(sound: Samples) -> NDArray[np.bool_]:
