@@ -29,9 +29,8 @@ from affetto.data.corpora import open_corpus
 from affetto.data.sound_cache import SoundCache
 from affetto.data.transcribed import Transcribed, TranscribedBatch, batch_loader, read_sound, select
 from affetto.models import deepspeech2
-from affetto.models.deepspeech2 import PRESETS, DeepSpeech2
+from affetto.models.deepspeech2 import PRESETS, DeepSpeech2, share_statistics
 from affetto.models.gru import bidirectional_gru
-from affetto.models.normalisation import share_statistics
 from affetto.text import Alphabet
 from affetto.training.memory import keep_freed_memory
 

@@ -26,12 +26,15 @@ from affetto.data.splits import by_speaker
 from affetto.features.acoustic import AcousticConfig
 from affetto.models.encoders import open_encoder
 from affetto.models.heads import EmotionHead, HeadConfig
-from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
-from affetto.models.heads.baseline import BaselineConfig
-from affetto.models.heads.branch import Branch, BranchConfig
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
-from affetto.models.heads.recurrent import RecurrentConfig
-from affetto.models.heads.weighted_sum import WeightedSumConfig
+from affetto.models.heads.kinds import (
+    AttentiveStatisticsConfig,
+    BaselineConfig,
+    Branch,
+    BranchConfig,
+    MeanPoolingConfig,
+    RecurrentConfig,
+    WeightedSumConfig,
+)
 from affetto.represent import Bank, represent
 from affetto.training.heads.data import HeadData
 from affetto.training.heads.fit import Study, material_of, needs, new_head

@@ -21,7 +21,7 @@ from affetto import audio
 from affetto.models.decoding import find_decoder
 from affetto.models.encoders import open_encoder
 from affetto.models.heads import EmotionHead
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
+from affetto.models.heads.kinds import MeanPoolingConfig
 from affetto.recognise import EmotionRecogniser
 from affetto.streaming import listen
 from affetto.transcribe import Transcriber

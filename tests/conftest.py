@@ -16,11 +16,9 @@ import affetto
 from affetto import audio
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
-from affetto.models.head_checkpoint import save_head
-from affetto.models.heads import EmotionHead
-from affetto.models.heads.branch import BranchConfig
-from affetto.models.heads.progressive import ProgressiveConfig
-from affetto.models.recogniser_checkpoint import save_recogniser
+from affetto.models.heads import EmotionHead, save_head
+from affetto.models.heads.kinds import BranchConfig, ProgressiveConfig
+from affetto.models.network import save_recogniser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FORMATS = {".opus": ("OGG", "OPUS"), ".sph": ("NIST", "PCM_16")}

@@ -13,12 +13,10 @@ from affetto.cli import main
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
-from affetto.models.head_checkpoint import load_head, save_head
-from affetto.models.heads import EmotionHead
-from affetto.models.heads.baseline import BaselineConfig
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
+from affetto.models.heads import EmotionHead, load_head, save_head
+from affetto.models.heads.kinds import BaselineConfig, MeanPoolingConfig
 from affetto.models.language_model import save_language_model
-from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+from affetto.models.network import load_recogniser, save_recogniser
 from affetto.packing import pack_head, pack_recogniser, pack_run, read_evaluation, write_card
 from affetto.text import Alphabet
 from affetto.training.recogniser.kneser_ney import estimate

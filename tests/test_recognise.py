@@ -29,7 +29,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CheckpointError, ConfigError
 from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
-from affetto.models.heads.familiarity import Familiarity
+from affetto.models.heads.head import Familiarity
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment, join_segments
 from affetto.represent import Layers, represent

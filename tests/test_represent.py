@@ -21,12 +21,11 @@ from affetto.data.sound import Surroundings, crowd_of
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
 from affetto.features.acoustic import AcousticConfig, acoustic
-from affetto.features.conditions import Condition
+from affetto.features.conditions import Chance, Condition
 from affetto.features.perturbation import Perturbation
-from affetto.features.random_conditions import Chance
 from affetto.frames import Frames, Waves, pad_waves, pooled
 from affetto.models.encoders.native import NativeEncoder
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import load_recogniser
 from affetto.represent import (
     Acoustics,
     Bank,

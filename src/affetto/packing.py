@@ -14,10 +14,9 @@ from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
 from affetto.models.encoders import open_encoder
-from affetto.models.head_checkpoint import load_head, save_head
-from affetto.models.heads import EmotionHead
+from affetto.models.heads import EmotionHead, load_head, save_head
 from affetto.models.language_model import load_language_model
-from affetto.models.recogniser_checkpoint import DEFAULT_KIND, load_recogniser, save_recogniser
+from affetto.models.network import DEFAULT_KIND, load_recogniser, save_recogniser
 
 CARD = "README.md"
 

@@ -18,8 +18,7 @@ from affetto.models import checkpoint
 from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import find_head, open_encoder
 from affetto.models.encoders.encoder import Encoder, TextDecoder
-from affetto.models.head_checkpoint import load_head
-from affetto.models.heads import EmotionHead
+from affetto.models.heads import EmotionHead, load_head
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
 from affetto.streaming.segments import Spoken, cut, join

@@ -24,7 +24,7 @@ class Word(NamedTuple):
         text: how it is spelt.
         start_s: where it begins, seconds.
         end_s: where it ends.
-        confidence: between 0 and 1, see `affetto.models.decoding.words`.
+        confidence: between 0 and 1, see `affetto.models.decoding.paths`.
     """
 
     text: str

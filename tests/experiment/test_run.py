@@ -48,7 +48,7 @@ from affetto.experiment import (
 from affetto.experiment.engine import compute, workers
 from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
-from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+from affetto.models.network import load_recogniser, save_recogniser
 from affetto.report import build_table
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.tasks import Outcome, Task
@@ -308,7 +308,7 @@ def test_a_killed_training_goes_on_where_it_was(undisturbed: ExperimentRun, plac
 import os, signal
 from pathlib import Path
 from affetto.experiment import Engine, run_experiment
-from affetto.models.heads.progressive import ProgressiveConfig
+from affetto.models.heads.kinds import ProgressiveConfig
 from affetto.training.heads import unfinished
 from affetto.training.heads.stack import StackTraining
 unfinished.Unfinished.__init__.__defaults__ = (0,)

@@ -17,8 +17,8 @@ from affetto.evaluate import RunFolder, read_predictions, score
 from affetto.experiment import EmotionRecipe, Engine, run_experiment, train_emotion
 from affetto.frames import Frames
 from affetto.models import checkpoint
-from affetto.models.head_checkpoint import load_head
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.heads import load_head
+from affetto.models.network import load_recogniser
 from affetto.represent import cache
 from affetto.training.heads.data import HeadData
 

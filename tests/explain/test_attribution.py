@@ -15,13 +15,15 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.frames import Frames
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.heads import ACOUSTIC, EmotionHead, HeadConfig
-from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
-from affetto.models.heads.baseline import BaselineConfig
-from affetto.models.heads.branch import BranchConfig
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
-from affetto.models.heads.progressive import ProgressiveConfig
-from affetto.models.heads.recurrent import RecurrentConfig
-from affetto.models.heads.weighted_sum import WeightedSumConfig
+from affetto.models.heads.kinds import (
+    AttentiveStatisticsConfig,
+    BaselineConfig,
+    BranchConfig,
+    MeanPoolingConfig,
+    ProgressiveConfig,
+    RecurrentConfig,
+    WeightedSumConfig,
+)
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 WIDTH = 5

@@ -11,8 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import signal
 
 from affetto.errors import ConfigError
-from affetto.features.conditions import CLEAN, EFFECTS, Condition
-from affetto.features.random_conditions import PRESETS, Chances, draw_condition
+from affetto.features.conditions import CLEAN, EFFECTS, PRESETS, Chances, Condition, draw_condition
 
 RATE = 16_000
 EXAMPLES = {

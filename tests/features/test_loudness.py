@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.signal.windows import hamming
 
 from affetto.audio import load
-from affetto.features.loudness import loudness
+from affetto.features.spectrogram import loudness
 from affetto.frames import Waves, pad_waves
 
 CREMA_D = Path(os.environ.get("AFFETTO_DATA", "../shared/data")) / "crema-d" / "AudioWAV"

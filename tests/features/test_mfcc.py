@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affetto.features.mfcc import cepstra, dct_matrix, deltas, mel_filters, mfcc
+from affetto.features.acoustic import cepstra, dct_matrix, deltas, mel_filters, mfcc
 from affetto.features.spectrogram import FLOOR
 from affetto.frames import Frames, Waves, pad_waves
 

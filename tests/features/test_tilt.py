@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from affetto.features.spectrogram import log_power
-from affetto.features.tilt import HIGHEST_HZ, LOWEST_HZ, spectral_tilt
+from affetto.features.spectrogram import TILT_HIGHEST_HZ, TILT_LOWEST_HZ, log_power, spectral_tilt
 from affetto.frames import Waves, pad_waves
 
 
@@ -23,7 +22,7 @@ def _noise(slope_db: float, samples: int = 48_000) -> Waves:
 def test_it_is_the_slope_that_numpy_fits() -> None:
     waves = _noise(-3.0, 4800)
     hz = np.arange(161) * 50.0
-    used = (hz >= LOWEST_HZ) & (hz <= HIGHEST_HZ)
+    used = (hz >= TILT_LOWEST_HZ) & (hz <= TILT_HIGHEST_HZ)
     decibels = 10 / np.log(10) * log_power(waves).values[0].numpy()
     expected = np.polyfit(np.log2(hz[used]), decibels[:, used].T, 1)[0]
     np.testing.assert_allclose(spectral_tilt(waves).values[0, :, 0].numpy(), expected, atol=1e-3)

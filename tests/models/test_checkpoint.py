@@ -22,8 +22,8 @@ from affetto.errors import CheckpointError
 from affetto.frames import pad_waves
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
-from affetto.models.head_checkpoint import load_head
-from affetto.models.recogniser_checkpoint import load_recogniser, save_recogniser
+from affetto.models.heads import load_head
+from affetto.models.network import load_recogniser, save_recogniser
 
 SHAPE = ConvolutionConfig(channels=2, kernel=(21, 5), stride=(8, 4))
 CONFIG = DeepSpeech2Config(convolutions=(SHAPE,), width=3, depth=2, symbols=" ab")

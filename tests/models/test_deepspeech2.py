@@ -14,7 +14,7 @@ from torch import Tensor
 
 from affetto import metrics
 from affetto.errors import ConfigError
-from affetto.features.framing import HOP_SAMPLES, WINDOW_SAMPLES
+from affetto.features.spectrogram import HOP_SAMPLES, WINDOW_SAMPLES
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models.decoding import greedy
 from affetto.models.deepspeech2 import PRESETS, ConvolutionConfig, DeepSpeech2, DeepSpeech2Config

@@ -13,7 +13,7 @@ from affetto.errors import ConfigError
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models.encoders import ENCODERS, open_encoder
 from affetto.models.encoders.encoder import Encoder, Encoding
-from affetto.models.recogniser_checkpoint import RECOGNISERS
+from affetto.models.network import RECOGNISERS
 
 
 @pytest.fixture(scope="module", params=SAVE)

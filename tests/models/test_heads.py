@@ -15,18 +15,30 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.frames import STATISTICS, Frames, pad, pooled
 from affetto.models import checkpoint
 from affetto.models.encoders.encoder import LayerInfo
-from affetto.models.head_checkpoint import KIND, load_head, save_head
-from affetto.models.head_stack import HeadStack
-from affetto.models.heads import ACOUSTIC, HEADS, AnyHead, EmotionHead, HeadConfig, head_config
-from affetto.models.heads.attentive_statistics import Attention, AttentiveStatisticsConfig
-from affetto.models.heads.baseline import BaselineConfig
-from affetto.models.heads.branch import BranchConfig
+from affetto.models.heads import (
+    ACOUSTIC,
+    HEADS,
+    KIND,
+    AnyHead,
+    EmotionHead,
+    HeadConfig,
+    head_config,
+    load_head,
+    save_head,
+)
 from affetto.models.heads.head import Standardise
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
-from affetto.models.heads.progressive import ProgressiveConfig
-from affetto.models.heads.recurrent import RecurrentConfig
-from affetto.models.heads.weighted_sum import WeightedSumConfig
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.heads.kinds import (
+    Attention,
+    AttentiveStatisticsConfig,
+    BaselineConfig,
+    BranchConfig,
+    MeanPoolingConfig,
+    ProgressiveConfig,
+    RecurrentConfig,
+    WeightedSumConfig,
+)
+from affetto.models.heads.training import HeadStack
+from affetto.models.network import load_recogniser
 from affetto.represent.extractors import one_frame
 
 BRANCH = BranchConfig(units=3, depth=2, acoustic=AcousticConfig(loudness=True))

@@ -13,9 +13,8 @@ from affetto.experiment import ExperimentRecipe
 from affetto.frames import pad
 from affetto.models import heads
 from affetto.models.encoders.encoder import LayerInfo
-from affetto.models.head_checkpoint import load_head, save_head
-from affetto.models.head_stack import HeadStack
-from affetto.models.heads import EmotionHead, head_config
+from affetto.models.heads import EmotionHead, head_config, load_head, save_head
+from affetto.models.heads.training import HeadStack
 from affetto.registry import Registry
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from affetto.models.normalisation import BatchNorm, share_statistics
+from affetto.models.deepspeech2 import BatchNorm, share_statistics
 
 FRAMES = (7, 4, 0)
 """Of each of three processes."""

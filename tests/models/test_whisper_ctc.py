@@ -12,7 +12,7 @@ from torch import Tensor
 from affetto.errors import ConfigError
 from affetto.features.log_mel import log_mel
 from affetto.frames import Frames, Waves, pad_waves
-from affetto.models.recogniser_checkpoint import make_recogniser, parse_shape
+from affetto.models.network import make_recogniser, parse_shape
 from affetto.models.whisper import WhisperEncoder, WhisperEncoderConfig
 from affetto.models.whisper_ctc import CtcHeadConfig, WhisperCtc, WhisperCtcConfig
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
-from affetto.models.recogniser_checkpoint import save_recogniser
+from affetto.models.network import save_recogniser
 from affetto.models.whisper import WhisperEncoderConfig
 from affetto.models.whisper_ctc import CtcHeadConfig, WhisperCtc, WhisperCtcConfig
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affetto.features.loudness import loudness
+from affetto.features.spectrogram import loudness
 from affetto.frames import pad_waves
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.probe.alignment import align

@@ -14,7 +14,7 @@ import torch
 
 from affetto.data.splits import by_speaker
 from affetto.errors import CorpusError, LabelError, RunError, SplitError
-from affetto.features.loudness import loudness
+from affetto.features.spectrogram import loudness
 from affetto.frames import Frames, Waves
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.probe import neurons as module

@@ -14,9 +14,8 @@ from affetto.data.labels import Labelling
 from affetto.data.protocols import GroupedKFold, Protocol
 from affetto.data.sound import Surroundings, crowd_of
 from affetto.evaluate.run_folder import slug
-from affetto.features.conditions import BABBLE
+from affetto.features.conditions import BABBLE, Chances
 from affetto.features.perturbation import Perturbation
-from affetto.features.random_conditions import Chances
 from affetto.pretrained import DEFAULT
 from affetto.represent import Variants
 from affetto.training.heads.fit import ModelConfig

@@ -22,8 +22,7 @@ from affetto.experiment.grid import Speech
 from affetto.experiment.plan import CACHE, Plan, make_plan, represent_rows
 from affetto.experiment.progress import Event, Representing
 from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, OnCorpora, RowConfig
-from affetto.models.head_checkpoint import save_head
-from affetto.models.heads import AnyHead, HeadConfig
+from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT
 from affetto.represent import Progress
 from affetto.training.heads.fit import fit_tasks

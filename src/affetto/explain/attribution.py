@@ -79,7 +79,7 @@ def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
         ConfigError: the head does not know the emotion.
         MissingExtraError: captum is not installed.
 
-    >>> from affetto.models.heads.mean_pooling import MeanPoolingConfig
+    >>> from affetto.models.heads.kinds import MeanPoolingConfig
     >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 2})
     >>> with torch.no_grad():
     ...     _ = head.output.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.0]]))  # only unit 0 counts

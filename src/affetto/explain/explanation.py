@@ -18,9 +18,8 @@ from affetto.audio import SAMPLE_RATE
 from affetto.explain.attribution import Given, attribute, average_frame, occlude
 from affetto.features import spectrogram
 from affetto.features.acoustic import AcousticConfig
-from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
-from affetto.features.loudness import loudness
 from affetto.features.pitch import pitch
+from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES, loudness
 from affetto.frames import Frames, Waves, pad, pad_waves
 from affetto.models.heads import ACOUSTIC
 from affetto.recognise import EmotionRecogniser

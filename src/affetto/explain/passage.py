@@ -9,7 +9,7 @@ import numpy as np
 from affetto.audio import SAMPLE_RATE
 from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, SECOND, diverging, shades
 from affetto.explain.explanation import Floats, Passage
-from affetto.features.framing import FRAME_RATE_HZ, WINDOW_SAMPLES
+from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES
 from affetto.palette import colours
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from affetto.features.mfcc import mel_filters
+from affetto.features.acoustic import mel_filters
 from affetto.frames import Frames, Waves
 
 WINDOW_SAMPLES = 400

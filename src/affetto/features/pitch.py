@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import ConfigError
-from affetto.features.framing import HOP_SAMPLES, WINDOW_SAMPLES, frame
+from affetto.features.spectrogram import HOP_SAMPLES, WINDOW_SAMPLES, frame
 from affetto.frames import Frames, Waves, time_mask
 
 LOWEST_HZ = 50.0

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from affetto.features.framing import FRAME_RATE_HZ
-from affetto.features.loudness import EXPONENT
+from affetto.features.spectrogram import FRAME_RATE_HZ, LOUDNESS_EXPONENT
 
 DIP_DB = 2.0
 REACH_DB = 25.0
@@ -33,7 +32,7 @@ def syllable_nuclei(loudness: Floats, voiced: NDArray[np.bool_]) -> NDArray[np.i
     """The frames at which syllables are loudest.
 
     Args:
-        loudness: of each frame of a recording, (time,), see `affetto.features.loudness`.
+        loudness: of each frame of a recording, (time,), see `affetto.features.spectrogram`.
         voiced: whether it is voiced, (time,).
 
     Returns:
@@ -45,7 +44,7 @@ def syllable_nuclei(loudness: Floats, voiced: NDArray[np.bool_]) -> NDArray[np.i
     """
     if not voiced.any():
         return np.zeros(0, dtype=np.int64)
-    intensity_db = 10 / EXPONENT * np.log10(np.maximum(loudness, _FAINTEST))
+    intensity_db = 10 / LOUDNESS_EXPONENT * np.log10(np.maximum(loudness, _FAINTEST))
     smooth = uniform_filter1d(intensity_db, SMOOTHING_FRAMES, mode="nearest")
     threshold = float(smooth[voiced].max()) - REACH_DB
     found, _ = find_peaks(smooth, height=threshold, prominence=DIP_DB, distance=SHORTEST_SYLLABLE_FRAMES)

@@ -8,21 +8,129 @@ hold real frames only (so the statistics of batch normalisation do, too).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from affetto.config import Config
 from affetto.features import spectrogram
-from affetto.features.framing import FRAME_RATE_HZ
-from affetto.features.normalisation import normalise
+from affetto.features.spectrogram import FRAME_RATE_HZ, normalise
 from affetto.frames import Frames, Waves, time_mask
 from affetto.models.encoders.encoder import LayerInfo
+from affetto.models.gru import bidirectional_gru
 from affetto.models.network import RecogniserConfig, RecogniserNetwork
-from affetto.models.normalisation import BatchNorm
-from affetto.models.recurrent import RecurrentLayer, pack, unpack
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` over (frames, width) or (frames, width, bins).
+
+    While ``shared`` is set and several processes train together, the statistics are those of all their frames, each
+    frame counting once: what a single process with all of them would compute. torch's own layer for this works on
+    GPUs alone.
+    """
+
+    shared = False
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        """(frames, width) or (frames, width, bins), real frames only, to the same shape."""
+        if not (self.training and self.shared and torch.distributed.is_initialized()):
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            exact = input if input.dtype == torch.float64 else input.float()
+            return self._together(exact).to(input.dtype)
+
+    def _together(self, inputs: Tensor) -> Tensor:
+        others = (0, 2) if inputs.dim() == 3 else (0,)
+        shape = (1, -1, 1) if inputs.dim() == 3 else (1, -1)
+        count = inputs.new_tensor([inputs.numel() // self.num_features])
+        sums = _Sum.apply(torch.cat([inputs.sum(others), count]))  # type: ignore[no-untyped-call]
+        mean, total = sums[:-1] / sums[-1].detach(), sums[-1].detach()
+        centred = inputs - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(others)) / total  # type: ignore[no-untyped-call]
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * total / (total - 1).clamp(min=1), self.momentum or 0.0)
+        scaled: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
+        return scaled * self.weight.view(shape) + self.bias.view(shape)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; each one's gradient is the sum of all theirs."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def share_statistics(module: nn.Module, shared: bool) -> None:
+    """Sets ``shared`` of every batch normalisation in a network."""
+    for each in module.modules():
+        if isinstance(each, BatchNorm):
+            each.shared = shared
+
+
+class RecurrentLayer(nn.Module):
+    """Normalisation, a bidirectional GRU and the joining of its directions.
+
+    Args:
+        in_width: of its input.
+        width: units of each direction.
+        summed: whether the directions are added (width) or concatenated (2 x width).
+        dropout: share of its outputs dropped in training.
+        normalisation: of its input; None leaves it as it is.
+    """
+
+    def __init__(
+        self, in_width: int, width: int, *, summed: bool, dropout: float, normalisation: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.normalisation = normalisation or nn.Identity()
+        self.gru = nn.GRU(in_width, width, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.summed = summed
+        self.width = width if summed else 2 * width
+
+    def forward(self, inputs: PackedSequence) -> PackedSequence:
+        """Data (frames, in_width) to (frames, width)."""
+        outputs = bidirectional_gru(self.gru, inputs._replace(data=self.normalisation(inputs.data)))
+        data = outputs.data
+        if self.summed:
+            forwards, backwards = data.chunk(2, dim=-1)
+            data = forwards + backwards
+        return outputs._replace(data=self.dropout(data))
+
+
+def pack(frames: Frames) -> PackedSequence:
+    """Real frames only, time step by time step."""
+    return pack_padded_sequence(frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False)
+
+
+def unpack(packed: PackedSequence, lengths: Tensor) -> Frames:
+    """The opposite of `pack`, with the lengths that it was given.
+
+    >>> import torch
+    >>> frames = Frames(torch.tensor([[[1.0], [2.0]], [[3.0], [0.0]]]), torch.tensor([2, 1]))
+    >>> bool((unpack(pack(frames), frames.lengths).values == frames.values).all())
+    True
+    """
+    values, _ = pad_packed_sequence(packed, batch_first=True)
+    return Frames(values, lengths)
+
 
 Normalisation = Literal["batch", "layer"]
 Size = TypeVar("Size", int, Tensor)

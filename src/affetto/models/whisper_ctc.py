@@ -16,9 +16,9 @@ from torch import nn
 
 from affetto.config import Config
 from affetto.frames import Frames, Waves
+from affetto.models.deepspeech2 import RecurrentLayer, pack, unpack
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.network import RecogniserConfig, RecogniserNetwork
-from affetto.models.recurrent import RecurrentLayer, pack, unpack
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder, WhisperEncoderConfig
 
 _STRIDE = 2

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.features.framing import FRAME_RATE_HZ
+from affetto.features.spectrogram import FRAME_RATE_HZ
 from affetto.probe.targets import Prosody
 
 LEAST_SHARE = 0.5

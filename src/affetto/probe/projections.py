@@ -27,7 +27,7 @@ from affetto.errors import TrainingError
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.heads import EmotionHead
-from affetto.models.heads.recurrent import RecurrentConfig
+from affetto.models.heads.kinds import RecurrentConfig
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_utterances
 from affetto.probe.layers import labels_of, tasks

@@ -2,7 +2,7 @@
 
 | target | is | counts in |
 |---|---|---|
-| loudness | `affetto.features.loudness`, as in the paper's figure 6 | every frame |
+| loudness | `affetto.features.spectrogram`, as in the paper's figure 6 | every frame |
 | pitch | semitones above 50 Hz | voiced frames |
 | voicing | strength from 0 to 1 | every frame |
 | rate | syllable nuclei a second | frames from the first voiced one to the last |
@@ -16,10 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.features.loudness import loudness
 from affetto.features.pitch import LOWEST_HZ, pitch
 from affetto.features.speaking_rate import speaking_rate, speech_span, syllable_nuclei
-from affetto.features.tilt import spectral_tilt
+from affetto.features.spectrogram import loudness, spectral_tilt
 from affetto.frames import Waves
 
 TARGETS = ("loudness", "pitch", "voicing", "rate", "tilt")

@@ -24,9 +24,8 @@ from affetto.config import Config, stable_seed
 from affetto.data.sound import Surroundings, load_utterance, place, speech_in
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, RunError
-from affetto.features.conditions import BABBLE, CLEAN
+from affetto.features.conditions import BABBLE, CLEAN, Chances, draw_condition
 from affetto.features.perturbation import Perturbation, perturb
-from affetto.features.random_conditions import Chances, draw_condition
 from affetto.frames import Waves
 from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
 from affetto.represent.extractors import Extractor, digest

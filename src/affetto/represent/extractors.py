@@ -14,7 +14,7 @@ from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.features.functionals import FeatureSet, functionals
 from affetto.frames import STATISTICS, Frames, Waves
 from affetto.models.encoders.encoder import Encoder
-from affetto.models.tuned import INPUT
+from affetto.models.heads.training import INPUT
 
 
 class Extractor(Protocol):

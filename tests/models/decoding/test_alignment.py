@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from affetto.frames import pad
-from affetto.models.decoding.alignment import align
+from affetto.models.decoding.paths import align
 
 
 def _random(time: int, classes: int, seed: int) -> torch.Tensor:

@@ -20,9 +20,9 @@ from affetto.frames import Frames, pad, pad_waves
 from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.decoding.beam import BeamConfig
 from affetto.models.decoding.whisper_text import WhisperText, WhisperTextConfig
+from affetto.models.decoding.whisper_tokens import Vocabulary, read_vocabulary
 from affetto.models.encoders import open_encoder
 from affetto.models.whisper_decoder import WhisperDecoderConfig
-from affetto.models.whisper_tokens import Vocabulary, read_vocabulary
 
 SIZE = 100
 TOKEN = {piece.replace("\u0120", " "): token for token, piece in enumerate(PIECES)}

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affetto.models.decoding.whisper_words import spell_tokens, token_starts
+from affetto.models.decoding.whisper_tokens import spell_tokens, token_starts
 
 
 def _looks(starts: list[int], frames: int, heads: int = 3) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affetto.models.decoding.words import Spelling, spell
+from affetto.models.decoding.paths import Spelling, spell
 from affetto.text import Alphabet
 
 ALPHABET = Alphabet()

@@ -16,9 +16,9 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.metrics import uar
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.encoders.native import NativeEncoder
-from affetto.models.heads.progressive import ProgressiveConfig
-from affetto.models.recogniser_checkpoint import load_recogniser
-from affetto.models.tuned import INPUT, TunedHead
+from affetto.models.heads.kinds import ProgressiveConfig
+from affetto.models.heads.training import INPUT, TunedHead
+from affetto.models.network import load_recogniser
 from affetto.represent import Acoustics
 from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, needs, new_head
 from affetto.training.heads.loop import HeadTraining

@@ -11,11 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from tests.training.banks import make_bank
 
 from affetto.errors import TrainingError
-from affetto.models.head_checkpoint import load_head, save_head
-from affetto.models.heads import EmotionHead
-from affetto.models.heads.attentive_statistics import AttentiveStatisticsConfig
-from affetto.models.heads.familiarity import Familiarity
-from affetto.models.heads.mean_pooling import MeanPoolingConfig
+from affetto.models.heads import EmotionHead, load_head, save_head
+from affetto.models.heads.head import Familiarity
+from affetto.models.heads.kinds import AttentiveStatisticsConfig, MeanPoolingConfig
 from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity, scatter, solve
 from affetto.training.heads.tasks import Task

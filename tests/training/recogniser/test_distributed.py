@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.training.conftest import RECIPE
 
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import load_recogniser
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.speech import gather
 

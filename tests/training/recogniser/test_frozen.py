@@ -14,7 +14,7 @@ from tests.models.tiny_encoders import save
 from affetto.errors import ConfigError, TrainingError
 from affetto.frames import pad_waves
 from affetto.models.encoders import open_encoder
-from affetto.models.recogniser_checkpoint import load_recogniser, make_recogniser
+from affetto.models.network import load_recogniser, make_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
 from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.placement import Placement

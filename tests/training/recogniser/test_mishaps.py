@@ -18,7 +18,7 @@ from torch import nn
 
 from affetto.errors import TrainingError
 from affetto.models.deepspeech2 import DeepSpeech2
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
 from affetto.training.recogniser.kept_checkpoints import WholeCheckpoints
 from affetto.training.recogniser.placement import Placement

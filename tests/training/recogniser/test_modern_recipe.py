@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from affetto.errors import CheckpointError, ConfigError, TrainingError
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
 from affetto.training.recogniser.placement import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe

@@ -20,7 +20,7 @@ from affetto import audio
 from affetto.errors import ConfigError, SplitError, TrainingError
 from affetto.frames import pad_waves
 from affetto.models import checkpoint
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser, gather
 from affetto.training.recogniser.placement import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe

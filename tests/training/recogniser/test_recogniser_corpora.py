@@ -11,7 +11,7 @@ from tests.data.speech_trees import pack, write_submission, write_talk
 
 from affetto.data.prepare import prepare_corpus
 from affetto.models.deepspeech2 import PRESETS
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
 from affetto.training.recogniser.placement import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe

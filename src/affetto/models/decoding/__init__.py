@@ -2,7 +2,7 @@
 
 from affetto.models.decoding.beam import BeamConfig, beam_search
 from affetto.models.decoding.decoder import Decoder, DecoderChoice, find_decoder
-from affetto.models.decoding.greedy import greedy
+from affetto.models.decoding.paths import greedy
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
 
 __all__ = [

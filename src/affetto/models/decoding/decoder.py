@@ -11,11 +11,9 @@ from typing import Literal
 from affetto import pretrained
 from affetto.errors import ConfigError
 from affetto.frames import Frames
-from affetto.models.decoding.alignment import align
 from affetto.models.decoding.beam import BeamConfig, beam_search
-from affetto.models.decoding.greedy import best_paths
+from affetto.models.decoding.paths import align, best_paths, spell
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
-from affetto.models.decoding.words import spell
 from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.models.language_model import LanguageModel, load_language_model
 from affetto.recording import Spelling

@@ -28,12 +28,17 @@ from affetto.config import Config
 from affetto.errors import CheckpointError
 from affetto.frames import Frames, Waves, pad
 from affetto.models import checkpoint
-from affetto.models.decoding.whisper_words import spell_tokens, token_starts
+from affetto.models.decoding.whisper_tokens import (
+    Vocabulary,
+    find_language,
+    read_vocabulary,
+    spell_tokens,
+    token_starts,
+)
 from affetto.models.encoders.encoder import Encoding
 from affetto.models.transformers_folder import read_json
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder
 from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
-from affetto.models.whisper_tokens import Vocabulary, find_language, read_vocabulary
 from affetto.recording import Spelling
 
 AUTO = "auto"

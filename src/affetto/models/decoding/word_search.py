@@ -25,9 +25,8 @@ from torch import Tensor
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError, MissingExtraError
 from affetto.frames import Frames
-from affetto.models.decoding.arpa import read_word_list, read_words
 from affetto.models.decoding.beam import Found
-from affetto.models.decoding.lexicon import Lexicon, spell_words
+from affetto.models.decoding.lexicon import Lexicon, read_word_list, read_words, spell_words
 from affetto.text import Alphabet
 
 _UNKNOWN = "<unk>"

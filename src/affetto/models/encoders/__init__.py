@@ -24,7 +24,7 @@ ENCODERS = Registry(
     "encoders",
     {
         _NATIVE: "affetto.models.encoders.native:NativeEncoder",
-        "whisper": "affetto.models.encoders.whisper:Whisper",
+        "whisper": "affetto.models.encoders.native:Whisper",
         **dict.fromkeys(("hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"), _LIKE_WAV2VEC2),
     },
 )

@@ -19,7 +19,6 @@ from affetto.errors import ConfigError
 from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.frames import STATISTICS, Frames, Statistic, Waves, pooled
 from affetto.models.encoders.encoder import LayerInfo, check_layers
-from affetto.models.heads.familiarity import Familiarity
 
 ACOUSTIC = "acoustic"
 """The name under which a head is given acoustic features."""
@@ -225,7 +224,7 @@ class EmotionHead(nn.Module):
         classes: the emotions, in the order of the scores.
         layers: name -> width of each recogniser layer that it reads, see `HeadConfig.choose`.
 
-    >>> from affetto.models.heads.mean_pooling import MeanPoolingConfig
+    >>> from affetto.models.heads.kinds import MeanPoolingConfig
     >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 3})
     >>> head({"gru2": Frames(torch.ones(5, 4, 3), torch.full((5,), 4))}).shape
     torch.Size([5, 2])
@@ -282,3 +281,55 @@ class EmotionHead(nn.Module):
         """What a frame of an input is on average over the training speech; zeros where that was not measured."""
         found = (part.typical_frame(name) for part in self.parts.values())
         return next(each for each in found if each is not None)
+
+
+class Familiarity(nn.Module):
+    """Tells familiar sound from sound unlike all that a head was trained on, by the head's vectors.
+
+    The distance is the root mean square of a vector's whitened principal components (Lee et al. 2018 use the same for
+    images): 1 for typical training speech.
+
+    Args:
+        width: of the vectors.
+        components: how many principal components count.
+    """
+
+    def __init__(self, width: int, components: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("axes", torch.zeros(width, components))
+        self.register_buffer("limit", torch.ones(()))
+        self.mean: Tensor
+        self.axes: Tensor
+        self.limit: Tensor
+
+    @classmethod
+    def fitted(cls, training: Tensor, judging: Tensor, components: int, quantile: float) -> Familiarity:
+        """Fits it to vectors.
+
+        Args:
+            training: vectors of training speech, (utterances, width).
+            judging: those of other speakers under the same conditions, which set the limit, (utterances, width).
+            components: see above; no more than there are directions in the training speech.
+            quantile: so much of the other speakers' speech counts as familiar.
+
+        >>> speech = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> Familiarity.fitted(speech, speech, 2, 1.0)(torch.tensor([[0.5, 0.5], [3.0, 0.0]])).tolist()
+        [True, False]
+        """
+        mean = training.mean(dim=0)
+        _, sizes, directions = torch.linalg.svd(training - mean, full_matrices=False)
+        count = min(components, int((sizes > 1e-5 * sizes[0]).sum()))
+        found = cls(training.shape[1], count)
+        found.mean.copy_(mean)
+        found.axes.copy_(directions[:count].T / sizes[:count] * len(training) ** 0.5)
+        found.limit.copy_(torch.quantile(found.distance(judging), quantile))
+        return found
+
+    def distance(self, vectors: Tensor) -> Tensor:
+        """How far vectors lie from the training speech, (batch,)."""
+        return ((vectors - self.mean) @ self.axes).square().mean(dim=-1).sqrt()
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """True where sound is familiar, (batch,)."""
+        return self.distance(vectors) <= self.limit

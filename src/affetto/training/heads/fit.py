@@ -14,8 +14,8 @@ from affetto.config import stable_seed
 from affetto.errors import TrainingError
 from affetto.models.encoders.encoder import Encoder, LayerInfo
 from affetto.models.heads import ACOUSTIC, EmotionHead, HeadConfig, head_config
+from affetto.models.heads.training import INPUT, TunedHead, below
 from affetto.models.network import Network
-from affetto.models.tuned import INPUT, TunedHead, below
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
 from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
 from affetto.training.heads.data import HeadData, measure

@@ -27,7 +27,7 @@ from torch import Tensor
 from affetto.config import Config
 from affetto.errors import TrainingError
 from affetto.models.heads import EmotionHead
-from affetto.models.heads.familiarity import Familiarity
+from affetto.models.heads.head import Familiarity
 from affetto.represent import Bank
 from affetto.represent.extractors import one_frame
 from affetto.training.heads.data import HeadData, cross_entropies

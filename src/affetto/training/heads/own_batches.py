@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto.frames import Frames
-from affetto.models.head_stack import HeadStack
+from affetto.models.heads.training import HeadStack
 from affetto.training.heads.data import HeadData, cross_entropies
 from affetto.training.heads.loop import EVALUATION_BATCH
 from affetto.training.heads.stack_epoch import StackEpoch, StepLosses, loss_weights

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affetto.models.head_stack import HeadStack
+from affetto.models.heads.training import HeadStack
 from affetto.training.heads.data import HeadData
 from affetto.training.heads.stack_epoch import StackEpoch, StepLosses, loss_weights
 from affetto.training.heads.tasks import Task

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affetto.models.head_stack import HeadStack
 from affetto.models.heads import EmotionHead
+from affetto.models.heads.training import HeadStack
 from affetto.training.heads.data import HeadData, cross_entropies, measure
 from affetto.training.heads.loop import HeadTraining, check_task, finite
 from affetto.training.heads.optimiser import StackedAdamW

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from affetto.config import stable_seed
-from affetto.features.framing import FRAME_RATE_HZ
 from affetto.features.perturbation import amplify, resample
+from affetto.features.spectrogram import FRAME_RATE_HZ
 from affetto.frames import Frames
 from affetto.training.recogniser.recipe import SpecAugment, SpeedAndGain
 

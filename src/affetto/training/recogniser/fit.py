@@ -14,8 +14,7 @@ from torch import Tensor
 
 from affetto import pretrained
 from affetto.environment import environment
-from affetto.models.network import RecogniserNetwork
-from affetto.models.recogniser_checkpoint import make_recogniser, save_recogniser
+from affetto.models.network import RecogniserNetwork, make_recogniser, save_recogniser
 from affetto.training.memory import keep_freed_memory
 from affetto.training.recogniser.averaging import mean_of
 from affetto.training.recogniser.frozen import FrozenLayers

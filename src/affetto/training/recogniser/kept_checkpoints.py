@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from affetto import pretrained
 from affetto.errors import TrainingError
-from affetto.models.recogniser_checkpoint import save_recogniser
+from affetto.models.network import save_recogniser
 
 
 class WholeCheckpoints(TorchCheckpointIO):

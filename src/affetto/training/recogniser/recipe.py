@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from affetto.config import Config, Seed, read_toml
 from affetto.errors import ConfigError
 from affetto.models.deepspeech2 import PRESETS
-from affetto.models.network import RecogniserConfig
-from affetto.models.recogniser_checkpoint import parse_shape
+from affetto.models.network import RecogniserConfig, parse_shape
 from affetto.represent import Variants
 
 _Speed = Annotated[float, Field(ge=0.5, le=2.0)]

@@ -22,7 +22,7 @@ from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_grou
 from affetto.data.transcribed import Transcribed, batch_loader, read_sound, select
 from affetto.data.utterance import Utterance
 from affetto.errors import TrainingError
-from affetto.models.recogniser_checkpoint import make_recogniser
+from affetto.models.network import make_recogniser
 from affetto.represent import Variants
 from affetto.training.recogniser.augmentation import change_sound
 from affetto.training.recogniser.frozen import FrozenLayers, FrozenSpeech

@@ -13,11 +13,11 @@ from affetto import metrics, text
 from affetto.config import stable_seed
 from affetto.data.transcribed import TranscribedBatch
 from affetto.errors import TrainingError
-from affetto.features.framing import FRAME_RATE_HZ
+from affetto.features.spectrogram import FRAME_RATE_HZ
 from affetto.frames import Frames, Waves
 from affetto.models.decoding import greedy
+from affetto.models.deepspeech2 import share_statistics
 from affetto.models.network import RecogniserNetwork
-from affetto.models.normalisation import share_statistics
 from affetto.training.recogniser.augmentation import mask_frames
 from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.recipe import RecogniserTraining

@@ -9,8 +9,7 @@ from typing import Any
 from affetto import pretrained
 from affetto.errors import TrainingError
 from affetto.models.encoders import locate, open_encoder
-from affetto.models.network import RecogniserNetwork
-from affetto.models.recogniser_checkpoint import load_recogniser
+from affetto.models.network import RecogniserNetwork, load_recogniser
 from affetto.models.whisper_ctc import WhisperCtc
 from affetto.training.recogniser.recipe import PublicEncoder
 

@@ -1,15 +1,51 @@
-"""When a text that is known was said: the likeliest path that spells it."""
+"""Decoding without a search: the best class of every frame."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from affetto.frames import Frames
+from affetto.recording import Spelling, Word
 from affetto.text import Alphabet
+
+
+def best_paths(log_probs: Frames) -> list[Tensor]:
+    """The best class of every frame (Graves et al. 2006, best path).
+
+    Args:
+        log_probs: (batch, time, classes).
+
+    Returns:
+        One path an utterance: class numbers, (length,).
+    """
+    best = Frames(log_probs.values.argmax(dim=-1)[..., None], log_probs.lengths)
+    return [path[:, 0] for path in best.unpad()]
+
+
+def greedy(log_probs: Frames, alphabet: Alphabet) -> list[str]:
+    """The text of the best path, repeats joined and blanks dropped.
+
+    Args:
+        log_probs: (batch, time, classes).
+        alphabet: what the classes mean.
+
+    Returns:
+        One text an utterance.
+
+    >>> scores = torch.nn.functional.one_hot(torch.tensor([[3, 3, 0, 3, 4]]), 29).float()
+    >>> greedy(Frames(scores, torch.tensor([5])), Alphabet())
+    ['aab']
+    """
+    paths = [torch.unique_consecutive(path).tolist() for path in best_paths(log_probs)]
+    return [" ".join(alphabet.decode(path).split()) for path in paths]
+
 
 _NEVER = float("-inf")
 
@@ -77,3 +113,51 @@ def _trace(steps: list[Tensor], best: Tensor, places: Tensor, lengths: list[int]
         path.append(places[batch, place])
     whole = torch.stack(path[::-1], dim=1)
     return [row[:length] for row, length in zip(whole, lengths, strict=True)]
+
+
+class _Letter(NamedTuple):
+    """A character, its first frame, the one after its last, and its best log probability."""
+
+    symbol: str
+    first: int
+    end: int
+    log_prob: float
+
+
+def spell(path: Tensor, log_probs: Tensor, alphabet: Alphabet, frame_rate_hz: float) -> Spelling:
+    """The words of a path.
+
+    Args:
+        path: class numbers, (time,).
+        log_probs: (time, classes).
+        alphabet: what the classes mean; a space, if there is one, divides words.
+        frame_rate_hz: frames a second.
+
+    >>> from torch import full, tensor
+    >>> spell(tensor([3, 0, 3, 1, 4, 4]), full((6, 29), -0.5), Alphabet(), frame_rate_hz=10).words[1]
+    Word(text='b', start_s=0.4, end_s=0.6, confidence=0.6065306597126334)
+    """
+    of_path = log_probs.gather(1, path[:, None])[:, 0]
+    letters = _letters(path.tolist(), of_path.tolist(), alphabet)
+    words = tuple(
+        _word(list(group), frame_rate_hz)
+        for is_space, group in groupby(letters, key=lambda letter: letter.symbol == " ")
+        if not is_space
+    )
+    return Spelling(" ".join(word.text for word in words), words)
+
+
+def _letters(path: list[int], log_probs: list[float], alphabet: Alphabet) -> Iterator[_Letter]:
+    """Repeats joined, blanks dropped."""
+    place = 0
+    for number, run in groupby(path):
+        end = place + len(list(run))
+        if number != Alphabet.BLANK:
+            yield _Letter(alphabet.symbols[number - 1], place, end, max(log_probs[place:end]))
+        place = end
+
+
+def _word(letters: list[_Letter], frame_rate_hz: float) -> Word:
+    confidence = math.exp(min(0.0, sum(letter.log_prob for letter in letters) / len(letters)))
+    text = "".join(letter.symbol for letter in letters)
+    return Word(text, letters[0].first / frame_rate_hz, letters[-1].end / frame_rate_hz, confidence)
