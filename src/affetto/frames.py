@@ -26,15 +26,10 @@ def time_mask(lengths: Tensor, time: int) -> Tensor:
 
 
 class Frames(NamedTuple):
-    """A batch of frame sequences; what lies beyond a sequence's length is zero.
+    """A batch of frame sequences; what lies beyond a sequence's length is zero."""
 
-    Attributes:
-        values: (batch, time, width), float32.
-        lengths: (batch,), int64, each at least 1 and at most ``time``.
-    """
-
-    values: Tensor
-    lengths: Tensor
+    values: Tensor  # (batch, time, width), float32
+    lengths: Tensor  # (batch,), int64, each at least 1 and at most ``time``
 
     @property
     def mask(self) -> Tensor:
@@ -130,17 +125,12 @@ def thin(frames: Frames, stride: int) -> Frames:
 
 
 class Waves(NamedTuple):
-    """A batch of mono recordings at 16 kHz; what lies beyond a recording's length is zero.
+    """A batch of mono recordings at 16 kHz; what lies beyond a recording's length is zero."""
 
-    Attributes:
-        values: (batch, samples), float32, full scale at 1.
-        lengths: (batch,), int64, samples of each recording.
-        speech: where somebody speaks in each, (batch, 2), int64: the first sample and the one after the last; None
-            where that is not asked, which takes all of each.
-    """
-
-    values: Tensor
-    lengths: Tensor
+    values: Tensor  # (batch, samples), float32, full scale at 1
+    lengths: Tensor  # (batch,), int64, samples of each recording
+    # where somebody speaks in each, (batch, 2), int64: the first sample and the one after the last; None where that is
+    # not asked, which takes all of each
     speech: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Waves:

@@ -118,17 +118,11 @@ def confusion(references: Sequence[str], predictions: Sequence[str], classes: Se
 
 
 class Reliability(NamedTuple):
-    """How sure a model is and how often it is right, in bins of confidence; bins without an utterance are left out.
+    """How sure a model is and how often it is right, in bins of confidence; bins without an utterance are left out."""
 
-    Attributes:
-        confidence: (bins,) the mean probability of the predicted class.
-        accuracy: (bins,) the share that is right.
-        counts: (bins,) utterances.
-    """
-
-    confidence: Floats
-    accuracy: Floats
-    counts: NDArray[np.int64]
+    confidence: Floats  # (bins,) the mean probability of the predicted class
+    accuracy: Floats  # (bins,) the share that is right
+    counts: NDArray[np.int64]  # (bins,) utterances
 
 
 def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> Reliability:

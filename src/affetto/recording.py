@@ -18,19 +18,12 @@ _JUDGEMENT = Judgement()
 
 
 class Word(NamedTuple):
-    """A recognised word.
+    """A recognised word."""
 
-    Attributes:
-        text: how it is spelt.
-        start_s: where it begins, seconds.
-        end_s: where it ends.
-        confidence: between 0 and 1, see `affetto.models.decoding.paths`.
-    """
-
-    text: str
-    start_s: float
-    end_s: float
-    confidence: float
+    text: str  # how it is spelt
+    start_s: float  # where it begins, seconds
+    end_s: float  # where it ends
+    confidence: float  # between 0 and 1, see `affetto.models.decoding.paths`
 
     def later(self, seconds: float) -> Word:
         """The same word in a recording that began so much earlier.
@@ -56,15 +49,10 @@ class Word(NamedTuple):
 
 
 class Spelling(NamedTuple):
-    """What one utterance was decoded to: its text, and the same as words.
+    """What one utterance was decoded to: its text, and the same as words."""
 
-    Attributes:
-        text: words with single spaces between.
-        words: in time; times from the beginning of the utterance.
-    """
-
-    text: str
-    words: tuple[Word, ...]
+    text: str  # words with single spaces between
+    words: tuple[Word, ...]  # in time; times from the beginning of the utterance
 
     def placed(self, since_s: float, start_s: float, end_s: float) -> tuple[Word, ...]:
         """Its words in a recording.

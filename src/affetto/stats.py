@@ -35,19 +35,12 @@ Integers = NDArray[np.int64]
 
 
 class ConfusionCounts(NamedTuple):
-    """The confusions of one model; an entry is one speaker in one cell.
+    """The confusions of one model; an entry is one speaker in one cell."""
 
-    Attributes:
-        repeats: (entries,) which initialisation.
-        folds: (entries,) which division of the speakers.
-        speakers: (entries,) names.
-        confusions: (entries, classes, classes) utterances; a row a true class, a column a predicted one.
-    """
-
-    repeats: Integers
-    folds: Integers
-    speakers: NDArray[np.str_]
-    confusions: Integers
+    repeats: Integers  # (entries,) which initialisation
+    folds: Integers  # (entries,) which division of the speakers
+    speakers: NDArray[np.str_]  # (entries,) names
+    confusions: Integers  # (entries, classes, classes) utterances; a row a true class, a column a predicted one
 
     def where(self, kept: NDArray[np.bool_]) -> ConfusionCounts:
         """The entries for which ``kept``, (entries,), is true."""
@@ -240,15 +233,7 @@ def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
 
 
 def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: NDArray[np.str_]) -> Floats:
-    """The scores of each crowd, averaged over the runs: (resamples, 3).
-
-    Hits, true and predicted utterances of a crowd are sums over its speakers: all crowds are one product of matrices.
-
-    Args:
-        crowds: (resamples, speakers) how often each was drawn.
-        counted: of the model.
-        names: (speakers,) sorted; each has an utterance in at least one run.
-    """
+    """The scores of each crowd, averaged over the runs: (resamples, 3)."""
     counted = counted.where(np.isin(counted.speakers, names))
     runs, run = np.unique(counted.repeats, return_inverse=True)
     classes = counted.confusions.shape[-1]
@@ -263,15 +248,10 @@ def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: 
 
 
 class PairedTest(NamedTuple):
-    """A test of whether the mean of paired differences is 0.
+    """A test of whether the mean of paired differences is 0."""
 
-    Attributes:
-        difference: the mean.
-        p: two-sided; not a number with fewer than two pairs.
-    """
-
-    difference: float
-    p: float
+    difference: float  # the mean
+    p: float  # two-sided; not a number with fewer than two pairs
 
 
 def corrected_t_test(differences: Floats, ratio: float) -> PairedTest:

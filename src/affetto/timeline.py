@@ -23,14 +23,11 @@ _FAR = 4.0  # standard deviations; what is farther away weighs less than a thous
 
 
 class Judgement(Config):
-    """How probabilities become statements.
+    """How probabilities become statements."""
 
-    Attributes:
-        sure: the probability that the likeliest emotion must reach to be stated; below it the answer is "not sure".
-        smooth_s: how far neighbours count, seconds (see `smooth`); 0 takes each stretch by itself.
-    """
-
+    # the probability that the likeliest emotion must reach to be stated; below it the answer is "not sure"
     sure: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # how far neighbours count, seconds (see `smooth`); 0 takes each stretch by itself
     smooth_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
@@ -96,15 +93,10 @@ def smooth(moments: Sequence[Moment], width_s: float) -> list[dict[str, float]]:
 
 
 class Shares(NamedTuple):
-    """Of the time in which somebody speaks.
+    """Of the time in which somebody speaks."""
 
-    Attributes:
-        emotions: emotion -> the part in which it is the likeliest and sure.
-        unsure: the part in which none is sure, or the sound is unfamiliar; together they are 1.
-    """
-
-    emotions: dict[str, float]
-    unsure: float
+    emotions: dict[str, float]  # emotion -> the part in which it is the likeliest and sure
+    unsure: float  # the part in which none is sure, or the sound is unfamiliar; together they are 1
 
 
 def shares(moments: Sequence[Moment], sure: float) -> Shares:

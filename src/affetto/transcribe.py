@@ -28,19 +28,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a recording, in lower case and without punctuation.
+    """What was said in a recording, in lower case and without punctuation."""
 
-    Attributes:
-        source: its name.
-        duration_s: its length in seconds.
-        text: what was said.
-        words: the same word by word, with times in the recording and confidences.
-    """
-
-    source: str
-    duration_s: float
-    text: str
-    words: tuple[Word, ...] = ()
+    source: str  # its name
+    duration_s: float  # its length in seconds
+    text: str  # what was said
+    words: tuple[Word, ...] = ()  # the same word by word, with times in the recording and confidences
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, numbers rounded to 4 digits.
@@ -59,23 +52,14 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionScores:
-    """How well a recogniser transcribes.
+    """How well a recogniser transcribes."""
 
-    Attributes:
-        cer: character error rate.
-        wer: word error rate.
-        utterances: how many were compared.
-        hours: how long they are together.
-        compute_s: seconds that it took, loading of the sound included.
-        left_out: reason -> utterances that could not be compared.
-    """
-
-    cer: float
-    wer: float
-    utterances: int
-    hours: float
-    compute_s: float
-    left_out: dict[str, int]
+    cer: float  # character error rate
+    wer: float  # word error rate
+    utterances: int  # how many were compared
+    hours: float  # how long they are together
+    compute_s: float  # seconds that it took, loading of the sound included
+    left_out: dict[str, int]  # reason -> utterances that could not be compared
 
     @property
     def real_time_factor(self) -> float:

@@ -128,22 +128,17 @@ _LOWEST_LOUDNESS = 1e-3
 
 
 class AcousticConfig(Config):
-    """Which features, and what they are relative to.
+    """Which features, and what they are relative to."""
 
-    Attributes:
-        pitch_window: frames over which the pitch is averaged, an odd number (15 in the paper).
-        voicing: add the voicing strength.
-        loudness: add the logarithm of loudness.
-        level: "utterance" brings each feature of each utterance to mean 0 and deviation 1, as the paper does, which
-            takes away how loud and how high the voice is; "absolute" leaves that in; "relative" takes away only how
-            loud the recording is as a whole, which its gain decides more than the voice.
-        stride: average so many frames into one; 1 keeps the paper's 100 frames a second.
-    """
-
+    # frames over which the pitch is averaged, an odd number (15 in the paper)
     pitch_window: int = Field(default=15, ge=1, le=999)
-    voicing: bool = False
-    loudness: bool = False
+    voicing: bool = False  # add the voicing strength
+    loudness: bool = False  # add the logarithm of loudness
+    # "utterance" brings each feature of each utterance to mean 0 and deviation 1, as the paper does, which takes away
+    # how loud and how high the voice is; "absolute" leaves that in; "relative" takes away only how loud the recording
+    # is as a whole, which its gain decides more than the voice
     level: Literal["utterance", "relative", "absolute"] = "utterance"
+    # average so many frames into one; 1 keeps the paper's 100 frames a second
     stride: int = Field(default=1, ge=1, le=1_000)
 
     @field_validator("pitch_window")

@@ -48,19 +48,12 @@ class Scene(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """One thing that happens to sound between a mouth and a file.
+    """One thing that happens to sound between a mouth and a file."""
 
-    Attributes:
-        apply: (wave, amount, scene) -> wave, never given an empty one.
-        meaning: of the amount.
-        bounds: of the amount.
-        usual: the amount where none is named; None where one has to be.
-    """
-
-    apply: Callable[[Wave, float, Scene], Wave]
-    meaning: str
-    bounds: tuple[float, float]
-    usual: float | None = None
+    apply: Callable[[Wave, float, Scene], Wave]  # (wave, amount, scene) -> wave, never given an empty one
+    meaning: str  # of the amount
+    bounds: tuple[float, float]  # of the amount
+    usual: float | None = None  # the amount where none is named; None where one has to be
 
 
 def _equalise(wave: Wave, amount: float, scene: Scene) -> Wave:
@@ -212,13 +205,9 @@ _CLEAN = "clean"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Effects, one after the other.
+    """Effects, one after the other."""
 
-    Attributes:
-        steps: name and amount of each; none leaves the sound as it is.
-    """
-
-    steps: tuple[tuple[str, float], ...] = ()
+    steps: tuple[tuple[str, float], ...] = ()  # name and amount of each; none leaves the sound as it is
 
     @classmethod
     def parse(cls, text: str) -> Condition:
@@ -300,15 +289,10 @@ def known_conditions() -> str:
 
 
 class Chance(Config):
-    """How often an effect happens, and by how much.
+    """How often an effect happens, and by how much."""
 
-    Attributes:
-        chance: the share of recordings that it happens to.
-        between: bounds of its amount, which is drawn evenly.
-    """
-
-    chance: float = Field(ge=0.0, le=1.0)
-    between: tuple[float, float] = (0.0, 0.0)
+    chance: float = Field(ge=0.0, le=1.0)  # the share of recordings that it happens to
+    between: tuple[float, float] = (0.0, 0.0)  # bounds of its amount, which is drawn evenly
 
     @model_validator(mode="after")
     def _ascend(self) -> Chance:

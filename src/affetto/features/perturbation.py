@@ -30,15 +30,11 @@ _Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
 
 
 class Perturbation(Config):
-    """How far speech is changed; both are drawn evenly between their bounds.
+    """How far speech is changed; both are drawn evenly between their bounds."""
 
-    Attributes:
-        tempo: 1.15 is 15 % faster; between half and double, beyond which the stretcher adds noise.
-        gain_db: what is added to the level, dB.
-    """
-
+    # 1.15 is 15 % faster; between half and double, beyond which the stretcher adds noise
     tempo: Annotated[tuple[_Tempo, _Tempo], AfterValidator(_ascending)] = (0.85, 1.15)
-    gain_db: Annotated[tuple[_Gain, _Gain], AfterValidator(_ascending)] = (-3.0, 6.0)
+    gain_db: Annotated[tuple[_Gain, _Gain], AfterValidator(_ascending)] = (-3.0, 6.0)  # what is added to the level, dB
 
 
 def perturb(wave: Tensor, config: Perturbation, generator: np.random.Generator) -> Tensor:

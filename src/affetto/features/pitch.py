@@ -59,17 +59,12 @@ _CHUNK_FRAMES = 4096  # Transformed at once: some 40 MB, whatever the length of 
 
 
 class Candidates(NamedTuple):
-    """What each frame's pitch may be.
+    """What each frame's pitch may be."""
 
-    Attributes:
-        f0_hz: (batch, time, candidates).
-        strength: the autocorrelation at that period, (batch, time, candidates), 0 to 1; 0 where there is no candidate.
-        level: root mean square of the window, (batch, time).
-    """
-
-    f0_hz: Tensor
+    f0_hz: Tensor  # (batch, time, candidates)
+    # the autocorrelation at that period, (batch, time, candidates), 0 to 1; 0 where there is no candidate
     strength: Tensor
-    level: Tensor
+    level: Tensor  # root mean square of the window, (batch, time)
 
 
 def centred_windows(waves: Waves) -> tuple[Tensor, Tensor]:

@@ -35,23 +35,15 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Description(Config):
-    """The JSON of a checkpoint.
+    """The JSON of a checkpoint."""
 
-    Attributes:
-        format: always "affetto"; anything else is foreign.
-        version: of the layout of these files.
-        kind: "recogniser" or "emotion head".
-        config: the architecture, enough to build the network.
-        facts: training data, licence, recipe, commit and metrics, for the reader and the model card.
-        weights_sha256: of the ``.safetensors`` file it describes; `save` fills it in.
-    """
-
-    format: str = FORMAT
-    version: int = VERSION
-    kind: str
-    config: dict[str, Any]
+    format: str = FORMAT  # always "affetto"; anything else is foreign
+    version: int = VERSION  # of the layout of these files
+    kind: str  # "recogniser" or "emotion head"
+    config: dict[str, Any]  # the architecture, enough to build the network
+    # training data, licence, recipe, commit and metrics, for the reader and the model card
     facts: dict[str, Any] = Field(default_factory=dict)
-    weights_sha256: str | None = None
+    weights_sha256: str | None = None  # of the ``.safetensors`` file it describes; `save` fills it in
 
 
 def save(

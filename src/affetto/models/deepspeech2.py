@@ -147,29 +147,23 @@ class ConvolutionConfig(Config):
 
 
 class DeepSpeech2Config(RecogniserConfig):
-    """The shape of a recogniser.
-
-    Attributes:
-        convolutions: over frequency and time, with a clipped ReLU after each.
-        width: units of each GRU direction.
-        depth: bidirectional GRU layers.
-        merge: how a layer's two directions join: added (width) or concatenated (2 x width).
-        normalisation: before each clipped ReLU, from the second GRU layer on its input, and before the softmax:
-            of each feature over the batch, or of each frame over its features.
-        dropout: share of each GRU layer's outputs dropped in training.
-    """
+    """The shape of a recogniser."""
 
     kind: Literal["deepspeech2"] = "deepspeech2"
 
+    # over frequency and time, with a clipped ReLU after each
     convolutions: tuple[ConvolutionConfig, ...] = (
         ConvolutionConfig(channels=32, kernel=(41, 11), stride=(2, 2)),
         ConvolutionConfig(channels=32, kernel=(21, 11), stride=(2, 1)),
     )
-    width: _Width = 800
-    depth: int = Field(default=5, ge=1, le=64)
+    width: _Width = 800  # units of each GRU direction
+    depth: int = Field(default=5, ge=1, le=64)  # bidirectional GRU layers
+    # how a layer's two directions join: added (width) or concatenated (2 x width)
     merge: Literal["sum", "concat"] = "concat"
+    # before each clipped ReLU, from the second GRU layer on its input, and before the softmax: of each feature over the
+    # batch, or of each frame over its features
     normalisation: Normalisation = "batch"
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)  # share of each GRU layer's outputs dropped in training
 
 
 PRESETS = {

@@ -27,22 +27,14 @@ class Packing(NamedTuple):
 
     A time step has as many rows as the model with most sequences of that length needs, so that all models have the
     same rows. Least is wasted where each model's sequences stand from the longest to the shortest.
-
-    Attributes:
-        sizes: rows of each time step, falling.
-        steps: the time step of each row, (rows,).
-        sequences: its place in the batch, (rows,).
-        real: whether a model has a frame there, (models, rows).
-        turned: the row that is as far from its sequence's end as this one is from the beginning, (models, rows).
-        lengths: of each sequence, (models, batch).
     """
 
-    sizes: list[int]
-    steps: Tensor
-    sequences: Tensor
-    real: Tensor
-    turned: Tensor
-    lengths: Tensor
+    sizes: list[int]  # rows of each time step, falling
+    steps: Tensor  # the time step of each row, (rows,)
+    sequences: Tensor  # its place in the batch, (rows,)
+    real: Tensor  # whether a model has a frame there, (models, rows)
+    turned: Tensor  # the row that is as far from its sequence's end as this one is from the beginning, (models, rows)
+    lengths: Tensor  # of each sequence, (models, batch)
 
     def both_ways(self, rows: Tensor) -> Tensor:
         """Each model's rows, then the same with each sequence read from its end: (2 models, rows) of (models, rows)."""
@@ -147,10 +139,7 @@ def _steps(sizes: list[int]) -> Iterator[slice]:
 
 
 class _Scan(torch.autograd.Function):
-    """The recurrence of every model and direction, time step by time step.
-
-    r, z = sigmoid(W x + b + U h' + c); n = tanh(W x + b + r (U h' + c)); h = (1 - z) n + z h'.
-    """
+    """The recurrence of every model and direction, time step by time step."""
 
     @staticmethod
     def forward(  # noqa: PLR0913, PLR0917

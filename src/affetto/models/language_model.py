@@ -37,19 +37,13 @@ _MOST_STATES = 1_000_000  # of a table with 28 symbols: 224 MB, twice that while
 
 
 class NGrams(NamedTuple):
-    """A tree of n-grams, level by level, each level in the order of its parents and then of its last characters.
+    """A tree of n-grams, level by level, each level in the order of its parents and then of its last characters."""
 
-    Attributes:
-        symbols: the last character's class, (n-grams,), uint8; `START` only as the first n-gram of all.
-        log_probs: of that character after those before it, (n-grams,), natural, float; of `START` it means nothing.
-        children: how many longer n-grams begin with it, (n-grams of all levels but the last,).
-        backoffs: log weight of the shorter context for characters that have no child, (as many,), float.
-    """
-
-    symbols: Tensor
+    symbols: Tensor  # the last character's class, (n-grams,), uint8; `START` only as the first n-gram of all
+    # of that character after those before it, (n-grams,), natural, float; of `START` it means nothing
     log_probs: Tensor
-    children: Tensor
-    backoffs: Tensor
+    children: Tensor  # how many longer n-grams begin with it, (n-grams of all levels but the last,)
+    backoffs: Tensor  # log weight of the shorter context for characters that have no child, (as many,), float
 
 
 class LanguageModel:

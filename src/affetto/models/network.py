@@ -19,13 +19,9 @@ from affetto.text import SYMBOLS
 
 
 class Network(nn.Module):
-    """A module with named layers, of which some can be trained along with what reads them.
+    """A module with named layers, of which some can be trained along with what reads them."""
 
-    Attributes:
-        layers: every one, from the input up.
-    """
-
-    layers: tuple[LayerInfo, ...]
+    layers: tuple[LayerInfo, ...]  # every one, from the input up
 
     def features(self, waves: Waves) -> Frames:
         """The input of the first layer, (batch, time, width)."""
@@ -57,15 +53,10 @@ class Network(nn.Module):
 
 
 class RecogniserConfig(Config):
-    """Settings of every recogniser of characters, whatever else it adds.
+    """Settings of every recogniser of characters, whatever else it adds."""
 
-    Attributes:
-        kind: which network it is the shape of; each has a name of its own.
-        symbols: the alphabet, see `affetto.text.Alphabet`.
-    """
-
-    kind: str
-    symbols: str = SYMBOLS
+    kind: str  # which network it is the shape of; each has a name of its own
+    symbols: str = SYMBOLS  # the alphabet, see `affetto.text.Alphabet`
 
     @field_validator("symbols")
     @classmethod
@@ -76,27 +67,17 @@ class RecogniserConfig(Config):
 
 
 class Recognition(NamedTuple):
-    """What a recogniser computes for a batch.
+    """What a recogniser computes for a batch."""
 
-    Attributes:
-        log_probs: log probabilities of the blank and the alphabet's symbols, (batch, time, classes).
-        layers: the hidden layers asked for, by name, each (batch, time, width).
-    """
-
-    log_probs: Frames
-    layers: dict[str, Frames]
+    log_probs: Frames  # log probabilities of the blank and the alphabet's symbols, (batch, time, classes)
+    layers: dict[str, Frames]  # the hidden layers asked for, by name, each (batch, time, width)
 
 
 class RecogniserNetwork(Network):
-    """A recogniser of characters, trained by CTC.
+    """A recogniser of characters, trained by CTC."""
 
-    Attributes:
-        shape: the class of its config.
-        config: its shape.
-    """
-
-    shape: ClassVar[type[RecogniserConfig]]
-    config: Any
+    shape: ClassVar[type[RecogniserConfig]]  # the class of its config
+    config: Any  # its shape
 
     @property
     def output_rate_hz(self) -> float:

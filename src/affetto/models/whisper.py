@@ -32,25 +32,16 @@ _Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class WhisperEncoderConfig(Config):
-    """The shape of an encoder; as it stands, that of Whisper's smallest models, "tiny".
+    """The shape of an encoder; as it stands, that of Whisper's smallest models, "tiny"."""
 
-    Attributes:
-        width: of every layer.
-        heads: of each self-attention.
-        depth: transformer layers.
-        feed_forward: units of each layer's feed-forward network.
-        bins: mel bands of the input.
-        positions: frames of a window, 30 s; what is longer is encoded in several.
-        level: what the loudest value of an utterance is brought to, see `log_mel`; None leaves levels as they are, as
-            Whisper does.
-    """
-
-    width: _Size = 384
-    heads: _Size = 6
-    depth: int = Field(default=4, ge=1, le=256)
-    feed_forward: _Size = 1536
-    bins: int = Field(default=80, ge=1, le=1024)
-    positions: _Size = 1500
+    width: _Size = 384  # of every layer
+    heads: _Size = 6  # of each self-attention
+    depth: int = Field(default=4, ge=1, le=256)  # transformer layers
+    feed_forward: _Size = 1536  # units of each layer's feed-forward network
+    bins: int = Field(default=80, ge=1, le=1024)  # mel bands of the input
+    positions: _Size = 1500  # frames of a window, 30 s; what is longer is encoded in several
+    # what the loudest value of an utterance is brought to, see `log_mel`; None leaves levels as they are, as Whisper
+    # does
     level: float | None = Field(default=None, ge=-4, le=4)
 
     @model_validator(mode="after")

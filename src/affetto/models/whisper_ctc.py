@@ -26,36 +26,22 @@ _Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class CtcHeadConfig(Config):
-    """What stands between the encoder and the softmax.
+    """What stands between the encoder and the softmax."""
 
-    Attributes:
-        channels: of the convolution that halves the frames.
-        kernel: its reach, encoder frames; odd.
-        width: units of each GRU direction; the two are added.
-        depth: GRU layers.
-        dropout: share of every layer's outputs dropped in training.
-        spelt: frames of characters that the softmax makes of one of the highest layer.
-    """
-
-    channels: _Width = 256
-    kernel: Literal[1, 3, 5, 7, 9] = 5
-    width: _Width = 256
-    depth: int = Field(default=2, ge=1, le=64)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    spelt: int = Field(default=2, ge=1, le=4)
+    channels: _Width = 256  # of the convolution that halves the frames
+    kernel: Literal[1, 3, 5, 7, 9] = 5  # its reach, encoder frames; odd
+    width: _Width = 256  # units of each GRU direction; the two are added
+    depth: int = Field(default=2, ge=1, le=64)  # GRU layers
+    dropout: float = Field(default=0.0, ge=0, lt=1)  # share of every layer's outputs dropped in training
+    spelt: int = Field(default=2, ge=1, le=4)  # frames of characters that the softmax makes of one of the highest layer
 
 
 class WhisperCtcConfig(RecogniserConfig):
-    """The shape of a recogniser on Whisper's encoder.
-
-    Attributes:
-        encoder: the shape of the encoder.
-        head: of what reads it.
-    """
+    """The shape of a recogniser on Whisper's encoder."""
 
     kind: Literal["whisper_ctc"] = "whisper_ctc"
-    encoder: WhisperEncoderConfig = WhisperEncoderConfig()
-    head: CtcHeadConfig = CtcHeadConfig()
+    encoder: WhisperEncoderConfig = WhisperEncoderConfig()  # the shape of the encoder
+    head: CtcHeadConfig = CtcHeadConfig()  # of what reads it
 
 
 class WhisperCtc(RecogniserNetwork):

@@ -23,23 +23,14 @@ _Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class WhisperDecoderConfig(Config):
-    """The shape of a decoder; as it stands, that of Whisper's smallest English model.
+    """The shape of a decoder; as it stands, that of Whisper's smallest English model."""
 
-    Attributes:
-        tokens: of the vocabulary.
-        width: of every layer.
-        heads: of each attention.
-        depth: transformer layers.
-        feed_forward: units of each layer's feed-forward network.
-        positions: the longest sequence of tokens.
-    """
-
-    tokens: _Size = 51_864
-    width: _Size = 384
-    heads: _Size = 6
-    depth: int = Field(default=4, ge=1, le=256)
-    feed_forward: _Size = 1536
-    positions: _Size = 448
+    tokens: _Size = 51_864  # of the vocabulary
+    width: _Size = 384  # of every layer
+    heads: _Size = 6  # of each attention
+    depth: int = Field(default=4, ge=1, le=256)  # transformer layers
+    feed_forward: _Size = 1536  # units of each layer's feed-forward network
+    positions: _Size = 448  # the longest sequence of tokens
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> WhisperDecoderConfig:
@@ -56,17 +47,12 @@ class Memory(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the decoding of a batch is.
+    """Where the decoding of a batch is."""
 
-    Attributes:
-        sound: of each layer, of the encoder's states.
-        real: (batch, 1, 1, frames) what is added to scores: 0 for frames, -inf for padding; None without any.
-        written: of each layer, of the tokens so far.
-    """
-
-    sound: tuple[Memory, ...]
+    sound: tuple[Memory, ...]  # of each layer, of the encoder's states
+    # (batch, 1, 1, frames) what is added to scores: 0 for frames, -inf for padding; None without any
     real: Tensor | None
-    written: tuple[Memory, ...]
+    written: tuple[Memory, ...]  # of each layer, of the tokens so far
 
     def rows(self, which: Tensor) -> Progress:
         """Some utterances of the batch, by their numbers."""

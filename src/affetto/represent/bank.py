@@ -20,17 +20,11 @@ VALUES, LENGTHS, DURATIONS = "values", "lengths", "durations"
 
 
 class Moments(NamedTuple):
-    """What means and deviations follow from, for each utterance as it was recorded.
+    """What means and deviations follow from, for each utterance as it was recorded."""
 
-    Attributes:
-        counts: frames, (utterances,).
-        sums: (utterances, width).
-        squares: sums of squares, (utterances, width).
-    """
-
-    counts: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64]
+    counts: NDArray[np.float64]  # frames, (utterances,)
+    sums: NDArray[np.float64]  # (utterances, width)
+    squares: NDArray[np.float64]  # sums of squares, (utterances, width)
 
     def of(self, members: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each column over the frames of some utterances, (width,)."""

@@ -44,19 +44,12 @@ Progress = Callable[[int, int], None]
 
 
 class Variants(Config):
-    """How many variants of each recording are made, each at another tempo and gain (paper 3.3.1) and elsewhere.
+    """How many variants of each recording are made, each at another tempo and gain (paper 3.3.1) and elsewhere."""
 
-    Attributes:
-        count: variants of each recording; 0 trains on the recordings as they are.
-        perturbation: how tempo and gain are changed.
-        conditions: what else happens to the sound, how often and how much.
-        seed: another seed gives other variants.
-    """
-
-    count: int = 0
-    perturbation: Perturbation = Perturbation()
-    conditions: Chances = Field(default_factory=dict)
-    seed: int = 0
+    count: int = 0  # variants of each recording; 0 trains on the recordings as they are
+    perturbation: Perturbation = Perturbation()  # how tempo and gain are changed
+    conditions: Chances = Field(default_factory=dict)  # what else happens to the sound, how often and how much
+    seed: int = 0  # another seed gives other variants
 
 
 class _Variant(NamedTuple):

@@ -29,50 +29,31 @@ class BeamConfig(Config):
 
     With a language model, a prefix scores log p(the frames spell it) + weight x log p(of the language model)
     + bonus x its characters; without one, the first of these alone.
-
-    Attributes:
-        width: prefixes that are kept a frame.
-        weight: of the language model.
-        bonus: for each character; above 0 it makes up for the language model's dislike of long texts.
     """
 
-    width: int = Field(default=32, ge=1, le=4096)
-    weight: float = Field(default=0.7, ge=0, le=100, allow_inf_nan=False)
+    width: int = Field(default=32, ge=1, le=4096)  # prefixes that are kept a frame
+    weight: float = Field(default=0.7, ge=0, le=100, allow_inf_nan=False)  # of the language model
+    # for each character; above 0 it makes up for the language model's dislike of long texts
     bonus: float = Field(default=1.4, ge=-100, le=100, allow_inf_nan=False)
 
 
 class Found(NamedTuple):
-    """What a search ended with.
+    """What a search ended with."""
 
-    Attributes:
-        classes: of the best text, no blanks among them.
-        score: its score, see `BeamConfig`.
-    """
-
-    classes: list[int]
-    score: float
+    classes: list[int]  # of the best text, no blanks among them
+    score: float  # its score, see `BeamConfig`
 
 
 class _Beam(NamedTuple):
-    """The prefixes of a batch, each (batch, width).
+    """The prefixes of a batch, each (batch, width)."""
 
-    Attributes:
-        blank: log probability of the paths that spell the prefix and end in a blank.
-        last_class: ... of those that end in its last character.
-        prior: what language model and bonus give it.
-        name: a number for the prefix, the same for the same prefix of an utterance.
-        parent_name: the number of the prefix without its last character.
-        last: its last character's class; 0 if it is empty.
-        state: the language model's.
-    """
-
-    blank: Tensor
-    last_class: Tensor
-    prior: Tensor
-    name: Tensor
-    parent_name: Tensor
-    last: Tensor
-    state: Tensor
+    blank: Tensor  # log probability of the paths that spell the prefix and end in a blank
+    last_class: Tensor  # ... of those that end in its last character
+    prior: Tensor  # what language model and bonus give it
+    name: Tensor  # a number for the prefix, the same for the same prefix of an utterance
+    parent_name: Tensor  # the number of the prefix without its last character
+    last: Tensor  # its last character's class; 0 if it is empty
+    state: Tensor  # the language model's
 
     @property
     def total(self) -> Tensor:
@@ -212,12 +193,7 @@ def _advance(beam: _Beam, now: Tensor, prior: _Prior) -> tuple[_Beam, _Step]:
 
 
 def _paths(beam: _Beam, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log probabilities after one more frame.
-
-    Returns:
-        Of paths that spell the same prefix and end in a blank, and in its last character, (batch, width) each; of paths
-        that spell a longer prefix which is not in the beam, (batch, width * symbols).
-    """
+    """Log probabilities after one more frame."""
     total = beam.total
     same_blank = total + now[:, :1]
     same_last = beam.last_class + now.gather(1, beam.last)

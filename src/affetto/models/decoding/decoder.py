@@ -22,21 +22,13 @@ from affetto.text import Alphabet
 
 @dataclass(frozen=True)
 class Decoder:
-    """Character probabilities to text and words.
+    """Character probabilities to text and words."""
 
-    Attributes:
-        alphabet: what the classes mean.
-        frame_rate_hz: frames a second.
-        beam: how to search; None takes the best class of every frame.
-        language_model: what a beam search asks, beside the recogniser.
-        words: a search over words, instead of one over characters.
-    """
-
-    alphabet: Alphabet
-    frame_rate_hz: float
-    beam: BeamConfig | None = None
-    language_model: LanguageModel | None = None
-    words: WordSearch | None = None
+    alphabet: Alphabet  # what the classes mean
+    frame_rate_hz: float  # frames a second
+    beam: BeamConfig | None = None  # how to search; None takes the best class of every frame
+    language_model: LanguageModel | None = None  # what a beam search asks, beside the recogniser
+    words: WordSearch | None = None  # a search over words, instead of one over characters
 
     @property
     def name(self) -> str:
@@ -95,26 +87,19 @@ class Decoder:
 
 @dataclass(frozen=True)
 class DecoderChoice:
-    """What a user may say about decoding.
+    """What a user may say about decoding."""
 
-    Attributes:
-        method: "greedy", "beam" or "kenlm"; None is "kenlm" where a model of words is named, a beam search where there
-            is a language model of characters, greedy where there is none.
-        language_model: of characters, its file; None takes the one in the model's folder, if there is one.
-        beam: how a beam search over characters goes.
-        word_model: a language model of words, an ARPA file or one of KenLM's.
-        word_list: the words that may be written, a file with a word a line; None takes all of an ARPA file.
-        word_beam: how a beam search over words goes.
-        language: what is spoken, where the recogniser knows several; "auto" lets it find out.
-    """
-
+    # "greedy", "beam" or "kenlm"; None is "kenlm" where a model of words is named, a beam search where there is a
+    # language model of characters, greedy where there is none
     method: Literal["greedy", "beam", "kenlm"] | None = None
+    # of characters, its file; None takes the one in the model's folder, if there is one
     language_model: Path | None = None
-    beam: BeamConfig = field(default_factory=BeamConfig)
-    word_model: Path | None = None
+    beam: BeamConfig = field(default_factory=BeamConfig)  # how a beam search over characters goes
+    word_model: Path | None = None  # a language model of words, an ARPA file or one of KenLM's
+    # the words that may be written, a file with a word a line; None takes all of an ARPA file
     word_list: Path | None = None
-    word_beam: WordBeamConfig = field(default_factory=WordBeamConfig)
-    language: str | None = None
+    word_beam: WordBeamConfig = field(default_factory=WordBeamConfig)  # how a beam search over words goes
+    language: str | None = None  # what is spoken, where the recogniser knows several; "auto" lets it find out
 
 
 def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> TextDecoder:

@@ -63,12 +63,7 @@ def read_words(path: Path) -> list[str] | None:
 
 
 class _Arpa:
-    """An ARPA file, from its first line on.
-
-    Args:
-        path: where it is, for complaints.
-        file: the same, opened.
-    """
+    """An ARPA file, from its first line on."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -197,17 +192,11 @@ _MOST_ALIKE = 6
 
 
 class Lexicon(NamedTuple):
-    """Words and their spellings.
+    """Words and their spellings."""
 
-    Attributes:
-        words: as the language model writes them.
-        spellings: class numbers of each word's characters.
-        left_out: how many words the alphabet cannot spell.
-    """
-
-    words: list[str]
-    spellings: list[list[int]]
-    left_out: int
+    words: list[str]  # as the language model writes them
+    spellings: list[list[int]]  # class numbers of each word's characters
+    left_out: int  # how many words the alphabet cannot spell
 
 
 def spell_words(words: Iterable[str], alphabet: Alphabet) -> Lexicon:

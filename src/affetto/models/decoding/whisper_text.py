@@ -53,39 +53,24 @@ _KEEP_LINES = 0.7  # where no larger share of a batch is still written, the rest
 
 
 class WhisperTextConfig(Config):
-    """How Whisper writes text; the defaults are its authors', but for ``surely_no_speech``, which is ours.
+    """How Whisper writes text; the defaults are its authors', but for ``surely_no_speech``, which is ours."""
 
-    Attributes:
-        language: what is spoken, such as "en"; "auto" asks the model, for each utterance.
-        temperatures: tried one after the other; at 0 the likeliest token is taken.
-        repetition: how many times smaller than itself a text may become by zlib.
-        log_prob: the lowest mean log probability of a token that is believed.
-        no_speech: how probable it may be that nobody speaks, where the tokens are not believed.
-        surely_no_speech: how probable it may be wherever.
-    """
-
-    language: str = "en"
+    language: str = "en"  # what is spoken, such as "en"; "auto" asks the model, for each utterance
+    # tried one after the other; at 0 the likeliest token is taken
     temperatures: tuple[float, ...] = Field(default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=1)
-    repetition: float = 2.4
-    log_prob: float = -1.0
-    no_speech: float = 0.6
-    surely_no_speech: float = 0.8
+    repetition: float = 2.4  # how many times smaller than itself a text may become by zlib
+    log_prob: float = -1.0  # the lowest mean log probability of a token that is believed
+    no_speech: float = 0.6  # how probable it may be that nobody speaks, where the tokens are not believed
+    surely_no_speech: float = 0.8  # how probable it may be wherever
 
 
 class _Attempt(NamedTuple):
-    """What was written of one utterance.
+    """What was written of one utterance."""
 
-    Attributes:
-        tokens: of text.
-        log_probs: of each, and of the end if it was written.
-        attention: (heads, tokens, frames), as many tokens as log probabilities.
-        no_speech: the probability that nobody speaks.
-    """
-
-    tokens: list[int]
-    log_probs: list[float]
-    attention: Tensor
-    no_speech: float
+    tokens: list[int]  # of text
+    log_probs: list[float]  # of each, and of the end if it was written
+    attention: Tensor  # (heads, tokens, frames), as many tokens as log probabilities
+    no_speech: float  # the probability that nobody speaks
 
     @property
     def log_prob(self) -> float:
@@ -93,13 +78,7 @@ class _Attempt(NamedTuple):
 
 
 class _Draft:
-    """What is being written of one utterance.
-
-    Args:
-        frames: of the utterance.
-        room: how many tokens the decoder can write at most.
-        end: the token after the last.
-    """
+    """What is being written of one utterance."""
 
     def __init__(self, frames: int, room: int, end: int) -> None:
         self.generator = torch.Generator().manual_seed(0)  # the same whatever else is in the batch
@@ -146,21 +125,13 @@ def _without_repetition(tokens: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class WhisperText:
-    """The encoder's states to text and words.
+    """The encoder's states to text and words."""
 
-    Attributes:
-        decoder: in evaluation mode, where the states are.
-        vocabulary: its tokens.
-        heads: (layer, head) of those that look at what is written next.
-        config: how to decode.
-        silence: the encoder's states where nothing is heard for 30 s, (frames, width).
-    """
-
-    decoder: WhisperDecoder
-    vocabulary: Vocabulary
-    heads: tuple[tuple[int, int], ...]
-    config: WhisperTextConfig
-    silence: Tensor
+    decoder: WhisperDecoder  # in evaluation mode, where the states are
+    vocabulary: Vocabulary  # its tokens
+    heads: tuple[tuple[int, int], ...]  # (layer, head) of those that look at what is written next
+    config: WhisperTextConfig  # how to decode
+    silence: Tensor  # the encoder's states where nothing is heard for 30 s, (frames, width)
 
     @property
     def name(self) -> str:

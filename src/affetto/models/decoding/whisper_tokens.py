@@ -38,21 +38,13 @@ def _byte_symbols() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a Whisper model.
+    """The tokens of a Whisper model."""
 
-    Attributes:
-        spelt: what each token of text spells, UTF-8; a character may be divided between tokens.
-        special: name -> token of those that spell nothing.
-        multilingual: whether it is told, and can tell, which language it hears.
-        unspoken: tokens that are never written.
-        unspoken_first: those that are not written first.
-    """
-
-    spelt: dict[int, bytes]
-    special: dict[str, int]
-    multilingual: bool
-    unspoken: frozenset[int]
-    unspoken_first: frozenset[int]
+    spelt: dict[int, bytes]  # what each token of text spells, UTF-8; a character may be divided between tokens
+    special: dict[str, int]  # name -> token of those that spell nothing
+    multilingual: bool  # whether it is told, and can tell, which language it hears
+    unspoken: frozenset[int]  # tokens that are never written
+    unspoken_first: frozenset[int]  # those that are not written first
 
     @property
     def end(self) -> int:

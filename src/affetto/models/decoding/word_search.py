@@ -39,35 +39,24 @@ class WordBeamConfig(Config):
 
     A text scores log p(the frames spell it) + weight x log p(of the language model, its end included) + bonus x its
     words, all logarithms natural.
-
-    Attributes:
-        width: beginnings that are kept a frame; the same words that end in another character or blank are another.
-        weight: of the language model.
-        bonus: for each word; above 0 it makes up for the language model's dislike of long texts.
     """
 
+    # beginnings that are kept a frame; the same words that end in another character or blank are another
     width: int = Field(default=100, ge=1, le=4096)
-    weight: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)  # of the language model
+    # for each word; above 0 it makes up for the language model's dislike of long texts
     bonus: float = Field(default=2.0, ge=-100, le=100, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class WordModel:
-    """A language model of words, and the words that may be written.
+    """A language model of words, and the words that may be written."""
 
-    Attributes:
-        path: its file.
-        alphabet: what spells the words.
-        lexicon: the words.
-        scores: KenLM's model.
-        letters: the lexicon as a tree, each word with a space behind it.
-    """
-
-    path: Path
-    alphabet: Alphabet
-    lexicon: Lexicon
-    scores: Any = field(repr=False)
-    letters: Any = field(repr=False)
+    path: Path  # its file
+    alphabet: Alphabet  # what spells the words
+    lexicon: Lexicon  # the words
+    scores: Any = field(repr=False)  # KenLM's model
+    letters: Any = field(repr=False)  # the lexicon as a tree, each word with a space behind it
 
 
 def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = None) -> WordModel:
@@ -164,15 +153,10 @@ def _tree(decoder: ModuleType, scores: Any, lexicon: Lexicon, alphabet: Alphabet
 
 @dataclass(frozen=True)
 class WordSearch:
-    """A search, ready to use.
+    """A search, ready to use."""
 
-    Attributes:
-        model: whose words it writes.
-        config: how it goes.
-    """
-
-    model: WordModel
-    config: WordBeamConfig
+    model: WordModel  # whose words it writes
+    config: WordBeamConfig  # how it goes
 
     @property
     def name(self) -> str:

@@ -26,21 +26,13 @@ class LayerInfo(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where an encoder comes from.
+    """Where an encoder comes from."""
 
-    Attributes:
-        name: as it was asked for, without a revision.
-        source: "affetto", "folder" or "hub".
-        revision: the commit of a hub's repository; None elsewhere.
-        licence: as its description states it; None where it does not.
-        folder: where its files lie.
-    """
-
-    name: str
-    source: str
-    revision: str | None = None
-    licence: str | None = None
-    folder: Path | None = None
+    name: str  # as it was asked for, without a revision
+    source: str  # "affetto", "folder" or "hub"
+    revision: str | None = None  # the commit of a hub's repository; None elsewhere
+    licence: str | None = None  # as its description states it; None where it does not
+    folder: Path | None = None  # where its files lie
 
     def __str__(self) -> str:
         """What `open_encoder` opens it by.
@@ -52,14 +44,10 @@ class Origin(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """What an encoder computes for a batch.
+    """What an encoder computes for a batch."""
 
-    Attributes:
-        layers: the hidden layers asked for, by name, each (batch, time, width).
-        output: what a decoder reads: log probabilities of characters, or the last states; None where nothing spells.
-    """
-
-    layers: dict[str, Frames]
+    layers: dict[str, Frames]  # the hidden layers asked for, by name, each (batch, time, width)
+    # what a decoder reads: log probabilities of characters, or the last states; None where nothing spells
     output: Frames | None
 
 

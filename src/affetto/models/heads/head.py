@@ -110,16 +110,11 @@ def pool(given: Mapping[str, Frames], name: str) -> Tensor:
 
 
 class HeadConfig(Config):
-    """What a kind of head declares; every kind is a class of its own.
+    """What a kind of head declares; every kind is a class of its own."""
 
-    Attributes:
-        kind: the name of the kind.
-        dropout: on the utterance's vector, before the softmax.
-        standardise: scale each input by its mean and deviation over the training utterances; not in the paper.
-    """
-
-    kind: str
-    dropout: float = Field(default=0.25, ge=0, lt=1)
+    kind: str  # the name of the kind
+    dropout: float = Field(default=0.25, ge=0, lt=1)  # on the utterance's vector, before the softmax
+    # scale each input by its mean and deviation over the training utterances; not in the paper
     standardise: bool = False
 
     @property
@@ -185,15 +180,12 @@ class HeadConfig(Config):
 
 
 class LayerConfig(HeadConfig):
-    """What heads on a recogniser share.
+    """What heads on a recogniser share."""
 
-    Attributes:
-        layer: x, as a layer's name ("gru3"); of a head that can read several, also their names, or "all".
-        trained_from: the lowest recogniser layer that is trained along with the head, up to the highest that it reads;
-            None keeps the recogniser frozen, as the paper does.
-    """
-
+    # x, as a layer's name ("gru3"); of a head that can read several, also their names, or "all"
     layer: str | tuple[str, ...]
+    # the lowest recogniser layer that is trained along with the head, up to the highest that it reads; None keeps the
+    # recogniser frozen, as the paper does
     trained_from: str | None = None
 
     @field_validator("layer")

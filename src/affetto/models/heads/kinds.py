@@ -37,13 +37,10 @@ class Pooled(Part):
 
 
 class MeanPoolingConfig(LayerConfig):
-    """The averages of one or several layers into a softmax; the paper takes one.
-
-    Attributes:
-        statistics: of each unit over time: its mean, as in the paper, its standard deviation, or both.
-    """
+    """The averages of one or several layers into a softmax; the paper takes one."""
 
     kind: Literal["mean_pooling"] = "mean_pooling"
+    # of each unit over time: its mean, as in the paper, its standard deviation, or both
     statistics: Statistics = ("mean",)
 
     @property
@@ -129,14 +126,10 @@ class Attention(Part):
 
 
 class AttentiveStatisticsConfig(LayerConfig):
-    """Attention over the frames of one or several layers, each with weights of its own.
-
-    Attributes:
-        units: of the hidden layer that scores frames.
-    """
+    """Attention over the frames of one or several layers, each with weights of its own."""
 
     kind: Literal["attentive_statistics"] = "attentive_statistics"
-    units: int = Field(default=64, ge=1, le=MAX_WIDTH)
+    units: int = Field(default=64, ge=1, le=MAX_WIDTH)  # of the hidden layer that scores frames
 
     @property
     def fold_s(self) -> float:
@@ -150,17 +143,11 @@ class AttentiveStatisticsConfig(LayerConfig):
 
 
 class BranchConfig(Config):
-    """The emotion branch.
+    """The emotion branch."""
 
-    Attributes:
-        units: of each direction.
-        depth: GRU layers.
-        acoustic: the features that it reads.
-    """
-
-    units: int = Field(default=96, ge=1, le=MAX_WIDTH)
-    depth: int = Field(default=2, ge=1, le=64)
-    acoustic: AcousticConfig = AcousticConfig()
+    units: int = Field(default=96, ge=1, le=MAX_WIDTH)  # of each direction
+    depth: int = Field(default=2, ge=1, le=64)  # GRU layers
+    acoustic: AcousticConfig = AcousticConfig()  # the features that it reads
 
     def part(self) -> Branch:
         """A new branch."""
@@ -218,10 +205,7 @@ class Branch(Part):
 
 
 def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -> dict[str, Tensor]:
-    """Input weights and biases that do to frames as they are what a GRU's own do to scaled ones, in fewer passes.
-
-    W (x - mean) / deviation + b = (W / deviation) x + (b - W / deviation mean).
-    """
+    """Input weights and biases that do to frames as they are what a GRU's own do to scaled ones, in fewer passes."""
     scaled: dict[str, Tensor] = {}
     for end in ("", "_reverse"):
         weight = parameters[f"weight_ih_l0{end}"] / deviation[:, None]
@@ -231,14 +215,10 @@ def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -
 
 
 class BaselineConfig(HeadConfig):
-    """The branch into a softmax.
-
-    Attributes:
-        branch: GRU layers over acoustic features.
-    """
+    """The branch into a softmax."""
 
     kind: Literal["baseline"] = "baseline"
-    branch: BranchConfig = BranchConfig()
+    branch: BranchConfig = BranchConfig()  # GRU layers over acoustic features
 
     @property
     def acoustic(self) -> AcousticConfig:
@@ -256,18 +236,13 @@ class BaselineConfig(HeadConfig):
 
 
 class RecurrentConfig(LayerConfig):
-    """GRU layers over a layer's frames.
-
-    Attributes:
-        units: of each direction; the paper does not give it.
-        depth: GRU layers.
-        stride: average so many frames into one first; 1 keeps the layer's own rate, as the paper does.
-    """
+    """GRU layers over a layer's frames."""
 
     kind: Literal["recurrent"] = "recurrent"
     layer: str
-    units: int = Field(default=96, ge=1, le=MAX_WIDTH)
-    depth: int = Field(default=1, ge=1, le=64)
+    units: int = Field(default=96, ge=1, le=MAX_WIDTH)  # of each direction; the paper does not give it
+    depth: int = Field(default=1, ge=1, le=64)  # GRU layers
+    # average so many frames into one first; 1 keeps the layer's own rate, as the paper does
     stride: int = Field(default=1, ge=1, le=1_000)
 
     @property
@@ -286,14 +261,10 @@ class RecurrentConfig(LayerConfig):
 
 
 class ProgressiveConfig(LayerConfig):
-    """The averages of one or several layers, the paper takes one, and the branch.
-
-    Attributes:
-        branch: GRU layers over acoustic features.
-    """
+    """The averages of one or several layers, the paper takes one, and the branch."""
 
     kind: Literal["progressive"] = "progressive"
-    branch: BranchConfig = BranchConfig()
+    branch: BranchConfig = BranchConfig()  # GRU layers over acoustic features
 
     @property
     def pooling(self) -> tuple[Statistic, ...]:
