@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from affetto.errors import ConfigError
 
+# What every generator of random numbers takes, torch's, numpy's and Lightning's.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What every generator of random numbers takes, torch's, numpy's and Lightning's."""
 
 
 def stable_seed(*parts: int | str) -> int:

@@ -10,14 +10,7 @@ from torch import Tensor
 
 
 def time_mask(lengths: Tensor, time: int) -> Tensor:
-    """True where a frame is real, False where it is padding.
-
-    Args:
-        lengths: frames of each sequence, (batch,), integers.
-        time: frames of the padded tensor.
-
-    Returns:
-        (batch, time), booleans.
+    """True where a frame is real, False where it is padding: (batch, time).
 
     >>> time_mask(torch.tensor([1, 3]), 3).int().tolist()
     [[1, 0, 0], [1, 1, 1]]
@@ -65,12 +58,9 @@ class Frames(NamedTuple):
         return Frames(self.values.to(device), self.lengths.to(device))
 
 
-Statistic = Literal["mean", "deviation"]
-"""Of each unit over time."""
-
+Statistic = Literal["mean", "deviation"]  # Of each unit over time
+# Statistic -> what computes it: frames to (batch, width).
 STATISTICS: Mapping[str, Callable[[Frames], Tensor]] = {"mean": Frames.mean, "deviation": Frames.deviation}
-"""Statistic -> what computes it: frames to (batch, width)."""
-
 _LEAST_VARIANCE = 1e-10  # below, the root has no gradient, rather than one beyond all bounds
 
 
@@ -84,14 +74,9 @@ def pooled(layer: str, statistic: Statistic = "mean") -> str:
 
 
 def weighted_statistics(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over time.
+    """Mean and standard deviation of (..., time, width) over time, (..., width) each; a deviation is at least 1e-5.
 
-    Args:
-        values: (..., time, width).
-        weights: how much each frame counts, (..., time); they add up to 1.
-
-    Returns:
-        (..., width) each; a deviation is at least 1e-5.
+    ``weights``, (..., time), say how much each frame counts; they add up to 1.
     """
     mean = (weights[..., None] * values).sum(dim=-2)
     variance = (weights[..., None] * (values - mean[..., None, :]).square()).sum(dim=-2)

@@ -11,18 +11,10 @@ from numpy.typing import NDArray
 from scipy import optimize
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-BINS = 15
-"""Of a reliability diagram, as most papers on calibration have it."""
-
-LEAST = 5e-7
-"""Probabilities below count as this: a run folder keeps six decimals, and no one is infinitely sure."""
-
-HOTTEST = 20.0
-"""Temperatures are sought from one part of this to this."""
-
-_FLAT = 1e-12
-"""A slope below this is the last digits of a sum."""
-
+BINS = 15  # Of a reliability diagram, as most papers on calibration have it
+LEAST = 5e-7  # Probabilities below count as this: a run folder keeps six decimals, and no one is infinitely sure
+HOTTEST = 20.0  # Temperatures are sought from one part of this to this
+_FLAT = 1e-12  # A slope below this is the last digits of a sum
 Floats = NDArray[np.float64]
 Labels = Sequence[str] | NDArray[np.int64]
 
@@ -118,7 +110,7 @@ def confusion(references: Sequence[str], predictions: Sequence[str], classes: Se
 
 
 class Reliability(NamedTuple):
-    """How sure a model is and how often it is right, in bins of confidence; bins without an utterance are left out."""
+    """How sure a model is and how often it is right, in bins of confidence that hold an utterance, (bins,) each."""
 
     confidence: Floats  # (bins,) the mean probability of the predicted class
     accuracy: Floats  # (bins,) the share that is right
@@ -128,10 +120,7 @@ class Reliability(NamedTuple):
 def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> Reliability:
     """Sorts utterances by confidence into bins of equal width between 0 and 1, each without its lower border.
 
-    Args:
-        confidences: (utterances,) probability of the predicted class.
-        right: (utterances,) whether it is the true one.
-        bins: how many.
+    Of the probabilities of the predicted classes, (utterances,), and whether each is the true one.
 
     >>> reliability(np.array([0.9, 0.8, 0.2]), np.array([True, False, False]), bins=2).accuracy.tolist()
     [0.0, 0.5]
@@ -149,12 +138,8 @@ def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bin
 def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray[np.bool_], bins: int = BINS) -> float:
     """How far confidence and accuracy lie apart, averaged over utterances: 0 where .7 means right 7 times in 10.
 
-    Bins of equal width, the difference of each weighted by its utterances (Naeini et al. 2015, Guo et al. 2017).
-
-    Args:
-        confidences: (utterances,) probability of the predicted class; at least one.
-        right: (utterances,) whether it is the true one.
-        bins: how many.
+    Bins of equal width, the difference of each weighted by its utterances (Naeini et al. 2015, Guo et al. 2017); see
+    `reliability`.
 
     >>> round(expected_calibration_error(np.array([0.9, 0.9]), np.array([True, False])), 3)
     0.4
@@ -166,9 +151,7 @@ def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray
 def cross_entropy(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
     """The mean of -log(probability of the true class), in nats; a probability below `LEAST` counts as that.
 
-    Args:
-        probabilities: (utterances, classes).
-        truth: (utterances,) the true class, by its place.
+    Of (utterances, classes) and the places of the true classes, (utterances,).
 
     >>> round(cross_entropy(np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 3)
     0.49
@@ -179,10 +162,6 @@ def cross_entropy(probabilities: NDArray[np.floating], truth: NDArray[np.integer
 
 def temper(probabilities: Floats, temperature: float) -> Floats:
     """Makes a model less sure (above 1) or surer (below), with the same predictions: softmax(logits / temperature).
-
-    Args:
-        probabilities: (utterances, classes).
-        temperature: positive.
 
     >>> temper(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
     [[0.667, 0.333]]
@@ -196,11 +175,8 @@ def temper(probabilities: Floats, temperature: float) -> Floats:
 def fit_temperature(probabilities: Floats, truth: NDArray[np.integer]) -> float:
     """The temperature under which the cross-entropy is lowest (Guo et al. 2017), between 1 / `HOTTEST` and `HOTTEST`.
 
-    The cross-entropy is convex in 1 / temperature, so its one minimum is where its slope is 0.
-
-    Args:
-        probabilities: (utterances, classes), of speakers who are not tested.
-        truth: (utterances,) the true class, by its place.
+    The cross-entropy is convex in 1 / temperature, so its one minimum is where its slope is 0. Fit it on speakers
+    who are not tested: (utterances, classes), and the places of the true classes.
 
     >>> round(fit_temperature(np.array([[0.9, 0.1]] * 4), np.array([0, 0, 0, 1])), 2)  # .75 are right, not .9
     2.0

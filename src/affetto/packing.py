@@ -22,17 +22,9 @@ CARD = "README.md"
 
 
 def pack_recogniser(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
-    """Puts a trained recogniser into a model folder.
+    """Puts a trained recogniser into a model folder; CheckpointError if the run holds none.
 
     An emotion head must be trained on the packed recogniser, whose numbers are rounded.
-
-    Args:
-        run: where the training left it.
-        folder: the model's.
-        precision: of the stored matrices.
-
-    Raises:
-        CheckpointError: the run holds no recogniser.
     """
     model, description = load_recogniser(run / pretrained.RECOGNISER)
     save_recogniser(
@@ -59,11 +51,7 @@ def pack_head(run: Path, folder: Path) -> None:
 
 
 def pack_language_model(run: Path, folder: Path) -> None:
-    """Puts a language model into a model folder, as it is.
-
-    Raises:
-        CheckpointError: the run holds none, or a damaged one.
-    """
+    """Puts a language model into a model folder, as it is; CheckpointError if it is missing or damaged."""
     path = run / pretrained.LANGUAGE_MODEL
     load_language_model(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,12 +60,8 @@ def pack_language_model(run: Path, folder: Path) -> None:
 
 
 def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
-    """Packs what a training left: a recogniser, with its language model if there is one, or an emotion head.
-
-    Args:
-        run: the training's folder.
-        folder: the model's.
-        precision: of a recogniser's stored matrices; a head's are float16.
+    """Packs what a training left: a recogniser, with its language model if there is one, or an emotion head (as
+    float16).
 
     Raises:
         CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
@@ -281,11 +265,7 @@ def _code(facts: Mapping[str, Any]) -> str:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Reads what ``affetto asr evaluate`` or ``affetto evaluate`` prints with ``--format json``.
-
-    Raises:
-        CheckpointError: it is not that.
-    """
+    """What ``affetto asr evaluate`` or ``affetto evaluate`` printed with ``--format json``, or CheckpointError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -21,8 +21,8 @@ EMOTIONS = {
 }
 """One colour an emotion, in every picture; after Okabe and Ito's, which the colour-blind can tell apart."""
 
+# For classes that are no emotion listed above, in their order.
 OTHERS = ("#4c6b8a", "#b07aa1", "#59a14f", "#9c755f", "#2b8c8c", "#a0a52d")
-"""For classes that are no emotion listed above, in their order."""
 
 
 def colours(classes: Sequence[str]) -> dict[str, str]:

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 
 from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, Judgement, Moment, likeliest, mean, shares, smooth
 
-SCHEMA_VERSION = 1
-"""Of `Recording.as_dict`; it changes when a key is renamed or removed."""
-
+SCHEMA_VERSION = 1  # Of `Recording.as_dict`; it changes when a key is renamed or removed
 _JUDGEMENT = Judgement()
 
 
@@ -55,12 +53,8 @@ class Spelling(NamedTuple):
     words: tuple[Word, ...]  # in time; times from the beginning of the utterance
 
     def placed(self, since_s: float, start_s: float, end_s: float) -> tuple[Word, ...]:
-        """Its words in a recording.
-
-        Args:
-            since_s: when the utterance begins there, with the pause before it.
-            start_s: when speech begins; no word does before.
-            end_s: when it ends.
+        """Its words in a recording in which it begins at ``since_s``, and its speech lasts from ``start_s`` to
+        ``end_s``.
 
         >>> Spelling("no", (Word("no", 0.5, 0.75, 0.9),)).placed(2.0, 2.6, 3.0)
         (Word(text='no', start_s=2.6, end_s=2.75, confidence=0.9),)

@@ -15,21 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-METRICS = ("uar", "accuracy", "f1_macro")
-"""The order of the last axis of everything called scores."""
-
-LEVEL = 0.95
-"""How often an interval should hold the true value."""
-
-ALPHA = 0.05
-"""How often, at most, a whole table should show a difference where there is none."""
-
-RESAMPLES = 5_000
-"""An interval's ends then vary by about a hundredth of its width from one seed to another."""
-
-_NOTHING = 1e-12
-"""Differences below this are the last digits of a sum."""
-
+METRICS = ("uar", "accuracy", "f1_macro")  # The order of the last axis of everything called scores
+LEVEL = 0.95  # How often an interval should hold the true value
+ALPHA = 0.05  # How often, at most, a whole table should show a difference where there is none
+RESAMPLES = 5_000  # An interval's ends then vary by about a hundredth of its width from one seed to another
+_NOTHING = 1e-12  # Differences below this are the last digits of a sum
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -58,14 +48,14 @@ def tally(
     predicted: Sequence[str],
     classes: Sequence[str],
 ) -> ConfusionCounts:
-    """Counts predictions, of which each argument but the last holds one entry for each.
+    """Counts predictions, one entry of each argument but the last, which orders rows and columns.
 
     Args:
         cells: (repeat, fold).
         speakers: who speaks.
         references: the true class.
         predicted: the predicted class.
-        classes: all of them, in the order that rows and columns shall have.
+        classes: all of them.
 
     Raises:
         ValueError: a label is none of the classes, or the arguments differ in length.
@@ -94,12 +84,7 @@ def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
     """Unweighted average recall, accuracy and macro F1 of confusions, each over the classes that its references hold.
 
     A class without an utterance has no recall; counting it as 0 would punish a model for what it was not asked.
-
-    Args:
-        confusions: (..., classes, classes); a row a true class, a column a predicted one.
-
-    Returns:
-        (..., 3) in the order of `METRICS`; not a number where a confusion is empty.
+    Confusions (..., classes, classes) give (..., 3) in the order of `METRICS`, not a number where one is empty.
 
     >>> scores(np.array([[3, 1, 0], [1, 1, 0], [0, 0, 0]])).round(3).tolist()
     [0.625, 0.667, 0.625]
@@ -186,8 +171,7 @@ def speaker_interval(
     repeats, since utterances of one speaker stand and fall together. The scores of a drawn crowd are those of each run,
     averaged over runs. The interval is the expanded percentile one (Hesterberg 2015): percentiles as far out as makes
     the interval of a mean that of Student's t. Without that, intervals of ten speakers that should hold the true value
-    95 times in a hundred do so 90 times, of five 85 times. It leaves out what training on other
-    speakers would change.
+    95 times in a hundred do so 90 times, of five 85 times. It leaves out what training on other speakers would change.
 
     Args:
         counted: of the model.
@@ -216,12 +200,9 @@ def draw_crowds(count: int, rng: np.random.Generator, resamples: int = RESAMPLES
 
 
 def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
-    """The expanded percentile interval (Hesterberg 2015) of figures of drawn crowds, see `speaker_interval`.
+    """The expanded percentile interval (Hesterberg 2015) of figures of drawn crowds, (resamples, ...).
 
-    Args:
-        values: (resamples, ...); what is not a number makes both ends so.
-        count: how many speakers there are; fewer than two have no interval.
-        level: how often the interval should hold the true value.
+    Not a number where a figure is, or where ``count``, the number of speakers, is below two; see `speaker_interval`.
     """
     if count < 2:
         nowhere = np.full(values.shape[1:], np.nan)
@@ -285,10 +266,8 @@ def signed_rank_test(differences: Floats) -> PairedTest:
     """Wilcoxon's signed-rank test over folds (Wilcoxon 1945; for classifiers: Demsar 2006).
 
     It supposes no normal distribution, but independent folds, which those of a cross-validation are not: a second
-    opinion beside `corrected_t_test`. With five folds it cannot fall below .0625.
-
-    Args:
-        differences: (folds,) of a score, each averaged over repeats; folds without a difference are left out.
+    opinion beside `corrected_t_test`. With five folds it cannot fall below .0625. Folds without a difference are
+    left out.
 
     >>> signed_rank_test(np.array([0.01, 0.02, 0.03, 0.04, 0.05])).p
     0.0625

@@ -13,14 +13,11 @@ from affetto.errors import TextError
 if TYPE_CHECKING:
     import inflect
 
-SYMBOLS = " 'abcdefghijklmnopqrstuvwxyz"
-"""The paper's characters: letters, apostrophe and space."""
-
+SYMBOLS = " 'abcdefghijklmnopqrstuvwxyz"  # The paper's characters: letters, apostrophe and space
 _FORMULA = ("=", "+", "-", "@", "\t")
 
+# What is looked for, and the words that are said for it.
 Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
-"""What is looked for, and the words that are said for it."""
-
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
 _CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -114,13 +111,12 @@ MARK = re.compile(
     re.IGNORECASE,
 )
 """What transcribers write that nobody says: <unk>, [noise], {SMACK}, (applause), ++UH++, !SIL."""
+# Which of a word's pronunciations it was: the(2).
 VARIANT = re.compile(r"(?:(?<=[\w'])(?:\(\d+\))+|(?<!\S)(?:\(\d\))+)(?!\S)")
-"""Which of a word's pronunciations it was: the(2)."""
 _LAUGHED = re.compile(r"\[laughter-([^\[\]\s]+)\]", re.IGNORECASE)  # said while laughing
 
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u0060\u00b4]")
-_PICTURES = {"So", "Sk", "Cf", "Co"}
-"""Unicode's categories of emoji and what modifies them."""
+_PICTURES = {"So", "Sk", "Cf", "Co"}  # Unicode's categories of emoji and what modifies them
 
 # What would be lost, or come out wrong, when accents and foreign scripts are transcribed.
 _BEFORE: tuple[Rule, ...] = (

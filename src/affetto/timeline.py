@@ -10,15 +10,9 @@ from pydantic import Field
 
 from affetto.config import Config
 
-NO_SPEECH = "no speech"
-"""The statement on a recording in which nobody speaks."""
-
-NOT_SURE = "not sure"
-"""The statement where no emotion is probable enough."""
-
-UNFAMILIAR = "unfamiliar sound"
-"""The statement where the sound is unlike all that the model was trained on."""
-
+NO_SPEECH = "no speech"  # The statement on a recording in which nobody speaks
+NOT_SURE = "not sure"  # The statement where no emotion is probable enough
+UNFAMILIAR = "unfamiliar sound"  # The statement where the sound is unlike all that the model was trained on
 _FAR = 4.0  # standard deviations; what is farther away weighs less than a thousandth
 
 
@@ -50,10 +44,7 @@ def likeliest(probabilities: Mapping[str, float]) -> str:
 
 
 def mean(moments: Sequence[Moment]) -> dict[str, float]:
-    """The mean over time: each moment weighs as much as it lasts.
-
-    Args:
-        moments: at least one.
+    """The mean over time of at least one moment: each weighs as much as it lasts.
 
     >>> mean([Moment(0, 1, {"anger": 1.0, "sadness": 0.0}), Moment(5, 8, {"anger": 0.0, "sadness": 1.0})])
     {'anger': 0.25, 'sadness': 0.75}
@@ -67,11 +58,7 @@ def smooth(moments: Sequence[Moment], width_s: float) -> list[dict[str, float]]:
     """Probabilities in which neighbours count, the more the nearer and the longer they are.
 
     Moment i becomes the mean of all moments j, each with the weight ``d_j exp(-(m_i - m_j)² / (2 w²))``, where d is how
-    long a moment lasts, m its middle, and w the width.
-
-    Args:
-        moments: in time.
-        width_s: w, seconds; 0 changes nothing.
+    long a moment lasts, m its middle, and w the width; 0 changes nothing.
 
     >>> calm, angry = {"anger": 0.0, "neutral": 1.0}, {"anger": 1.0, "neutral": 0.0}
     >>> smooth([Moment(0, 2, calm), Moment(2, 4, angry), Moment(4, 6, calm)], 2.0)[1]["anger"]  # 1 / (1 + 2 e^-0.5)
@@ -100,11 +87,7 @@ class Shares(NamedTuple):
 
 
 def shares(moments: Sequence[Moment], sure: float) -> Shares:
-    """How much of the time each emotion has.
-
-    Args:
-        moments: at least one.
-        sure: see `Judgement`.
+    """How much of the time of at least one moment each emotion has.
 
     >>> moments = [Moment(0, 3, {"anger": 0.9, "sadness": 0.1}), Moment(3, 4, {"anger": 0.4, "sadness": 0.6})]
     >>> shares(moments, 0.7)
@@ -123,15 +106,7 @@ def shares(moments: Sequence[Moment], sure: float) -> Shares:
 
 
 def strip(moments: Sequence[Moment], duration_s: float, cells: int) -> list[int | None]:
-    """A recording in a few cells, for a picture of it.
-
-    Args:
-        moments: in time.
-        duration_s: of the whole.
-        cells: how many, all equally long.
-
-    Returns:
-        For each cell the place of the moment that has most of it; None where there is none.
+    """A recording in a few cells of equal length, for a picture: the place of the moment that has most of each, if any.
 
     >>> strip([Moment(0, 1, {}), Moment(3, 4, {})], 4, 4)
     [0, None, None, 1]

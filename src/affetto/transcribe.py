@@ -22,8 +22,7 @@ from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.recording import Recording, Segment, Spelling, Word
 from affetto.streaming import Failure, Piece, Source, Stretch, listen
 
-SCHEMA_VERSION = 1
-"""Of `Transcript.as_dict`; it changes when a key is renamed or removed."""
+SCHEMA_VERSION = 1  # Of `Transcript.as_dict`; it changes when a key is renamed or removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +153,10 @@ def _segments(piece: Piece[Spelling]) -> list[Segment]:
 def transcribed_utterances(
     path: Path, *, partition: str | None = None, among: Collection[str] | None = None, limit: int | None = None
 ) -> list[Utterance]:
-    """The utterances of a corpus that have a text.
+    """The utterances of a corpus (see `open_corpus`) that have a text.
 
     Args:
-        path: see `open_corpus`.
+        path: of the corpus.
         partition: an official part; None takes all.
         among: the ids of those that are wanted; None takes all.
         limit: so many, spread evenly over the rest; None takes all.
@@ -189,10 +188,7 @@ def score_transcriber(
 ) -> TranscriptionScores:
     """Compares transcripts with the references, both in the alphabet (see `text.normalise`).
 
-    Args:
-        transcriber: what to score.
-        utterances: with texts.
-        progress: called with (utterances done, utterances in all) after each.
+    ``progress`` is called with the utterances done and in all.
 
     Raises:
         CorpusError: no utterance could be transcribed.

@@ -1,8 +1,8 @@
-"""The emotion branch's cepstra: 13 MFCC and their 13 deltas, Hamming 20 ms every 10 ms (paper 3.3).
+"""What the emotion branch reads: MFCC, deltas and pitch (paper 3.3), and, beyond the paper, how loud the voice is.
 
-The paper leaves the filters open. Ours are 40 triangles of height 1 from 0 to 8 kHz, evenly spaced on Slaney's mel
-scale (Auditory Toolbox, 1998: linear below 1 kHz, logarithmic above), then the natural logarithm and an orthonormal
-DCT-II. The deltas are the slope of a straight line through five frames, as in HTK and openSMILE.
+13 MFCC and their 13 deltas, Hamming 20 ms every 10 ms. The paper leaves the filters open. Ours are 40 triangles of
+height 1 from 0 to 8 kHz, evenly spaced on Slaney's mel scale, then the natural logarithm and an orthonormal DCT-II. The
+deltas are the slope of a straight line through five frames, as in HTK and openSMILE.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from affetto.frames import Frames, Waves, thin
 
 FILTERS = 40
 COEFFICIENTS = 13
-REACH = 2
-"""Frames on either side of the one whose delta is taken: a window of 50 ms."""
-
+REACH = 2  # Frames on either side of the one whose delta is taken: a window of 50 ms
 _LINEAR_HZ_PER_MEL = 200 / 3
 _KNEE_HZ = 1000.0
 _MELS_PER_E_FOLD = 27 / math.log(6.4)
 
 
 def mel_to_hz(mels: Tensor) -> Tensor:
-    """Slaney's scale: 15 mel are 1 kHz, and 27 mel more are a factor of 6.4.
+    """Slaney's scale (Auditory Toolbox, 1998): 15 mel are 1 kHz, below which it is linear, and 27 mel more a factor of
+    6.4.
 
     >>> mel_to_hz(torch.tensor([3.0, 15.0, 42.0])).tolist()
     [200.0, 1000.0, 6400.0]
@@ -44,12 +43,8 @@ def mel_to_hz(mels: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def mel_filters(filters: int = FILTERS, bins: int = BINS, *, equal_area: bool = False) -> Tensor:
-    """Triangular filters over the bins of a power spectrum from 0 to 8 kHz: (bins, filters).
-
-    Args:
-        filters: how many.
-        bins: of the spectrum.
-        equal_area: each filter has the same area, as Slaney's own; else each has height 1.
+    """Triangular filters over the bins of a power spectrum from 0 to 8 kHz: (bins, filters), of height 1 or of equal
+    area.
     """
     nyquist = SAMPLE_RATE / 2
     top = _KNEE_HZ / _LINEAR_HZ_PER_MEL + _MELS_PER_E_FOLD * math.log(nyquist / _KNEE_HZ)
@@ -72,16 +67,9 @@ def dct_matrix() -> Tensor:
 
 
 def deltas(frames: Frames, reach: int = REACH) -> Frames:
-    """The slope over time: a straight line fitted to ``reach`` frames on either side.
+    """The slope over time, of a straight line fitted to ``reach`` frames on either side: (batch, time, width) a frame.
 
     Before its first and after its last frame an utterance is continued by that frame, never by padding.
-
-    Args:
-        frames: (batch, time, width).
-        reach: frames on either side.
-
-    Returns:
-        The slopes per frame, (batch, time, width).
 
     >>> ramp = Frames(torch.arange(6.0)[None, :, None] * 3, torch.tensor([6]))
     >>> deltas(ramp).values[0, 2:4, 0].tolist()
@@ -108,13 +96,7 @@ def cepstra(waves: Waves) -> Frames:
 
 
 def mfcc(waves: Waves) -> Frames:
-    """The coefficients and, after them, their deltas.
-
-    Args:
-        waves: the recordings.
-
-    Returns:
-        (batch, time, 26).
+    """The coefficients and, after them, their deltas: (batch, time, 26).
 
     >>> mfcc(Waves(torch.ones(1, 800), torch.tensor([800]))).values.shape
     torch.Size([1, 4, 26])
@@ -155,10 +137,8 @@ class AcousticConfig(Config):
 
 
 def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
-    """MFCC (13), deltas (13), smoothed pitch (Hz, 0 where unvoiced) and what else the config asks for.
-
-    Returns:
-        (batch, time, config.width).
+    """MFCC (13), deltas (13), smoothed pitch (Hz, 0 where unvoiced) and what else the config asks for: (batch, time,
+    width).
 
     >>> acoustic(Waves(torch.zeros(1, 16000), torch.tensor([16000])), AcousticConfig(loudness=True)).values.shape
     torch.Size([1, 99, 28])

@@ -26,11 +26,9 @@ from affetto.errors import ConfigError
 
 Wave: TypeAlias = NDArray[np.float32]
 
+# Draws the sound of somebody who speaks: (samples,), float32 at 16 kHz.
 Voices: TypeAlias = Callable[[np.random.Generator], Tensor]
-"""Draws the sound of somebody who speaks: (samples,), float32 at 16 kHz."""
-
-TALKERS = 6
-"""Voices that make up babble."""
+TALKERS = 6  # Voices that make up babble
 TELEPHONE_BAND_HZ = (300.0, 3400.0)
 
 _TELEPHONE_RATE = 8_000
@@ -197,24 +195,19 @@ EFFECTS: Mapping[str, Effect] = MappingProxyType(
 )
 """Name -> effect, in the order in which they happen to sound."""
 
-BABBLE = "babble"
-"""The effect that needs voices."""
-
+BABBLE = "babble"  # The effect that needs voices
 _CLEAN = "clean"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Effects, one after the other."""
+    """Effects, one after the other, by name and amount; none leaves the sound as it is."""
 
     steps: tuple[tuple[str, float], ...] = ()  # name and amount of each; none leaves the sound as it is
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Reads a condition's name.
-
-        Raises:
-            ConfigError: there is no such effect, or not by that amount.
+        """Reads a condition's name; ConfigError where there is no such effect, or not by that amount.
 
         >>> Condition.parse("gain--40+telephone").steps
         (('gain', -40.0), ('telephone', 0.0))
@@ -237,18 +230,12 @@ class Condition:
         return any(name == BABBLE for name, _ in self.steps)
 
     def __call__(self, wave: Tensor, generator: np.random.Generator, voices: Voices | None = None) -> Tensor:
-        """Sound under the condition.
+        """Sound under the condition, as long unless silence is added.
 
         Args:
             wave: (samples,), float32 at 16 kHz, full scale at 1.
             generator: of all that is drawn.
-            voices: what babble is made of.
-
-        Returns:
-            As long, unless silence is added.
-
-        Raises:
-            ConfigError: there is babble and no voices.
+            voices: what babble is made of; ConfigError where it lacks them.
 
         >>> Condition.parse("dc-0.25+silence-0.0001")(torch.zeros(1), np.random.default_rng(1)).tolist()
         [0.0, 0.0, 0.25, 0.0, 0.0]
@@ -261,8 +248,7 @@ class Condition:
         return torch.from_numpy(np.ascontiguousarray(samples))
 
 
-CLEAN = Condition()
-"""The sound as it is."""
+CLEAN = Condition()  # The sound as it is
 
 
 def _parse_step(text: str) -> tuple[str, float]:
@@ -340,16 +326,12 @@ def _preset(values: Any) -> Any:
     return PRESETS[values]
 
 
+# Effect -> how often and how much, in the order in which effects happen; a recipe may give a preset's name.
 Chances = Annotated[dict[str, Chance], BeforeValidator(_preset), AfterValidator(_known)]
-"""Effect -> how often and how much, in the order in which effects happen; a recipe may give a preset's name."""
 
 
 def draw_condition(chances: Mapping[str, Chance], generator: np.random.Generator) -> Condition:
-    """A condition in which each effect happens or not.
-
-    Args:
-        chances: in the order of `EFFECTS`, as `Chances` gives them.
-        generator: of two numbers an effect, whether it happens or not.
+    """A condition in which each effect happens or not; two numbers an effect are drawn either way.
 
     >>> draw_condition({"pink": Chance(chance=1.0, between=(10.0, 10.0))}, np.random.default_rng(1)).name
     'pink-10'

@@ -24,15 +24,10 @@ from affetto.audio import SAMPLE_RATE
 from affetto.errors import MissingExtraError
 from affetto.frames import Frames, Waves
 
+# The extended Geneva minimalistic set, and the large set of the ComParE challenges.
 FeatureSet = Literal["eGeMAPSv02", "ComParE_2016"]
-"""The extended Geneva minimalistic set, and the large set of the ComParE challenges."""
-
-WIDTHS: dict[FeatureSet, int] = {"eGeMAPSv02": 88, "ComParE_2016": 6373}
-"""Functionals an utterance."""
-
-SHORTEST_SAMPLES = 960
-"""60 ms, openSMILE's longest window: of less it computes nothing."""
-
+WIDTHS: dict[FeatureSet, int] = {"eGeMAPSv02": 88, "ComParE_2016": 6373}  # Functionals an utterance
+SHORTEST_SAMPLES = 960  # 60 ms, openSMILE's longest window: of less it computes nothing
 _HIGHEST = 32767 / 32768  # openSMILE reads 16 bits, and wraps what is above: full scale would become its opposite.
 
 
@@ -46,17 +41,10 @@ def available() -> bool:
 
 
 def functionals(waves: Waves, feature_set: FeatureSet) -> Frames:
-    """Computes openSMILE's functionals, on as many threads as torch may use.
+    """Computes openSMILE's functionals, one frame an utterance, (batch, 1, width), on as many threads as torch may use.
 
     A recording under 60 ms is prolonged by silence, samples beyond full scale are clipped, and a functional that is
     not a finite number (a ratio over nothing) is 0.
-
-    Args:
-        waves: (batch, samples), full scale at 1.
-        feature_set: which functionals.
-
-    Returns:
-        One frame an utterance, (batch, 1, width), on the device of the waves.
 
     Raises:
         MissingExtraError: openSMILE is not installed.

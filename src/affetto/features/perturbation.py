@@ -38,18 +38,9 @@ class Perturbation(Config):
 
 
 def perturb(wave: Tensor, config: Perturbation, generator: np.random.Generator) -> Tensor:
-    """Changes tempo and gain at random.
+    """Changes tempo and gain at random, drawn in this order: (samples,), float32, to (samples / tempo,).
 
-    Args:
-        wave: (samples,), float32, full scale at 1.
-        config: how far.
-        generator: of one tempo and one gain, drawn in this order.
-
-    Returns:
-        (samples / tempo,). Nothing is clipped: what the gain lifts beyond full scale stays there.
-
-    Raises:
-        MissingExtraError: the stretcher is not installed.
+    Nothing is clipped: what the gain lifts beyond full scale stays there. See `stretch` for what it raises.
 
     >>> louder = Perturbation(tempo=(1.0, 1.0), gain_db=(20.0, 20.0))
     >>> perturb(torch.tensor([0.25, -0.5]), louder, np.random.default_rng(1)).tolist()
@@ -71,14 +62,8 @@ def amplify(wave: Tensor, gain_db: float) -> Tensor:
 def resample(wave: Tensor, speed: float) -> Tensor:
     """Plays a recording faster or slower as a tape does: pitch and voice rise with the speed (Ko et al. 2015).
 
-    Far cheaper than `stretch`, and it makes voices of other sizes besides.
-
-    Args:
-        wave: (samples,), float32.
-        speed: how many times as fast; at exactly 1 the wave itself is given back.
-
-    Returns:
-        (samples / speed,), about, at least one sample.
+    Far cheaper than `stretch`, and it makes voices of other sizes besides. (samples,), float32, to about (samples /
+    speed,), at least one; at exactly 1 the wave itself is given back.
 
     >>> len(resample(torch.zeros(16000), 1.25))
     12800
@@ -90,14 +75,10 @@ def resample(wave: Tensor, speed: float) -> Tensor:
 
 
 def stretch(wave: Tensor, tempo: float) -> Tensor:
-    """Plays speech faster or slower at the same pitch.
+    """Plays speech faster or slower, 0.5 to 2 times, at the same pitch: (samples,), float32, to (samples / tempo,),
+    rounded.
 
-    Args:
-        wave: (samples,), float32.
-        tempo: how many times as fast, 0.5 to 2; at exactly 1 the wave itself is given back.
-
-    Returns:
-        (samples / tempo,), rounded, at least one sample.
+    At least one sample is left; at exactly 1 the wave itself is given back.
 
     Raises:
         MissingExtraError: the stretcher is not installed.

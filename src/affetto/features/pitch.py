@@ -27,31 +27,17 @@ from affetto.frames import Frames, Waves, time_mask
 
 LOWEST_HZ = 50.0
 HIGHEST_HZ = 500.0
-ANALYSIS_SAMPLES = 800
-"""50 ms, two and a half periods of the lowest pitch, centred on the frame's 20 ms."""
-
+ANALYSIS_SAMPLES = 800  # 50 ms, two and a half periods of the lowest pitch, centred on the frame's 20 ms
 CANDIDATES = 6
-FADE_HZ = (1500.0, 2500.0)
-"""Where the spectrum begins to fade, and where nothing is left of it."""
-
-VOICING_THRESHOLD = 0.65
-"""The autocorrelation from which a frame is rather voiced than not."""
-
+FADE_HZ = (1500.0, 2500.0)  # Where the spectrum begins to fade, and where nothing is left of it
+VOICING_THRESHOLD = 0.65  # The autocorrelation from which a frame is rather voiced than not
+# The level, relative to the utterance's loudest window, under which voicing becomes less and less credible.
 SILENCE_THRESHOLD = 0.05
-"""The level, relative to the utterance's loudest window, under which voicing becomes less and less credible."""
-
-SILENCE_LEVEL = 1e-4
-"""The root mean square, 80 dB under full scale, under which nothing is voiced."""
-
+SILENCE_LEVEL = 1e-4  # The root mean square, 80 dB under full scale, under which nothing is voiced
+# What a candidate loses to one an octave above that is as strong: every multiple of a period is a period.
 OCTAVE_COST = 0.01
-"""What a candidate loses to one an octave above that is as strong: every multiple of a period is a period."""
-
-JUMP_COST = 0.5
-"""What a change of pitch costs, per octave."""
-
-VOICING_COST = 0.2
-"""What a change between voiced and unvoiced costs."""
-
+JUMP_COST = 0.5  # What a change of pitch costs, per octave
+VOICING_COST = 0.2  # What a change between voiced and unvoiced costs
 _FFT_SAMPLES = 1152  # At least the window and the longest lag, and quick to transform: 2^7 x 9.
 _SHORTEST_LAG = math.floor(SAMPLE_RATE / HIGHEST_HZ)
 _LONGEST_LAG = math.ceil(SAMPLE_RATE / LOWEST_HZ)
@@ -68,10 +54,8 @@ class Candidates(NamedTuple):
 
 
 def centred_windows(waves: Waves) -> tuple[Tensor, Tensor]:
-    """50 ms around the middle of each 20 ms frame, with zeros before the beginning and after the end.
-
-    Returns:
-        (batch, time, 800), a view, and the recordings' frames, (batch,).
+    """50 ms around the middle of each 20 ms frame, with zeros beyond the ends: (batch, time, 800), and frames,
+    (batch,).
     """
     frames, lengths = frame(waves)
     samples = waves.values.shape[1]
@@ -93,13 +77,8 @@ def _shapes() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def autocorrelation(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """How alike each window is to itself some samples later, 1 where it repeats exactly.
-
-    Args:
-        windows: (..., 800).
-
-    Returns:
-        The correlation at lags from 0 to just over the longest period, (..., lags), and the windows' level, (...).
+    """How alike windows (..., 800) are to themselves some samples later, (..., lags), 1 where they repeat exactly;
+    their level.
     """
     window, fade, correction = (shape.to(windows.device) for shape in _shapes())
     mean = windows @ (window / window.sum())
@@ -113,13 +92,9 @@ def autocorrelation(windows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def peaks(correlation: Tensor) -> tuple[Tensor, Tensor]:
-    """The highest local maxima between the shortest and the longest period, placed by a parabola.
+    """The highest local maxima of a correlation (..., lags) within the pitch range, placed by a parabola.
 
-    Args:
-        correlation: (..., lags), from lag 0.
-
-    Returns:
-        Frequencies in Hz and strengths, each (..., candidates). Where there are fewer maxima, strengths are 0.
+    Frequencies in Hz and strengths, each (..., candidates). Where there are fewer maxima, strengths are 0.
     """
     before, here, after = (correlation[..., _SHORTEST_LAG - 1 + k : _LONGEST_LAG + k] for k in range(3))
     lags = torch.arange(_SHORTEST_LAG, _LONGEST_LAG + 1, device=correlation.device)
@@ -135,11 +110,7 @@ def peaks(correlation: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def candidates(windows: Tensor) -> Candidates:
-    """What each window's pitch may be, a few thousand windows at a time.
-
-    Args:
-        windows: (batch, time, 800).
-    """
+    """What each window's pitch may be, of (batch, time, 800), a few thousand windows at a time."""
     parts = []
     for chunk in torch.split(windows, max(1, _CHUNK_FRAMES // len(windows)), dim=1):
         correlation, level = autocorrelation(chunk)
@@ -148,15 +119,7 @@ def candidates(windows: Tensor) -> Candidates:
 
 
 def frame_scores(found: Candidates, mask: Tensor) -> Tensor:
-    """How well each state explains each frame by itself: the candidates and, last, unvoiced.
-
-    Args:
-        found: the candidates.
-        mask: True where a frame is real, (batch, time).
-
-    Returns:
-        (batch, time, candidates + 1), 0 in the padding.
-    """
+    """How well each state (the candidates and, last, unvoiced) explains each frame by itself, 0 in the padding."""
     loudest = (found.level * mask).amax(dim=1, keepdim=True).clamp(min=SILENCE_LEVEL)
     knee = SILENCE_THRESHOLD / (1 + VOICING_THRESHOLD)
     silence = (2 - found.level / loudest / knee).clamp(min=0)
@@ -167,11 +130,9 @@ def frame_scores(found: Candidates, mask: Tensor) -> Tensor:
 
 
 def change_costs(f0_hz: Tensor, mask: Tensor) -> Tensor:
-    """What going from each state to each state of the next frame costs.
+    """What going from each state to each state of the next frame costs, (batch, time - 1, states before, states after).
 
-    Returns:
-        (batch, time - 1, candidates + 1 before, candidates + 1 after). Into the padding a state can only stay, so that
-        an utterance's path ends where the utterance does.
+    Into the padding a state can only stay, so that an utterance's path ends where the utterance does.
     """
     octave = torch.log2(f0_hz)
     jumps = JUMP_COST * (octave[:, 1:, None, :] - octave[:, :-1, :, None]).abs()
@@ -182,14 +143,7 @@ def change_costs(f0_hz: Tensor, mask: Tensor) -> Tensor:
 
 
 def best_path(scores: Tensor, costs: Tensor) -> Tensor:
-    """The states with the highest sum of scores less costs (Viterbi), all utterances at once.
-
-    Args:
-        scores: (batch, time, states).
-        costs: (batch, time - 1, states before, states after).
-
-    Returns:
-        (batch, time), integers.
+    """The states, (batch, time), with the highest sum of scores less costs (Viterbi), all utterances at once.
 
     >>> scores = torch.tensor([[[1.0, 0.0], [0.0, 0.5], [1.0, 0.0]]])
     >>> best_path(scores, torch.tensor([[0.0, 1.0], [1.0, 0.0]]).expand(1, 2, 2, 2)).tolist()
@@ -211,9 +165,6 @@ def best_path(scores: Tensor, costs: Tensor) -> Tensor:
 
 def pitch(waves: Waves) -> Frames:
     """The pitch of each frame.
-
-    Args:
-        waves: the recordings.
 
     Returns:
         (batch, time, 2): the fundamental frequency in Hz, from 50 to 500, or 0 where unvoiced; and the strength of the
@@ -237,14 +188,8 @@ def pitch(waves: Waves) -> Frames:
 def smooth(f0: Frames, window: int = 15) -> Frames:
     """The paper's moving average, over the voiced frames in the window only.
 
-    Unvoiced frames hold 0, which is no pitch: averaged in, it would drag the contour down at each consonant.
-
-    Args:
-        f0: what `pitch` gives, or its first column: (batch, time, 1 or more).
-        window: frames averaged, an odd number.
-
-    Returns:
-        The same shape: the first column smoothed where voiced and 0 elsewhere, the others unchanged.
+    Unvoiced frames hold 0, which is no pitch: averaged in, it would drag the contour down at each consonant. Of what
+    `pitch` gives, the first column is smoothed where voiced and 0 elsewhere; the others stay.
 
     Raises:
         ConfigError: the window has no middle frame.

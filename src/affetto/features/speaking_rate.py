@@ -16,27 +16,18 @@ from affetto.features.spectrogram import FRAME_RATE_HZ, LOUDNESS_EXPONENT
 
 DIP_DB = 2.0
 REACH_DB = 25.0
-SMOOTHING_FRAMES = 5
-"""50 ms: the periods of a low voice are gone, and syllables are not."""
-
+SMOOTHING_FRAMES = 5  # 50 ms: the periods of a low voice are gone, and syllables are not
 SHORTEST_SYLLABLE_FRAMES = 8
-KERNEL_S = 0.3
-"""Standard deviation of the window within which nuclei are counted."""
-
+KERNEL_S = 0.3  # Standard deviation of the window within which nuclei are counted
 _FAINTEST = 1e-3
 
 Floats = NDArray[np.float64]
 
 
 def syllable_nuclei(loudness: Floats, voiced: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The frames at which syllables are loudest.
+    """The frames, in order, at which syllables are loudest; none where nothing is voiced.
 
-    Args:
-        loudness: of each frame of a recording, (time,), see `affetto.features.spectrogram`.
-        voiced: whether it is voiced, (time,).
-
-    Returns:
-        (nuclei,), frames in order; none where nothing is voiced.
+    Of the loudness of each frame, (time,), see `affetto.features.spectrogram`, and whether it is voiced.
 
     >>> loudness = np.tile(np.concatenate([np.full(10, 1.0), np.full(10, 9.0)]), 3)
     >>> syllable_nuclei(loudness, loudness > 5).tolist()
@@ -61,16 +52,9 @@ def speech_span(voiced: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def speaking_rate(nuclei: NDArray[np.int64], span: NDArray[np.bool_]) -> Floats:
-    """Nuclei a second around each frame.
+    """Nuclei a second around each frame, (time,), 0 outside the span.
 
     Nuclei are counted in a Gaussian window, of which only what lies within the span counts as time.
-
-    Args:
-        nuclei: their frames.
-        span: where there is speech, (time,).
-
-    Returns:
-        (time,), 0 outside the span.
 
     >>> round(float(speaking_rate(np.arange(10, 100, 20), np.ones(100, dtype=bool))[50]), 1)
     5.0

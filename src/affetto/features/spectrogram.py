@@ -1,4 +1,7 @@
-"""Cuts recordings into the paper's analysis windows: 20 ms wide, every 10 ms (paper 3.1.1)."""
+"""Windows of 20 ms every 10 ms, as the paper has them (3.1.1), and what they hold: power, loudness, spectral tilt.
+
+Sound that a recogniser reads becomes a spectrogram of 161 bins through a Hamming window.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,8 @@ FRAME_RATE_HZ = SAMPLE_RATE / HOP_SAMPLES
 
 
 def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> tuple[Tensor, Tensor]:
-    """Overlapping windows of each recording, without padding at the ends.
-
-    A recording shorter than a window is filled up with zeros to one window.
-
-    Args:
-        waves: the recordings.
-        window_samples: width of a window.
-        hop_samples: distance between two windows' beginnings.
+    """Overlapping windows of each recording, without padding at the ends; one shorter than a window gets zeros to make
+    one.
 
     Returns:
         The windows, (batch, frames, window_samples), a view where possible, and the recordings' frames, (batch,).
@@ -42,15 +39,11 @@ def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int =
 
 
 BINS = WINDOW_SAMPLES // 2 + 1
-FLOOR = 1e-6
-"""Power below which the logarithm goes flat: about 110 dB under a full-scale sine in one bin."""
+FLOOR = 1e-6  # Power below which the logarithm goes flat: about 110 dB under a full-scale sine in one bin
 
 
 def power(waves: Waves) -> Frames:
-    """|FFT| squared of each Hamming window.
-
-    Returns:
-        (batch, time, 161); bin k is k x 50 Hz.
+    """|FFT| squared of each Hamming window: (batch, time, 161); bin k is k x 50 Hz.
 
     >>> tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
     >>> power(Waves(tone[None], torch.tensor([16000]))).values[0, 50].argmax().item() * 50
@@ -73,20 +66,12 @@ def log_power(waves: Waves) -> Frames:
     return Frames((spectrum.values + FLOOR).log(), spectrum.lengths).zero_padding()
 
 
-EPSILON = 1e-5
-"""Added to the standard deviation: a constant feature becomes 0, not a division by zero."""
+EPSILON = 1e-5  # Added to the standard deviation: a constant feature becomes 0, not a division by zero
 
 
 def normalise(frames: Frames) -> Frames:
-    """Subtracts each feature's mean over the utterance's own frames and divides by its standard deviation.
+    """Each feature of each utterance to mean 0 and standard deviation 1 (paper 3.3), over the utterance's own frames.
 
-    Args:
-        frames: (batch, time, width).
-
-    Returns:
-        The same shape, zero beyond each length.
-
-    >>> import torch
     >>> normalise(Frames(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([2]))).values.round().flatten().tolist()
     [-1.0, 1.0, 0.0]
     """
@@ -95,17 +80,17 @@ def normalise(frames: Frames) -> Frames:
     return Frames(centred.values / (variance.sqrt()[:, None] + EPSILON), frames.lengths)
 
 
-REFERENCE_INTENSITY = 1e-6
-"""I0, 60 dB under full scale: a frame of that intensity has loudness 1."""
-
+REFERENCE_INTENSITY = 1e-6  # I0, 60 dB under full scale: a frame of that intensity has loudness 1
 LOUDNESS_EXPONENT = 0.3
 
 
 def loudness(waves: Waves) -> Frames:
-    """How loud each 20 ms window is.
+    """How loud each window is, the prosodic feature the paper finds in a recogniser's neurons (paper 4, Figure 6).
 
-    Args:
-        waves: the recordings.
+    The definition is openSMILE's (Eyben et al. 2013, component ``cIntensity``): the intensity I of a frame is its
+    mean square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of the
+    ear's law. We keep to that definition; the component as released sums over as many samples as it has outputs, one
+    or two a frame.
 
     Returns:
         (batch, time, 1), in units of the loudness at 60 dB under full scale; silence is 0, full scale about 63.
@@ -136,10 +121,11 @@ def _slope() -> Tensor:
 
 
 def spectral_tilt(waves: Waves) -> Frames:
-    """How the power of each 20 ms window changes with frequency.
+    """How fast each window's power falls with frequency, which vocal effort flattens and breathiness steepens.
 
-    Args:
-        waves: the recordings.
+    The slope of the straight line that fits its power in decibels over the logarithm of frequency, from 100 Hz to 5
+    kHz, by least squares over the bins of `log_power`. That has a floor, so the tilt of a frame whose upper bins lie
+    below it comes out flatter than it is.
 
     Returns:
         (batch, time, 1), dB an octave: 0 for white noise, about -12 for a relaxed voice, and 0 in digital silence.

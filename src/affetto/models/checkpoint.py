@@ -24,10 +24,9 @@ from affetto.errors import CheckpointError, ConfigError
 FORMAT = "affetto"
 VERSION = 1
 
+# How matrices are stored: as they are, with 11 bits, or as whole numbers up to 127 with a factor for each row. Vectors
+# (biases, statistics) weigh little and stay as they are.
 Precision = Literal["float32", "float16", "int8"]
-"""How matrices are stored: as they are, with 11 bits, or as whole numbers up to 127 with a factor for each row. Vectors
-(biases, statistics) weigh little and stay as they are."""
-
 _FACTORS = ":factors"  # after the name of a matrix of whole numbers
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -49,16 +48,10 @@ class Description(Config):
 def save(
     path: Path, weights: Mapping[str, Tensor], description: Description, *, precision: Precision = "float32"
 ) -> None:
-    """Writes a checkpoint; both files are written whole before they take the place of old ones.
+    """Writes a checkpoint: weights by name, and their description beside them, to which their digest is added.
 
-    Two files cannot be replaced at once: the description names the weights it belongs to, and `load_weights` refuses
-    others.
-
-    Args:
-        path: the ``.safetensors`` file; the JSON goes beside it.
-        weights: name -> tensor.
-        description: what they are; their digest is added to it.
-        precision: of matrices.
+    Both files are written whole before they take the place of old ones. Two files cannot be replaced at once: the
+    description names the weights it belongs to, and `load_weights` refuses others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {part: each for name, tensor in weights.items() for part, each in _stored(name, tensor, precision)}
@@ -100,11 +93,7 @@ def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def describe(path: Path, kind: str) -> Description:
-    """Reads the JSON of a checkpoint.
-
-    Args:
-        path: the ``.safetensors`` file.
-        kind: what it should be.
+    """Reads the JSON beside a ``.safetensors`` file, of which kind it should be.
 
     Raises:
         CheckpointError: it is missing, damaged, foreign, of another version or another kind.
@@ -138,10 +127,6 @@ def describe(path: Path, kind: str) -> Description:
 def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
     """Reads the numbers of a checkpoint, as float32.
 
-    Args:
-        path: the ``.safetensors`` file.
-        description: what `describe` read beside it.
-
     Raises:
         CheckpointError: the file is missing or cut short, is no safetensors file, or not the one described.
     """
@@ -162,18 +147,10 @@ def _digest(content: bytes) -> str:
 
 
 def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Path) -> ModuleT:
-    """Builds a network around loaded numbers.
+    """Builds a network around loaded numbers, in evaluation mode; ``path`` is where they come from.
 
     It is built without numbers of its own: none are drawn in vain, and a description that lies about the size of the
     network is found out before any memory is taken for it.
-
-    Args:
-        make: builds the network.
-        weights: name -> tensor.
-        path: where they come from.
-
-    Returns:
-        The network, in evaluation mode.
 
     Raises:
         CheckpointError: names or shapes do not fit.
@@ -194,16 +171,8 @@ def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Pa
 def load(
     path: Path, kind: str, shape: type[ConfigT], make: Callable[[ConfigT], ModuleT]
 ) -> tuple[ModuleT, Description]:
-    """Reads a whole checkpoint.
-
-    Args:
-        path: the ``.safetensors`` file.
-        kind: what it should be.
-        shape: what the description's config is an instance of.
-        make: builds the network from that.
-
-    Returns:
-        The network, in evaluation mode, and its description.
+    """Reads a whole checkpoint: the network that ``make`` builds of its config, in evaluation mode, and its
+    description.
 
     Raises:
         CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
@@ -217,11 +186,7 @@ def load(
 
 
 def fingerprint(module: nn.Module, settings: Mapping[str, Any] | None = None) -> str:
-    """A short digest of a network's numbers: equal only for equal networks.
-
-    Args:
-        module: the network.
-        settings: what else its results depend on, plain values; None where weights and their shapes decide all.
+    """A short digest of a network's numbers, and of what else its results depend on: equal only for equal networks.
 
     >>> len(fingerprint(nn.Linear(2, 2)))
     16

@@ -85,14 +85,8 @@ def share_statistics(module: nn.Module, shared: bool) -> None:
 
 
 class RecurrentLayer(nn.Module):
-    """Normalisation, a bidirectional GRU and the joining of its directions.
-
-    Args:
-        in_width: of its input.
-        width: units of each direction.
-        summed: whether the directions are added (width) or concatenated (2 x width).
-        dropout: share of its outputs dropped in training.
-        normalisation: of its input; None leaves it as it is.
+    """Normalisation, a bidirectional GRU and the joining of its directions: added (width) or concatenated (2 x
+    width).
     """
 
     def __init__(
@@ -116,7 +110,7 @@ class RecurrentLayer(nn.Module):
 
 
 def pack(frames: Frames) -> PackedSequence:
-    """Real frames only, time step by time step."""
+    """Real frames only, time step by time step, see `unpack`."""
     return pack_padded_sequence(frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False)
 
 

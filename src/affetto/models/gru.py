@@ -67,14 +67,8 @@ def pack(lengths: Tensor) -> Packing:
 
 
 def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
-    """Runs one bidirectional layer over packed sequences.
-
-    Args:
-        gru: one layer, bidirectional, with biases; its parameters are used.
-        inputs: data (frames, in_width).
-
-    Returns:
-        Data (frames, 2 x width): both directions side by side.
+    """Runs one bidirectional layer over packed sequences: data (frames, in_width) to both directions, (frames, 2 x
+    width).
 
     >>> from torch.nn.utils.rnn import pack_sequence
     >>> gru = nn.GRU(3, 2, bidirectional=True)
@@ -97,14 +91,13 @@ def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, packing: Packing
     """Runs one bidirectional layer of each of several models.
 
     Args:
-        parameters: those of `torch.nn.GRU` by name ("weight_ih_l0", "weight_ih_l0_reverse", ...), stacked: each
-            (models, ...).
-        inputs: each model's rows, then the same rows with each sequence read from its end, (2 models, rows, in_width).
+        parameters: those of `torch.nn.GRU` by name ("weight_ih_l0", ...), stacked: each (models, ...).
+        inputs: each model's rows, then the same read from each sequence's end, (2 models, rows, in_width).
         packing: how frames lie in them.
 
     Returns:
-        (2 models, rows, width): what the forward directions give, then what the backward directions give as they read,
-        from each sequence's end. What stands in rows without a frame means nothing.
+        (2 models, rows, width): what the forward directions give, then what the backward directions give as they read.
+        What stands in rows without a frame is of no use.
 
     >>> gru = torch.nn.GRU(3, 2, bidirectional=True)
     >>> stacked = {name: values[None] for name, values in gru.state_dict().items()}

@@ -25,12 +25,8 @@ from affetto.models import checkpoint
 from affetto.text import Alphabet
 
 KIND = "language model"
-START = 0
-"""Stands for the start of a text."""
-
-LONGEST_ORDER = 12
-"""Characters of the longest n-gram: 29 to this power is still a 64-bit number."""
-
+START = 0  # Stands for the start of a text
+LONGEST_ORDER = 12  # Characters of the longest n-gram: 29 to this power is still a 64-bit number
 _STEPS = 16  # a sixteenth of a nat: 3 % of a probability; rows are made to add up to 1 again
 _HIGHEST_BACKOFF = 32  # steps above 0; pruning may leave a context with more to give away than the shorter one holds
 _MOST_STATES = 1_000_000  # of a table with 28 symbols: 224 MB, twice that while it is made
@@ -47,14 +43,7 @@ class NGrams(NamedTuple):
 
 
 class LanguageModel:
-    """What a decoder asks: tables over the contexts that the model knows.
-
-    Args:
-        alphabet: the characters.
-        log_probs: of each next character, natural, (states, symbols); each row adds up to 1.
-        following: the state after it, (states, symbols), int32.
-        start: the state before a text.
-    """
+    """Log probabilities and next states of the contexts that the model knows, as tables for a decoder."""
 
     def __init__(self, alphabet: Alphabet, log_probs: Tensor, following: Tensor, start: int) -> None:
         self.alphabet = alphabet
@@ -71,11 +60,7 @@ class LanguageModel:
         return digest.hexdigest()[:16]
 
     def score(self, text: str) -> float:
-        """Log probability of a text and the space after it, natural.
-
-        Raises:
-            TextError: a character is not in the alphabet.
-        """
+        """Log probability of a text and the space after it, natural; TextError if it cannot be spelt."""
         state, total = self.start, 0.0
         for number in self.alphabet.encode(f"{text} "):
             total += self.log_probs[state, number - 1].item()
@@ -103,14 +88,8 @@ class _Shape(Config):
 
 
 def save_language_model(path: Path, alphabet: Alphabet, ngrams: NGrams, order: int, facts: Mapping[str, Any]) -> None:
-    """Writes a tree of n-grams, a byte a number.
-
-    Args:
-        path: the ``.safetensors`` file.
-        alphabet: the characters.
-        ngrams: the tree; log probabilities are rounded to a sixteenth and not kept below -15.9.
-        order: its levels.
-        facts: training texts, licence, recipe and perplexity.
+    """Writes a tree of n-grams, a byte a number; log probabilities are rounded to a sixteenth and not kept below
+    -15.9.
     """
     weights = {
         "symbols": ngrams.symbols.to(torch.uint8),
@@ -168,16 +147,7 @@ def _fault(weights: Mapping[str, Tensor]) -> str | None:
 
 
 def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:
-    """The table of a tree.
-
-    Args:
-        alphabet: the characters.
-        ngrams: the tree.
-        order: its levels.
-
-    Raises:
-        ValueError: it is no such tree.
-    """
+    """The table of a tree of so many levels; ValueError if it is none."""
     levels = _levels(ngrams, order, len(alphabet.symbols))
     states = 1 + int((ngrams.children > 0).sum())
     if states > _MOST_STATES:

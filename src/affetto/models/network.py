@@ -19,7 +19,7 @@ from affetto.text import SYMBOLS
 
 
 class Network(nn.Module):
-    """A module with named layers, of which some can be trained along with what reads them."""
+    """A module with named layers, from the input up, of which some can be trained along with what reads them."""
 
     layers: tuple[LayerInfo, ...]  # every one, from the input up
 
@@ -28,12 +28,9 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What some layers make of the frames of the layer below them.
+        """What the layers from ``first`` to ``last`` make of the frames of the layer below them.
 
-        Args:
-            frames: of the layer below ``first``, or, below the first of all, what `features` gave.
-            first: the lowest layer to run.
-            last: the highest.
+        Below the first of all stands what `features` gave.
         """
         raise NotImplementedError
 
@@ -85,21 +82,12 @@ class RecogniserNetwork(Network):
         return self.layers[-1].frame_rate_hz
 
     def forward(self, waves: Waves, collect: Collection[str] = ()) -> Recognition:
-        """Recognises a batch of recordings.
-
-        Args:
-            waves: the recordings.
-            collect: names of the hidden layers to hand out.
-        """
+        """Recognises a batch of recordings; ``collect`` names the hidden layers to hand out."""
         return self.recognise(self.features(waves), collect)
 
     def recognise(self, inputs: Frames, collect: Collection[str] = (), first: str | None = None) -> Recognition:
-        """The same from what `features` gave.
-
-        Args:
-            inputs: those, or the frames of the layer below ``first``.
-            collect: names of the hidden layers to hand out, none of them below ``first``.
-            first: the lowest layer to run; None runs all.
+        """The same from what `features` gave, or from the frames of the layer below ``first``, the lowest to run
+        then.
         """
         layers: dict[str, Frames] = {}
         names, frames = [layer.name for layer in self.layers], inputs
@@ -117,9 +105,7 @@ class RecogniserNetwork(Network):
 
 KIND = "recogniser"
 
-DEFAULT_KIND = "deepspeech2"
-"""What a config is that names none."""
-
+DEFAULT_KIND = "deepspeech2"  # What a config is that names none
 RECOGNISERS = Registry(
     "recognisers",
     {

@@ -21,11 +21,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in JSON.
-
-    Raises:
-        CheckpointError: the file is missing or holds something else.
-    """
+    """An object in JSON; CheckpointError if the file is missing or holds something else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -53,11 +49,7 @@ def licence(folder: Path) -> str | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a model's numbers.
-
-    Raises:
-        CheckpointError: there are none, or only such as could run code.
-    """
+    """The files that hold a model's numbers; CheckpointError if there are none, or only such as could run code."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
@@ -77,11 +69,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_tensors(folder: Path, within: str = "") -> dict[str, Tensor]:
-    """The tensors in whose name something stands.
-
-    Args:
-        folder: the model's.
-        within: what to look for; empty reads all.
+    """The tensors in whose name something stands; empty reads all.
 
     Raises:
         CheckpointError: a file is missing, cut short or no safetensors file.

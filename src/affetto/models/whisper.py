@@ -113,15 +113,7 @@ class WhisperEncoder(Network):
         return log_mel(waves, self.config.bins, self.config.level)
 
     def forward(self, waves: Waves, collect: Collection[str] = ()) -> Encoding:
-        """Encodes a batch of recordings.
-
-        Args:
-            waves: the recordings.
-            collect: names of the layers to hand out.
-
-        Returns:
-            Those, and the last one as the output.
-        """
+        """Encodes a batch of recordings: the layers to hand out, and the last one as the output."""
         last = self.layers[-1].name
         found = self.represent(waves, {*collect, last})
         return Encoding({name: found[name] for name in found if name in collect}, found[last])
@@ -201,13 +193,7 @@ _JOINED = {"attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v
 
 
 def load_whisper_encoder(folder: Path) -> WhisperEncoder:
-    """Reads the encoder of a Whisper model in a folder as transformers writes it.
-
-    Args:
-        folder: with ``config.json`` and ``model.safetensors``, perhaps in several parts.
-
-    Returns:
-        The encoder, in evaluation mode.
+    """Reads the encoder of a Whisper model in a folder as transformers writes it, in evaluation mode.
 
     Raises:
         CheckpointError: a file is missing or damaged, or it is no Whisper model.
@@ -218,11 +204,7 @@ def load_whisper_encoder(folder: Path) -> WhisperEncoder:
 
 
 def encoder_config(values: dict[str, Any], folder: Path) -> WhisperEncoderConfig:
-    """The shape that a ``config.json`` of transformers describes.
-
-    Raises:
-        CheckpointError: it describes no Whisper model, or one of another kind than OpenAI's.
-    """
+    """The shape that a ``config.json`` of transformers describes; CheckpointError for other models."""
     kind, activation = values.get("model_type"), values.get("activation_function")
     if (kind, activation) != ("whisper", "gelu"):
         raise CheckpointError(f"describes a {kind} with {activation}, no Whisper model", "name one", folder)
@@ -238,17 +220,7 @@ def encoder_config(values: dict[str, Any], folder: Path) -> WhisperEncoderConfig
 
 
 def parse_shape(kind: type[ConfigT], values: Mapping[str, Any], names: Mapping[str, str], folder: Path) -> ConfigT:
-    """A shape out of what ``config.json`` says.
-
-    Args:
-        kind: of the shape.
-        values: in the file.
-        names: our name -> the file's.
-        folder: of the file.
-
-    Raises:
-        CheckpointError: something is missing or out of range.
-    """
+    """A shape out of what ``config.json`` says; ``names`` are the file's by ours."""
     try:
         return kind.parse({ours: values.get(theirs) for ours, theirs in names.items()})
     except ConfigError as error:
@@ -258,16 +230,7 @@ def parse_shape(kind: type[ConfigT], values: Mapping[str, Any], names: Mapping[s
 def renamed(
     folder: Path, part: str, ours: Callable[[dict[str, Tensor]], Iterator[tuple[str, Tensor]]]
 ) -> dict[str, Tensor]:
-    """The tensors of a part of a model, under our names.
-
-    Args:
-        folder: the model's.
-        part: "encoder." or "decoder."; what stands after it is the name of a tensor in the part.
-        ours: our names and tensors out of these.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or lacks some of them.
-    """
+    """The tensors of a part of a model ("encoder." or "decoder."), under the names that ``ours`` gives them."""
     weights = transformers_folder.read_tensors(folder, within=part)
     try:
         return dict(ours({name.partition(part)[2]: tensor.float() for name, tensor in weights.items()}))

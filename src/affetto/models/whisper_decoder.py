@@ -131,11 +131,7 @@ class WhisperDecoder(nn.Module):
         self.normalisation = nn.LayerNorm(config.width)
 
     def begin(self, states: Frames) -> Progress:
-        """Before the first token.
-
-        Args:
-            states: of the encoder, (batch, frames, width).
-        """
+        """Before the first token: what there is to know of the encoder's states, (batch, frames, width)."""
         width = self.config.width // self.config.heads
         nothing = states.values.new_zeros(len(states.values), self.config.heads, 0, width)
         real = states.values.new_zeros(states.mask.shape).masked_fill(~states.mask, -torch.inf)[:, None, None]
@@ -146,11 +142,7 @@ class WhisperDecoder(nn.Module):
         )
 
     def forward(self, tokens: Tensor, progress: Progress) -> tuple[Tensor, Tensor, Progress]:
-        """Reads more tokens.
-
-        Args:
-            tokens: (batch, tokens), those that are new.
-            progress: what came of all before.
+        """Reads more tokens, (batch, tokens).
 
         Returns:
             Scores of the token after each, (batch, tokens, vocabulary); how much each layer's heads attended to each
@@ -198,17 +190,7 @@ _JOINED = {
 
 
 def load_whisper_decoder(folder: Path) -> WhisperDecoder:
-    """Reads the decoder of a Whisper model in a folder as transformers writes it.
-
-    Args:
-        folder: with ``config.json`` and ``model.safetensors``, perhaps in several parts.
-
-    Returns:
-        The decoder, in evaluation mode.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or it is no Whisper model.
-    """
+    """Reads the decoder of a Whisper model, see `load_whisper_encoder`."""
     config = parse_shape(WhisperDecoderConfig, transformers_folder.read_config(folder), _SHAPE, folder)
     ours = renamed(folder, "decoder.", lambda theirs: _ours(theirs, config))
     return checkpoint.restore(lambda: WhisperDecoder(config), ours, folder)

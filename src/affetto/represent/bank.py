@@ -15,8 +15,8 @@ from torch import Tensor
 
 from affetto.frames import Frames, time_mask
 
+# A shard's tensors: (frames, width) of all its utterances, one after the other; each one's frames; its samples.
 VALUES, LENGTHS, DURATIONS = "values", "lengths", "durations"
-"""A shard's tensors: (frames, width) of all its utterances, one after the other; each one's frames; its samples."""
 
 
 class Moments(NamedTuple):
@@ -40,8 +40,7 @@ class Bank:
     It holds paths, so that it is cheap to hand to another process.
 
     Args:
-        shards: files with ``shard_utterances`` utterances each; one row a variant of the sound, the first is the
-            sound as it was recorded.
+        shards: files with ``shard_utterances`` utterances each; one row a variant of the sound, the first as recorded.
         lengths: frames of each utterance, 0 where its sound cannot be read, (variants, utterances).
         durations: samples of each utterance, (variants, utterances).
         width: of a frame.
@@ -81,12 +80,7 @@ class Bank:
         return np.asarray((self.lengths > 0).all(axis=0))
 
     def batch(self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None) -> Frames:
-        """The frames of some utterances, padded.
-
-        Args:
-            places: which utterances, (batch,).
-            variants: which variant of each; None takes them as they were recorded.
-        """
+        """The frames of some utterances, (batch,), in one variant of each or as they were recorded, padded."""
         chosen = np.zeros_like(places) if variants is None else variants
         lengths = torch.from_numpy(self.lengths[chosen, places])
         values = torch.zeros(len(places), int(lengths.max()), self.width)
@@ -97,9 +91,8 @@ class Bank:
 
     @cached_property
     def dense(self) -> Tensor:
-        """The whole bank in memory, where each utterance has one frame: (variants, utterances, width).
-
-        Unreadable utterances are zero.
+        """The whole bank in memory, where each utterance has one frame: (variants, utterances, width), zero if
+        unreadable.
         """
         everyone = np.flatnonzero(self.readable)
         values = torch.zeros(len(self.lengths), len(self), self.width)

@@ -33,14 +33,12 @@ from affetto.streaming.segments import Spoken, join
 
 logger = logging.getLogger(__name__)
 
+# Raise it with every change to what features or layers are computed to be: what older code kept is not read then.
 CACHE_VERSION = 4
-"""Raise it with every change to what features or layers are computed to be: what older code kept is not read then."""
-
 SHARD_UTTERANCES = 256
 BATCH_UTTERANCES = 16
 
-Progress = Callable[[int, int], None]
-"""Called with the utterances done and the utterances in all."""
+Progress = Callable[[int, int], None]  # Called with the utterances done and the utterances in all
 
 
 class Variants(Config):

@@ -109,16 +109,13 @@ class _Prior:
 def beam_search(
     log_probs: Frames, alphabet: Alphabet, config: BeamConfig, language_model: LanguageModel | None = None
 ) -> list[Found]:
-    """The text of the highest score, as far as the beam's width lets it be found.
+    """The text of the highest score of each utterance, as far as the beam's width lets it be found.
 
     Args:
         log_probs: (batch, time, classes), class 0 the blank.
-        alphabet: what the classes mean.
+        alphabet: of these classes.
         config: how to search.
-        language_model: over the same alphabet; None for the recogniser's word alone.
-
-    Returns:
-        One result an utterance; it depends on no other.
+        language_model: over the same alphabet; None searches by the recogniser alone.
 
     Raises:
         ConfigError: the language model is one of another alphabet.
@@ -193,7 +190,11 @@ def _advance(beam: _Beam, now: Tensor, prior: _Prior) -> tuple[_Beam, _Step]:
 
 
 def _paths(beam: _Beam, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log probabilities after one more frame."""
+    """Log probabilities after one more frame.
+
+    Of paths that spell the same prefix and end in a blank, and in its last character, (batch, width) each; of paths
+    that spell a longer prefix which is not in the beam, (batch, width * symbols).
+    """
     total = beam.total
     same_blank = total + now[:, :1]
     same_last = beam.last_class + now.gather(1, beam.last)

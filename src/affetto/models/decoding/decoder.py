@@ -65,11 +65,7 @@ class Decoder:
         return 0.0
 
     def __call__(self, log_probs: Frames | None) -> list[Spelling]:
-        """What each utterance of a batch spells; it depends on no other.
-
-        Args:
-            log_probs: (batch, time, classes), the output of the encoder that it was made for.
-        """
+        """What each utterance of a batch spells, from log probabilities (batch, time, classes)."""
         assert log_probs is not None, "the encoder spells"
         log_probs = log_probs.to("cpu")
         if self.words is not None:
@@ -103,11 +99,7 @@ class DecoderChoice:
 
 
 def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> TextDecoder:
-    """The decoder for a recogniser: its own if it has one, else one of those for characters.
-
-    Args:
-        encoder: the recogniser.
-        choice: what the user wants; None wants nothing special.
+    """The decoder for a recogniser, as chosen: its own if it has one, else one of those for characters.
 
     Raises:
         CheckpointError: a language model is missing or damaged.

@@ -1,8 +1,8 @@
-"""What a file with a language model of words says of itself: read and checked before any library is given it.
+"""The words that a search may write: read from a language model or a list, and spelt by the recogniser's alphabet.
 
 ARPA files are text: a header with the number of n-grams of each length, then the n-grams, a line each, words first.
-KenLM's own binary files are mapped into memory as they are, so that nothing of them can be checked but that they are
-some.
+They are checked before any library is given them. KenLM's own binary files are mapped into memory as they are, so that
+nothing of them can be checked but that they are some.
 """
 
 from __future__ import annotations
@@ -18,15 +18,10 @@ from typing import BinaryIO, NamedTuple
 from affetto.errors import CheckpointError, ConfigError
 from affetto.text import Alphabet
 
+# What stands for the start of a text, its end, and every word that the model does not know.
 MARKERS = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
-"""What stands for the start of a text, its end, and every word that the model does not know."""
-
-ORDERS = range(2, 7)
-"""Words of the longest n-gram that KenLM takes."""
-
-MOST_WORDS = 1_000_000
-"""Of a lexicon: some 300 MB as a tree of letters."""
-
+ORDERS = range(2, 7)  # Words of the longest n-gram that KenLM takes
+MOST_WORDS = 1_000_000  # Of a lexicon: some 300 MB as a tree of letters
 _LONGEST_LINE = 65536
 _TAIL = 4096
 _BINARY = b"mmap lm http://kheafield.com/code format version "
@@ -35,13 +30,8 @@ _COUNT = re.compile(rb"ngram ([0-9]{1,2})=([0-9]{1,18})\s*")
 
 
 def read_words(path: Path) -> list[str] | None:
-    """The words of a language model, without the markers.
-
-    Args:
-        path: an ARPA file or one of KenLM's binary files.
-
-    Returns:
-        The words in the file's order; None for a binary file, which does not tell them in a way to rely on.
+    """The words of an ARPA file in its order, without markers; None for KenLM's binary files, which do not tell them
+    surely.
 
     Raises:
         CheckpointError: the file is missing, damaged or foreign, or does not hold what its header says.
@@ -184,11 +174,9 @@ def read_word_list(path: Path) -> list[str]:
     return found
 
 
+# Characters of a word; the tree of letters is walked by recursion, so that its depth has to be bounded.
 LONGEST_WORD = 100
-"""Characters of a word; the tree of letters is walked by recursion, so that its depth has to be bounded."""
-
-_MOST_ALIKE = 6
-"""Words of the same spelling that flashlight's tree of letters takes."""
+_MOST_ALIKE = 6  # Words of the same spelling that flashlight's tree of letters takes
 
 
 class Lexicon(NamedTuple):
@@ -200,11 +188,7 @@ class Lexicon(NamedTuple):
 
 
 def spell_words(words: Iterable[str], alphabet: Alphabet) -> Lexicon:
-    """Spells words, in the alphabet's case whatever their own.
-
-    Args:
-        words: each once, as the language model writes them.
-        alphabet: what the recogniser spells.
+    """Spells words as the language model writes them, each once, in the alphabet's case whatever their own.
 
     >>> lexicon = spell_words(["IT'S", "4", "no", "naïve"], Alphabet())
     >>> lexicon.words, lexicon.spellings[0], lexicon.left_out

@@ -1,4 +1,14 @@
-"""Decoding without a search: the best class of every frame."""
+"""Paths through CTC's probabilities, one class a frame: the best, that of a known text, and the words read off them.
+
+**Times.** A recogniser trained by CTC spells a character in a frame or two somewhere within its sound, and answers
+with blanks elsewhere. A word begins with the first frame of its first character and ends with the last frame of its
+last one, so the times are as fine as a frame (40 ms in the model `small`), lie mostly inside the spoken word, and are
+no phonetic boundaries.
+
+**Confidence.** The probability that the recogniser gives a character in the frame where it is surest of it, and of a
+word the geometric mean over its characters: 1 where no other spelling was considered. A language model has no say in
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +27,13 @@ from affetto.text import Alphabet
 
 
 def best_paths(log_probs: Frames) -> list[Tensor]:
-    """The best class of every frame (Graves et al. 2006, best path).
-
-    Args:
-        log_probs: (batch, time, classes).
-
-    Returns:
-        One path an utterance: class numbers, (length,).
-    """
+    """The best class of every frame (Graves et al. 2006, best path), (length,) an utterance."""
     best = Frames(log_probs.values.argmax(dim=-1)[..., None], log_probs.lengths)
     return [path[:, 0] for path in best.unpad()]
 
 
 def greedy(log_probs: Frames, alphabet: Alphabet) -> list[str]:
-    """The text of the best path, repeats joined and blanks dropped.
-
-    Args:
-        log_probs: (batch, time, classes).
-        alphabet: what the classes mean.
-
-    Returns:
-        One text an utterance.
+    """The text of each utterance's best path, repeats joined and blanks dropped.
 
     >>> scores = torch.nn.functional.one_hot(torch.tensor([[3, 3, 0, 3, 4]]), 29).float()
     >>> greedy(Frames(scores, torch.tensor([5])), Alphabet())
@@ -51,14 +47,11 @@ _NEVER = float("-inf")
 
 
 def align(log_probs: Frames, texts: Sequence[Sequence[int]]) -> list[Tensor]:
-    """The likeliest path of each utterance among those that spell its text (Viterbi).
+    """The likeliest path of each utterance among those that spell its text (Viterbi): class numbers, (length,) each.
 
     Args:
         log_probs: (batch, time, classes), class 0 the blank.
         texts: the class numbers of each utterance's characters, no blanks; each fits into its frames.
-
-    Returns:
-        One path an utterance: class numbers, (length,).
 
     >>> probabilities = torch.tensor([[[0.1, 0.9], [0.3, 0.7], [0.8, 0.2]]])
     >>> align(Frames(probabilities.log(), torch.tensor([3])), [[1]])[0].tolist()
@@ -125,13 +118,7 @@ class _Letter(NamedTuple):
 
 
 def spell(path: Tensor, log_probs: Tensor, alphabet: Alphabet, frame_rate_hz: float) -> Spelling:
-    """The words of a path.
-
-    Args:
-        path: class numbers, (time,).
-        log_probs: (time, classes).
-        alphabet: what the classes mean; a space, if there is one, divides words.
-        frame_rate_hz: frames a second.
+    """The words of a path, (time,), with log probabilities (time, classes); a space divides words.
 
     >>> from torch import full, tensor
     >>> spell(tensor([3, 0, 3, 1, 4, 4]), full((6, 29), -0.5), Alphabet(), frame_rate_hz=10).words[1]

@@ -42,8 +42,7 @@ from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
 from affetto.recording import Spelling
 
 AUTO = "auto"
-WINDOW_S = 30.0
-"""What is decoded at once of a longer utterance."""
+WINDOW_S = 30.0  # What is decoded at once of a longer utterance
 WINDOW_FRAMES = round(WINDOW_S * FRAME_RATE_HZ)
 
 _TOKENS_PER_S = 8.0  # nobody speaks so fast for long
@@ -151,11 +150,7 @@ class WhisperText:
 
     @torch.inference_mode()
     def __call__(self, states: Frames | None) -> list[Spelling]:
-        """What each utterance of a batch says; it depends on no other.
-
-        Args:
-            states: the encoder's last, (batch, time, width).
-        """
+        """What each utterance of a batch says, from the encoder's last states, (batch, time, width)."""
         assert states is not None, "the encoder gives states"
         windows = [torch.split(row, WINDOW_FRAMES) for row in states.unpad()]
         written = iter(self._write_all([window for row in windows for window in row]))
@@ -276,12 +271,7 @@ def _choose(likely: Tensor, temperature: float, generators: Sequence[torch.Gener
 
 
 def load_whisper_text(folder: Path, encoder: WhisperEncoder, config: WhisperTextConfig | None = None) -> WhisperText:
-    """The decoder of a Whisper model, on its encoder's device.
-
-    Args:
-        folder: of the model, as transformers writes it.
-        encoder: of the same model.
-        config: how to decode.
+    """The decoder of the Whisper model in a folder, on its encoder's device.
 
     Raises:
         CheckpointError: a file is missing or damaged.

@@ -70,20 +70,16 @@ class Vocabulary:
         return {match[1]: token for match, token in found if match is not None}
 
     def prompt(self, language: int | None) -> list[int]:
-        """What a transcript without time marks begins with.
-
-        Args:
-            language: its token; None for a model of English alone.
-        """
+        """What a transcript without time marks begins with; no language is for a model of English alone."""
         middle = [] if language is None else [language, self.special["<|transcribe|>"]]
         return [self.start, *middle, self.special["<|notimestamps|>"]]
 
 
 def read_vocabulary(folder: Path, size: int) -> Vocabulary:
-    """Reads the tokens of a model's folder.
+    """Reads the tokens of a model's folder: ``tokenizer.json``, and ``generation_config.json`` on what may be written.
 
     Args:
-        folder: with ``tokenizer.json``; ``generation_config.json`` is asked what may be written, if it is there.
+        folder: of the model.
         size: of the decoder's vocabulary, time marks included.
 
     Raises:
@@ -130,14 +126,7 @@ def _signs(spelt: dict[int, bytes]) -> set[int]:
 
 
 def find_language(vocabulary: Vocabulary, language: str) -> int | None:
-    """The token of a language.
-
-    Args:
-        vocabulary: of the model.
-        language: its code, such as "en".
-
-    Returns:
-        None for English, where the model knows no other.
+    """The token of a language's code, such as "en"; None for English, where the model knows no other.
 
     Raises:
         ConfigError: the model does not know it.
@@ -155,10 +144,7 @@ _SMOOTHING_FRAMES = 7
 
 
 def token_starts(attention: Tensor) -> list[int]:
-    """The frame with which each token begins.
-
-    Args:
-        attention: (heads, tokens, frames), how much each head looked at a frame when the token was written.
+    """The frame with which each token begins, from how much each head looked at each frame, (heads, tokens, frames).
 
     >>> seen = torch.tensor([[[0.9, 0.8, 0.1, 0.1, 0.0], [0.1, 0.2, 0.8, 0.1, 0.1], [0.0, 0.0, 0.1, 0.8, 0.9]]])
     >>> token_starts(seen)
@@ -198,11 +184,8 @@ def spell_tokens(
 ) -> Spelling:
     """The words of tokens, in the alphabet: numbers are spelt out, punctuation goes (see `text.normalise`).
 
-    Args:
-        pieces: what each token spells, UTF-8; a word begins with a space.
-        log_probs: of each token.
-        starts_s: when each begins, seconds.
-        end_s: when the last ends.
+    Of tokens' bytes (UTF-8, a word begins with a space), their log probabilities, and when each begins and the last
+    ends.
 
     >>> spell_tokens([b" It", b"'s", b" 7", b"."], [-0.1, -0.1, 0.0, -2.0], [0.0, 0.25, 0.5, 1.0], 1.5).words[1]
     Word(text='seven', start_s=0.5, end_s=1.5, confidence=1.0)

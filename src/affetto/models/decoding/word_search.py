@@ -60,7 +60,7 @@ class WordModel:
 
 
 def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = None) -> WordModel:
-    """Reads a language model of words for a recogniser.
+    """Reads a language model of words for a recogniser with this alphabet.
 
     A binary file is mapped into memory as it is: only one from someone who is trusted should be loaded. An ARPA file is
     text, of which header, words and end are checked here and the rest by KenLM.
@@ -173,13 +173,9 @@ class WordSearch:
         return digest.hexdigest()[:16]
 
     def __call__(self, log_probs: Frames) -> list[Found]:
-        """The words of the highest score, as far as the beam's width lets them be found.
+        """The words of the highest score of each utterance, as far as the beam's width lets them be found.
 
-        Args:
-            log_probs: (batch, time, classes), class 0 the blank.
-
-        Returns:
-            One result an utterance, words with single spaces between; it depends on no other.
+        Of log probabilities (batch, time, classes), class 0 the blank; there are single spaces between words.
         """
         return [self._search(each) for each in log_probs.to("cpu").unpad()]
 

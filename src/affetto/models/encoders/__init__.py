@@ -75,11 +75,8 @@ def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
 
 
 def find_head(encoder: Encoder, model: str | Path) -> Path:
-    """The file of the emotion head for an encoder: in its model's folder, or among those that come with affetto.
-
-    Args:
-        encoder: what `open_encoder` gave.
-        model: what it was asked for.
+    """The file of an emotion head for an encoder: in the folder of the model asked for, or among those that come with
+    affetto.
 
     Raises:
         CheckpointError: there is none.
@@ -119,11 +116,7 @@ def _encoder_of(folder: Path) -> str | None:
 
 
 def family(folder: Path) -> str:
-    """The name of a model's family among `ENCODERS`.
-
-    Raises:
-        CheckpointError: the folder holds no model, or one of a family that is not known.
-    """
+    """The name of a model's family among `ENCODERS`; CheckpointError if the folder holds no model of a known one."""
     if any(folder.glob(f"{Path(pretrained.RECOGNISER).stem}.*")):
         return _NATIVE
     if not (folder / CONFIG).is_file():

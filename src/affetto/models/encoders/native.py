@@ -23,13 +23,7 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 
 
 class NetworkEncoder(Generic[NetworkT]):
-    """The layers of a network, which spells nothing unless a subclass says so.
-
-    Args:
-        network: trained; it is put into evaluation mode.
-        origin: where it comes from.
-        facts: what its description says.
-    """
+    """The layers of a trained network, which spells nothing unless a subclass says so."""
 
     def __init__(self, network: NetworkT, origin: Origin, facts: Mapping[str, Any] | None = None) -> None:
         self.network: NetworkT = network.eval()
@@ -92,11 +86,7 @@ class NativeEncoder(NetworkEncoder[RecogniserNetwork]):
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
-        """Reads the recogniser of a model's folder.
-
-        Raises:
-            CheckpointError: see `load_recogniser`.
-        """
+        """Reads the recogniser of a model's folder, see `load_recogniser`."""
         network, description = load_recogniser(folder / pretrained.RECOGNISER)
         return cls(network, origin._replace(licence=description.facts.get("licence")), description.facts)
 
@@ -123,11 +113,7 @@ class Whisper(NetworkEncoder[WhisperEncoder]):
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
-        """Reads the encoder; the decoder is read by those who want words.
-
-        Raises:
-            CheckpointError: see `load_whisper_encoder`.
-        """
+        """Reads the encoder, see `load_whisper_encoder`; the decoder is read by those who want words."""
         return cls(load_whisper_encoder(folder), origin._replace(licence=licence(folder)))
 
     @cached_property

@@ -29,11 +29,9 @@ from affetto.text import Alphabet
 
 _FRONT = "conv"
 _SPECIAL = re.compile(r"<.*>|\[.*\]")
-_UNUSED = {"masked_spec_embed"}
-"""What only training reads, so that a file may lack it."""
-
+_UNUSED = {"masked_spec_embed"}  # What only training reads, so that a file may lack it
+# What a config tells that no number depends on.
 _ELSEWHERE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
-"""What a config tells that no number depends on."""
 
 
 class _Enough(Exception):  # noqa: N818

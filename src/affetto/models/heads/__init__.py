@@ -52,8 +52,8 @@ def head_config(values: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
+# The config of a head of any kind, as a field of another config.
 AnyHead = Annotated[SerializeAsAny[HeadConfig], BeforeValidator(head_config)]
-"""The config of a head of any kind, as a field of another config."""
 
 
 KIND = "emotion head"
@@ -77,25 +77,14 @@ class _Shape(Config):
 
 
 def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: bool = False) -> None:
-    """Writes a head.
-
-    Args:
-        path: the ``.safetensors`` file.
-        head: what to write.
-        facts: its training data, licence, recipe and metrics, and ``encoder_fingerprint``, the recogniser's.
-        half: see `checkpoint.save`.
-    """
+    """Writes a head; ``facts`` are its training data, licence, recipe, metrics and ``encoder_fingerprint``."""
     shape = _Shape(head=head.config, classes=head.classes, layers=head.layers, familiarity=_components(head))
     description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
     checkpoint.save(path, head.state_dict(), description, precision="float16" if half else "float32")
 
 
 def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
-    """Reads a head, ready to use (in evaluation mode).
-
-    Raises:
-        CheckpointError: see `checkpoint.load`.
-    """
+    """Reads a head, ready to use (in evaluation mode); see `checkpoint.load` for what it raises."""
     return checkpoint.load(path, KIND, _Shape, _make)
 
 

@@ -20,17 +20,11 @@ from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.frames import STATISTICS, Frames, Statistic, Waves, pooled
 from affetto.models.encoders.encoder import LayerInfo, check_layers
 
-ACOUSTIC = "acoustic"
-"""The name under which a head is given acoustic features."""
-
-ALL = "all"
-"""In the place of layers' names: every layer of the recogniser."""
-
-MAX_WIDTH = 65_536
-"""No layer is wider: a config that says otherwise is damaged."""
-
+ACOUSTIC = "acoustic"  # The name under which a head is given acoustic features
+ALL = "all"  # In the place of layers' names: every layer of the recogniser
+MAX_WIDTH = 65_536  # No layer is wider: a config that says otherwise is damaged
+# Which trainings of a row are one computation: all folds and repeats, some folds of a repeat, or each its own.
 Together = Literal["repeats", "folds", "alone"]
-"""Which trainings of a row are one computation: all folds and repeats, some folds of a repeat, or each its own."""
 
 
 class Standardise(nn.Module):
@@ -56,15 +50,11 @@ class Standardise(nn.Module):
 
 
 class Part(nn.Module):
-    """Makes a vector of an utterance out of some of what a head is given.
-
-    Args:
-        widths: name -> width of each input that it reads.
-        width: of the vector.
+    """Makes a vector of an utterance, of some width, out of some of what a head is given: name -> width of each
+    input.
     """
 
-    linear: ClassVar[bool] = False
-    """Whether the vector is nothing but the standardised inputs, each of a single frame."""
+    linear: ClassVar[bool] = False  # Whether the vector is nothing but the standardised inputs, each of a single frame
 
     def __init__(self, widths: Mapping[str, int], width: int) -> None:
         super().__init__()
@@ -77,15 +67,12 @@ class Part(nn.Module):
         raise NotImplementedError
 
     def stacked(self, own: Mapping[str, Tensor], given: Mapping[str, Frames], chosen: Tensor) -> Tensor:
-        """The same for the parts of several heads at once, each of a batch of its own.
+        """The same for the parts of several heads at once, each of a batch of its own: (heads, batch, width).
 
         Args:
             own: the parameters and buffers of all of them by name, each (heads, ...).
             given: frames of all utterances in the batches.
             chosen: which of these each head's batch holds, (heads, batch).
-
-        Returns:
-            (heads, batch, width).
         """
         batches = {name: Frames(*(each[chosen] for each in frames)) for name, frames in given.items()}
         vectors: Tensor = vmap(lambda mine, batch: functional_call(self, mine, (batch,)))(dict(own), batches)
@@ -171,11 +158,7 @@ class HeadConfig(Config):
         return [pooled(name, statistic) for name in layers for statistic in self.pooling] or list(layers)
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
-        """New parts, by name.
-
-        Args:
-            widths: of each of `inputs`, by name.
-        """
+        """New parts by name, for inputs (see `inputs`) of these widths."""
         raise NotImplementedError
 
 
@@ -209,12 +192,7 @@ class LayerConfig(HeadConfig):
 
 
 class EmotionHead(nn.Module):
-    """Scores emotions.
-
-    Args:
-        config: which head.
-        classes: the emotions, in the order of the scores.
-        layers: name -> width of each recogniser layer that it reads, see `HeadConfig.choose`.
+    """Scores emotions, ``classes`` in the order of the scores, from recogniser layers of these widths.
 
     >>> from affetto.models.heads.kinds import MeanPoolingConfig
     >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 3})
@@ -255,15 +233,12 @@ class EmotionHead(nn.Module):
         return torch.cat([part(given) for part in self.parts.values()], dim=-1)
 
     def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
-        """Scores (before the softmax) of each class.
+        """Scores (before the softmax) of each class, (batch, classes).
 
         Args:
             given: frames of each layer, (batch, time, layer's width), or its statistics over time, (batch, 1, width);
                 and acoustic features, (batch, time, features).
             keep: what dropout leaves of the utterance's vector, as factors, (batch, width); None leaves all.
-
-        Returns:
-            (batch, classes).
         """
         vectors = self.represent(given)
         scores: Tensor = self.output(vectors if keep is None else vectors * keep)
@@ -276,14 +251,10 @@ class EmotionHead(nn.Module):
 
 
 class Familiarity(nn.Module):
-    """Tells familiar sound from sound unlike all that a head was trained on, by the head's vectors.
+    """Whether sound is like what a head was trained on, by the head's vectors.
 
     The distance is the root mean square of a vector's whitened principal components (Lee et al. 2018 use the same for
     images): 1 for typical training speech.
-
-    Args:
-        width: of the vectors.
-        components: how many principal components count.
     """
 
     def __init__(self, width: int, components: int) -> None:
@@ -297,12 +268,12 @@ class Familiarity(nn.Module):
 
     @classmethod
     def fitted(cls, training: Tensor, judging: Tensor, components: int, quantile: float) -> Familiarity:
-        """Fits it to vectors.
+        """Fits it to vectors of training speech, (utterances, width).
 
         Args:
-            training: vectors of training speech, (utterances, width).
-            judging: those of other speakers under the same conditions, which set the limit, (utterances, width).
-            components: see above; no more than there are directions in the training speech.
+            training: those.
+            judging: of other speakers under the same conditions, which set the limit.
+            components: principal components that count, no more than there are directions in the training speech.
             quantile: so much of the other speakers' speech counts as familiar.
 
         >>> speech = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])

@@ -19,11 +19,9 @@ from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.gru import bidirectional_gru, gru_stack, pack, read_both_ways
 from affetto.models.heads.head import ACOUSTIC, ALL, MAX_WIDTH, HeadConfig, LayerConfig, Part, pool
 
-Statistics = Annotated[tuple[Statistic, ...], Field(min_length=1)]
-
 
 class Pooled(Part):
-    """Statistics of layers over time, one beside the other."""
+    """Fine-tuning MP-x: statistics of layers over time, one beside the other (paper 3.1.3, figure 3b)."""
 
     linear: ClassVar[bool] = True
 
@@ -41,7 +39,7 @@ class MeanPoolingConfig(LayerConfig):
 
     kind: Literal["mean_pooling"] = "mean_pooling"
     # of each unit over time: its mean, as in the paper, its standard deviation, or both
-    statistics: Statistics = ("mean",)
+    statistics: Annotated[tuple[Statistic, ...], Field(min_length=1)] = ("mean",)
 
     @property
     def pooling(self) -> tuple[Statistic, ...]:
@@ -54,7 +52,10 @@ class MeanPoolingConfig(LayerConfig):
 
 
 class WeightedSum(Part):
-    """The averages of layers of one width, each by its share in the sum."""
+    """The averages of layers of one width, each by its trained share in the sum.
+
+    Source: S. Yang et al. (2021), SUPERB: Speech processing Universal PERformance Benchmark, Interspeech, section 3.
+    """
 
     def __init__(self, widths: Mapping[str, int]) -> None:
         super().__init__(widths, next(iter(widths.values())))
@@ -70,19 +71,12 @@ class WeightedSum(Part):
 class WeightedSumConfig(LayerConfig):
     """The sum of the named layers; of "all", those of the width that most of them have."""
 
+    pooling: ClassVar[tuple[Statistic, ...]] = ("mean",)
     kind: Literal["weighted_sum"] = "weighted_sum"
     layer: str | tuple[str, ...] = ALL
 
-    @property
-    def pooling(self) -> tuple[Statistic, ...]:
-        """The mean."""
-        return ("mean",)
-
     def choose(self, known: Sequence[LayerInfo]) -> dict[str, int]:
-        """See `HeadConfig.choose`.
-
-        Raises:
-            ConfigError: see there; or layers of different width are named.
+        """See `HeadConfig.choose`; layers that are named have to have one width.
 
         >>> layers = [LayerInfo("conv1", 4, 50.0), LayerInfo("gru1", 8, 50.0), LayerInfo("gru2", 8, 50.0)]
         >>> WeightedSumConfig().choose(layers)
@@ -103,11 +97,10 @@ class WeightedSumConfig(LayerConfig):
 
 
 class Attention(Part):
-    """The weighted mean and standard deviation of a layer's frames (section 3, equations 3 to 6).
+    """Attentive statistics pooling: mean and deviation of a layer's frames by trained weights (equations 3 to 6).
 
-    Args:
-        widths: name and width of the layer.
-        units: of the hidden layer that scores frames.
+    Source: K. Okabe, T. Koshinaka, K. Shinoda (2018), Attentive Statistics Pooling for Deep Speaker Embedding,
+    Interspeech, section 3.
     """
 
     def __init__(self, widths: Mapping[str, int], units: int) -> None:
@@ -128,13 +121,9 @@ class Attention(Part):
 class AttentiveStatisticsConfig(LayerConfig):
     """Attention over the frames of one or several layers, each with weights of its own."""
 
+    fold_s: ClassVar[float] = 50.0
     kind: Literal["attentive_statistics"] = "attentive_statistics"
     units: int = Field(default=64, ge=1, le=MAX_WIDTH)  # of the hidden layer that scores frames
-
-    @property
-    def fold_s(self) -> float:
-        """Of one layer's frames."""
-        return 50.0
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
         """One for each layer."""
@@ -143,31 +132,28 @@ class AttentiveStatisticsConfig(LayerConfig):
 
 
 class BranchConfig(Config):
-    """The emotion branch."""
+    """The paper's emotion branch (3.1.2): bidirectional GRU layers over acoustic features, averaged over time."""
 
     units: int = Field(default=96, ge=1, le=MAX_WIDTH)  # of each direction
     depth: int = Field(default=2, ge=1, le=64)  # GRU layers
     acoustic: AcousticConfig = AcousticConfig()  # the features that it reads
+
+    @property
+    def fold_s(self) -> float:
+        """See `HeadConfig.fold_s`."""
+        return _branch_s(self.units, self.depth)
 
     def part(self) -> Branch:
         """A new branch."""
         return Branch({ACOUSTIC: self.acoustic.width}, self.units, self.depth)
 
 
-def branch_s(units: int, depth: int) -> float:
-    """Roughly how many seconds a fold of a head with such a branch takes."""
+def _branch_s(units: int, depth: int) -> float:
     return 200.0 * units * depth / (96 * 2)
 
 
 class Branch(Part):
-    """Bidirectional GRU layers over one input, averaged over each utterance's frames.
-
-    Args:
-        widths: name and width of the input.
-        units: of each direction.
-        depth: GRU layers.
-        stride: average so many frames into one first.
-    """
+    """Bidirectional GRU layers over one input, averaged over time; ``stride`` frames are averaged into one first."""
 
     def __init__(self, widths: Mapping[str, int], units: int, depth: int, stride: int = 1) -> None:
         super().__init__(widths, 2 * units)
@@ -205,7 +191,10 @@ class Branch(Part):
 
 
 def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -> dict[str, Tensor]:
-    """Input weights and biases that do to frames as they are what a GRU's own do to scaled ones, in fewer passes."""
+    """Input weights and biases that do to frames as they are what a GRU's own do to scaled ones, in fewer passes.
+
+    W (x - mean) / deviation + b = (W / deviation) x + (b - W / deviation mean).
+    """
     scaled: dict[str, Tensor] = {}
     for end in ("", "_reverse"):
         weight = parameters[f"weight_ih_l0{end}"] / deviation[:, None]
@@ -215,10 +204,10 @@ def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -
 
 
 class BaselineConfig(HeadConfig):
-    """The branch into a softmax."""
+    """The branch alone, without a recogniser (paper 3.1.2, figure 3a)."""
 
     kind: Literal["baseline"] = "baseline"
-    branch: BranchConfig = BranchConfig()  # GRU layers over acoustic features
+    branch: BranchConfig = BranchConfig()
 
     @property
     def acoustic(self) -> AcousticConfig:
@@ -228,7 +217,7 @@ class BaselineConfig(HeadConfig):
     @property
     def fold_s(self) -> float:
         """The branch's."""
-        return branch_s(self.branch.units, self.branch.depth)
+        return self.branch.fold_s
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:  # noqa: ARG002  it reads no layer
         """The branch."""
@@ -236,7 +225,7 @@ class BaselineConfig(HeadConfig):
 
 
 class RecurrentConfig(LayerConfig):
-    """GRU layers over a layer's frames."""
+    """Fine-tuning RNN-x: new GRU layers over a layer's frames, averaged (paper 3.1.3, figure 3c)."""
 
     kind: Literal["recurrent"] = "recurrent"
     layer: str
@@ -253,7 +242,7 @@ class RecurrentConfig(LayerConfig):
     @property
     def fold_s(self) -> float:
         """That of a branch."""
-        return branch_s(self.units, self.depth)
+        return _branch_s(self.units, self.depth)
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
         """The GRU layers."""
@@ -261,15 +250,11 @@ class RecurrentConfig(LayerConfig):
 
 
 class ProgressiveConfig(LayerConfig):
-    """The averages of one or several layers, the paper takes one, and the branch."""
+    """The averages of one or several layers beside the branch (paper 3.1.4, figure 3d); the paper takes one layer."""
 
+    pooling: ClassVar[tuple[Statistic, ...]] = ("mean",)
     kind: Literal["progressive"] = "progressive"
-    branch: BranchConfig = BranchConfig()  # GRU layers over acoustic features
-
-    @property
-    def pooling(self) -> tuple[Statistic, ...]:
-        """The mean."""
-        return ("mean",)
+    branch: BranchConfig = BranchConfig()
 
     @property
     def acoustic(self) -> AcousticConfig:
@@ -279,7 +264,7 @@ class ProgressiveConfig(LayerConfig):
     @property
     def fold_s(self) -> float:
         """The branch's."""
-        return branch_s(self.branch.units, self.branch.depth)
+        return self.branch.fold_s
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
         """The averages and the branch."""

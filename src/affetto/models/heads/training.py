@@ -15,11 +15,7 @@ from affetto.models.network import Network
 
 
 class HeadStack:
-    """Heads of one shape; every parameter and buffer of theirs becomes one tensor (heads, ...).
-
-    Args:
-        heads: at least one, all of one config.
-    """
+    """Several heads of one shape, at least one; each parameter and buffer of theirs becomes one tensor (heads, ...)."""
 
     def __init__(self, heads: Sequence[EmotionHead]) -> None:
         self.head = heads[0]
@@ -54,17 +50,13 @@ class HeadStack:
         keep: Tensor | None = None,
         heads: slice = slice(None),
     ) -> Tensor:
-        """Scores (before the softmax), each head's of its own batch.
+        """Scores (before the softmax), each head's of its own batch: (heads, batch, classes).
 
         Args:
             given: what a head reads, of all utterances in the batches, see `EmotionHead.forward`.
-            chosen: which of these utterances each head's batch holds, (heads, batch); branches are fastest with the
-                longest first.
+            chosen: each head's batch, (heads, batch) places of utterances; branches are fastest with the longest first.
             keep: what dropout leaves, as factors, (heads, batch, width).
             heads: which.
-
-        Returns:
-            (heads, batch, classes).
         """
         own = {name: values[heads] for name, values in self.values.items()}
         vectors = torch.cat(
@@ -79,8 +71,7 @@ def _of(part: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}
 
 
-INPUT = "input"
-"""What stands below a recogniser's first layer: its features of the sound."""
+INPUT = "input"  # What stands below a recogniser's first layer: its features of the sound
 
 
 def below(layers: Sequence[LayerInfo], name: str) -> list[str]:
@@ -94,15 +85,11 @@ def below(layers: Sequence[LayerInfo], name: str) -> list[str]:
 
 
 class TunedHead(nn.Module):
-    """Reads frames of a frozen layer, climbs from there to the head's highest layer, and scores emotions.
+    """A head with recogniser layers under it that are trained along, from ``first`` on (paper 1: "can be updated as
+    well").
 
-    Dropout and batch normalisation within the recogniser stay as they are when it recognises: there are too few
+    The network is copied. Its dropout and batch normalisation stay as they are when it recognises: there are too few
     emotional utterances to estimate the statistics anew.
-
-    Args:
-        network: a trained recogniser's; it is copied.
-        head: what to put on it.
-        first: the lowest layer that is trained along.
     """
 
     def __init__(self, network: Network, head: EmotionHead, first: str) -> None:
