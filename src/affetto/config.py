@@ -38,11 +38,7 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, values: object, where: object | None = None) -> Self:
-        """Checks plain values (from TOML or JSON) against this class.
-
-        Raises:
-            ConfigError: a key is unknown or missing, or a value is of the wrong kind.
-        """
+        """Checks plain values (from TOML or JSON); ConfigError where a key is unknown or missing, or a value is wrong."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -88,11 +84,7 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Plain values of a TOML file.
-
-    Raises:
-        ConfigError: the file is missing or is not TOML.
-    """
+    """Plain values of a TOML file; ConfigError if it is missing or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

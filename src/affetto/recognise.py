@@ -36,7 +36,7 @@ class SegmentPrediction(NamedTuple):
 
 
 class EmotionRecogniser:
-    """Hears what is said and with which emotion.
+    """Predicts what is said and with which emotion.
 
     Args:
         encoder: the speech recogniser.
@@ -109,7 +109,7 @@ class EmotionRecogniser:
         return "-".join((*networks, f"{self.temperature:g}", decoder, *self.emotions))
 
     def recognise(self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT) -> Recording:
-        """Hears one recording of any length.
+        """Recognises one recording of any length.
 
         Args:
             source: a sound file, or one opened for reading bytes.
@@ -126,7 +126,7 @@ class EmotionRecogniser:
     def recognise_samples(
         self, samples: NDArray[Any] | Tensor, sample_rate: float, judgement: Judgement = _JUDGEMENT
     ) -> Recording:
-        """Hears sound in memory.
+        """Recognises sound in memory.
 
         Args:
             samples: (samples,) or (samples, channels); floats with full scale at 1, or signed integers.
@@ -144,13 +144,12 @@ class EmotionRecogniser:
         progress: Callable[[float], None] | None = None,
         judgement: Judgement = _JUDGEMENT,
     ) -> Iterator[Recording | Failure]:
-        """Hears any number of recordings, several at a time, in bounded memory.
-
-        What comes out for one depends on no other.
+        """Recognises any number of recordings, several at a time, in bounded memory; what comes out for one depends on
+        no other.
 
         Args:
             sources: sound files or whatever else `Source` allows.
-            progress: called now and then with the seconds of sound heard so far.
+            progress: called now and then with the seconds of sound processed so far.
             judgement: see `recognise`.
 
         Yields:
@@ -172,7 +171,7 @@ class EmotionRecogniser:
         )
 
     def follow(self, blocks: Iterable[Tensor], judgement: Judgement = _JUDGEMENT) -> Iterator[Segment]:
-        """Hears sound while it is being made.
+        """Recognises sound while it is being made.
 
         Args:
             blocks: (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.

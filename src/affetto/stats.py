@@ -165,7 +165,8 @@ def speaker_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Where the scores, or their differences to another model's, would lie with other speakers from the same crowd.
+    """Where the scores, or their differences to those of a model ``against`` it, would lie with other speakers of the
+    kind.
 
     A bootstrap in clusters (Field & Welsh 2007): speakers are drawn with replacement, each with all utterances in all
     repeats, since utterances of one speaker stand and fall together. The scores of a drawn crowd are those of each run,
@@ -173,12 +174,8 @@ def speaker_interval(
     the interval of a mean that of Student's t. Without that, intervals of ten speakers that should hold the true value
     95 times in a hundred do so 90 times, of five 85 times. It leaves out what training on other speakers would change.
 
-    Args:
-        counted: of the model.
-        rng: draws the speakers; the same state for two models of the same speakers draws the same crowds.
-        against: the model to subtract, in the same crowds; only speakers whom both were tested on are drawn then.
-        resamples: how many crowds.
-        level: how often the interval should hold the true value.
+    The same state of ``rng`` draws the same crowds of the same speakers; of two models, only speakers of both are
+    drawn.
     """
     names = np.unique(counted.speakers)
     if against is not None:
@@ -214,7 +211,11 @@ def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
 
 
 def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: NDArray[np.str_]) -> Floats:
-    """The scores of each crowd, averaged over the runs: (resamples, 3)."""
+    """The scores of each crowd (resamples, speakers), averaged over the runs: (resamples, 3).
+
+    Hits, true and predicted utterances of a crowd are sums over its speakers: all crowds are one product of
+    matrices. Each of ``names``, sorted, has an utterance in at least one run.
+    """
     counted = counted.where(np.isin(counted.speakers, names))
     runs, run = np.unique(counted.repeats, return_inverse=True)
     classes = counted.confusions.shape[-1]
@@ -236,17 +237,13 @@ class PairedTest(NamedTuple):
 
 
 def corrected_t_test(differences: Floats, ratio: float) -> PairedTest:
-    """Nadeau and Bengio's corrected resampled t-test, for differences over the folds of a cross-validation.
+    """Nadeau and Bengio's corrected resampled t-test, for differences (folds,) over the folds of a cross-validation.
 
     Two folds train on mostly the same speakers, so their differences are correlated, and the usual paired t-test takes
     chance for an effect too often (Dietterich 1998). Nadeau & Bengio (2003, *Inference for the generalization error*,
     Machine Learning 52) estimate that correlation as ``test / (test + training)``, which widens the variance of the
-    mean from ``s2 / folds`` to ``s2 * (1 / folds + test / training)``. Average over repeats first: they share test
-    speakers as well, so more of them make each fold's value more exact but do not make more folds of it.
-
-    Args:
-        differences: (folds,) of a score, each averaged over repeats.
-        ratio: test utterances / training utterances; 0 makes it the usual paired t-test.
+    mean from ``s2 / folds`` to ``s2 * (1 / folds + ratio)``, the ratio being test / training utterances. Average over
+    repeats first: they share test speakers as well, so more of them make a fold's value more exact but no more folds.
 
     >>> corrected_t_test(np.array([0.02, 0.04, 0.03, 0.05]), ratio=1 / 3).p < 0.05
     True

@@ -67,14 +67,10 @@ class TranscriptionScores:
 
 
 class Transcriber:
-    """Writes down what is said.
+    """Transcribes speech.
 
     What the decoder reads best together is decoded together: stretches of speech with short pauses between, see
     `TextDecoder.window_s`.
-
-    Args:
-        encoder: the speech recogniser.
-        decoder: how what it puts out becomes text.
     """
 
     def __init__(self, encoder: Encoder, decoder: TextDecoder) -> None:

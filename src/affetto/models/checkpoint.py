@@ -93,11 +93,7 @@ def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def describe(path: Path, kind: str) -> Description:
-    """Reads the JSON beside a ``.safetensors`` file, of which kind it should be.
-
-    Raises:
-        CheckpointError: it is missing, damaged, foreign, of another version or another kind.
-    """
+    """Reads the JSON beside a ``.safetensors`` file; CheckpointError if it is missing, damaged or of another kind."""
     card = path.with_suffix(".json")
     try:
         values = json.loads(card.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ number depends on padding or batch mates. What is longer than 30 s is encoded in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -182,14 +182,20 @@ def _join(frames: Frames, batch: int) -> Frames:
     return Frames(frames.values.reshape(batch, -1, frames.values.shape[2])[:, : int(lengths.max())], lengths)
 
 
-_NAMES = {
+_PARTS = {
     "self_attn_layer_norm": "attention_norm",
     "self_attn.out_proj": "attention_out",
+    "encoder_attn_layer_norm": "sound_norm",
+    "encoder_attn.q_proj": "sound_query",
+    "encoder_attn.out_proj": "sound_out",
     "final_layer_norm": "feed_forward_norm",
     "fc1": "feed_forward_in",
     "fc2": "feed_forward_out",
 }
-_JOINED = {"attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")}
+_JOINED = {
+    "attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "sound_in": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+}
 
 
 def load_whisper_encoder(folder: Path) -> WhisperEncoder:
@@ -199,7 +205,7 @@ def load_whisper_encoder(folder: Path) -> WhisperEncoder:
         CheckpointError: a file is missing or damaged, or it is no Whisper model.
     """
     config = encoder_config(transformers_folder.read_config(folder), folder)
-    ours = renamed(folder, "encoder.", lambda theirs: _ours(theirs, config))
+    ours = renamed(folder, "encoder.", lambda theirs: _ours(theirs, config.depth))
     return checkpoint.restore(lambda: WhisperEncoder(config), ours, folder)
 
 
@@ -238,33 +244,27 @@ def renamed(
         raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
 
 
-def _ours(theirs: dict[str, Tensor], config: WhisperEncoderConfig) -> Iterator[tuple[str, Tensor]]:
+def _ours(theirs: dict[str, Tensor], depth: int) -> Iterator[tuple[str, Tensor]]:
     yield "positions", theirs["embed_positions.weight"]
     for kind in ("weight", "bias"):
         yield f"convolutions.0.{kind}", theirs[f"conv1.{kind}"]
         yield f"convolutions.1.{kind}", theirs[f"conv2.{kind}"]
         yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
-    yield from renamed_blocks(theirs, config.depth, _NAMES, _JOINED)
+    yield from renamed_blocks(theirs, depth)
 
 
-def renamed_blocks(
-    theirs: Mapping[str, Tensor], depth: int, names: Mapping[str, str], joined: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, Tensor]]:
-    """The parts of transformer layers under their names here.
-
-    Args:
-        theirs: transformers' tensors.
-        depth: layers.
-        names: transformers' name of a part -> ours.
-        joined: our name of a part -> those of transformers' that are one here.
-    """
+def renamed_blocks(theirs: Mapping[str, Tensor], depth: int) -> Iterator[tuple[str, Tensor]]:
+    """The parts of transformer layers, an encoder's or a decoder's, under their names here; some of ours are joined."""
     for place in range(depth):
         block = {name.removeprefix(f"layers.{place}."): tensor for name, tensor in theirs.items()}
-        for kind in ("weight", "bias"):
-            for name, ours in names.items():
-                yield f"blocks.{place}.{ours}.{kind}", block[f"{name}.{kind}"]
-        for ours, parts in joined.items():
-            yield f"blocks.{place}.{ours}.weight", torch.cat([block[f"{part}.weight"] for part in parts])
-            none = torch.zeros_like(block[f"{parts[-1]}.bias"])  # keys have no bias: it would change no attention
-            biases = [none if part.endswith("k_proj") else block[f"{part}.bias"] for part in parts]
-            yield f"blocks.{place}.{ours}.bias", torch.cat(biases)
+        looks_at_sound = any(name.startswith("encoder_attn") for name in block)
+        for name, ours in _PARTS.items():
+            if looks_at_sound or not name.startswith("encoder_attn"):
+                yield f"blocks.{place}.{ours}.weight", block[f"{name}.weight"]
+                yield f"blocks.{place}.{ours}.bias", block[f"{name}.bias"]
+        for ours, parts in _JOINED.items():
+            if looks_at_sound or ours != "sound_in":
+                yield f"blocks.{place}.{ours}.weight", torch.cat([block[f"{part}.weight"] for part in parts])
+                none = torch.zeros_like(block[f"{parts[-1]}.bias"])  # keys have no bias: it would change no attention
+                biases = [none if part.endswith("k_proj") else block[f"{part}.bias"] for part in parts]
+                yield f"blocks.{place}.{ours}.bias", torch.cat(biases)

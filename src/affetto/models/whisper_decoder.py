@@ -173,20 +173,6 @@ _SHAPE = {
     "feed_forward": "decoder_ffn_dim",
     "positions": "max_target_positions",
 }
-_NAMES = {
-    "self_attn_layer_norm": "attention_norm",
-    "self_attn.out_proj": "attention_out",
-    "encoder_attn_layer_norm": "sound_norm",
-    "encoder_attn.q_proj": "sound_query",
-    "encoder_attn.out_proj": "sound_out",
-    "final_layer_norm": "feed_forward_norm",
-    "fc1": "feed_forward_in",
-    "fc2": "feed_forward_out",
-}
-_JOINED = {
-    "attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "sound_in": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
-}
 
 
 def load_whisper_decoder(folder: Path) -> WhisperDecoder:
@@ -201,4 +187,4 @@ def _ours(theirs: dict[str, Tensor], config: WhisperDecoderConfig) -> Iterator[t
     yield "positions.weight", theirs["embed_positions.weight"]
     for kind in ("weight", "bias"):
         yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
-    yield from renamed_blocks(theirs, config.depth, _NAMES, _JOINED)
+    yield from renamed_blocks(theirs, config.depth)

@@ -103,8 +103,7 @@ def represent(
         extractor: what to compute.
         cache: the folder to keep results in.
         variants: which variants of each recording are added to the recording as it is; None adds none.
-        surroundings: the listening condition of everything, and whose voices babble is made of, that of the
-            variants too; None adds nothing.
+        surroundings: the listening condition of everything, the variants too, and whose voices babble is made of.
         progress: called after every shard.
 
     Returns:

@@ -23,19 +23,15 @@ class Extractor(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """What it computes, by names that no other extractor of a data set uses."""
-        ...
 
     def key(self, name: str) -> str:
         """Where to keep it: equal only where the numbers are."""
-        ...
 
     def dtype(self, name: str) -> torch.dtype:
         """How exactly to keep it."""
-        ...
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """Name -> frames of a batch, for the names asked for."""
-        ...
 
 
 def digest(content: object) -> str:
@@ -140,9 +136,5 @@ class Functionals(NamedTuple):
 
 
 def one_frame(values: Tensor) -> Frames:
-    """(batch, width) as frames of length one.
-
-    >>> one_frame(torch.ones(5, 3)).values.shape
-    torch.Size([5, 1, 3])
-    """
+    """(batch, width) as frames of length one."""
     return Frames(values[:, None], torch.ones(len(values), dtype=torch.int64))

@@ -35,8 +35,7 @@ the contract. A family is a class with ``open(folder, origin)``; docs/encoders.m
 def locate(name: str | Path) -> tuple[Path, Origin]:
     """The folder of a model, and where it comes from; a repository of the hub is fetched unless it is there already.
 
-    Args:
-        name: an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one.
+    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be fetched.

@@ -57,21 +57,17 @@ class TextDecoder(Protocol):
     @property
     def name(self) -> str:
         """What it does, in a few words."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Equal only for decoders that write the same."""
-        ...
 
     @property
     def window_s(self) -> float:
         """How much sound it reads best at once, pauses included; 0 where each stretch of speech does by itself."""
-        ...
 
     def __call__(self, output: Frames | None, /) -> list[Spelling]:
         """What each utterance of a batch says; it depends on no other."""
-        ...
 
 
 class Encoder(Protocol):
@@ -83,81 +79,53 @@ class Encoder(Protocol):
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every layer, from the input up."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Equal only for encoders that compute the same numbers; 16 hexadecimal digits."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """Where it computes; recordings are brought there."""
-        ...
 
     @property
     def origin(self) -> Origin:
         """Where it comes from."""
-        ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What its description says: training data, licence, metrics; may be empty."""
-        ...
 
     @property
     def alphabet(self) -> Alphabet | None:
         """The characters whose log probabilities the output holds; None if it holds none."""
-        ...
 
     @property
     def output_rate_hz(self) -> float | None:
         """Frames a second of the output; None if there is none."""
-        ...
 
     @property
     def network(self) -> Network | None:
         """The module behind it, if layers can be trained along; else None."""
-        ...
 
     def text_decoder(self, language: str | None) -> TextDecoder | None:
         """Its own decoder, for the device it is on; None if it has none, so that affetto's serve it.
 
-        Args:
-            language: what is spoken; None lets it choose.
-
-        Raises:
-            CheckpointError: its files are missing or damaged.
-            ConfigError: it does not know the language.
+        Without a language it chooses one. ConfigError if it does not know it, CheckpointError if its files are damaged.
         """
-        ...
 
     def to(self, device: torch.device | str) -> Self:
         """Itself, moved to another device."""
-        ...
 
     def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
-        """The named layers and the output, without gradients.
-
-        Raises:
-            ConfigError: a layer is not there.
-        """
-        ...
+        """The named layers and the output, without gradients; ConfigError if a layer is not there."""
 
     def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
-        """The named layers alone, without gradients; what lies above the highest need not be computed.
-
-        Raises:
-            ConfigError: a layer is not there.
-        """
-        ...
+        """The named layers alone; what lies above the highest need not be computed."""
 
 
 def check_layers(known: tuple[LayerInfo, ...], names: Collection[str]) -> None:
-    """Whether layers of these names are there.
-
-    Raises:
-        ConfigError: one is not.
+    """Raises ConfigError unless layers of these names are there.
 
     >>> check_layers((LayerInfo("conv1", 4, 50.0), LayerInfo("gru1", 8, 50.0)), ["gru2"])
     Traceback (most recent call last):

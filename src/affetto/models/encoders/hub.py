@@ -23,10 +23,8 @@ class Repository(NamedTuple):
 def parse(name: str) -> Repository | None:
     """What a name on the hub asks for; None if it is no such name.
 
-    >>> parse("openai/whisper-base@main")
-    Repository(repository='openai/whisper-base', revision='main')
-    >>> parse("models/of/mine") is parse("small") is None
-    True
+    >>> parse("openai/whisper-base@main"), parse("models/of/mine")
+    (Repository(repository='openai/whisper-base', revision='main'), None)
     """
     found = _NAME.fullmatch(name)
     return None if found is None else Repository(found["repository"], found["revision"])
