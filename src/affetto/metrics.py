@@ -49,11 +49,7 @@ class ErrorCounts(NamedTuple):
 
 
 def error_counts(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorCounts:
-    """What `cer` and `wer` are shares of; references without a word do not count.
-
-    >>> error_counts(["a cat", ""], ["a bat", "eh"])
-    ErrorCounts(character_errors=1, characters=5, word_errors=1, words=2)
-    """
+    """What `cer` and `wer` are shares of; references without a word do not count."""
     kept = [pair for pair in zip(references, hypotheses, strict=True) if pair[0].strip()]
     if not kept:
         return ErrorCounts()
@@ -121,9 +117,6 @@ def reliability(confidences: NDArray[np.floating], right: NDArray[np.bool_], bin
     """Sorts utterances by confidence into bins of equal width between 0 and 1, each without its lower border.
 
     Of the probabilities of the predicted classes, (utterances,), and whether each is the true one.
-
-    >>> reliability(np.array([0.9, 0.8, 0.2]), np.array([True, False, False]), bins=2).accuracy.tolist()
-    [0.0, 0.5]
     """
     if confidences.shape != right.shape:
         raise ValueError(f"{confidences.shape} confidences and {right.shape} answers")
@@ -140,9 +133,6 @@ def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray
 
     Bins of equal width, the difference of each weighted by its utterances (Naeini et al. 2015, Guo et al. 2017); see
     `reliability`.
-
-    >>> round(expected_calibration_error(np.array([0.9, 0.9]), np.array([True, False])), 3)
-    0.4
     """
     found = reliability(confidences, right, bins)
     return float(np.average(np.abs(found.confidence - found.accuracy), weights=found.counts))
@@ -152,20 +142,13 @@ def cross_entropy(probabilities: NDArray[np.floating], truth: NDArray[np.integer
     """The mean of -log(probability of the true class), in nats; a probability below `LEAST` counts as that.
 
     Of (utterances, classes) and the places of the true classes, (utterances,).
-
-    >>> round(cross_entropy(np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 3)
-    0.49
     """
     given = np.take_along_axis(probabilities, truth[:, None], axis=1)
     return float(-np.log(np.maximum(given, LEAST)).mean())
 
 
 def temper(probabilities: Floats, temperature: float) -> Floats:
-    """Makes a model less sure (above 1) or surer (below), with the same predictions: softmax(logits / temperature).
-
-    >>> temper(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
-    [[0.667, 0.333]]
-    """
+    """Makes a model less sure (above 1) or surer (below), with the same predictions: softmax(logits / temperature)."""
     logs = np.log(np.maximum(probabilities, LEAST)) / temperature
     shares: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
@@ -177,9 +160,6 @@ def fit_temperature(probabilities: Floats, truth: NDArray[np.integer]) -> float:
 
     The cross-entropy is convex in 1 / temperature, so its one minimum is where its slope is 0. Fit it on speakers
     who are not tested: (utterances, classes), and the places of the true classes.
-
-    >>> round(fit_temperature(np.array([[0.9, 0.1]] * 4), np.array([0, 0, 0, 1])), 2)  # .75 are right, not .9
-    2.0
     """
     logs = np.log(np.maximum(probabilities, LEAST))
     given = np.take_along_axis(logs, truth[:, None], axis=1).mean()

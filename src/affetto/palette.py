@@ -26,10 +26,6 @@ OTHERS = ("#4c6b8a", "#b07aa1", "#59a14f", "#9c755f", "#2b8c8c", "#a0a52d")
 
 
 def colours(classes: Sequence[str]) -> dict[str, str]:
-    """The colour of each class: an emotion's own, another's by its place.
-
-    >>> colours(["anger", "yes"])["anger"] == EMOTIONS["anger"]
-    True
-    """
+    """The colour of each class: an emotion's own, another's by its place."""
     others = [name for name in classes if name not in EMOTIONS]
     return {name: EMOTIONS.get(name) or OTHERS[others.index(name) % len(OTHERS)] for name in classes}

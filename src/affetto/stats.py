@@ -59,9 +59,6 @@ def tally(
 
     Raises:
         ValueError: a label is none of the classes, or the arguments differ in length.
-
-    >>> tally([(0, 0), (0, 0)], ["ann", "ann"], ["a", "b"], ["a", "a"], ["a", "b"]).confusions.tolist()
-    [[[1, 0], [1, 0]]]
     """
     places = {name: place for place, name in enumerate(classes)}
     unknown = (set(references) | set(predicted)) - set(places)
@@ -85,9 +82,6 @@ def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
 
     A class without an utterance has no recall; counting it as 0 would punish a model for what it was not asked.
     Confusions (..., classes, classes) give (..., 3) in the order of `METRICS`, not a number where one is empty.
-
-    >>> scores(np.array([[3, 1, 0], [1, 1, 0], [0, 0, 0]])).round(3).tolist()
-    [0.625, 0.667, 0.625]
     """
     return np.moveaxis(_scores(np.moveaxis(_counts(confusions), -1, 1)), 0, -1)
 
@@ -141,11 +135,7 @@ def whole_runs(counted: ConfusionCounts, folds: set[int]) -> ConfusionCounts:
 
 
 def mean_and_deviation(values: Floats) -> tuple[Floats, Floats]:
-    """Over the first axis; the deviation is that of a sample (divided by n - 1), and not a number for a single value.
-
-    >>> mean_and_deviation(np.array([[1.0], [2.0], [3.0]]))
-    (array([2.]), array([1.]))
-    """
+    """Over the first axis; the deviation is that of a sample (divided by n - 1), not a number for a single value."""
     deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
     return values.mean(axis=0), deviation
 
@@ -244,9 +234,6 @@ def corrected_t_test(differences: Floats, ratio: float) -> PairedTest:
     Machine Learning 52) estimate that correlation as ``test / (test + training)``, which widens the variance of the
     mean from ``s2 / folds`` to ``s2 * (1 / folds + ratio)``, the ratio being test / training utterances. Average over
     repeats first: they share test speakers as well, so more of them make a fold's value more exact but no more folds.
-
-    >>> corrected_t_test(np.array([0.02, 0.04, 0.03, 0.05]), ratio=1 / 3).p < 0.05
-    True
     """
     count = len(differences)
     mean = float(np.mean(differences)) if count else float("nan")
@@ -265,9 +252,6 @@ def signed_rank_test(differences: Floats) -> PairedTest:
     It supposes no normal distribution, but independent folds, which those of a cross-validation are not: a second
     opinion beside `corrected_t_test`. With five folds it cannot fall below .0625. Folds without a difference are
     left out.
-
-    >>> signed_rank_test(np.array([0.01, 0.02, 0.03, 0.04, 0.05])).p
-    0.0625
     """
     count = len(differences)
     mean = float(np.mean(differences)) if count else float("nan")
@@ -291,9 +275,6 @@ def holm(ps: Sequence[float]) -> list[float]:
 
     Whatever depends on whatever, at most `ALPHA` of such tables show a difference where there is none, if those below
     `ALPHA` count as shown. What is not a number was not tested, and stays so.
-
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
     """
     tested = sorted((p, place) for place, p in enumerate(ps) if not np.isnan(p))
     corrected = [float("nan")] * len(ps)

@@ -35,20 +35,12 @@ class Moment(NamedTuple):
 
 
 def likeliest(probabilities: Mapping[str, float]) -> str:
-    """The most probable emotion.
-
-    >>> likeliest({"anger": 0.2, "sadness": 0.8})
-    'sadness'
-    """
+    """The most probable emotion."""
     return max(probabilities, key=probabilities.__getitem__)
 
 
 def mean(moments: Sequence[Moment]) -> dict[str, float]:
-    """The mean over time of at least one moment: each weighs as much as it lasts.
-
-    >>> mean([Moment(0, 1, {"anger": 1.0, "sadness": 0.0}), Moment(5, 8, {"anger": 0.0, "sadness": 1.0})])
-    {'anger': 0.25, 'sadness': 0.75}
-    """
+    """The mean over time of at least one moment: each weighs as much as it lasts."""
     durations = np.array([each.end_s - each.start_s for each in moments])
     rows = np.array([list(each.probabilities.values()) for each in moments])
     return dict(zip(moments[0].probabilities, np.average(rows, axis=0, weights=durations).tolist(), strict=True))

@@ -70,10 +70,6 @@ def deltas(frames: Frames, reach: int = REACH) -> Frames:
     """The slope over time, of a straight line fitted to ``reach`` frames on either side: (batch, time, width) a frame.
 
     Before its first and after its last frame an utterance is continued by that frame, never by padding.
-
-    >>> ramp = Frames(torch.arange(6.0)[None, :, None] * 3, torch.tensor([6]))
-    >>> deltas(ramp).values[0, 2:4, 0].tolist()
-    [3.0, 3.0]
     """
     values, lengths = frames
     here = torch.arange(values.shape[1], device=values.device)
@@ -96,11 +92,7 @@ def cepstra(waves: Waves) -> Frames:
 
 
 def mfcc(waves: Waves) -> Frames:
-    """The coefficients and, after them, their deltas: (batch, time, 26).
-
-    >>> mfcc(Waves(torch.ones(1, 800), torch.tensor([800]))).values.shape
-    torch.Size([1, 4, 26])
-    """
+    """The coefficients and, after them, their deltas: (batch, time, 26)."""
     coefficients = cepstra(waves)
     return Frames(torch.cat([coefficients.values, deltas(coefficients).values], dim=2), coefficients.lengths)
 
@@ -139,9 +131,6 @@ class AcousticConfig(Config):
 def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
     """MFCC (13), deltas (13), smoothed pitch (Hz, 0 where unvoiced) and what else the config asks for: (batch, time,
     width).
-
-    >>> acoustic(Waves(torch.zeros(1, 16000), torch.tensor([16000])), AcousticConfig(loudness=True)).values.shape
-    torch.Size([1, 99, 28])
     """
     cepstra = mfcc(waves)
     contour = smooth(pitch(waves), config.pitch_window).values

@@ -331,11 +331,7 @@ Chances = Annotated[dict[str, Chance], BeforeValidator(_preset), AfterValidator(
 
 
 def draw_condition(chances: Mapping[str, Chance], generator: np.random.Generator) -> Condition:
-    """A condition in which each effect happens or not; two numbers an effect are drawn either way.
-
-    >>> draw_condition({"pink": Chance(chance=1.0, between=(10.0, 10.0))}, np.random.default_rng(1)).name
-    'pink-10'
-    """
+    """A condition in which each effect happens or not; two numbers an effect are drawn either way."""
     drawn = [
         (name, generator.random() < each.chance, generator.uniform(*each.between)) for name, each in chances.items()
     ]

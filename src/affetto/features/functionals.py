@@ -32,11 +32,7 @@ _HIGHEST = 32767 / 32768  # openSMILE reads 16 bits, and wraps what is above: fu
 
 
 def available() -> bool:
-    """Whether openSMILE is installed.
-
-    >>> available() in (True, False)
-    True
-    """
+    """Whether openSMILE is installed."""
     return importlib.util.find_spec("opensmile") is not None
 
 
@@ -48,10 +44,6 @@ def functionals(waves: Waves, feature_set: FeatureSet) -> Frames:
 
     Raises:
         MissingExtraError: openSMILE is not installed.
-
-    >>> silence = Waves(torch.zeros(1, 8000), torch.tensor([8000]))
-    >>> functionals(silence, "eGeMAPSv02").values.shape if available() else torch.Size([1, 1, 88])
-    torch.Size([1, 1, 88])
     """
     smile = _smile(feature_set)
 

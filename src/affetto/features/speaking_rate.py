@@ -28,10 +28,6 @@ def syllable_nuclei(loudness: Floats, voiced: NDArray[np.bool_]) -> NDArray[np.i
     """The frames, in order, at which syllables are loudest; none where nothing is voiced.
 
     Of the loudness of each frame, (time,), see `affetto.features.spectrogram`, and whether it is voiced.
-
-    >>> loudness = np.tile(np.concatenate([np.full(10, 1.0), np.full(10, 9.0)]), 3)
-    >>> syllable_nuclei(loudness, loudness > 5).tolist()
-    [14, 34]
     """
     if not voiced.any():
         return np.zeros(0, dtype=np.int64)
@@ -43,11 +39,7 @@ def syllable_nuclei(loudness: Floats, voiced: NDArray[np.bool_]) -> NDArray[np.i
 
 
 def speech_span(voiced: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """True from the first voiced frame to the last, (time,): the silence around what is said has no rate.
-
-    >>> speech_span(np.array([False, True, False, True, False])).tolist()
-    [False, True, True, True, False]
-    """
+    """True from the first voiced frame to the last, (time,): the silence around what is said has no rate."""
     return np.asarray(np.logical_or.accumulate(voiced) & np.logical_or.accumulate(voiced[::-1])[::-1])
 
 
@@ -55,9 +47,6 @@ def speaking_rate(nuclei: NDArray[np.int64], span: NDArray[np.bool_]) -> Floats:
     """Nuclei a second around each frame, (time,), 0 outside the span.
 
     Nuclei are counted in a Gaussian window, of which only what lies within the span counts as time.
-
-    >>> round(float(speaking_rate(np.arange(10, 100, 20), np.ones(100, dtype=bool))[50]), 1)
-    5.0
     """
     counts = np.zeros(len(span))
     counts[nuclei] = 1.0

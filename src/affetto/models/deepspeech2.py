@@ -115,13 +115,7 @@ def pack(frames: Frames) -> PackedSequence:
 
 
 def unpack(packed: PackedSequence, lengths: Tensor) -> Frames:
-    """The opposite of `pack`, with the lengths that it was given.
-
-    >>> import torch
-    >>> frames = Frames(torch.tensor([[[1.0], [2.0]], [[3.0], [0.0]]]), torch.tensor([2, 1]))
-    >>> bool((unpack(pack(frames), frames.lengths).values == frames.values).all())
-    True
-    """
+    """The opposite of `pack`, with the lengths that it was given."""
     values, _ = pad_packed_sequence(packed, batch_first=True)
     return Frames(values, lengths)
 
@@ -211,14 +205,7 @@ class Convolution(nn.Module):
 
 
 class DeepSpeech2(RecogniserNetwork):
-    """A recogniser of characters from recordings.
-
-    >>> import torch
-    >>> model = DeepSpeech2(PRESETS["small"]).eval()
-    >>> result = model(Waves(torch.zeros(1, 16000), torch.tensor([16000])), collect=["gru2"])
-    >>> result.log_probs.values.shape, result.layers["gru2"].values.shape
-    (torch.Size([1, 25, 29]), torch.Size([1, 25, 256]))
-    """
+    """A recogniser of characters from recordings."""
 
     shape = DeepSpeech2Config
 

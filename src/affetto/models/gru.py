@@ -48,12 +48,7 @@ class Packing(NamedTuple):
 
 
 def pack(lengths: Tensor) -> Packing:
-    """Arranges sequences of some lengths, (models, batch), each at least 1.
-
-    >>> packing = pack(torch.tensor([[3, 1], [2, 2]]))
-    >>> packing.sizes, packing.real.int().tolist()
-    ([2, 2, 1], [[1, 1, 1, 0, 1], [1, 1, 1, 1, 0]])
-    """
+    """Arranges sequences of some lengths, (models, batch), each at least 1."""
     batch, time = lengths.shape[1], int(lengths.max())
     reached = torch.arange(time, device=lengths.device)[:, None] < lengths.amax(dim=0)  # (time, batch)
     places = torch.arange(1, batch + 1, device=lengths.device)
@@ -69,12 +64,6 @@ def pack(lengths: Tensor) -> Packing:
 def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
     """Runs one bidirectional layer over packed sequences: data (frames, in_width) to both directions, (frames, 2 x
     width).
-
-    >>> from torch.nn.utils.rnn import pack_sequence
-    >>> gru = nn.GRU(3, 2, bidirectional=True)
-    >>> packed = pack_sequence([torch.ones(4, 3), torch.ones(2, 3)])
-    >>> torch.allclose(bidirectional_gru(gru, packed).data, gru(packed)[0].data, atol=1e-6)
-    True
     """
     if inputs.data.is_cuda or not torch.is_grad_enabled():
         outputs: PackedSequence = gru(inputs)[0]
@@ -98,13 +87,6 @@ def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, packing: Packing
     Returns:
         (2 models, rows, width): what the forward directions give, then what the backward directions give as they read.
         What stands in rows without a frame is of no use.
-
-    >>> gru = torch.nn.GRU(3, 2, bidirectional=True)
-    >>> stacked = {name: values[None] for name, values in gru.state_dict().items()}
-    >>> inputs, packing = torch.ones(1, 5 * 4, 3), pack(torch.full((1, 4), 5))  # 5 frames of 4 sequences
-    >>> outputs = side_by_side(gru_stack(stacked, torch.cat([inputs, inputs]), packing), packing)
-    >>> torch.allclose(outputs[0].view(5, 4, 4), gru(inputs.view(5, 4, 3))[0], atol=1e-6)
-    True
     """
     weights = [torch.cat([parameters[f"{name}_l0"], parameters[f"{name}_l0_reverse"]]) for name in PARAMETERS]
     outputs: Tensor = _Scan.apply(inputs, *weights, packing.sizes)  # type: ignore[no-untyped-call]

@@ -121,9 +121,6 @@ def parse_shape(values: Any) -> Any:
 
     Raises:
         ValueError: there is no such kind, or a value does not fit it.
-
-    >>> parse_shape({"kind": "deepspeech2", "width": 8}).width
-    8
     """
     if not isinstance(values, Mapping):
         return values

@@ -85,11 +85,6 @@ class WhisperEncoder(Network):
     Its layers are "conv", what both convolutions and the positions give, and "layer1", "layer2" and so on, what each
     transformer layer adds up to. The last of them comes after the final normalisation, as in transformers'
     ``hidden_states``.
-
-    >>> model = WhisperEncoder(WhisperEncoderConfig(width=8, heads=2, depth=2, feed_forward=16)).eval()
-    >>> found = model(Waves(torch.zeros(1, 16_000), torch.tensor([16_000])), collect=["layer1"])
-    >>> found.layers["layer1"].values.shape, found.output.lengths
-    (torch.Size([1, 50, 8]), tensor([50]))
     """
 
     def __init__(self, config: WhisperEncoderConfig) -> None:

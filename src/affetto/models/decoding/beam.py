@@ -119,11 +119,6 @@ def beam_search(
 
     Raises:
         ConfigError: the language model is one of another alphabet.
-
-    >>> values = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
-    >>> [found] = beam_search(Frames(values, torch.tensor([2])), Alphabet("x"), BeamConfig())
-    >>> found.classes, round(torch.tensor(found.score).exp().item(), 2)  # "x_", "_x" and "xx" outweigh "__"
-    ([1], 0.64)
     """
     prior = _Prior(alphabet, config, language_model)
     frames = _padded_with_blanks(log_probs)

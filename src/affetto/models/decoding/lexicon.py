@@ -188,12 +188,7 @@ class Lexicon(NamedTuple):
 
 
 def spell_words(words: Iterable[str], alphabet: Alphabet) -> Lexicon:
-    """Spells words as the language model writes them, each once, in the alphabet's case whatever their own.
-
-    >>> lexicon = spell_words(["IT'S", "4", "no", "naïve"], Alphabet())
-    >>> lexicon.words, lexicon.spellings[0], lexicon.left_out
-    (["IT'S", 'no'], [11, 22, 2, 21], 2)
-    """
+    """Spells words as the language model writes them, each once, in the alphabet's case whatever their own."""
     symbols = set(alphabet.symbols) - {" "}
     spelt: dict[str, list[int]] = {}
     alike: Counter[str] = Counter()

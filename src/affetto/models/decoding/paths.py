@@ -52,10 +52,6 @@ def align(log_probs: Frames, texts: Sequence[Sequence[int]]) -> list[Tensor]:
     Args:
         log_probs: (batch, time, classes), class 0 the blank.
         texts: the class numbers of each utterance's characters, no blanks; each fits into its frames.
-
-    >>> probabilities = torch.tensor([[[0.1, 0.9], [0.3, 0.7], [0.8, 0.2]]])
-    >>> align(Frames(probabilities.log(), torch.tensor([3])), [[1]])[0].tolist()
-    [1, 1, 0]
     """
     values = log_probs.values.detach().to("cpu", torch.float64)
     rows = [torch.tensor([0] + [each for number in text for each in (number, 0)]) for text in texts]
@@ -118,12 +114,7 @@ class _Letter(NamedTuple):
 
 
 def spell(path: Tensor, log_probs: Tensor, alphabet: Alphabet, frame_rate_hz: float) -> Spelling:
-    """The words of a path, (time,), with log probabilities (time, classes); a space divides words.
-
-    >>> from torch import full, tensor
-    >>> spell(tensor([3, 0, 3, 1, 4, 4]), full((6, 29), -0.5), Alphabet(), frame_rate_hz=10).words[1]
-    Word(text='b', start_s=0.4, end_s=0.6, confidence=0.6065306597126334)
-    """
+    """The words of a path, (time,), with log probabilities (time, classes); a space divides words."""
     of_path = log_probs.gather(1, path[:, None])[:, 0]
     letters = _letters(path.tolist(), of_path.tolist(), alphabet)
     words = tuple(

@@ -144,12 +144,7 @@ _SMOOTHING_FRAMES = 7
 
 
 def token_starts(attention: Tensor) -> list[int]:
-    """The frame with which each token begins, from how much each head looked at each frame, (heads, tokens, frames).
-
-    >>> seen = torch.tensor([[[0.9, 0.8, 0.1, 0.1, 0.0], [0.1, 0.2, 0.8, 0.1, 0.1], [0.0, 0.0, 0.1, 0.8, 0.9]]])
-    >>> token_starts(seen)
-    [0, 2, 3]
-    """
+    """The frame with which each token begins, from how much each head looked at each frame, (heads, tokens, frames)."""
     _, tokens, frames = attention.shape
     if tokens > frames:
         return [token * frames // tokens for token in range(tokens)]
@@ -186,9 +181,6 @@ def spell_tokens(
 
     Of tokens' bytes (UTF-8, a word begins with a space), their log probabilities, and when each begins and the last
     ends.
-
-    >>> spell_tokens([b" It", b"'s", b" 7", b"."], [-0.1, -0.1, 0.0, -2.0], [0.0, 0.25, 0.5, 1.0], 1.5).words[1]
-    Word(text='seven', start_s=0.5, end_s=1.5, confidence=1.0)
     """
     begins = [place for place, piece in enumerate(pieces) if piece.startswith(b" ") or place == 0]
     bounds = [*starts_s, end_s]
