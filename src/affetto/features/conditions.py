@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -90,17 +90,10 @@ def _add(wave: Wave, noise: NDArray[np.floating], snr_db: float) -> Wave:
     return _kept(wave + noise * (_level(wave) * 10 ** (-snr_db / 20)), wave)
 
 
-def _white(wave: Wave, snr_db: float, scene: Scene) -> Wave:
-    return _add(wave, _coloured(len(wave), 0.0, scene.generator), snr_db)
-
-
-def _pink(wave: Wave, snr_db: float, scene: Scene) -> Wave:
-    return _add(wave, _coloured(len(wave), 1.0, scene.generator), snr_db)
-
-
-def _noise(wave: Wave, snr_db: float, scene: Scene) -> Wave:
-    """Of any colour from white to brown."""
-    return _add(wave, _coloured(len(wave), scene.generator.uniform(0.0, 2.0), scene.generator), snr_db)
+def _noise(wave: Wave, snr_db: float, scene: Scene, slope: float | None = None) -> Wave:
+    """Of that colour, or of any from white to brown."""
+    slope = scene.generator.uniform(0.0, 2.0) if slope is None else slope
+    return _add(wave, _coloured(len(wave), slope, scene.generator), snr_db)
 
 
 def _babble(wave: Wave, snr_db: float, scene: Scene) -> Wave:
@@ -127,14 +120,6 @@ def _telephone(wave: Wave, _amount: float, _scene: Scene) -> Wave:
     return _kept(soxr.resample(passed, _TELEPHONE_RATE, SAMPLE_RATE), wave)
 
 
-def _opus(wave: Wave, kbit_s: float, _scene: Scene) -> Wave:
-    return recode(wave, opus(kbit_s))
-
-
-def _mp3(wave: Wave, kbit_s: float, _scene: Scene) -> Wave:
-    return recode(wave, mp3(kbit_s))
-
-
 def _clip(wave: Wave, over_db: float, _scene: Scene) -> Wave:
     """Cuts off what is less than that below the peak."""
     limit = np.abs(wave).max() * 10 ** (-over_db / 20)
@@ -145,14 +130,6 @@ def _gain(wave: Wave, gain_db: float, _scene: Scene) -> Wave:
     """Another level, kept in 16 bits: what is beyond full scale is clipped."""
     steps = np.round(wave * (10 ** (gain_db / 20) * _WIDEST_PCM))
     return _kept(np.clip(steps, -_WIDEST_PCM, _WIDEST_PCM - 1) / _WIDEST_PCM, wave)
-
-
-def _offset(wave: Wave, offset: float, _scene: Scene) -> Wave:
-    return wave + np.float32(offset)
-
-
-def _silence(wave: Wave, beside_s: float, _scene: Scene) -> Wave:
-    return np.pad(wave, round(beside_s * SAMPLE_RATE))
 
 
 def _room(wave: Wave, beside_s: float, scene: Scene) -> Wave:
@@ -175,24 +152,26 @@ def _kept(values: NDArray[np.floating], wave: Wave) -> Wave:
     return np.pad(kept, (0, len(wave) - len(kept)))
 
 
-EFFECTS: Mapping[str, Effect] = MappingProxyType(
-    {
-        "eq": Effect(_equalise, "dB that octaves are raised or lowered by at most", (0.0, 20.0), 6.0),
-        "reverb": Effect(_reverberate, "s in which echoes fall by 60 dB", (0.05, 5.0)),
-        "room": Effect(_room, "s of faint noise on either side", (0.0, 60.0)),
-        "white": Effect(_white, "dB of speech over white noise", (-20.0, 60.0)),
-        "pink": Effect(_pink, "dB of speech over pink noise", (-20.0, 60.0)),
-        "noise": Effect(_noise, "dB of speech over noise between white and brown", (-20.0, 60.0)),
-        "babble": Effect(_babble, "dB of speech over six others' speech", (-20.0, 60.0)),
-        "clip": Effect(_clip, "dB below the peak at which it is cut off", (0.0, 60.0)),
-        "telephone": Effect(_telephone, "none", (0.0, 0.0), 0.0),
-        "opus": Effect(_opus, "kbit/s", (6.0, 256.0)),
-        "mp3": Effect(_mp3, "kbit/s", (8.0, 160.0)),
-        "gain": Effect(_gain, "dB, kept in 16 bits", (-60.0, 60.0)),
-        "dc": Effect(_offset, "of full scale added", (-1.0, 1.0)),
-        "silence": Effect(_silence, "s of digital zeros on either side", (0.0, 60.0)),
-    }
-)
+EFFECTS: Mapping[str, Effect] = {
+    "eq": Effect(_equalise, "dB that octaves are raised or lowered by at most", (0.0, 20.0), 6.0),
+    "reverb": Effect(_reverberate, "s in which echoes fall by 60 dB", (0.05, 5.0)),
+    "room": Effect(_room, "s of faint noise on either side", (0.0, 60.0)),
+    "white": Effect(partial(_noise, slope=0.0), "dB of speech over white noise", (-20.0, 60.0)),
+    "pink": Effect(partial(_noise, slope=1.0), "dB of speech over pink noise", (-20.0, 60.0)),
+    "noise": Effect(_noise, "dB of speech over noise between white and brown", (-20.0, 60.0)),
+    "babble": Effect(_babble, "dB of speech over six others' speech", (-20.0, 60.0)),
+    "clip": Effect(_clip, "dB below the peak at which it is cut off", (0.0, 60.0)),
+    "telephone": Effect(_telephone, "none", (0.0, 0.0), 0.0),
+    "opus": Effect(lambda wave, kbit_s, _: recode(wave, opus(kbit_s)), "kbit/s", (6.0, 256.0)),
+    "mp3": Effect(lambda wave, kbit_s, _: recode(wave, mp3(kbit_s)), "kbit/s", (8.0, 160.0)),
+    "gain": Effect(_gain, "dB, kept in 16 bits", (-60.0, 60.0)),
+    "dc": Effect(lambda wave, offset, _: wave + np.float32(offset), "of full scale added", (-1.0, 1.0)),
+    "silence": Effect(
+        lambda wave, beside_s, _: np.pad(wave, round(beside_s * SAMPLE_RATE)),
+        "s of digital zeros on either side",
+        (0.0, 60.0),
+    ),
+}
 """Name -> effect, in the order in which they happen to sound."""
 
 BABBLE = "babble"  # The effect that needs voices
@@ -297,24 +276,22 @@ def _known(chances: dict[str, Chance]) -> dict[str, Chance]:
     return {name: chances[name] for name in EFFECTS if name in chances}
 
 
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "everyday": {
-            "eq": {"chance": 0.3, "between": (0.0, 9.0)},
-            "reverb": {"chance": 0.25, "between": (0.1, 0.9)},
-            "room": {"chance": 0.15, "between": (0.0, 2.0)},
-            "white": {"chance": 0.15, "between": (5.0, 30.0)},
-            "noise": {"chance": 0.25, "between": (5.0, 30.0)},
-            "clip": {"chance": 0.1, "between": (3.0, 20.0)},
-            "telephone": {"chance": 0.25},
-            "opus": {"chance": 0.1, "between": (6.0, 24.0)},
-            "mp3": {"chance": 0.1, "between": (8.0, 32.0)},
-            "gain": {"chance": 0.5, "between": (-40.0, 6.0)},
-            "dc": {"chance": 0.1, "between": (-0.05, 0.05)},
-            "silence": {"chance": 0.15, "between": (0.0, 2.0)},
-        },
-    }
-)
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "everyday": {
+        "eq": {"chance": 0.3, "between": (0.0, 9.0)},
+        "reverb": {"chance": 0.25, "between": (0.1, 0.9)},
+        "room": {"chance": 0.15, "between": (0.0, 2.0)},
+        "white": {"chance": 0.15, "between": (5.0, 30.0)},
+        "noise": {"chance": 0.25, "between": (5.0, 30.0)},
+        "clip": {"chance": 0.1, "between": (3.0, 20.0)},
+        "telephone": {"chance": 0.25},
+        "opus": {"chance": 0.1, "between": (6.0, 24.0)},
+        "mp3": {"chance": 0.1, "between": (8.0, 32.0)},
+        "gain": {"chance": 0.5, "between": (-40.0, 6.0)},
+        "dc": {"chance": 0.1, "between": (-0.05, 0.05)},
+        "silence": {"chance": 0.15, "between": (0.0, 2.0)},
+    },
+}
 """Name -> chances that a recipe may name; "everyday" is all that happens to recordings but for others' voices."""
 
 
