@@ -35,13 +35,7 @@ _SIGNS = {
     "°": "degrees",
     "№": "number",
 }
-_FRACTIONS = {
-    "1/2": "one half",
-    "1/3": "one third",
-    "2/3": "two thirds",
-    "1/4": "one quarter",
-    "3/4": "three quarters",
-}
+_FRACTIONS = {"1/2": "one half", "1/3": "one third", "2/3": "two thirds", "1/4": "one quarter", "3/4": "three quarters"}
 
 
 @cache

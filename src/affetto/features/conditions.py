@@ -290,7 +290,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "gain": {"chance": 0.5, "between": (-40.0, 6.0)},
         "dc": {"chance": 0.1, "between": (-0.05, 0.05)},
         "silence": {"chance": 0.15, "between": (0.0, 2.0)},
-    },
+    }
 }
 """Name -> chances that a recipe may name; "everyday" is all that happens to recordings but for others' voices."""
 

@@ -108,10 +108,7 @@ KIND = "recogniser"
 DEFAULT_KIND = "deepspeech2"  # What a config is that names none
 RECOGNISERS = Registry(
     "recognisers",
-    {
-        "deepspeech2": "affetto.models.deepspeech2:DeepSpeech2",
-        "whisper_ctc": "affetto.models.whisper_ctc:WhisperCtc",
-    },
+    {"deepspeech2": "affetto.models.deepspeech2:DeepSpeech2", "whisper_ctc": "affetto.models.whisper_ctc:WhisperCtc"},
 )
 """Every network that affetto trains to recognise characters, by the kind that its config names."""
 
@@ -138,11 +135,7 @@ def make_recogniser(config: RecogniserConfig) -> RecogniserNetwork:
 
 
 def save_recogniser(
-    path: Path,
-    model: RecogniserNetwork,
-    facts: Mapping[str, Any],
-    *,
-    precision: checkpoint.Precision = "float32",
+    path: Path, model: RecogniserNetwork, facts: Mapping[str, Any], *, precision: checkpoint.Precision = "float32"
 ) -> None:
     """Writes a recogniser; ``facts`` are its training data, licence, recipe and metrics."""
     description = checkpoint.Description(kind=KIND, config=model.config.model_dump(mode="json"), facts=dict(facts))

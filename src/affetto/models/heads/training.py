@@ -44,11 +44,7 @@ class HeadStack:
         self.values = {name: values[name].requires_grad_(old.requires_grad) for name, old in self.values.items()}
 
     def scores(
-        self,
-        given: Mapping[str, Frames],
-        chosen: Tensor,
-        keep: Tensor | None = None,
-        heads: slice = slice(None),
+        self, given: Mapping[str, Frames], chosen: Tensor, keep: Tensor | None = None, heads: slice = slice(None)
     ) -> Tensor:
         """Scores (before the softmax), each head's of its own batch: (heads, batch, classes).
 
