@@ -66,16 +66,15 @@ def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16
     Raises:
         CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
     """
-    if (run / pretrained.RECOGNISER).exists():
-        pack_recogniser(run, folder, precision)
-        if (run / pretrained.LANGUAGE_MODEL).exists():
-            pack_language_model(run, folder)
-    elif (run / pretrained.LANGUAGE_MODEL).exists():
-        pack_language_model(run, folder)
-    elif (run / pretrained.EMOTION).exists():
-        pack_head(run, folder)
-    else:
+    speech, language = ((run / name).exists() for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL))
+    if not speech and not language and not (run / pretrained.EMOTION).exists():
         raise CheckpointError("holds no trained model", "name the output folder of a training that ended", run)
+    if speech:
+        pack_recogniser(run, folder, precision)
+    if language:
+        pack_language_model(run, folder)
+    if not speech and not language:
+        pack_head(run, folder)
 
 
 def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
@@ -237,7 +236,8 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequ
         lines += [f"| {row['corpus']}, {row['condition']} | {' | '.join(_scores_of(row))} |" for row in rows]
     advice = "on other voices, rooms and languages expect less. Do not use it to judge people."
     about = "; ".join(_emotions(facts))
-    return [*lines, "", _sentence(f"{about}: {advice}" if about else advice)]
+    caution = f"{about}: {advice}" if about else advice
+    return [*lines, "", caution[:1].upper() + caution[1:]]
 
 
 _SCORES = ("clips", "UAR", "accuracy", "ECE", "not sure", "unfamiliar sound", "no speech")
@@ -255,10 +255,6 @@ def _emotions(facts: Mapping[str, Any]) -> list[str]:
     return [about for name in named if name in CORPORA.names() and (about := CORPORA.load(name).emotions)]
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _code(facts: Mapping[str, Any]) -> str:
     found = facts.get("environment", {})
     return f"affetto {found.get('affetto', '?')}, commit {found.get('commit') or 'unknown'}"
@@ -266,19 +262,15 @@ def _code(facts: Mapping[str, Any]) -> str:
 
 def read_evaluation(path: Path) -> dict[str, Any]:
     """What ``affetto asr evaluate`` or ``affetto evaluate`` printed with ``--format json``, or CheckpointError."""
+    remedy = "give what asr evaluate or evaluate prints with --format json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"no evaluation ({error})", "give what asr evaluate or evaluate prints with --format json", path
-        ) from error
-    if isinstance(found, dict) and isinstance(found.get("scores"), list):
-        return found
-    numbers = ("cer", "wer", "utterances", "hours")
-    if not (
-        isinstance(found, dict)
-        and "corpus" in found
-        and all(isinstance(found.get(key), int | float) for key in numbers)
-    ):
-        raise CheckpointError("no evaluation", "give what asr evaluate or evaluate prints with --format json", path)
-    return found
+        raise CheckpointError(f"no evaluation ({error})", remedy, path) from error
+    if isinstance(found, dict):
+        rates = [found.get(key) for key in ("cer", "wer", "utterances", "hours")]
+        if isinstance(found.get("scores"), list) or (
+            "corpus" in found and all(isinstance(each, int | float) for each in rates)
+        ):
+            return found
+    raise CheckpointError("no evaluation", remedy, path)

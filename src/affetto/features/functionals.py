@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch.nn import functional
 
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import MissingExtraError
@@ -52,19 +52,13 @@ def functionals(waves: Waves, feature_set: FeatureSet) -> Frames:
 
     # openSMILE computes outside Python's lock, each recording in an instance of its own.
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as threads:
-        rows = np.stack(list(threads.map(extract, _recordings(waves))))
+        sounds = (
+            functional.pad(sound[:length], (0, max(0, SHORTEST_SAMPLES - length))).numpy()
+            for sound, length in zip(waves.values.clamp(-1.0, _HIGHEST).cpu(), waves.lengths.tolist(), strict=True)
+        )
+        rows = np.stack(list(threads.map(extract, sounds)))
     values = torch.from_numpy(np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0))
     return Frames(values[:, None].to(waves.values.device), torch.ones_like(waves.lengths))
-
-
-def _recordings(waves: Waves) -> list[NDArray[np.float32]]:
-    """Each recording as long as it is, and as openSMILE can take it."""
-    sounds = waves.values.clamp(-1.0, _HIGHEST).cpu()
-    return [_prolong(sound[:length]).numpy() for sound, length in zip(sounds, waves.lengths.tolist(), strict=True)]
-
-
-def _prolong(sound: Tensor) -> Tensor:
-    return torch.nn.functional.pad(sound, (0, max(0, SHORTEST_SAMPLES - len(sound))))
 
 
 @lru_cache(maxsize=2)

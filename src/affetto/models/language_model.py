@@ -175,17 +175,8 @@ def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:
     return LanguageModel(alphabet, log_probs.float(), following.int(), start)
 
 
-class _Level(NamedTuple):
-    """The n-grams of one length; `children` and `backoffs` are zero for the longest."""
-
-    symbols: Tensor
-    log_probs: Tensor
-    children: Tensor
-    backoffs: Tensor
-
-
-def _levels(ngrams: NGrams, order: int, symbols: int) -> list[_Level]:
-    """Divides a tree into its levels and checks it; raises ValueError if it is none."""
+def _levels(ngrams: NGrams, order: int, symbols: int) -> list[NGrams]:
+    """Divides a tree into its levels and checks it; the longest n-grams have no children and backoffs of 0."""
     longest = len(ngrams.symbols) - len(ngrams.children)
     none = torch.zeros(max(longest, 0))
     children = torch.cat([ngrams.children, none.long()])
@@ -193,7 +184,7 @@ def _levels(ngrams: NGrams, order: int, symbols: int) -> list[_Level]:
     size, begin, levels = symbols + 1, 0, []
     for _ in range(order):
         part = slice(begin, begin + size)
-        level = _Level(ngrams.symbols[part], ngrams.log_probs[part], children[part], backoffs[part])
+        level = NGrams(ngrams.symbols[part], ngrams.log_probs[part], children[part], backoffs[part])
         if len(level.symbols) < size:
             raise ValueError("n-grams are missing")
         levels.append(level)

@@ -33,6 +33,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_if_there(path: Path) -> dict[str, Any]:
+    """The same; nothing of a file that is not there."""
+    return read_json(path) if path.exists() else {}
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """The entries of ``config.json``; see `read_json`."""
     return read_json(folder / CONFIG)

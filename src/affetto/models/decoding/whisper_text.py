@@ -36,7 +36,7 @@ from affetto.models.decoding.whisper_tokens import (
     token_starts,
 )
 from affetto.models.encoders.encoder import Encoding
-from affetto.models.transformers_folder import read_json
+from affetto.models.transformers_folder import read_if_there
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder
 from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
 from affetto.recording import Spelling
@@ -298,8 +298,7 @@ def _silence(encoder: WhisperEncoder) -> Tensor:
 def _aligned_heads(folder: Path, decoder: WhisperDecoder) -> tuple[tuple[int, int], ...]:
     """Those that the model's makers found to look at what is written next; else all of the upper half of the layers."""
     shape = decoder.config
-    path = folder / "generation_config.json"
-    named = (read_json(path) if path.exists() else {}).get("alignment_heads")
+    named = read_if_there(folder / "generation_config.json").get("alignment_heads")
     known = [(layer, head) for layer in range(shape.depth) for head in range(shape.heads)]
     wanted = [each for each in known if isinstance(named, list) and [*each] in named]
     return tuple(wanted or known[len(known) // 2 :])

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,12 +201,9 @@ class WordSearch:
         )  # fmt: skip
         ended = _with_last_space(log_probs, space)
         best = search.decode(ended.data_ptr(), *ended.shape)[0]
-        return Found(self._classes(best.words, space), best.score)
-
-    def _classes(self, words: Sequence[int], space: int) -> list[int]:
-        """Of all words that a path completes; -1 stands where it completes none."""
-        spellings = [self.model.lexicon.spellings[number] for number in words if number >= 0]
-        return [each for spelling in spellings for each in (*spelling, space)][:-1]
+        # Of all words that the path completes; -1 stands where it completes none.
+        spellings = [self.model.lexicon.spellings[number] for number in best.words if number >= 0]
+        return Found([each for spelling in spellings for each in (*spelling, space)][:-1], best.score)
 
 
 def _with_last_space(log_probs: Tensor, space: int) -> Tensor:

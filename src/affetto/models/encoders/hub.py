@@ -65,13 +65,10 @@ def fetch(asked: Repository) -> tuple[Path, str]:
             "neither a folder here nor a repository of the hub", "check its name", asked.repository
         ) from error
     except (OSError, errors.OfflineModeIsEnabled) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(
-            f"is no folder here, and the hub cannot be asked for it ({_first_line(error)})",
+            f"is no folder here, and the hub cannot be asked for it ({reason})",
             "fetch it where there is a network, and name the folder it is in",
             asked.repository,
         ) from error
     return Path(folder), Path(folder).name
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

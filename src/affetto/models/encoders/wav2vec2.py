@@ -84,8 +84,8 @@ class Wav2Vec2:
         config = transformers_folder.read_config(folder)
         with_head = any(str(name).endswith("ForCTC") for name in config.get("architectures") or ())
         model = _load(folder, "AutoModelForCTC" if with_head else "AutoModel")
-        settings = _read_if_there(folder / "preprocessor_config.json")
-        vocabulary = _read_if_there(folder / "vocab.json") if with_head else {}
+        settings = transformers_folder.read_if_there(folder / "preprocessor_config.json")
+        vocabulary = transformers_folder.read_if_there(folder / "vocab.json") if with_head else {}
         if vocabulary and not all(number in range(model.config.vocab_size) for number in vocabulary.values()):
             raise CheckpointError(
                 f"names a class {max(vocabulary.values())}, and the head has {model.config.vocab_size}",
@@ -170,7 +170,9 @@ class Wav2Vec2:
         shortest = _receptive_field(base.config.conv_kernel, base.config.conv_stride)
         rows = []
         for wave, length in zip(waves.values, waves.lengths.tolist(), strict=True):
-            sound = _standardised(wave[:length]) if self._normalised else wave[:length]
+            sound = wave[:length]
+            if self._normalised:
+                sound = (sound - sound.mean()) / (sound.var(correction=0) + 1e-7).sqrt()
             sound = nn.functional.pad(sound, (0, max(shortest - length, 0)))
             rows.append(base.feature_extractor(sound[None])[0].T)
         return pad(rows).to(self.device)
@@ -203,10 +205,6 @@ class Wav2Vec2:
         return {number: Frames(values, front.lengths).zero_padding() for number, values in states.items()}
 
 
-def _standardised(wave: Tensor) -> Tensor:
-    return (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
-
-
 def _receptive_field(kernels: list[int], strides: list[int]) -> int:
     """Samples under one frame.
 
@@ -231,10 +229,6 @@ def _characters(vocabulary: Mapping[str, int], blank: int) -> _Characters | None
         return None
     ordered = sorted(symbols)
     return _Characters(Alphabet("".join(ordered)), [blank, *(symbols[symbol] for symbol in ordered)])
-
-
-def _read_if_there(path: Path) -> dict[str, Any]:
-    return transformers_folder.read_json(path) if path.exists() else {}
 
 
 def _load(folder: Path, kind: str) -> Any:

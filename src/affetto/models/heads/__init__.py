@@ -78,7 +78,8 @@ class _Shape(Config):
 
 def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: bool = False) -> None:
     """Writes a head; ``facts`` are its training data, licence, recipe, metrics and ``encoder_fingerprint``."""
-    shape = _Shape(head=head.config, classes=head.classes, layers=head.layers, familiarity=_components(head))
+    components = None if head.familiarity is None else head.familiarity.axes.shape[1]
+    shape = _Shape(head=head.config, classes=head.classes, layers=head.layers, familiarity=components)
     description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
     checkpoint.save(path, head.state_dict(), description, precision="float16" if half else "float32")
 
@@ -94,10 +95,6 @@ def _make(shape: _Shape) -> EmotionHead:
         head.familiarity = Familiarity(head.width, shape.familiarity)
     head.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
     return head
-
-
-def _components(head: EmotionHead) -> int | None:
-    return None if head.familiarity is None else head.familiarity.axes.shape[1]
 
 
 def _rename(_: nn.Module, weights: dict[str, Tensor], *__: object) -> None:
