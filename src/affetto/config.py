@@ -38,9 +38,7 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, values: object, where: object | None = None) -> Self:
-        """Checks plain values (from TOML or JSON); ConfigError where a key is unknown or missing, or a value is
-        wrong.
-        """
+        """Checks plain values (from TOML or JSON); ConfigError where a key is unknown or missing, or a value wrong."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -60,8 +60,7 @@ def pack_language_model(run: Path, folder: Path) -> None:
 
 
 def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
-    """Packs what a training left: a recogniser, with its language model if there is one, or an emotion head (as
-    float16).
+    """Packs what a training left: a recogniser, with its language model if it has one, or an emotion head.
 
     Raises:
         CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.

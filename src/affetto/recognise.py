@@ -144,8 +144,7 @@ class EmotionRecogniser:
         progress: Callable[[float], None] | None = None,
         judgement: Judgement = _JUDGEMENT,
     ) -> Iterator[Recording | Failure]:
-        """Recognises any number of recordings, several at a time, in bounded memory; what comes out for one depends on
-        no other.
+        """Recognises any number of recordings, several at a time, in bounded memory, each whatever the others are.
 
         Args:
             sources: sound files or whatever else `Source` allows.

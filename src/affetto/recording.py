@@ -53,8 +53,7 @@ class Spelling(NamedTuple):
     words: tuple[Word, ...]  # in time; times from the beginning of the utterance
 
     def placed(self, since_s: float, start_s: float, end_s: float) -> tuple[Word, ...]:
-        """Its words in a recording in which it begins at ``since_s``, and its speech lasts from ``start_s`` to
-        ``end_s``.
+        """Its words in a recording, where it begins at ``since_s`` and speech lasts from ``start_s`` to ``end_s``.
 
         >>> Spelling("no", (Word("no", 0.5, 0.75, 0.9),)).placed(2.0, 2.6, 3.0)
         (Word(text='no', start_s=2.6, end_s=2.75, confidence=0.9),)

@@ -155,8 +155,7 @@ def speaker_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Where the scores, or their differences to those of a model ``against`` it, would lie with other speakers of the
-    kind.
+    """Where the scores, or their differences to a model ``against`` it, would lie with other speakers of the kind.
 
     A bootstrap in clusters (Field & Welsh 2007): speakers are drawn with replacement, each with all utterances in all
     repeats, since utterances of one speaker stand and fall together. The scores of a drawn crowd are those of each run,

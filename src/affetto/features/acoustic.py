@@ -30,8 +30,7 @@ _MELS_PER_E_FOLD = 27 / math.log(6.4)
 
 
 def mel_to_hz(mels: Tensor) -> Tensor:
-    """Slaney's scale (Auditory Toolbox, 1998): 15 mel are 1 kHz, below which it is linear, and 27 mel more a factor of
-    6.4.
+    """Slaney's scale (Auditory Toolbox, 1998): linear below 15 mel (1 kHz), then a factor of 6.4 every 27 mel.
 
     >>> mel_to_hz(torch.tensor([3.0, 15.0, 42.0])).tolist()
     [200.0, 1000.0, 6400.0]
@@ -43,9 +42,7 @@ def mel_to_hz(mels: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def mel_filters(filters: int = FILTERS, bins: int = BINS, *, equal_area: bool = False) -> Tensor:
-    """Triangular filters over the bins of a power spectrum from 0 to 8 kHz: (bins, filters), of height 1 or of equal
-    area.
-    """
+    """Triangular filters over a power spectrum from 0 to 8 kHz, (bins, filters), of height 1 or of equal area."""
     nyquist = SAMPLE_RATE / 2
     top = _KNEE_HZ / _LINEAR_HZ_PER_MEL + _MELS_PER_E_FOLD * math.log(nyquist / _KNEE_HZ)
     corners = mel_to_hz(torch.linspace(0, top, filters + 2, dtype=torch.float64))
@@ -129,9 +126,7 @@ class AcousticConfig(Config):
 
 
 def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
-    """MFCC (13), deltas (13), smoothed pitch (Hz, 0 where unvoiced) and what else the config asks for: (batch, time,
-    width).
-    """
+    """MFCC (13), deltas (13), smoothed pitch (Hz, 0 if unvoiced) and what else is asked for, (batch, time, width)."""
     cepstra = mfcc(waves)
     contour = smooth(pitch(waves), config.pitch_window).values
     columns = [cepstra.values, contour if config.voicing else contour[..., :1]]

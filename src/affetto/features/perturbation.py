@@ -64,8 +64,7 @@ def resample(wave: Tensor, speed: float) -> Tensor:
 
 
 def stretch(wave: Tensor, tempo: float) -> Tensor:
-    """Plays speech faster or slower, 0.5 to 2 times, at the same pitch: (samples,), float32, to (samples / tempo,),
-    rounded.
+    """Plays speech 0.5 to 2 times as fast at the same pitch: (samples,), float32, to (samples / tempo,), rounded.
 
     At least one sample is left; at exactly 1 the wave itself is given back.
 

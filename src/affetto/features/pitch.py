@@ -54,9 +54,7 @@ class Candidates(NamedTuple):
 
 
 def centred_windows(waves: Waves) -> tuple[Tensor, Tensor]:
-    """50 ms around the middle of each 20 ms frame, with zeros beyond the ends: (batch, time, 800), and frames,
-    (batch,).
-    """
+    """50 ms around the middle of each 20 ms frame, zeros beyond the ends: (batch, time, 800), and frames, (batch,)."""
     frames, lengths = frame(waves)
     samples = waves.values.shape[1]
     margin = (ANALYSIS_SAMPLES - WINDOW_SAMPLES) // 2
@@ -77,9 +75,7 @@ def _shapes() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def autocorrelation(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """How alike windows (..., 800) are to themselves some samples later, (..., lags), 1 where they repeat exactly;
-    their level.
-    """
+    """How alike windows (..., 800) are to themselves so much later, (..., lags), 1 where they repeat; their level."""
     window, fade, correction = (shape.to(windows.device) for shape in _shapes())
     mean = windows @ (window / window.sum())
     spectrum = torch.fft.rfft((windows - mean[..., None]) * window, _FFT_SAMPLES)

@@ -19,8 +19,7 @@ FRAME_RATE_HZ = SAMPLE_RATE / HOP_SAMPLES
 
 
 def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> tuple[Tensor, Tensor]:
-    """Overlapping windows of each recording, without padding at the ends; one shorter than a window gets zeros to make
-    one.
+    """Overlapping windows of each recording, without padding at the ends but where one is shorter than a window.
 
     Returns:
         The windows, (batch, frames, window_samples), a view where possible, and the recordings' frames, (batch,).

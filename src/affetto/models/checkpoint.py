@@ -167,8 +167,7 @@ def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Pa
 def load(
     path: Path, kind: str, shape: type[ConfigT], make: Callable[[ConfigT], ModuleT]
 ) -> tuple[ModuleT, Description]:
-    """Reads a whole checkpoint: the network that ``make`` builds of its config, in evaluation mode, and its
-    description.
+    """Reads a whole checkpoint: the network that ``make`` builds of its config, for evaluation, and its description.
 
     Raises:
         CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.

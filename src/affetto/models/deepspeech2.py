@@ -85,9 +85,7 @@ def share_statistics(module: nn.Module, shared: bool) -> None:
 
 
 class RecurrentLayer(nn.Module):
-    """Normalisation, a bidirectional GRU and the joining of its directions: added (width) or concatenated (2 x
-    width).
-    """
+    """Normalisation, a bidirectional GRU, and its directions added (width) or concatenated (2 x width)."""
 
     def __init__(
         self, in_width: int, width: int, *, summed: bool, dropout: float, normalisation: nn.Module | None

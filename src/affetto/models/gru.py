@@ -62,9 +62,7 @@ def pack(lengths: Tensor) -> Packing:
 
 
 def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
-    """Runs one bidirectional layer over packed sequences: data (frames, in_width) to both directions, (frames, 2 x
-    width).
-    """
+    """Runs one bidirectional layer over packed sequences: data (frames, in_width) to (frames, 2 x width)."""
     if inputs.data.is_cuda or not torch.is_grad_enabled():
         outputs: PackedSequence = gru(inputs)[0]
         return outputs

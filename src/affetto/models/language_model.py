@@ -88,9 +88,7 @@ class _Shape(Config):
 
 
 def save_language_model(path: Path, alphabet: Alphabet, ngrams: NGrams, order: int, facts: Mapping[str, Any]) -> None:
-    """Writes a tree of n-grams, a byte a number; log probabilities are rounded to a sixteenth and not kept below
-    -15.9.
-    """
+    """Writes a tree of n-grams, a byte a number: log probabilities by sixteenths, not below -15.9."""
     weights = {
         "symbols": ngrams.symbols.to(torch.uint8),
         "log_probs": _to_steps(-ngrams.log_probs),

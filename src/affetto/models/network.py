@@ -86,9 +86,7 @@ class RecogniserNetwork(Network):
         return self.recognise(self.features(waves), collect)
 
     def recognise(self, inputs: Frames, collect: Collection[str] = (), first: str | None = None) -> Recognition:
-        """The same from what `features` gave, or from the frames of the layer below ``first``, the lowest to run
-        then.
-        """
+        """The same from what `features` gave, or from the frames below ``first``, the lowest layer to run then."""
         layers: dict[str, Frames] = {}
         names, frames = [layer.name for layer in self.layers], inputs
         start = 0 if first is None else names.index(first)

@@ -91,9 +91,7 @@ class Bank:
 
     @cached_property
     def dense(self) -> Tensor:
-        """The whole bank in memory, where each utterance has one frame: (variants, utterances, width), zero if
-        unreadable.
-        """
+        """The whole bank in memory, a frame an utterance: (variants, utterances, width), zero if unreadable."""
         everyone = np.flatnonzero(self.readable)
         values = torch.zeros(len(self.lengths), len(self), self.width)
         for variant in range(len(self.lengths)):

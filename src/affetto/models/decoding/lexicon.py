@@ -30,8 +30,7 @@ _COUNT = re.compile(rb"ngram ([0-9]{1,2})=([0-9]{1,18})\s*")
 
 
 def read_words(path: Path) -> list[str] | None:
-    """The words of an ARPA file in its order, without markers; None for KenLM's binary files, which do not tell them
-    surely.
+    """The words of an ARPA file in its order, without markers; None for KenLM's binary files, which hide them.
 
     Raises:
         CheckpointError: the file is missing, damaged or foreign, or does not hold what its header says.

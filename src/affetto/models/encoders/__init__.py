@@ -74,8 +74,7 @@ def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
 
 
 def find_head(encoder: Encoder, model: str | Path) -> Path:
-    """The file of an emotion head for an encoder: in the folder of the model asked for, or among those that come with
-    affetto.
+    """The file of the emotion head for an encoder: in the folder of its model, or among those that come with affetto.
 
     Raises:
         CheckpointError: there is none.

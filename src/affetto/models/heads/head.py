@@ -50,9 +50,7 @@ class Standardise(nn.Module):
 
 
 class Part(nn.Module):
-    """Makes a vector of an utterance, of some width, out of some of what a head is given: name -> width of each
-    input.
-    """
+    """Makes a vector of an utterance, of some width, out of inputs of these widths by name."""
 
     linear: ClassVar[bool] = False  # Whether the vector is nothing but the standardised inputs, each of a single frame
 

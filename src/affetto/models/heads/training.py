@@ -81,8 +81,7 @@ def below(layers: Sequence[LayerInfo], name: str) -> list[str]:
 
 
 class TunedHead(nn.Module):
-    """A head with recogniser layers under it that are trained along, from ``first`` on (paper 1: "can be updated as
-    well").
+    """A head with recogniser layers under it that are trained along (paper 1), from ``first`` on.
 
     The network is copied. Its dropout and batch normalisation stay as they are when it recognises: there are too few
     emotional utterances to estimate the statistics anew.
