@@ -37,7 +37,7 @@ from affetto.represent import (
     represent,
 )
 from affetto.represent import cache as module
-from affetto.represent.extractors import one_frame
+from affetto.represent.cache import one_frame
 
 
 class Counting:

@@ -9,7 +9,7 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from affetto.features.log_mel import log_mel
+from affetto.features.spectrogram import log_mel
 from affetto.frames import Waves, pad_waves
 
 WINDOW = 30 * 16_000

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affetto.features.acoustic import cepstra, dct_matrix, deltas, mel_filters, mfcc
-from affetto.features.spectrogram import FLOOR
+from affetto.features.acoustic import cepstra, dct_matrix, deltas, mfcc
+from affetto.features.spectrogram import FLOOR, mel_filters
 from affetto.frames import Frames, Waves, pad_waves
 
 

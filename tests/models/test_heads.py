@@ -39,7 +39,7 @@ from affetto.models.heads.kinds import (
 )
 from affetto.models.heads.training import HeadStack
 from affetto.models.network import load_recogniser
-from affetto.represent.extractors import one_frame
+from affetto.represent.cache import one_frame
 
 BRANCH = BranchConfig(units=3, depth=2, acoustic=AcousticConfig(loudness=True))
 CLASSES = ("sadness", "anger", "neutral")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from affetto.errors import ConfigError
-from affetto.features.log_mel import log_mel
+from affetto.features.spectrogram import log_mel
 from affetto.frames import Frames, Waves, pad_waves
 from affetto.models.network import make_recogniser, parse_shape
 from affetto.models.whisper import WhisperEncoder, WhisperEncoderConfig

@@ -15,43 +15,14 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from affetto.audio import SAMPLE_RATE
 from affetto.config import Config
 from affetto.features.pitch import pitch, smooth
-from affetto.features.spectrogram import BINS, FLOOR, loudness, normalise, power
+from affetto.features.spectrogram import FLOOR, loudness, mel_filters, normalise, power
 from affetto.frames import Frames, Waves, thin
 
 FILTERS = 40
 COEFFICIENTS = 13
 REACH = 2  # Frames on either side of the one whose delta is taken: a window of 50 ms
-_LINEAR_HZ_PER_MEL = 200 / 3
-_KNEE_HZ = 1000.0
-_MELS_PER_E_FOLD = 27 / math.log(6.4)
-
-
-def mel_to_hz(mels: Tensor) -> Tensor:
-    """Slaney's scale (Auditory Toolbox, 1998): linear below 15 mel (1 kHz), then a factor of 6.4 every 27 mel.
-
-    >>> mel_to_hz(torch.tensor([3.0, 15.0, 42.0])).tolist()
-    [200.0, 1000.0, 6400.0]
-    """
-    knee = _KNEE_HZ / _LINEAR_HZ_PER_MEL
-    above = _KNEE_HZ * ((mels - knee) / _MELS_PER_E_FOLD).exp()
-    return torch.where(mels < knee, mels * _LINEAR_HZ_PER_MEL, above)
-
-
-@lru_cache(maxsize=4)
-def mel_filters(filters: int = FILTERS, bins: int = BINS, *, equal_area: bool = False) -> Tensor:
-    """Triangular filters over a power spectrum from 0 to 8 kHz, (bins, filters), of height 1 or of equal area."""
-    nyquist = SAMPLE_RATE / 2
-    top = _KNEE_HZ / _LINEAR_HZ_PER_MEL + _MELS_PER_E_FOLD * math.log(nyquist / _KNEE_HZ)
-    corners = mel_to_hz(torch.linspace(0, top, filters + 2, dtype=torch.float64))
-    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
-    frequencies = torch.linspace(0, nyquist, bins, dtype=torch.float64)[:, None]
-    rising = (frequencies - left) / (centre - left)
-    falling = (right - frequencies) / (right - centre)
-    heights = 2 / (right - left) if equal_area else 1.0
-    return (torch.minimum(rising, falling).clamp(min=0) * heights).float()
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +55,7 @@ def cepstra(waves: Waves) -> Frames:
     """The 13 mel-frequency cepstral coefficients, the zeroth (log energy) among them: (batch, time, 13)."""
     spectrum = power(waves)
     device = spectrum.values.device
-    log_mel = (spectrum.values @ mel_filters().to(device) + FLOOR).log()
+    log_mel = (spectrum.values @ mel_filters(FILTERS).to(device) + FLOOR).log()
     return Frames(log_mel @ dct_matrix().to(device), spectrum.lengths).zero_padding()
 
 

@@ -1,10 +1,13 @@
-"""Windows of 20 ms every 10 ms, as the paper has them (3.1.1), and what they hold: power, loudness, spectral tilt.
+"""Short windows of sound and what they hold: power, loudness, spectral tilt, and the input of Whisper.
 
-Sound that a recogniser reads becomes a spectrogram of 161 bins through a Hamming window.
+The paper's windows (3.1.1) are 20 ms wide, every 10 ms; a recogniser reads the 161 bins of their power spectrum through
+a Hamming window. Whisper's (Radford et al. 2022) are 25 ms wide. An utterance is not filled up to 30 s: its frames are
+those that Whisper's own front end has for a sound of that length, and what counts as its loudest is among them.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -16,6 +19,13 @@ from affetto.frames import Frames, Waves
 WINDOW_SAMPLES = 320
 HOP_SAMPLES = 160
 FRAME_RATE_HZ = SAMPLE_RATE / HOP_SAMPLES
+BINS = WINDOW_SAMPLES // 2 + 1
+FLOOR = 1e-6  # Power below which the logarithm goes flat: about 110 dB under a full-scale sine in one bin
+EPSILON = 1e-5  # Added to the standard deviation: a constant feature becomes 0, not a division by zero
+REFERENCE_INTENSITY = 1e-6  # I0, 60 dB under full scale: a frame of that intensity has loudness 1
+LOUDNESS_EXPONENT = 0.3
+TILT_LOWEST_HZ, TILT_HIGHEST_HZ = 100.0, 5000.0
+WHISPER_WINDOW_SAMPLES = 400  # 25 ms
 
 
 def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> tuple[Tensor, Tensor]:
@@ -37,10 +47,6 @@ def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int =
     return values.unfold(1, window_samples, hop_samples), lengths
 
 
-BINS = WINDOW_SAMPLES // 2 + 1
-FLOOR = 1e-6  # Power below which the logarithm goes flat: about 110 dB under a full-scale sine in one bin
-
-
 def power(waves: Waves) -> Frames:
     """|FFT| squared of each Hamming window: (batch, time, 161); bin k is k x 50 Hz."""
     windows, lengths = frame(waves)
@@ -55,9 +61,6 @@ def log_power(waves: Waves) -> Frames:
     return Frames((spectrum.values + FLOOR).log(), spectrum.lengths).zero_padding()
 
 
-EPSILON = 1e-5  # Added to the standard deviation: a constant feature becomes 0, not a division by zero
-
-
 def normalise(frames: Frames) -> Frames:
     """Each feature of each utterance to mean 0 and standard deviation 1 (paper 3.3), over the utterance's own frames.
 
@@ -67,10 +70,6 @@ def normalise(frames: Frames) -> Frames:
     centred = Frames(frames.values - frames.mean()[:, None], frames.lengths).zero_padding()
     variance = Frames(centred.values.square(), frames.lengths).mean()
     return Frames(centred.values / (variance.sqrt()[:, None] + EPSILON), frames.lengths)
-
-
-REFERENCE_INTENSITY = 1e-6  # I0, 60 dB under full scale: a frame of that intensity has loudness 1
-LOUDNESS_EXPONENT = 0.3
 
 
 def loudness(waves: Waves) -> Frames:
@@ -94,19 +93,14 @@ def loudness(waves: Waves) -> Frames:
     return Frames((intensity / REFERENCE_INTENSITY).pow(LOUDNESS_EXPONENT)[..., None], lengths).zero_padding()
 
 
-TILT_LOWEST_HZ, TILT_HIGHEST_HZ = 100.0, 5000.0
-_BIN_HZ = 50.0
-_DB = 4.342944819032518  # decibels in a natural logarithm of power
-
-
 @lru_cache(maxsize=1)
 def _slope() -> Tensor:
     """What the natural logarithm of power is multiplied by to get its slope, in dB an octave: (161,)."""
-    hz = torch.arange(BINS, dtype=torch.float64) * _BIN_HZ
+    hz = torch.arange(BINS, dtype=torch.float64) * SAMPLE_RATE / WINDOW_SAMPLES
     used = (hz >= TILT_LOWEST_HZ) & (hz <= TILT_HIGHEST_HZ)
     octaves = torch.where(used, hz.clamp(min=TILT_LOWEST_HZ).log2(), 0.0)
     centred = torch.where(used, octaves - octaves[used].mean(), 0.0)
-    return (_DB * centred / centred.square().sum()).float()
+    return (10 / math.log(10) * centred / centred.square().sum()).float()
 
 
 def spectral_tilt(waves: Waves) -> Frames:
@@ -122,3 +116,86 @@ def spectral_tilt(waves: Waves) -> Frames:
     spectrum = log_power(waves)
     slope = _slope().to(spectrum.values.device)
     return Frames((spectrum.values @ slope)[..., None], spectrum.lengths).zero_padding()
+
+
+_LINEAR_HZ_PER_MEL = 200 / 3
+_KNEE_HZ = 1000.0
+_MELS_PER_E_FOLD = 27 / math.log(6.4)
+
+
+def mel_to_hz(mels: Tensor) -> Tensor:
+    """Slaney's scale (Auditory Toolbox, 1998): linear below 15 mel (1 kHz), then a factor of 6.4 every 27 mel.
+
+    >>> mel_to_hz(torch.tensor([3.0, 15.0, 42.0])).tolist()
+    [200.0, 1000.0, 6400.0]
+    """
+    knee = _KNEE_HZ / _LINEAR_HZ_PER_MEL
+    above = _KNEE_HZ * ((mels - knee) / _MELS_PER_E_FOLD).exp()
+    return torch.where(mels < knee, mels * _LINEAR_HZ_PER_MEL, above)
+
+
+@lru_cache(maxsize=4)
+def mel_filters(filters: int = 40, bins: int = BINS, *, equal_area: bool = False) -> Tensor:
+    """Triangular filters over a power spectrum from 0 to 8 kHz, (bins, filters), of height 1 or of equal area."""
+    nyquist = SAMPLE_RATE / 2
+    top = _KNEE_HZ / _LINEAR_HZ_PER_MEL + _MELS_PER_E_FOLD * math.log(nyquist / _KNEE_HZ)
+    corners = mel_to_hz(torch.linspace(0, top, filters + 2, dtype=torch.float64))
+    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
+    frequencies = torch.linspace(0, nyquist, bins, dtype=torch.float64)[:, None]
+    rising = (frequencies - left) / (centre - left)
+    falling = (right - frequencies) / (right - centre)
+    heights = 2 / (right - left) if equal_area else 1.0
+    return (torch.minimum(rising, falling).clamp(min=0) * heights).float()
+
+
+_WHISPER_FLOOR = 1e-10
+_RANGE = 8.0  # powers of ten below an utterance's loudest value at which the logarithm goes flat
+_MOST_RAISED = 7.0  # powers of ten; digital silence stays far below speech
+
+
+def log_mel(waves: Waves, filters: int = 80, level: float | None = None) -> Frames:
+    """Decimal logarithms of the powers in mel bands, clamped to 80 dB below the loudest, then (x + 4) / 4.
+
+    Args:
+        waves: the recordings.
+        filters: bands of equal area on Slaney's mel scale.
+        level: the decimal logarithm that each utterance's loudest value is brought to, without direct current; None
+            leaves both as Whisper does.
+
+    Returns:
+        (batch, time, filters), 100 frames a second and at least one.
+    """
+    lengths = (waves.lengths // HOP_SAMPLES).clamp(min=1)
+    windows = _mirrored(waves).unfold(1, WHISPER_WINDOW_SAMPLES, HOP_SAMPLES)[:, : int(lengths.max())]
+    spectrum = torch.fft.rfft(windows * torch.hann_window(WHISPER_WINDOW_SAMPLES, device=windows.device))
+    if level is not None:
+        spectrum = _without_direct_current(spectrum)
+    powers = spectrum.real.square() + spectrum.imag.square()  # (batch, time, 201)
+    bands = powers @ mel_filters(filters, WHISPER_WINDOW_SAMPLES // 2 + 1, equal_area=True).to(powers.device)
+    frames = Frames(bands.clamp_(min=_WHISPER_FLOOR).log10_(), lengths)
+    loudest = frames.values.masked_fill(~frames.mask[..., None], -torch.inf).amax(dim=(1, 2), keepdim=True)
+    values = torch.maximum(frames.values, loudest - _RANGE)
+    if level is not None:
+        values = values + (level - loudest).clamp(max=_MOST_RAISED)
+    return Frames((values + 4) / 4, lengths).zero_padding()
+
+
+def _without_direct_current(spectrum: Tensor) -> Tensor:
+    """What is constant over a window, which a Hann window spreads over two bins, taken off: (batch, time, bins)."""
+    constant = spectrum[..., :1].real  # the window's own: 1/2 of its samples here, and -1/4 of them in the next bin
+    return torch.cat(
+        [torch.zeros_like(spectrum[..., :1]), spectrum[..., 1:2] + constant / 2, spectrum[..., 2:]], dim=-1
+    )
+
+
+def _mirrored(waves: Waves) -> Tensor:
+    """Half a window more at both ends of each recording, mirrored; one too short to be mirrored ends in zeros."""
+    reach = WHISPER_WINDOW_SAMPLES // 2
+    lengths = waves.lengths.clamp(min=reach + 1)[:, None]
+    missing = int(lengths.max()) - waves.values.shape[1]
+    values = torch.nn.functional.pad(waves.values, (0, max(missing, 0)))
+    away = torch.arange(1, reach + 1, device=values.device)
+    before, after = values[:, 1 : reach + 1].flip(1), values.gather(1, lengths - 1 - away)
+    return torch.nn.functional.pad(torch.cat([before, values], dim=1), (0, reach)).scatter(
+        1, reach + lengths - 1 + away, after
+    )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
-from affetto.features.log_mel import log_mel
+from affetto.features.spectrogram import log_mel
 from affetto.frames import Frames, Waves, time_mask
 from affetto.models import checkpoint, transformers_folder
 from affetto.models.encoders.encoder import Encoding, LayerInfo

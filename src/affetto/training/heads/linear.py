@@ -29,7 +29,7 @@ from affetto.errors import TrainingError
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.head import Familiarity
 from affetto.represent import Bank
-from affetto.represent.extractors import one_frame
+from affetto.represent.cache import one_frame
 from affetto.training.heads.data import HeadData, cross_entropies
 from affetto.training.heads.loop import finite
 from affetto.training.heads.tasks import Task
