@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -43,9 +45,6 @@ def greedy(log_probs: Frames, alphabet: Alphabet) -> list[str]:
     return [" ".join(alphabet.decode(path).split()) for path in paths]
 
 
-_NEVER = float("-inf")
-
-
 def align(log_probs: Frames, texts: Sequence[Sequence[int]]) -> list[Tensor]:
     """The likeliest path of each utterance among those that spell its text (Viterbi): class numbers, (length,) each.
 
@@ -53,55 +52,43 @@ def align(log_probs: Frames, texts: Sequence[Sequence[int]]) -> list[Tensor]:
         log_probs: (batch, time, classes), class 0 the blank.
         texts: the class numbers of each utterance's characters, no blanks; each fits into its frames.
     """
-    values = log_probs.values.detach().to("cpu", torch.float64)
     rows = [torch.tensor([0] + [each for number in text for each in (number, 0)]) for text in texts]
     places = pad_sequence(rows, batch_first=True)  # (batch, 2 x characters + 1): blanks around each character
-    last = torch.tensor([len(row) for row in rows]) - 1
-    skips = torch.zeros_like(places, dtype=torch.bool)
+    values = log_probs.values.detach().to("cpu", torch.float64)
+    emitted = values.gather(2, places[:, None].expand(-1, values.shape[1], -1)).transpose(0, 1).contiguous().numpy()
+    moves, ends = _search(emitted, places.numpy(), [len(row) - 1 for row in rows], log_probs.lengths.tolist())
+    paths = []
+    for number, (row, length) in enumerate(zip(rows, log_probs.lengths.tolist(), strict=True)):
+        path = [ends[number]]
+        for move in moves[length - 1 : 0 : -1, number]:
+            path += [path[-1] - int(move[path[-1]])]
+        paths.append(row[path[::-1]][:length])
+    return paths
+
+
+def _search(
+    emitted: NDArray[np.float64], places: NDArray[np.int64], last: Sequence[int], lengths: Sequence[int]
+) -> tuple[NDArray[np.int8], list[int]]:
+    """The best way into each place at each time, 0 to 2 places on, (time, batch, places), and where each path ends."""
+    skips = np.zeros(places.shape, bool)  # over the blank between two characters
     skips[:, 2:] = (places[:, 2:] != Alphabet.BLANK) & (places[:, 2:] != places[:, :-2])
-    scores = torch.full(places.shape, _NEVER, dtype=torch.float64)
+    ways = np.full((3, *places.shape), -np.inf)  # from itself, from the one before, from the one before that
+    moves = np.zeros(emitted.shape, np.int8)
+    ends = [0] * len(lengths)
+    scores = np.full(places.shape, -np.inf)
     scores[:, :2] = 0
-    scores[:, 2:] = _NEVER
-    steps = []
-    best = torch.zeros_like(last)
-    for time, now in enumerate(values.unbind(dim=1)):
+    for time, now in enumerate(emitted):
         if time > 0:
-            scores, moved = _move(scores, skips)
-            steps.append(moved)
-        scores = scores + now.gather(1, places)
-        ends = log_probs.lengths.cpu() == time + 1
-        best = torch.where(ends, _better_end(scores, last), best)
-    return _trace(steps, best, places, log_probs.lengths.tolist())
-
-
-def _move(scores: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
-    """The best way into each place: from itself, from the one before, or over a blank from the one before that."""
-    by_one = scores.roll(1, dims=1)
-    by_one[:, :1] = _NEVER
-    by_two = torch.where(skips, scores.roll(2, dims=1), _NEVER)
-    best, moved = torch.stack([scores, by_one, by_two]).max(dim=0)
-    return best, moved.to(torch.int8)
-
-
-def _better_end(scores: Tensor, last: Tensor) -> Tensor:
-    """A path ends in its last character or in a blank after it."""
-    before = (last - 1).clamp(min=0)
-    ends = scores.gather(1, torch.stack([last, before], dim=1))
-    return torch.where(ends[:, 0] >= ends[:, 1], last, before)
-
-
-def _trace(steps: list[Tensor], best: Tensor, places: Tensor, lengths: list[int]) -> list[Tensor]:
-    """From the last frame of each utterance to its first."""
-    batch = torch.arange(len(best))
-    lengths_ = torch.tensor(lengths)
-    place = best
-    path = [places[batch, place]]
-    for time in range(len(steps) - 1, -1, -1):
-        moved = steps[time][batch, place].long()
-        place = torch.where(time + 1 < lengths_, place - moved, place)  # an utterance waits until its own end
-        path.append(places[batch, place])
-    whole = torch.stack(path[::-1], dim=1)
-    return [row[:length] for row, length in zip(whole, lengths, strict=True)]
+            ways[0] = scores
+            ways[1, :, 1:] = scores[:, :-1]
+            ways[2, :, 2:] = np.where(skips[:, 2:], scores[:, :-2], -np.inf)
+            moves[time] = ways.argmax(axis=0)
+            scores = ways.max(axis=0)
+        scores = scores + now
+        for number in (number for number, length in enumerate(lengths) if length == time + 1):
+            end = last[number]
+            ends[number] = end if end == 0 or scores[number, end] >= scores[number, end - 1] else end - 1
+    return moves, ends
 
 
 class _Letter(NamedTuple):
