@@ -26,8 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.rnn import PackedSequence
 
 from affetto.data.corpora import open_corpus
-from affetto.data.sound_cache import SoundCache
-from affetto.data.transcribed import Transcribed, TranscribedBatch, batch_loader, read_sound, select
+from affetto.data.transcribed import SoundCache, Transcribed, TranscribedBatch, batch_loader, read_sound, select
 from affetto.models import deepspeech2
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2, share_statistics
 from affetto.models.gru import bidirectional_gru

@@ -20,7 +20,7 @@ from affetto.frames import Frames, pad, pad_waves
 from affetto.models.decoding import BeamConfig, Decoder, beam_search
 from affetto.models.language_model import LanguageModel, expand, load_language_model
 from affetto.text import Alphabet
-from affetto.training.recogniser.kneser_ney import estimate
+from affetto.training.recogniser.language_model import estimate
 from affetto.transcribe import Transcriber
 
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))

@@ -36,11 +36,10 @@ from affetto.models.heads.kinds import (
     WeightedSumConfig,
 )
 from affetto.represent import Bank, represent
-from affetto.training.heads.data import HeadData
 from affetto.training.heads.fit import Study, material_of, needs, new_head
 from affetto.training.heads.loop import HeadTraining, fit_head
 from affetto.training.heads.stack import StackTraining
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import HeadData, Task
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 ROWS: dict[str, HeadConfig] = {

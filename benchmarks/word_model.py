@@ -19,7 +19,7 @@ from affetto import audio, metrics
 from affetto.data.transcribed import Transcribed
 from affetto.frames import Frames, pad_waves
 from affetto.models.decoding import Decoder, WordBeamConfig, WordSearch, load_word_model
-from affetto.training.recogniser.kneser_ney import Smoothed, count, smooth
+from affetto.training.recogniser.language_model import Smoothed, count, smooth
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.speech import gather
 from affetto.transcribe import Transcriber

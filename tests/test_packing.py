@@ -19,7 +19,7 @@ from affetto.models.language_model import save_language_model
 from affetto.models.network import load_recogniser, save_recogniser
 from affetto.packing import pack_head, pack_recogniser, pack_run, read_evaluation, write_card
 from affetto.text import Alphabet
-from affetto.training.recogniser.kneser_ney import estimate
+from affetto.training.recogniser.language_model import estimate
 
 SHAPE = DeepSpeech2Config(
     convolutions=(ConvolutionConfig(channels=2, kernel=(5, 5), stride=(8, 4)),), width=4, depth=2, merge="sum"

@@ -37,7 +37,7 @@ def talks(tmp_path: Path, make_sound: MakeSound) -> Path:
 
 
 def test_sums_up(talks: Path) -> None:
-    summary = check_corpus(talks, jobs=2)
+    summary = check_corpus(talks)
     assert (summary.name, summary.title) == ("jsonl", "JSONL manifest")
     assert (summary.utterances, summary.speakers, summary.transcribed) == (4, 2, 1)
     assert summary.hours * 3600 == pytest.approx(1 + 2 + 0.5 + 3)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affetto.data.corpora import Skipped, open_corpus
-from affetto.data.corpora.csv_manifest import ALIASES, COLUMNS, read_csv_manifest
+from affetto.data.corpora.manifests import ALIASES, COLUMNS, read_csv_manifest
 from affetto.data.emotions import SPELLINGS
 from affetto.data.manifest import read_manifest
 from affetto.data.utterance import Rating

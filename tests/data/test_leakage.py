@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from affetto.data.labels import Labelling
 from affetto.data.leakage import divide, given_folds, is_run_folder, report
 from affetto.data.manifest import write_manifest
-from affetto.data.protocols import PARTS, FixedSplit, LeaveOneSpeakerOut, Missing, make_folds
-from affetto.data.splits import Split, by_speaker
+from affetto.data.protocols import FixedSplit, LeaveOneSpeakerOut, Missing, make_folds
+from affetto.data.splits import PARTS, Split, by_speaker
 from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 

@@ -17,11 +17,9 @@ from hypothesis import strategies as st
 from tests.data.speech_trees import pack, write_submission, write_talk
 
 from affetto import audio
-from affetto.data import prepare
 from affetto.data.check import check_corpus
 from affetto.data.corpora import CORPORA, open_corpus
-from affetto.data.journal import file_names
-from affetto.data.prepare import LeftOut, PreparedCorpus, prepare_corpus
+from affetto.data.prepare import LeftOut, PreparedCorpus, file_names, prepare_corpus
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 
@@ -315,5 +313,13 @@ def test_file_names_are_distinct_everywhere_and_lead_nowhere_else(names: list[tu
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     left_out = tuple(LeftOut(str(number), "over 15 s" if number else "audio missing") for number in range(3))
-    prepared = prepare._sum_up(CORPORA.load("jsonl"), Path("m"), [], left_out, 0)
+    counts: dict[str, Any] = {
+        "utterances": 0,
+        "hours": 0.0,
+        "speakers": 0,
+        "partitions": {},
+        "transcribed": 0,
+        "made": 0,
+    }
+    prepared = PreparedCorpus(corpus=CORPORA.load("jsonl"), manifest=Path("m"), left_out=left_out, **counts)
     assert list(prepared.reasons.items()) == [("over 15 s", 2), ("audio missing", 1)]

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from affetto import audio
-from affetto.data.sound_cache import SoundCache
-from affetto.data.transcribed import Transcribed, read_sound
+from affetto.data.transcribed import SoundCache, Transcribed, read_sound
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, TrainingError
 
@@ -83,7 +82,7 @@ def test_a_full_disk_leaves_nothing_half(make_sound: Make, tmp_path: Path, monke
 
     item = _item(make_sound())
     with monkeypatch.context() as patch:
-        patch.setattr("affetto.data.sound_cache.os.fsync", full)
+        patch.setattr("affetto.data.transcribed.os.fsync", full)
         with pytest.raises(TrainingError, match=r"cannot be kept \(No space left on device\); make room"):
             SoundCache.make(tmp_path / "kept", [item])
     assert list((tmp_path / "kept").iterdir()) == []

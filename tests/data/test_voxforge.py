@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.data.speech_trees import Sound, pack, write_submission
 
 from affetto.data.corpora import CORPORA, Parsed, open_corpus
-from affetto.data.corpora.voxforge import PACKED, Readme, prompt, readme, unpack
+from affetto.data.corpora.voxforge import PACKED, Readme, prompt, readme
 from affetto.errors import CorpusError
 
 Build = Callable[[str], Path]
@@ -23,10 +23,6 @@ Build = Callable[[str], Path]
 
 def _reasons(parsed: Parsed) -> dict[str, int]:
     return dict(Counter(item.reason for item in parsed.skipped))
-
-
-def _quiet(done: int, total: int, what: str) -> None:
-    """No progress is shown."""
 
 
 @pytest.fixture
@@ -76,7 +72,7 @@ def test_packed_and_unpacked_are_the_same_corpus(root: Path, sound: Sound, tmp_p
         write_submission(root, name, {"a1": "ONE", "a2": "TWO"}, sound)
     shutil.copytree(root, tmp_path / "plain")
     pack(root / "ann-20080101-abc", root)
-    parsed = unpack(root, tmp_path / "into", _quiet)
+    parsed = CORPORA.load("voxforge").parse(root, tmp_path / "into")
     plain = CORPORA.load("voxforge").parse(tmp_path / "plain")
     assert [(each.id, each.speaker, each.text) for each in parsed.utterances] == [
         (each.id, each.speaker, each.text) for each in plain.utterances
@@ -94,7 +90,7 @@ def test_what_lies_there_unpacked_too_is_read_once(root: Path, sound: Sound, tmp
     shutil.copytree(tmp_path / "copy", folder)
     assert len(open_corpus(root).utterances) == 1
     assert open_corpus(root).skipped == ()
-    assert len(unpack(root, tmp_path / "into", _quiet).utterances) == 1
+    assert len(CORPORA.load("voxforge").parse(root, tmp_path / "into").utterances) == 1
     assert archive.exists()
 
 
@@ -104,7 +100,7 @@ def test_faulty_archives_are_counted_and_the_rest_is_read(root: Path, sound: Sou
     whole = (root / "ann-20080101-abc.tgz").read_bytes()
     (root / "cut-20080101-abc.tgz").write_bytes(whole[: len(whole) // 2])
     calls: list[tuple[int, int, str]] = []
-    parsed = unpack(root, tmp_path / "into", lambda *call: calls.append(call))
+    parsed = CORPORA.load("voxforge").parse(root, tmp_path / "into", lambda *call: calls.append(call))
     assert [each.id for each in parsed.utterances] == ["ann-20080101-abc-a1"]
     assert _reasons(parsed) == {"damaged archive": 2}
     assert {each.what for each in parsed.skipped} == {"ben-20080101-abc.tgz", "cut-20080101-abc.tgz"}

@@ -20,7 +20,7 @@ from affetto.models import checkpoint
 from affetto.models.heads import load_head
 from affetto.models.network import load_recogniser
 from affetto.represent import cache
-from affetto.training.heads.data import HeadData
+from affetto.training.heads.tasks import HeadData
 
 RECIPE = """
 recogniser = "{model}"

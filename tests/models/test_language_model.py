@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from affetto.errors import CheckpointError, TextError
 from affetto.models.language_model import LanguageModel, expand, load_language_model, save_language_model
 from affetto.text import Alphabet
-from affetto.training.recogniser.kneser_ney import estimate
+from affetto.training.recogniser.language_model import estimate
 
 ALPHABET = Alphabet(" abc")
 TEXTS = ["abba ", "cab ", "a cab ", "bab ab ", "abc "]

@@ -68,8 +68,7 @@ def train(  # noqa: PLR0913, PLR0917  # the shell's options
     """
     with extra("train", "lightning", "tensorboard"):
         from affetto.training.recogniser.fit import fit_recogniser
-        from affetto.training.recogniser.placement import Placement, first_process
-        from affetto.training.recogniser.stopping import stoppable
+        from affetto.training.recogniser.processes import Placement, first_process, stoppable
     from affetto.training.recogniser.recipe import RecogniserRecipe
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")

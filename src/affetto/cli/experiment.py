@@ -14,8 +14,7 @@ from affetto.cli.experiment_table import table
 from affetto.cli.terminal import ProgressBar, TableOrJson, print_json, print_table
 
 if TYPE_CHECKING:
-    from affetto.experiment import Event, ExperimentRun
-    from affetto.experiment.progress import Read
+    from affetto.experiment import Event, ExperimentRun, Read
 
 
 _LONG_S = 86_400.0

@@ -7,26 +7,21 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+JITTER = 0.1
+"""The share of its length by which an utterance may be misplaced in the order of lengths."""
+
 
 class LengthSortedBatches:
     """Index batches for a DataLoader, sorted by length inside and shuffled outside.
 
-    The first epoch runs from the shortest batch to the longest (SortaGrad, Amodei et al. 2015; paper 3.3.1), or so many
-    as are asked for. Later ones shuffle lengths a little before sorting, so that batches differ, and then the order of
-    the batches.
+    The first epochs run from the shortest batch to the longest (SortaGrad, Amodei et al. 2015; paper 3.3.1). Later ones
+    shuffle lengths a little before sorting, so that batches differ, and then the order of the batches. The same seed
+    and epoch give the same batches.
 
     Several processes that train together (`divide`) see the parts of one larger batch at each step: utterances of like
     length, so that none waits long for another. Each utterance comes once an epoch, to one of them, and all take the
-    same number of steps; where there are fewer utterances than processes, some of these get an empty batch.
-
-    Args:
-        durations_s: length of every utterance, seconds.
-        batch_size: utterances a batch, of each process.
-        seed: the same seed and epoch give the same batches.
-        batch_seconds: the most sound a batch, padding counted, of each process; an utterance that is longer is a batch
-            by itself.
-        jitter: the share of its length by which an utterance may be misplaced.
-        sorted_epochs: how many epochs run from the shortest batch to the longest.
+    same number of steps; where there are fewer utterances than processes, some of these get an empty batch. Size and
+    seconds (of sound, padding counted) are those of each process; a longer utterance is a batch by itself.
 
     >>> batches = LengthSortedBatches([3.0, 1.0, 2.0, 4.0], batch_size=2, seed=0)
     >>> [batch for batch in batches]
@@ -43,14 +38,12 @@ class LengthSortedBatches:
         seed: int,
         *,
         batch_seconds: float | None = None,
-        jitter: float = 0.1,
         sorted_epochs: int = 1,
     ) -> None:
         self.durations_s = np.asarray(durations_s, dtype=np.float64)
         self.batch_size = batch_size
         self.batch_seconds = batch_seconds
         self.seed = seed
-        self.jitter = jitter
         self.sorted_epochs = sorted_epochs
         self.epoch = 0
         self.divide(rank=0, ranks=1)
@@ -95,7 +88,7 @@ class LengthSortedBatches:
         keys = self.durations_s
         generator = np.random.default_rng((self.seed, self.epoch))
         if self.epoch >= self.sorted_epochs:
-            keys = keys * generator.uniform(1 - self.jitter, 1 + self.jitter, len(keys))
+            keys = keys * generator.uniform(1 - JITTER, 1 + JITTER, len(keys))
         order = np.argsort(keys, kind="stable")
         batches = [
             order[start:end][self.rank :: self.ranks].tolist()

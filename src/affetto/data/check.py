@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from statistics import median
 
@@ -25,22 +26,8 @@ FAULTS = frozenset({"audio missing", UNREADABLE, WITHOUT_SAMPLES, BEYOND})
 class CorpusSummary:
     """What is in a corpus; only utterances whose audio opens are counted.
 
-    Attributes:
-        name: the layout's registered name.
-        title: the layout's title.
-        licence: the licence of the data.
-        utterances: how many are usable.
-        hours: how long they are together.
-        speakers: how many there are.
-        emotions: label -> utterances.
-        unlabelled: utterances without a label.
-        partitions: official part -> utterances.
-        transcribed: how many utterances have a text.
-        duration_min_s: the shortest utterance, seconds.
-        duration_median_s: the median utterance, seconds.
-        duration_max_s: the longest utterance, seconds.
-        skipped: reason -> how many things were left out for it.
-        examples: a few of what was left out for each reason.
+    Emotions, official partitions and reasons for which things were skipped are counted by name, and a few of what was
+    skipped for each reason are examples.
     """
 
     name: str
@@ -66,26 +53,19 @@ class CorpusSummary:
 
 
 def check_corpus(
-    path: Path,
-    *,
-    name: str | None = None,
-    jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    path: Path, *, name: str | None = None, progress: Callable[[int, int], None] | None = None
 ) -> CorpusSummary:
-    """Reads a corpus and measures each of its sound files.
+    """Reads a corpus, see `open_corpus`, and measures each of its sound files.
 
-    Args:
-        path: see `open_corpus`.
-        name: the layout; None looks at the folder.
-        jobs: files opened at a time; None suits the machine.
-        progress: called with (files done, files in all) after each file.
-
-    Raises:
-        CorpusError: no layout fits, or nothing usable is in it.
-        ManifestError: a line of a manifest is faulty.
+    ``progress`` is called with (files done, files in all). Raises CorpusError or ManifestError, as `open_corpus` does.
     """
     parsed = open_corpus(path, name)
-    lengths = _file_durations({utterance.audio for utterance in parsed.utterances}, jobs, progress)
+    lengths: dict[Path, float | None] = {}
+    files = sorted({utterance.audio for utterance in parsed.utterances})
+    for file, file_s in in_threads(_file_duration, files):
+        lengths[file] = file_s
+        if progress is not None:
+            progress(len(lengths), len(files))
     durations: list[float] = []
     usable: list[Utterance] = []
     skipped = list(parsed.skipped)
@@ -118,19 +98,8 @@ def check_corpus(
     )
 
 
-def _file_durations(
-    paths: set[Path], jobs: int | None, progress: Callable[[int, int], None] | None
-) -> dict[Path, float | None]:
-    """File -> seconds, None where it cannot be opened."""
-    durations: dict[Path, float | None] = {}
-    for path, duration_s in in_threads(_file_duration, sorted(paths), jobs):
-        durations[path] = duration_s
-        if progress is not None:
-            progress(len(durations), len(paths))
-    return durations
-
-
 def _file_duration(path: Path) -> tuple[Path, float | None]:
+    """A file's seconds; None where it cannot be opened."""
     try:
         return path, audio.duration(path)
     except AudioError:
@@ -154,11 +123,7 @@ def _count(values: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _examples(skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
-    shown: Counter[str] = Counter()
-    examples = []
-    for item in sorted(skipped, key=lambda each: (each.reason, each.what)):
-        shown[item.reason] += 1
-        if shown[item.reason] <= EXAMPLES_PER_REASON:
-            examples.append(item)
-    return tuple(examples)
+def _examples(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    ordered = sorted(skipped, key=lambda each: (each.reason, each.what))
+    by_reason = groupby(ordered, key=lambda each: each.reason)
+    return tuple(each for _, some in by_reason for each in islice(some, EXAMPLES_PER_REASON))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -50,11 +51,8 @@ def emotion_name(label: str) -> str:
 def named(utterance: Utterance) -> Utterance:
     """The same utterance, its label, votes and ratings by the emotions' names."""
     emotion = None if utterance.emotion is None else emotion_name(utterance.emotion)
-    votes: dict[str, int] | None = None if utterance.votes is None else {}
+    votes: Counter[str] = Counter()
     for label, count in (utterance.votes or {}).items():
-        assert votes is not None
-        votes[emotion_name(label)] = votes.get(emotion_name(label), 0) + count
+        votes[emotion_name(label)] += count
     ratings = tuple(each._replace(labels=tuple(map(emotion_name, each.labels))) for each in utterance.ratings)
-    if (emotion, votes, ratings) == (utterance.emotion, utterance.votes, utterance.ratings):
-        return utterance
-    return replace(utterance, emotion=emotion, votes=votes, ratings=ratings)
+    return replace(utterance, emotion=emotion, votes=None if utterance.votes is None else dict(votes), ratings=ratings)

@@ -17,13 +17,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from affetto.data.splits import Split, by_speaker, listed
+from affetto.data.splits import PARTS, Split, by_speaker, listed
 from affetto.data.utterance import Utterance
 from affetto.errors import SharedNameError, SplitError
 
 FOLDS = "folds.csv"
 """What the file is called in a run folder."""
-PARTS = ("train", "validation", "test")
 
 By = Literal["speaker", "session", "partition", "corpus"]
 Name = Literal["id", "speaker", "session", "partition", "corpus"]
@@ -40,16 +39,12 @@ def full_name(utterance: Utterance, of: Name) -> str:
     """
     if of == "corpus":
         return utterance.corpus
-    names = {"id": utterance.id, "speaker": utterance.speaker, "session": utterance.group}
-    name = names.get(of, utterance.partition)
+    name = utterance.group if of == "session" else getattr(utterance, of)
     return f"{utterance.corpus}/{name}" if name else ""
 
 
 def known_names(utterances: Sequence[Utterance], of: Name) -> dict[str, set[str]]:
     """Every name, with the corpus before it and without, and which full names it stands for.
-
-    Raises:
-        SplitError: an utterance has no speaker, session or part.
 
     >>> known_names([Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine")], "speaker")
     {'mine/anna': {'mine/anna'}, 'anna': {'mine/anna'}}
@@ -92,45 +87,28 @@ def short_names(utterances: Sequence[Utterance], of: Name) -> list[str]:
     (['ann/1', 'bob/1'], ['ann', 'bob'])
     """
     known = known_names(utterances, of)
-    names = []
-    for each in utterances:
-        full = full_name(each, of)
-        bare = full.removeprefix(f"{each.corpus}/")
-        names.append(bare if len(known[bare]) == 1 else full)
-    return names
+    names = [(full_name(each, of), f"{each.corpus}/") for each in utterances]
+    return [full if len(known[full.removeprefix(corpus)]) > 1 else full.removeprefix(corpus) for full, corpus in names]
 
 
 def write_folds(path: Path, utterances: Sequence[Utterance], folds: Sequence[Split]) -> None:
-    """Writes a line for each speaker in a part of a fold.
-
-    Args:
-        path: the CSV.
-        utterances: all the data, which decides where a speaker's name needs the corpus before it.
-        folds: numbered from 0 in this order.
-    """
+    """Writes a line for each speaker in a part of a fold; speakers have the `short_names` of all the utterances."""
     short = dict(zip(map(by_speaker, utterances), short_names(utterances, "speaker"), strict=True))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for number, fold in enumerate(folds):
-            for part in PARTS:
-                speakers = {short[by_speaker(each)] for each in getattr(fold, part)}
-                writer.writerows((number, part, speaker) for speaker in sorted(speakers))
+            for part, some in zip(PARTS, fold, strict=True):
+                writer.writerows(
+                    (number, part, speaker) for speaker in sorted({short[by_speaker(each)] for each in some})
+                )
 
 
 def read_folds(path: Path, utterances: Sequence[Utterance]) -> dict[int, Split]:
     """Reads what `write_folds` wrote, or others: lines and columns in any order, and parts without anyone.
 
-    Args:
-        path: the CSV.
-        utterances: the data; those of speakers whom a fold does not name are not in it.
-
-    Returns:
-        Number -> fold, in order. Whether it leaks is not looked at.
-
-    Raises:
-        SharedNameError: a speaker's name is one of several corpora, and stands there without its corpus.
-        SplitError: the file cannot be read, or a speaker is unknown.
+    Folds are numbered and in order; utterances of speakers whom one does not name are not in it. Whether folds leak is
+    not looked at. Raises SplitError where the file cannot be read or a speaker is unknown, or in several corpora.
 
     >>> import tempfile
     >>> ann, bob = (Utterance(id=name, audio=Path("a.wav"), speaker=name, corpus="mine") for name in ("ann", "bob"))
@@ -146,11 +124,10 @@ def read_folds(path: Path, utterances: Sequence[Utterance]) -> dict[int, Split]:
             speakers.setdefault(fold, {name: set() for name in PARTS})[part] |= resolve([speaker], known, "speaker")
         except SplitError as error:
             raise type(error)(error.problem, error.remedy, where) from error
-    return {fold: _split(utterances, speakers[fold]) for fold in sorted(speakers)}
-
-
-def _split(utterances: Sequence[Utterance], speakers: Mapping[str, set[str]]) -> Split:
-    return Split(**{part: tuple(each for each in utterances if by_speaker(each) in speakers[part]) for part in PARTS})
+    return {
+        fold: Split(*(tuple(each for each in utterances if by_speaker(each) in parts[part]) for part in PARTS))
+        for fold, parts in sorted(speakers.items())
+    }
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int, str, str]]:
@@ -174,9 +151,9 @@ def _line(header: Sequence[str], row: Sequence[str], where: str) -> tuple[str, i
     if len(row) != len(header):
         raise SplitError(f"{len(row)} values", _REMEDY, where)
     values = dict(zip(header, row, strict=True))
-    fold = values["fold"]
+    fold, part = values["fold"], values["part"]
     if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
         raise SplitError(f"the fold is {fold!r}", "number the folds from 0", where)
-    if values["part"] not in PARTS:
-        raise SplitError(f"the part is {values['part']!r}", f"name one of {', '.join(PARTS)}", where)
-    return where, int(fold), values["part"], values["speaker"]
+    if part not in PARTS:
+        raise SplitError(f"the part is {part!r}", f"name one of {', '.join(PARTS)}", where)
+    return where, int(fold), part, values["speaker"]

@@ -126,11 +126,9 @@ class Labelling(Config):
 
 
 class Labelled(NamedTuple):
-    """An utterance and what it counts as.
+    """An utterance, whose emotion is the class that it is scored as, and how much of the target each class has.
 
-    Attributes:
-        utterance: its emotion is the class that it is scored as.
-        shares: how much of the target each class has, (classes,), together 1; one class has all unless labels are soft.
+    These shares, (classes,), are 1 together; one class has all unless labels are soft.
     """
 
     utterance: Utterance
@@ -142,14 +140,7 @@ def label(
 ) -> list[Labelled]:
     """Decides which class each utterance counts as; those that count as none are left out, and counted in a warning.
 
-    Args:
-        utterances: as the corpus's reader gives them.
-        labelling: how.
-        classes: the emotions to distinguish.
-        some: some of the classes are enough, as in one corpus of several; a warning names those that are missing.
-
-    Returns:
-        In the order of the utterances.
+    Some of the classes are enough in one corpus of several (``some``); a warning names those that are missing.
 
     Raises:
         LabelError: a class is named twice, no utterance counts as one of them (as any of them, where some are enough),
@@ -167,12 +158,14 @@ def label(
     _check_known(utterances, labelling)
     merge = labelling.merge if labelling.merge_when == "before" else {}
     ballots = [_votes(utterance, labelling, merge) for utterance in utterances]
-    labelled = []
+    labelled, left_out = list[Labelled](), Counter[str]()
     for utterance, votes in zip(utterances, ballots, strict=True):
         emotion = _winner(votes, utterance.emotion, labelling, classes)
-        if emotion is not None and emotion in classes:
-            shares = _shares(votes if labelling.soft else {emotion: Fraction(1)}, labelling.merge, classes)
-            labelled.append(Labelled(replace(utterance, emotion=emotion), shares))
+        if emotion is None or emotion not in classes:
+            left_out[utterance.emotion or UNLABELLED] += 1
+            continue
+        shares = _shares(votes if labelling.soft else {emotion: Fraction(1)}, labelling.merge, classes)
+        labelled.append(Labelled(replace(utterance, emotion=emotion), shares))
     found = counts(labelled)
     missing = [emotion for emotion in classes if emotion not in found]
     if missing and found and some:
@@ -183,17 +176,10 @@ def label(
             f"choose among what there is, {_known(ballots, labelling.merge)}, or label less strictly",
         )
     _check_expected(found, labelling)
-    warn_left_out(utterances, [each.utterance for each in labelled])
-    return labelled
-
-
-def warn_left_out(utterances: Iterable[Utterance], kept: Iterable[Utterance]) -> None:
-    """Counts, by their labels in the corpus, the utterances that count as none of the classes."""
-    names = {(each.corpus, each.id) for each in kept}
-    left_out = Counter(each.emotion or UNLABELLED for each in utterances if (each.corpus, each.id) not in names)
     if left_out:
         shown = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))
         logger.warning("left out, as none of the classes: %s", shown)
+    return labelled
 
 
 def counts(labelled: Sequence[Labelled]) -> dict[str, int]:
@@ -218,13 +204,12 @@ def counts_beside(found: Mapping[str, int], expected: Mapping[str, int]) -> str:
 def _votes(utterance: Utterance, labelling: Labelling, merge: Mapping[str, str]) -> dict[str, Fraction]:
     """Emotion -> votes that count, only where there are some."""
     if labelling.source == "given":
-        single = [] if utterance.emotion is None else [utterance.emotion]
-        return {merge.get(emotion, emotion): Fraction(1) for emotion in single}
-    if labelling.source == "votes":
-        counted = [(merge.get(emotion, emotion), Fraction(count)) for emotion, count in (utterance.votes or {}).items()]
+        cast = [] if utterance.emotion is None else [(utterance.emotion, Fraction(1))]
+    elif labelling.source == "votes":
+        cast = [(emotion, Fraction(count)) for emotion, count in (utterance.votes or {}).items()]
     else:
-        counted = [vote for rating in utterance.ratings for vote in _cast(rating, labelling, merge)]
-    return _summed(counted)
+        cast = [vote for rating in utterance.ratings for vote in _cast(rating, labelling, merge)]
+    return _summed((merge.get(emotion, emotion), count) for emotion, count in cast)
 
 
 def _cast(rating: Rating, labelling: Labelling, merge: Mapping[str, str]) -> list[tuple[str, Fraction]]:
@@ -299,14 +284,10 @@ def _check_expected(found: Mapping[str, int], labelling: Labelling) -> None:
         return
     differs = any(labelling.expected.get(emotion, count) != count for emotion, count in found.items())
     shown = counts_beside(found, labelling.expected)
-    where = labelling.preset
     if differs and labelling.check_counts == "error":
-        raise LabelError(
-            f"other counts than published: {shown}",
-            'look for what is missing; check_counts = "warn" goes on with another release or a part of it',
-            where,
-        )
-    logger.log(logging.WARNING if differs else logging.INFO, "%s: %s", where or "labels", shown)
+        remedy = 'look for what is missing; check_counts = "warn" goes on with another release or a part of it'
+        raise LabelError(f"other counts than published: {shown}", remedy, labelling.preset)
+    logger.log(logging.WARNING if differs else logging.INFO, "%s: %s", labelling.preset or "labels", shown)
 
 
 def _known(ballots: Sequence[Mapping[str, Fraction]], merge: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -30,8 +31,6 @@ _CHECKED = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=Fa
 
 
 class _Rating(BaseModel):
-    """What one rater chose, as checked."""
-
     model_config = _CHECKED
 
     rater: _Name
@@ -39,8 +38,6 @@ class _Rating(BaseModel):
 
 
 class _Record(BaseModel):
-    """One record of a manifest, as checked."""
-
     model_config = _CHECKED
 
     audio: _Name
@@ -63,8 +60,8 @@ def read_manifest(path: Path) -> list[Utterance]:
     """Reads a manifest, in its own order.
 
     An ``id`` left out is the stem of the audio, or its path where others have this stem, followed by the start in
-    milliseconds where times are given; a
-    ``corpus`` left out is the name of the manifest's folder. Whether the sound files exist is not looked at.
+    milliseconds where times are given; a ``corpus`` left out is the name of the manifest's folder. Whether the sound
+    files exist is not looked at.
 
     Raises:
         ManifestError: the file cannot be read, or a line is not JSON, lacks a key, has one that is unknown or of the
@@ -75,11 +72,7 @@ def read_manifest(path: Path) -> list[Utterance]:
 
 
 def manifest_content(path: Path) -> bytes:
-    """The bytes of a manifest, without a byte order mark.
-
-    Raises:
-        ManifestError: the file cannot be read.
-    """
+    """The bytes of a manifest, without a byte order mark; raises ManifestError."""
     try:
         return path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
@@ -87,30 +80,18 @@ def manifest_content(path: Path) -> bytes:
 
 
 def read_records(records: Iterable[tuple[int, bytes | str]], path: Path, remedy: str = _REMEDY) -> list[Utterance]:
-    """The utterances that records describe, checked alike whatever kind of manifest they stand in.
-
-    Args:
-        records: the number of each one's line, and a JSON object; see `read_manifest` for its keys.
-        path: the manifest.
-        remedy: what to do about a faulty record.
-
-    Raises:
-        ManifestError: a record is faulty, or repeats an id.
-    """
-    utterances: list[Utterance] = []
-    seen: dict[tuple[str, str], int] = {}
+    """The utterances that records, each the number of a line and a JSON object, describe, in whatever manifest."""
     checked = [(number, _check_record(record, f"{path}:{number}", remedy)) for number, record in records]
-    stems: dict[str, set[str]] = {}
-    for _, values in checked:
-        stems.setdefault(Path(values.audio).stem, set()).add(values.audio)
+    files = {values.audio for _, values in checked}
+    stems = Counter(Path(file).stem for file in files)
+    found: dict[tuple[str, str], int] = {}
+    utterances: list[Utterance] = []
     for number, values in checked:
-        where = f"{path}:{number}"
-        utterance = _utterance(values, path, alone=len(stems[Path(values.audio).stem]) == 1)
-        first = seen.setdefault((utterance.corpus, utterance.id), number)
+        utterance = _utterance(values, path, alone=stems[Path(values.audio).stem] == 1)
+        first = found.setdefault(utterance.key, number)
         if first != number:
-            raise ManifestError(
-                f"the id {utterance.id!r} is that of line {first}", "give every line an id of its own", where
-            )
+            problem = f"the id {utterance.id!r} is that of line {first}"
+            raise ManifestError(problem, "give every line an id of its own", f"{path}:{number}")
         utterances.append(utterance)
     return utterances
 
@@ -150,18 +131,16 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
         ManifestError: an id is used twice, or the file cannot be written.
     """
     folder = path.absolute().parent
-    seen: set[tuple[str, str]] = set()
-    lines: list[str] = []
+    lines: dict[tuple[str, str], str] = {}
     for utterance in utterances:
-        if (utterance.corpus, utterance.id) in seen:
+        if utterance.key in lines:
             raise ManifestError(f"the id {utterance.id!r} is used twice", "give every utterance its own", path)
-        seen.add((utterance.corpus, utterance.id))
         audio = utterance.audio.absolute()
         shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
-        lines.append(json.dumps(_record(utterance, shown.as_posix()), ensure_ascii=False) + "\n")
+        lines[utterance.key] = json.dumps(_record(utterance, shown.as_posix()), ensure_ascii=False) + "\n"
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text("".join(lines), encoding="utf-8", newline="\n")
+        draft.write_text("".join(lines.values()), encoding="utf-8", newline="\n")
         draft.replace(path)
     except (OSError, UnicodeEncodeError) as error:
         draft.unlink(missing_ok=True)
@@ -184,7 +163,7 @@ def manifest_digest(utterances: Sequence[Utterance]) -> str:
     roots = {corpus: os.path.commonpath(paths) for corpus, paths in folders.items()}
     records = [
         _record(utterance, utterance.audio.absolute().relative_to(roots[utterance.corpus]).as_posix())
-        for utterance in sorted(utterances, key=lambda each: (each.corpus, each.id))
+        for utterance in sorted(utterances, key=lambda each: each.key)
     ]
     return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
 

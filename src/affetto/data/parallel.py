@@ -16,18 +16,16 @@ _WAITING = 64
 """How much is handed out for each thread: enough to keep it busy, and little enough to forget when stopped."""
 
 
+def silent(done: int, total: int, what: str) -> None:
+    """Shows no progress."""
+    del done, total, what
+
+
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item], jobs: int | None = None) -> Iterator[Result]:
-    """Does the same work on many items at a time.
+    """Does the same work on many items at a time, and gives the results in the order in which they are ready.
 
-    Stopped early (by Ctrl-C, by an error), it lets what has begun come to its end and drops the rest.
-
-    Args:
-        work: called with each item, in a thread; what it raises is raised here.
-        items: read only as fast as they are worked on.
-        jobs: how many at a time; None suits the machine.
-
-    Yields:
-        The results, in the order in which they are ready.
+    Stopped early (by Ctrl-C, by an error), it lets what has begun come to its end and drops the rest. Items are read
+    only as fast as they are worked on; ``jobs`` are as many at a time, None as suits the machine.
 
     >>> sorted(in_threads(abs, [-2, 1, -3], jobs=2))
     [1, 2, 3]

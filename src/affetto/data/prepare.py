@@ -13,21 +13,25 @@ What is left in the folder::
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import IO, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from affetto import audio, text
 from affetto.data.corpora import Corpus, Skipped, archives, find_corpus, nothing_usable
-from affetto.data.journal import Journal, Made, Origin, file_names
 from affetto.data.manifest import write_manifest
-from affetto.data.parallel import Progress, in_threads
+from affetto.data.parallel import Progress, in_threads, silent
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CorpusError
 
@@ -40,15 +44,12 @@ UNREADABLE = "unreadable audio"
 FAULTS = frozenset({UNREADABLE, *archives.FAULTS})
 """What a file is left out for that may be a sound one if it is copied again."""
 
+_LONGEST_NAME = 100
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
 
 class LeftOut(NamedTuple):
-    """What is not in the manifest.
-
-    Attributes:
-        what: the utterance, file or line.
-        reason: a short class of fault that can be counted ("over 15 s").
-        detail: more of it ("breaks off after 1.20 s of 3.00 s"); may be empty.
-    """
+    """What is not in the manifest, why, in a few words that can be counted, and more of it, if there is more."""
 
     what: str
     reason: str
@@ -57,18 +58,9 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedCorpus:
-    """What was prepared.
+    """What was prepared: the layout that was read, the manifest, what is in it, and all that is not.
 
-    Attributes:
-        corpus: the layout that was read.
-        manifest: the file that lists it.
-        utterances: how many there are.
-        hours: how long they are together.
-        speakers: how many there are.
-        partitions: official part -> utterances.
-        transcribed: how many utterances have a text.
-        made: how many sound files were written by this call; the others were there.
-        left_out: all that is not in the manifest.
+    Of the sound files, so many were made by this call; the others were there.
     """
 
     corpus: Corpus
@@ -92,20 +84,6 @@ class PreparedCorpus:
         return sum(each.reason in FAULTS for each in self.left_out)
 
 
-class _Task(NamedTuple):
-    """An utterance, and the name of its file to be, below the folder of sound."""
-
-    utterance: Utterance
-    file: str
-
-
-class _Done(NamedTuple):
-    """What became of a task: the utterance as prepared, or why there is none; and whether its file was made now."""
-
-    outcome: Utterance | LeftOut
-    made: bool = False
-
-
 def prepare_corpus(
     path: Path,
     output: Path,
@@ -113,12 +91,12 @@ def prepare_corpus(
     name: str | None = None,
     max_duration_s: float = 15.0,
     jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> PreparedCorpus:
     """Makes a manifest of a corpus, of which everything has been opened, decoded and found usable.
 
     Stopped anywhere, the same call goes on from there: a sound file that is whole and was made from the same source is
-    not made again. Utterances without a transcript are left out, unless there is an emotion to learn from them.
+    not made again. Utterances without a transcript are left out, unless there is an emotion to train on.
 
     Args:
         path: see `find_corpus`.
@@ -133,36 +111,44 @@ def prepare_corpus(
         ManifestError: a line of a manifest is faulty.
         OSError: the output cannot be written.
     """
-    report = progress or _silent
     root, corpus = find_corpus(path, name)
     _check_output(root, output)
     output.mkdir(parents=True, exist_ok=True)
     kept, left_out, made = list[Utterance](), list[LeftOut](), 0
-    with Journal.open(output / JOURNAL) as journal:
-        parsed = corpus.parse(root) if corpus.unpack is None else corpus.unpack(root, output / UNPACKED, report)
-        work = partial(_prepare, folder=output / SOUNDS, journal=journal, max_duration_s=max_duration_s)
-        tasks = map(_Task, parsed.utterances, file_names(parsed.utterances))
-        for number, done in enumerate(in_threads(work, tasks, jobs), start=1):
-            made += done.made
-            if isinstance(done.outcome, LeftOut):
-                left_out.append(done.outcome)
+    with _Journal.open(output / JOURNAL) as journal:
+        parsed = corpus.parse(root, output / UNPACKED, progress)
+
+        def work(task: tuple[Utterance, str]) -> tuple[Utterance | LeftOut, bool]:
+            return _prepare(*task, output / SOUNDS, journal, max_duration_s)
+
+        tasks = zip(parsed.utterances, file_names(parsed.utterances), strict=True)
+        for number, (outcome, is_new) in enumerate(in_threads(work, tasks, jobs), start=1):
+            made += is_new
+            if isinstance(outcome, LeftOut):
+                left_out.append(outcome)
             else:
-                kept.append(done.outcome)
-            report(number, len(parsed.utterances), "preparing")
+                kept.append(outcome)
+            progress(number, len(parsed.utterances), "preparing")
     left_out += (LeftOut(skipped.what, skipped.reason) for skipped in parsed.skipped)
     left_out.sort(key=lambda each: (each.reason, each.what))
     _write_left_out(output / LEFT_OUT, left_out)
     if not kept:
         raise nothing_usable(root, (Skipped(each.what, each.reason) for each in left_out))
     kept.sort(key=lambda each: (each.corpus, each.id))
-    prepared = _sum_up(corpus, output / MANIFEST, kept, left_out, made)
+    prepared = PreparedCorpus(
+        corpus=corpus,
+        manifest=output / MANIFEST,
+        utterances=len(kept),
+        hours=sum(each.end_s or 0.0 for each in kept) / 3600,
+        speakers=len({(each.corpus, each.speaker) for each in kept}),
+        partitions=dict(sorted(Counter(each.partition for each in kept if each.partition is not None).items())),
+        transcribed=sum(each.text is not None for each in kept),
+        made=made,
+        left_out=tuple(left_out),
+    )
     _write(output / FACTS, json.dumps(_facts(prepared, max_duration_s), indent=2) + "\n")
     write_manifest(prepared.manifest, kept)
     return prepared
-
-
-def _silent(done: int, total: int, what: str) -> None:
-    del done, total, what
 
 
 def _check_output(root: Path, output: Path) -> None:
@@ -174,28 +160,30 @@ def _check_output(root: Path, output: Path) -> None:
         raise CorpusError("not empty, and nothing was prepared in it", "give a new or an empty folder", output)
 
 
-def _prepare(task: _Task, *, folder: Path, journal: Journal, max_duration_s: float) -> _Done:
-    """Makes the file of one utterance, unless it is there or must not be."""
-    utterance, path = task.utterance, folder / task.file
+def _prepare(
+    utterance: Utterance, file: str, folder: Path, journal: _Journal, max_duration_s: float
+) -> tuple[Utterance | LeftOut, bool]:
+    """The utterance as prepared, or why there is none; and whether its file was made now."""
+    path = folder / file
     spoken = text.normalise(utterance.text or "")
     if not spoken and not (utterance.emotion or utterance.votes or utterance.ratings):
-        return _Done(LeftOut(utterance.id, "no transcript"))
+        return LeftOut(utterance.id, "no transcript"), False
     try:
-        origin = Origin.of(utterance)
-        known = journal.whole(task.file, origin, path)
+        origin = _Origin.of(utterance)
+        known = journal.whole(file, origin, path)
         duration_s = _duration_s(utterance) if known is None else known.duration_s
         if isinstance(duration_s, LeftOut):
-            return _Done(duration_s)
+            return duration_s, False
         if duration_s > max_duration_s:
-            return _Done(LeftOut(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"))
+            return LeftOut(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"), False
         if known is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             blocks = audio.stream(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
             duration_s = audio.write_flac(path, blocks)
-            journal.add(Made(task.file, origin, duration_s, path.stat().st_size))
+            journal.add(_Made(file, origin, duration_s, path.stat().st_size))
     except AudioError as error:
-        return _Done(LeftOut(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"))
-    return _Done(replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), made=known is None)
+        return LeftOut(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"), False
+    return replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), known is None
 
 
 def _duration_s(utterance: Utterance) -> float | LeftOut:
@@ -210,22 +198,6 @@ def _duration_s(utterance: Utterance) -> float | LeftOut:
     if utterance.end_s is not None and utterance.end_s > file_s + SLACK_S:
         return LeftOut(utterance.id, "ends after the audio's end", times)
     return min(file_s, file_s if utterance.end_s is None else utterance.end_s) - utterance.start_s
-
-
-def _sum_up(
-    corpus: Corpus, manifest: Path, kept: Sequence[Utterance], left_out: Sequence[LeftOut], made: int
-) -> PreparedCorpus:
-    return PreparedCorpus(
-        corpus=corpus,
-        manifest=manifest,
-        utterances=len(kept),
-        hours=sum(each.end_s or 0.0 for each in kept) / 3600,
-        speakers=len({(each.corpus, each.speaker) for each in kept}),
-        partitions=dict(sorted(Counter(each.partition for each in kept if each.partition is not None).items())),
-        transcribed=sum(each.text is not None for each in kept),
-        made=made,
-        left_out=tuple(left_out),
-    )
 
 
 def _facts(prepared: PreparedCorpus, max_duration_s: float) -> dict[str, object]:
@@ -259,3 +231,96 @@ def _write(path: Path, content: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     draft.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     draft.replace(path)
+
+
+class _Origin(NamedTuple):
+    """The stretch of a sound file that a file was made from; its folder does not count, for corpora move."""
+
+    source: str
+    bytes: int
+    time_ns: int
+    start_s: float
+    end_s: float | None
+
+    @classmethod
+    def of(cls, utterance: Utterance) -> _Origin:
+        try:
+            found = utterance.audio.stat()
+        except OSError as error:
+            raise AudioError(error.strerror or str(error), "check the path", utterance.audio) from error
+        return cls(utterance.audio.name, found.st_size, found.st_mtime_ns, utterance.start_s, utterance.end_s)
+
+
+class _Made(NamedTuple):
+    """A sound file that was made, by its path below the folder of all."""
+
+    file: str
+    origin: _Origin
+    duration_s: float
+    bytes: int
+
+
+class _Journal:
+    """The records of all files made in a folder; they may be added from several threads."""
+
+    def __init__(self, file: IO[str], made: dict[str, _Made]) -> None:
+        self.file = file
+        self.made = made
+        self._lock = Lock()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[_Journal]:
+        """Reads a journal, and keeps it open; lines that a sudden end has torn are passed over."""
+        *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        made, adapter = dict[str, _Made](), TypeAdapter(_Made)
+        for line in lines:
+            try:
+                record = adapter.validate_json(line)
+            except ValidationError:
+                continue
+            made[record.file] = record
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write("\n" if torn else "")
+            yield cls(file, made)
+
+    def add(self, record: _Made) -> None:
+        """Writes a record down at once."""
+        with self._lock:
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+
+    def whole(self, file: str, origin: _Origin, path: Path) -> _Made | None:
+        """The record of a file that was made from this origin and lies at a path, whole as far as its header shows."""
+        record = self.made.get(file)
+        if record is None or record.origin != origin:
+            return None
+        try:
+            is_whole = path.stat().st_size == record.bytes and audio.info(path).duration_s == record.duration_s
+        except (OSError, AudioError):
+            return None
+        return record if is_whole else None
+
+
+def file_names(utterances: Sequence[Utterance]) -> list[str]:
+    """A path for each utterance, ``corpus/speaker/id.flac``, that is good on every system whatever the names are.
+
+    >>> names = [Utterance(id=id, audio=Path("x"), speaker="ann", corpus="mine") for id in ("a1", "../b")]
+    >>> file_names(names)
+    ['mine/ann/a1.flac', 'mine/ann/b-95cd9069.flac']
+    """
+    folders = _distinct({each.corpus for each in utterances} | {each.speaker for each in utterances})
+    names = _distinct({each.id for each in utterances})
+    return [f"{folders[each.corpus]}/{folders[each.speaker]}/{names[each.id]}.flac" for each in utterances]
+
+
+def _distinct(names: set[str]) -> dict[str, str]:
+    """Name -> one that is no path and is different even where case does not count."""
+    alike = Counter(name.casefold() for name in names)
+    safe = {name for name in names if _SAFE_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME and name[-1] != "."}
+    return {name: name if alike[name.casefold()] == 1 and name in safe else _spelt(name) for name in names}
+
+
+def _spelt(name: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[: _LONGEST_NAME // 2]
+    return f"{plain}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("-")

@@ -14,8 +14,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from affetto.config import Config
-from affetto.data.folds import PARTS, By, full_name, known_names, resolve
-from affetto.data.splits import Split, by_speaker, check_disjoint, fixed_split, held_out_groups, listed
+from affetto.data.folds import By, full_name, known_names, resolve
+from affetto.data.splits import PARTS, Split, by_speaker, check_disjoint, fixed_split, held_out_groups, listed
 from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 
@@ -27,7 +27,6 @@ class LeaveOneSpeakerOut(Config):
     """Each group is tested once, alone (Lakomkin et al., 2017, section 3.2.1).
 
     Attributes:
-        kind: names the protocol.
         validation: "partner", the one other speaker of the tested speaker's session, as in the paper; those who have
             none or several are validated as by "next", those who follow by name, after the last the first.
         validation_speakers: how many follow.
@@ -42,7 +41,6 @@ class LeaveOneSessionOut(Config):
     """Each session is tested once, with all its speakers.
 
     Attributes:
-        kind: names the protocol.
         validation: "next", the session that follows by name, after the last the first; "share", some groups of all the
             other sessions.
         validation_share: about how much of the other sessions' utterances those groups have.
@@ -56,9 +54,7 @@ class LeaveOneSessionOut(Config):
 class LeaveOneCorpusOut(Config):
     """Each corpus is tested once, by what was trained and validated on the others.
 
-    Attributes:
-        kind: names the protocol.
-        validation_share: about how much of the other corpora's utterances is held out, in whole groups, to validate on.
+    About a share of the other corpora's utterances is held out, in whole groups, to validate on.
     """
 
     kind: Literal["leave_one_corpus_out"] = "leave_one_corpus_out"
@@ -66,12 +62,7 @@ class LeaveOneCorpusOut(Config):
 
 
 class GroupedKFold(Config):
-    """Groups in folds of about the same size and the same shares of classes; the fold after the tested one validates.
-
-    Attributes:
-        kind: names the protocol.
-        folds: how many; ten leave 80 % to train on.
-    """
+    """Groups in folds of about one size and the same shares of classes; the fold after the tested one validates."""
 
     kind: Literal["grouped_k_fold"] = "grouped_k_fold"
     folds: Annotated[int, Field(ge=3)] = 10
@@ -81,7 +72,6 @@ class FixedSplit(Config):
     """One fold, whose parts have names.
 
     Attributes:
-        kind: names the protocol.
         by: what the names are of: speakers, sessions, the corpus's official parts ("partition"), or whole corpora,
             by their own names ("corpus"). A speaker or session is written corpus/name where two corpora have one of
             that name.
@@ -105,20 +95,13 @@ class FixedSplit(Config):
 
 
 Protocol = Annotated[
-    LeaveOneSpeakerOut | LeaveOneSessionOut | LeaveOneCorpusOut | GroupedKFold | FixedSplit,
-    Field(discriminator="kind"),
+    LeaveOneSpeakerOut | LeaveOneSessionOut | LeaveOneCorpusOut | GroupedKFold | FixedSplit, Field(discriminator="kind")
 ]
 """What a recipe chooses from, by ``kind``."""
 
 
 class Missing(NamedTuple):
-    """Emotions that a part of a fold has no utterance of.
-
-    Attributes:
-        fold: its number, from 0.
-        part: train, validation or test.
-        emotions: by name.
-    """
+    """Emotions that a part of a fold, numbered from 0, has no utterance of."""
 
     fold: int
     part: str
@@ -146,16 +129,9 @@ def by_session(utterance: Utterance) -> str:
 def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Group, seed: int) -> list[Split]:
     """Divides the data into folds, and makes sure that they are what they should be.
 
-    The order of the utterances makes no difference to which part they are in.
-
-    Args:
-        utterances: the data, each with the emotion that it counts as.
-        protocol: how to divide.
-        group: what must stay whole, see `by_speaker` and `by_session`.
-        seed: another seed finds other folds, where there is a choice.
-
-    Returns:
-        One split a fold. Every utterance is tested in exactly one, unless the protocol is a fixed split.
+    The order of the utterances, each with the emotion that it counts as, makes no difference to which part they are in.
+    A group is never divided, see `by_speaker` and `by_session`; another seed finds other folds, where there is a
+    choice. Every utterance is tested in exactly one fold, unless the protocol is a fixed split.
 
     Raises:
         SplitError: there are too few groups, an utterance has no group, id or session of its own, a speaker would be in
@@ -178,24 +154,25 @@ def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Gr
             split = _split(utterances, plan, group, seed)
             check_disjoint(split, group)
             check_disjoint(split, by_speaker)
-            _check_training(split)
+            emotions = {each.emotion for each in split.train}
+            if len(emotions) < 2:
+                raise SplitError(f"only {emotions.pop()} to train on", "divide otherwise, or label more utterances")
         except SplitError as error:
             raise SplitError(error.problem, error.remedy, f"fold {number}") from error
         folds.append(split)
-    if not isinstance(protocol, FixedSplit):
-        _check_each_tested_once(utterances, folds)
+    tested = Counter(each.key for fold in folds for each in fold.test)
+    wrong = [each.id for each in utterances if tested[each.key] != 1]
+    if wrong and not isinstance(protocol, FixedSplit):
+        raise SplitError(f"{len(wrong)} utterance(s) not tested once", "report this: no protocol does that", wrong[0])
     return folds
 
 
 def missing_emotions(folds: Sequence[Split]) -> list[Missing]:
     """Which emotions some part has no utterance of: their recall is not known there, or they are not trained on."""
-    parts = [(number, part, getattr(split, part)) for number, split in enumerate(folds) for part in PARTS]
-    every = {each.emotion for *_, utterances in parts for each in utterances if each.emotion}
-    found = [
-        Missing(number, part, tuple(sorted(every - {each.emotion for each in utterances})))
-        for number, part, utterances in parts
-    ]
-    return [each for each in found if each.emotions]
+    parts = [(number, part, some) for number, split in enumerate(folds) for part, some in split._asdict().items()]
+    found = {(number, part): {each.emotion for each in some if each.emotion} for number, part, some in parts}
+    every = set().union(*found.values())
+    return [Missing(*place, tuple(sorted(every - some))) for place, some in found.items() if every - some]
 
 
 def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, seed: int) -> list[_Plan]:
@@ -206,12 +183,18 @@ def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, se
         case LeaveOneSessionOut():
             return _sessions_out(utterances, protocol)
         case LeaveOneCorpusOut():
-            return _corpora_out(utterances, protocol)
+            names = sorted({each.corpus for each in utterances})
+            if len(names) < 2:
+                raise SplitError(
+                    f"all utterances are of {listed(names)}", "name several corpora, or leave out speakers"
+                )
+            return [_Plan(partial(full_name, of="corpus"), protocol.validation_share, {name}) for name in names]
         case GroupedKFold():
-            tests = _balanced(utterances, protocol.folds, group, seed)
-            return [_Plan(group, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
+            return _each_followed(group, _balanced(utterances, protocol.folds, group, seed))
         case FixedSplit():
-            return [_named(utterances, protocol)]
+            known = known_names(utterances, protocol.by)
+            validation, test = (resolve(names, known, protocol.by) for names in (protocol.validation, protocol.test))
+            return [_Plan(partial(full_name, of=protocol.by), protocol.validation_share or validation, test)]
 
 
 def _speakers_out(utterances: Sequence[Utterance], protocol: LeaveOneSpeakerOut, group: Group) -> list[_Plan]:
@@ -238,19 +221,12 @@ def _sessions_out(utterances: Sequence[Utterance], protocol: LeaveOneSessionOut)
     if protocol.validation == "share":
         return [_Plan(by_session, protocol.validation_share, test) for test in tests]
     _check_enough(tests, "session")
-    return [_Plan(by_session, following, test) for test, following in zip(tests, _rotated(tests), strict=True)]
+    return _each_followed(by_session, tests)
 
 
-def _corpora_out(utterances: Sequence[Utterance], protocol: LeaveOneCorpusOut) -> list[_Plan]:
-    names = sorted({each.corpus for each in utterances})
-    if len(names) < 2:
-        raise SplitError(f"all utterances are of {listed(names)}", "name several corpora, or leave out speakers")
-    return [_Plan(partial(full_name, of="corpus"), protocol.validation_share, {name}) for name in names]
-
-
-def _rotated(tests: list[set[str]]) -> list[set[str]]:
-    """What follows each, and the first after the last."""
-    return [*tests[1:], *tests[:1]]
+def _each_followed(unit: Group, tests: list[set[str]]) -> list[_Plan]:
+    """What follows each validates, and the first after the last."""
+    return [_Plan(unit, following, test) for test, following in zip(tests, [*tests[1:], *tests[:1]], strict=True)]
 
 
 def _balanced(utterances: Sequence[Utterance], folds: int, group: Group, seed: int) -> list[set[str]]:
@@ -279,14 +255,6 @@ def _numbered(values: Sequence[str]) -> tuple[list[str], list[int]]:
     return names, [places[value] for value in values]
 
 
-def _named(utterances: Sequence[Utterance], protocol: FixedSplit) -> _Plan:
-    """The parts by what their names stand for."""
-    known = known_names(utterances, protocol.by)
-    validation, test = (resolve(names, known, protocol.by) for names in (protocol.validation, protocol.test))
-    share = protocol.validation_share
-    return _Plan(partial(full_name, of=protocol.by), validation if share is None else share, test)
-
-
 def _split(utterances: Sequence[Utterance], plan: _Plan, group: Group, seed: int) -> Split:
     if isinstance(plan.validation, set):
         return fixed_split(utterances, group=plan.unit, validation=plan.validation, test=plan.test)
@@ -305,31 +273,15 @@ def _check_utterances(utterances: Sequence[Utterance], group: Group) -> None:
         if each.emotion is None:
             raise SplitError("has no emotion", "label the utterances first, and leave out those without", each.id)
         if corpora.setdefault(name, each.corpus) != each.corpus:
-            raise SplitError(
-                f"the group {name!r} is of {each.corpus} and of {corpora[name]}",
-                "group by corpus and speaker, so that people of one name stay two",
-                each.id,
-            )
-    (used, times), *_ = Counter((each.corpus, each.id) for each in utterances).most_common(1) or [(("", ""), 0)]
+            problem = f"the group {name!r} is of {each.corpus} and of {corpora[name]}"
+            raise SplitError(problem, "group by corpus and speaker, so that people of one name stay two", each.id)
+    (used, times), *_ = Counter(each.key for each in utterances).most_common(1) or [(("", ""), 0)]
     if times != 1:
         problem = f"there {times} times" if times else "no utterances"
-        raise SplitError(problem, "give every utterance once, with an id of its own", "/".join(used) or None)
+        raise SplitError(problem, "give every utterance once, with an id of its own", "/".join(used) if times else None)
 
 
 def _check_enough(units: Sequence[object], what: str) -> None:
     if len(units) < len(PARTS):
         problem = f"{len(units)} {what}(s) cannot train, validate and test"
         raise SplitError(problem, f"give utterances of at least {len(PARTS)}, or divide otherwise")
-
-
-def _check_training(split: Split) -> None:
-    emotions = {each.emotion for each in split.train}
-    if len(emotions) < 2:
-        raise SplitError(f"only {emotions.pop()} to train on", "divide otherwise, or label more utterances")
-
-
-def _check_each_tested_once(utterances: Sequence[Utterance], folds: Sequence[Split]) -> None:
-    tested = Counter((each.corpus, each.id) for fold in folds for each in fold.test)
-    wrong = [each.id for each in utterances if tested[each.corpus, each.id] != 1]
-    if wrong:
-        raise SplitError(f"{len(wrong)} utterance(s) not tested once", "report this: no protocol does that", wrong[0])

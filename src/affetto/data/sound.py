@@ -23,20 +23,12 @@ _TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """People who may speak in the background; `crowd_of` makes one.
-
-    Attributes:
-        utterances: theirs, sorted by speaker.
-    """
+    """People who may speak in the background, by their utterances, sorted by speaker; `crowd_of` makes one."""
 
     utterances: tuple[Utterance, ...]
 
     def besides(self, utterance: Utterance) -> Voices:
-        """Draws utterances of anybody but the one who speaks in this one.
-
-        Raises:
-            CorpusError: when it is called: nobody else is there, or hardly any of their sound can be read.
-        """
+        """Draws utterances of anybody but the one who speaks in this one; raises CorpusError where none can be read."""
         own = _who(utterance)
         first, end = (bound(self.utterances, own, key=_who) for bound in (bisect_left, bisect_right))
         others = len(self.utterances) - (end - first)
@@ -54,12 +46,9 @@ class Crowd:
 
 
 class Surroundings(NamedTuple):
-    """The surroundings of utterances: a listening condition, and how much of the sound is used.
+    """The surroundings of utterances: a listening condition, with a crowd where there is babble.
 
-    Attributes:
-        condition: under which condition.
-        crowd: what babble is made of; needed only where there is some.
-        speech_only: represent only what lies between the beginning and the end of the speech that is found.
+    What is represented may be only what lies between the beginning and the end of the speech that is found.
     """
 
     condition: Condition = CLEAN
@@ -68,11 +57,7 @@ class Surroundings(NamedTuple):
 
 
 def load_utterance(utterance: Utterance) -> Tensor:
-    """(samples,), float32 at 16 kHz.
-
-    Raises:
-        AudioError: see `audio.stream`.
-    """
+    """(samples,), float32 at 16 kHz; raises AudioError, see `audio.stream`."""
     return audio.load(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
 
 
@@ -82,28 +67,15 @@ def load_placed(utterance: Utterance, surroundings: Surroundings) -> Tensor:
 
 
 def place(wave: Tensor, utterance: Utterance, surroundings: Surroundings) -> Tensor:
-    """Puts sound into surroundings: the same each time, whichever utterances are beside it.
-
-    Args:
-        wave: (samples,), float32 at 16 kHz.
-        utterance: whose sound it is; what is drawn depends on its id.
-        surroundings: where.
-
-    Raises:
-        ConfigError: there is babble and no crowd.
-        CorpusError: the crowd is too small.
-    """
+    """Puts the sound of an utterance, (samples,), into surroundings; what is drawn depends on its id alone."""
     condition, crowd, _ = surroundings
     generator = np.random.default_rng(stable_seed(condition.name, utterance.corpus, utterance.id))
     return condition(wave, generator, None if crowd is None else crowd.besides(utterance))
 
 
 def speech_in(wave: Tensor) -> Spoken:
-    """From the first to the last stretch of speech, with the pauses around as recognition reads them; all of a wave
-    in which no speech is found.
-
-    Args:
-        wave: (samples,), float32 at 16 kHz.
+    """From the first to the last stretch of speech in (samples,), with the pauses around as recognition reads them; all
+    of a wave in which no speech is found.
 
     >>> import torch
     >>> speech_in(torch.zeros(16_000)).end

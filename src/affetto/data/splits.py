@@ -9,14 +9,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
 
 from affetto.data.utterance import Utterance
 from affetto.errors import SplitError
 
+PARTS = ("train", "validation", "test")
 
-@dataclass(frozen=True, slots=True)
-class Split:
+
+class Split(NamedTuple):
     """The three parts of a data set, each in the order of the data."""
 
     train: tuple[Utterance, ...]
@@ -41,27 +43,22 @@ def fixed_split(
     validation: Collection[str],
     test: Collection[str],
 ) -> Split:
-    """Puts the named groups aside for validation and test; all others are for training.
-
-    Args:
-        utterances: the data.
-        group: what must stay whole: the speaker, the session, the official part.
-        validation: groups that choose epochs, layers and thresholds.
-        test: groups that are only ever scored.
-
-    Raises:
-        SplitError: a name is no group of the data or is named for both, or a part is empty.
-    """
-    names = [_name(utterance, group) for utterance in utterances]
-    _check_names(set(names), validation, test)
+    """Puts named groups (speakers, sessions, parts) aside, or raises SplitError; all others are for training."""
+    names = _names(utterances, group)
+    unknown = {*validation, *test}.difference(names)
+    if unknown:
+        raise SplitError(f"no such group: {listed(unknown)}", f"choose among {listed(set(names))}")
+    both = set(validation) & set(test)
+    if both:
+        raise SplitError(f"{listed(both)} named for both validation and test", "name every group once")
     pairs = list(zip(utterances, names, strict=True))
     split = Split(
         train=tuple(utterance for utterance, name in pairs if name not in validation and name not in test),
         validation=tuple(utterance for utterance, name in pairs if name in validation),
         test=tuple(utterance for utterance, name in pairs if name in test),
     )
-    for part in ("train", "validation", "test"):
-        if not getattr(split, part):
+    for part, some in zip(PARTS, split, strict=True):
+        if not some:
             raise SplitError(f"the {part} part is empty", f"leave it a group of {listed(set(names))}")
     return split
 
@@ -69,26 +66,18 @@ def fixed_split(
 def held_out_groups(
     utterances: Sequence[Utterance], *, group: Callable[[Utterance], str], share: float, seed: int
 ) -> tuple[list[Utterance], list[Utterance]]:
-    """Sets whole groups aside, until about a share of the utterances is held out.
+    """Sets whole groups aside, until about a share of the utterances is held out: what remains, and what is held out.
 
     Groups queue by a hash of the seed and their name, so that neither the order of the data, nor the machine, nor a
-    speaker who joins later reshuffles the others. A group too large for what is still wanted is passed over.
-
-    Args:
-        utterances: the data, of at least two groups.
-        group: what must stay whole.
-        share: how much to hold out, between 0 and 1; at least one group is, and at least one is not.
-        seed: another seed holds out other groups.
-
-    Returns:
-        What remains and what is held out, both in the order of the data.
+    speaker who joins later reshuffles the others. A group too large for what is still wanted is passed over; at least
+    one is held out, and at least one is not.
 
     Raises:
         SplitError: the share is not between 0 and 1, or there are fewer than two groups.
     """
     if not 0 < share < 1:
         raise SplitError(f"a share of {share} cannot be held out", "give a share between 0 and 1")
-    names = [_name(utterance, group) for utterance in utterances]
+    names = _names(utterances, group)
     sizes = Counter(names)
     if len(sizes) < 2:
         raise SplitError(f"{len(sizes)} group(s) cannot be divided", "give utterances of at least two groups")
@@ -101,14 +90,10 @@ def held_out_groups(
 
 
 def check_disjoint(split: Split, group: Callable[[Utterance], str]) -> None:
-    """Makes sure that no group is in two parts.
-
-    Raises:
-        SplitError: groups are; it names them.
-    """
-    parts = {part: {group(each) for each in getattr(split, part)} for part in ("train", "validation", "test")}
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        leaking = parts[first] & parts[second]
+    """Makes sure that no group is in two parts, or raises SplitError, which names those that are."""
+    groups = {part: set(map(group, some)) for part, some in zip(PARTS, split, strict=True)}
+    for first, second in combinations(PARTS, 2):
+        leaking = groups[first] & groups[second]
         if leaking:
             raise SplitError(
                 f"{listed(leaking)} in both {first} and {second}", "keep every speaker or group in one part"
@@ -128,28 +113,20 @@ def _choose(sizes: Mapping[str, int], wanted: float, seed: int) -> set[str]:
     return chosen or {min(queue, key=sizes.__getitem__)}
 
 
-def _name(utterance: Utterance, group: Callable[[Utterance], str]) -> str:
-    name = group(utterance)
-    if not name:
-        raise SplitError("belongs to no group", "group by something that every utterance has", utterance.id)
-    return name
+def _names(utterances: Sequence[Utterance], group: Callable[[Utterance], str]) -> list[str]:
+    names = [group(each) for each in utterances]
+    if "" in names:
+        without = utterances[names.index("")].id
+        raise SplitError("belongs to no group", "group by something that every utterance has", without)
+    return names
 
 
-def _check_names(known: set[str], validation: Collection[str], test: Collection[str]) -> None:
-    unknown = (set(validation) | set(test)) - known
-    if unknown:
-        raise SplitError(f"no such group: {listed(unknown)}", f"choose among {listed(known)}")
-    both = set(validation) & set(test)
-    if both:
-        raise SplitError(f"{listed(both)} named for both validation and test", "name every group once")
-
-
-def listed(names: Collection[str], at_most: int = 10) -> str:
+def listed(names: Collection[str]) -> str:
     """Names for a message, in order, and how many more there are.
 
-    >>> listed({"b", "c", "a"}, at_most=2)
-    'a, b and 1 more'
+    >>> listed(set("abcdefghijkl"))
+    'a, b, c, d, e, f, g, h, i, j and 2 more'
     """
-    shown = sorted(names)[:at_most]
+    shown = sorted(names)[:10]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -9,15 +9,7 @@ from typing import NamedTuple
 
 
 class Rating(NamedTuple):
-    """What one rater chose for an utterance.
-
-    Attributes:
-        rater: who rated, by the corpus's own name ("C-E2").
-        labels: what was chosen, by full English names, in the rater's order; one or several.
-
-    >>> Rating("C-E2", ("neutral", "frustration")).labels[0]
-    'neutral'
-    """
+    """What one rater, by the corpus's own name ("C-E2"), chose for an utterance: one or several emotions, in order."""
 
     rater: str
     labels: tuple[str, ...]
@@ -61,3 +53,8 @@ class Utterance:
     partition: str | None = None
     sex: str | None = None
     age: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Corpus and id, which together are unique."""
+        return self.corpus, self.id

@@ -44,46 +44,29 @@ class Engine(Config):
     device: str = "auto"
 
     def check(self) -> None:
-        """Makes sure that there is such an engine here.
-
-        Raises:
-            ConfigError: there is no such device.
-            MissingExtraError: Ray is not installed.
-        """
+        """Makes sure that there is such an engine here; raises ConfigError (the device) or MissingExtraError (Ray)."""
         choose_device(self.device)
         if self.kind == "ray":
             _ray()
 
 
 class Workers(NamedTuple):
-    """Those who are ready to work.
-
-    Attributes:
-        kind: the engine's.
-        jobs: units at a time.
-        deaths: the errors that a worker's end raises.
-    """
+    """Those who are ready to work: the engine's kind, and the errors that a worker's end raises."""
 
     kind: str
-    jobs: int
     deaths: tuple[type[Exception], ...]
 
 
 @contextmanager
 def workers(engine: Engine, units: int) -> Iterator[Workers]:
-    """Readies an engine; a Ray cluster that was not there before is stopped in the end.
-
-    Args:
-        engine: which.
-        units: how many there will be; no more processes are started.
-    """
+    """Readies an engine for so many units; a Ray cluster that was not there before is stopped in the end."""
     if engine.kind == "local":
         here = joblib.cpu_count() if choose_device(engine.device).type == "cpu" else 1
         jobs = max(1, min(engine.jobs or here, units))
         # loky replaces a worker that has grown, and says so: banks, and freed memory that is kept, make each grow.
         with warnings.catch_warnings(), joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-            yield Workers(engine.kind, jobs, (TerminatedWorkerError,))
+            yield Workers(engine.kind, (TerminatedWorkerError,))
         return
     ray = _ray()
     started = not ray.is_initialized()
@@ -94,25 +77,17 @@ def workers(engine: Engine, units: int) -> Iterator[Workers]:
         jobs = engine.jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         joblib.register_parallel_backend("ray", _ray_backend())
         with joblib.parallel_config(backend="ray", n_jobs=jobs):
-            yield Workers(engine.kind, jobs, (ray.exceptions.RayError,))
+            yield Workers(engine.kind, (ray.exceptions.RayError,))
     finally:
         if started:
             ray.shutdown()
 
 
 def compute(work: Callable[[W], D], units: Iterable[W], those: Workers) -> Iterator[D]:
-    """Does each unit of work, and gives what comes of each as soon as it is done.
+    """Does each unit of work, begun in order, and gives what comes of each as soon as it is done.
 
-    Each worker computes on one thread, so that numbers do not depend on how many there are.
-
-    Args:
-        work: a function of a module.
-        units: in the order in which they are begun.
-        those: who do it, see `workers`.
-
-    Raises:
-        RunError: a worker died.
-        AffettoError: whatever ``work`` raises.
+    Each worker computes on one thread, so that numbers do not depend on how many there are. Raises RunError where one
+    dies.
     """
     calls = (joblib.delayed(_on_one_thread)(work, unit, os.getpid(), those.kind) for unit in units)
     try:

@@ -29,16 +29,8 @@ TUNED_S = 600.0
 class Unit(NamedTuple):
     """What one worker does at a time: some folds of a row, which are trained together.
 
-    What they come to depends on which are trained together, in the last digits. So a unit of which something is
-    missing is trained as a whole, and what was finished before stays as it is.
-
-    Attributes:
-        row: of the recipe.
-        tasks: all its folds.
-        missing: the (repeat, fold) to be written.
-        study: what to learn from.
-        speech: what of the utterances goes into predictions.
-        folder: of the run.
+    What they come to depends on which are trained together, in the last digits. So a unit of which some (repeat, fold)
+    are missing is trained as a whole, and what was finished before stays as it is.
     """
 
     row: RowConfig
@@ -56,13 +48,7 @@ class Unit(NamedTuple):
 
 
 class Speech(NamedTuple):
-    """What of the utterances goes into predictions.
-
-    Attributes:
-        ids: of each, see `affetto.data.folds.short_names`.
-        speakers: of each; likewise.
-        references: the class that each counts as.
-    """
+    """What of the utterances goes into predictions: ids and speakers, see `short_names`, and classes."""
 
     ids: tuple[str, ...]
     speakers: tuple[str, ...]
@@ -92,22 +78,8 @@ class Speech(NamedTuple):
         ]
 
 
-class Done(NamedTuple):
-    """What was a unit.
-
-    Attributes:
-        row: its row's name.
-        cells: that were missing.
-        cost: that it was guessed to have.
-    """
-
-    row: str
-    cells: int
-    cost: float
-
-
 def row_chunks(model: ModelConfig, tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
-    """Tasks of a row as they are trained together: of heads with frames to read, at most so many folds of a repeat."""
+    """Tasks of a row as they are trained together: of heads that read frames, at most ``stack`` folds of a repeat."""
     if model.together == "repeats":
         return chunks(tasks, MOST_POOLED, mixed=True)
     return chunks(tasks, stack if model.together == "folds" else 1)
@@ -143,32 +115,24 @@ def in_order(units: Sequence[Unit]) -> list[Unit]:
     return sorted(units, key=key)  # it is stable: else rows and repeats stay in order
 
 
-def do(unit: Unit) -> Done:
+def do(unit: Unit) -> tuple[str, int, float]:
     """Trains what a unit holds, and writes what is missing into the run folder.
 
-    Raises:
-        AffettoError: it cannot be trained or written.
+    Gives the row, the cells that were missing, and the cost.
     """
     folder, row = RunFolder(unit.folder), unit.row
     unfinished = folder.unfinished(row.name, unit.tasks[0].repeat, unit.tasks[0].fold)
     for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training, unfinished=unfinished):
         if (task.repeat, task.fold) not in unit.missing:
             continue
-        folder.write_cell(
-            _card(row, outcome.parameters),
-            unit.speech.predictions(unit.study.classes, task, "test", outcome),
-            unit.speech.predictions(unit.study.classes, task, "validation", outcome),
-            outcome.curve,
+        card = RowCard(
+            name=row.name,
+            model=row.model.model_dump(mode="json"),
+            training=row.training.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {},
+            parameters=outcome.parameters,
+            published=row.published,
         )
-    return Done(row.name, len(unit.missing), unit.cost)
-
-
-def _card(row: RowConfig, parameters: int) -> RowCard:
-    training = row.training.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {}
-    return RowCard(
-        name=row.name,
-        model=row.model.model_dump(mode="json"),
-        training=training,
-        parameters=parameters,
-        published=row.published,
-    )
+        test = unit.speech.predictions(unit.study.classes, task, "test", outcome)
+        validation = unit.speech.predictions(unit.study.classes, task, "validation", outcome)
+        folder.write_cell(card, test, validation, outcome.curve)
+    return row.name, len(unit.missing), unit.cost

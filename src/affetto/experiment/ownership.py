@@ -14,8 +14,7 @@ from affetto.evaluate.run_folder import CONFIG, ENVIRONMENT, MANIFEST
 from affetto.experiment.recipe import ExperimentRecipe
 
 _LOCK = ".lock"
-_FACTS = ("manifest_sha256", "classes", "encoder_fingerprint", "unreadable")
-_MEANING = {
+_FACTS = {
     "manifest_sha256": "the utterances or their labels",
     "classes": "the classes",
     "encoder_fingerprint": "the recogniser's weights",
@@ -24,24 +23,17 @@ _MEANING = {
 
 
 def check_same(run: RunFolder, recipe: ExperimentRecipe, facts: Mapping[str, Any]) -> None:
-    """Makes sure that a run folder is new, or was begun with the same recipe, data and recogniser.
+    """Makes sure that a run folder is new, or was begun with the same recipe, data and recogniser, or raises RunError.
 
-    More rows, and more repeats of a row, are no other experiment: what is finished stays true.
-
-    Args:
-        run: may not exist yet.
-        recipe: now.
-        facts: now; of a key that is missing, nothing is checked.
-
-    Raises:
-        RunError: it is something else; it says what differs.
+    More rows, and more repeats of a row, are no other experiment: what is finished stays true. Of facts that are
+    missing, nothing is checked.
     """
     if not run.begun:
         _check_free(run.root)
         return
     found = differences(run.config(), recipe.resolved())
     known = run.facts()
-    found += [_MEANING[key] for key in _FACTS if key in facts and known.get(key) != facts[key]]
+    found += [meaning for key, meaning in _FACTS.items() if key in facts and known.get(key) != facts[key]]
     before, now = known.get("encoders", {}), facts.get("encoders", {})
     found += [f"the weights of {name}" for name in before if name in now and before[name] != now[name]]
     if found:
@@ -115,11 +107,7 @@ def _check_free(root: Path) -> None:
 
 @contextmanager
 def alone(root: Path) -> Iterator[RunFolder]:
-    """Keeps other processes out of a run folder, until this one leaves it or is gone.
-
-    Raises:
-        RunError: another one is in it, or it cannot be written to.
-    """
+    """Keeps other processes out of a run folder, until this one leaves it or is gone; raises RunError."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = (root / _LOCK).open("w")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from affetto.data.sound import Surroundings
 from affetto.devices import choose_device
 from affetto.errors import MissingExtraError
 from affetto.experiment.dataset import DataSet, facts, load_data
-from affetto.experiment.progress import OnEvent, Representing, RowSkipped
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.features import functionals
 from affetto.models.encoders import open_encoder
@@ -32,17 +31,63 @@ BankKey = tuple[str, str]
 """What a bank was computed with, and its name among those of a row."""
 
 
+class Read(NamedTuple):
+    """The data is read, and everything is checked: how much there is of what, and how many trainings (cells).
+
+    Cells are folds x repeats of all rows asked for; some of them an earlier run may have finished.
+    """
+
+    utterances: int
+    speakers: int
+    emotions: Mapping[str, int]
+    folds: int
+    cells: int
+    finished: int
+
+
+class RowSkipped(NamedTuple):
+    """A row that cannot be computed here, and why."""
+
+    row: str
+    reason: str
+
+
+class Representing(NamedTuple):
+    """How far the representations are; recordings over all extractors."""
+
+    done: int
+    total: int
+
+
+class Computing(NamedTuple):
+    """How far the grid is: cells, with those that an earlier run did, and the cost of what is done now, in seconds.
+
+    The cost is a rough guess; some cells take a thousand times as long as others.
+    """
+
+    done: int
+    total: int
+    cost: float
+    total_cost: float
+
+
+class RowDone(NamedTuple):
+    """A row's last cell is finished, and its unweighted average recall, over all test utterances, mean of repeats."""
+
+    row: str
+    uar: float
+
+
+Event = Read | RowSkipped | Representing | Computing | RowDone
+OnEvent = Callable[[Event], None]
+"""An experiment's progress callback."""
+
+
 class Plan(NamedTuple):
     """What is known before anything is computed.
 
-    Attributes:
-        recipe: the experiment's.
-        rows: that can be computed.
-        skipped: row -> why it cannot.
-        data: the utterances, their classes and folds.
-        encoders: by the names that the recipe has for them.
-        surroundings: of the variants of the sound.
-        facts: of ``run.json``.
+    Rows can be computed, skipped ones (row -> why) cannot. Encoders go by the names that the recipe has for them, facts
+    are those of ``run.json``, and surroundings those of the variants of the sound.
     """
 
     recipe: ExperimentRecipe
@@ -81,17 +126,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], on_event: OnEvent) -> Plan:
-    """Opens and checks all that some rows of a recipe need.
-
-    Args:
-        recipe: the experiment's.
-        data_root: the folder that its corpora are relative to.
-        asked: the rows.
-        on_event: called with rows that cannot be computed here.
-
-    Raises:
-        AffettoError: the corpus, its labels or a recogniser is at fault, or no row can be computed.
-    """
+    """Opens and checks all that some rows of a recipe need; raises AffettoError where something is at fault."""
     names = dict.fromkeys([recipe.recogniser, *(row.recogniser for row in asked if row.recogniser is not None)])
     encoders = {name: open_encoder(name, device="cpu") for name in names}
     rows, skipped = [], {}
@@ -103,9 +138,8 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
         else:
             rows.append(row)
     if not rows:
-        raise MissingExtraError(
-            "no row can be computed: opensmile is not installed", 'pip install "affetto[classical]"'
-        )
+        problem = "no row can be computed: opensmile is not installed"
+        raise MissingExtraError(problem, 'pip install "affetto[classical]"')
     data = load_data(recipe, data_root)
     surroundings = recipe.augment.surroundings(data_root)
     all_facts = {
@@ -119,17 +153,7 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
 def represent_rows(
     plan: Plan, cache: Path, device: str, on_event: OnEvent
 ) -> tuple[dict[BankKey, Bank], NDArray[np.bool_]]:
-    """All that the rows need, and which utterances can be read.
-
-    Args:
-        plan: whose rows.
-        cache: the folder to keep representations in.
-        device: where to compute them, see `choose_device`.
-        on_event: called as it goes on.
-
-    Raises:
-        RunError: the cache cannot be written.
-    """
+    """All that the rows need, kept in a cache folder, and which utterances can be read."""
     for encoder in plan.encoders.values():
         encoder.to(choose_device(device))
     extractors = _joined([need for row in plan.rows for need in needs(row.model, plan.encoder(row))])
@@ -141,7 +165,8 @@ def represent_rows(
         def on_shard(done: int, total: int, before: int = number) -> None:
             on_event(Representing(before * total + done, len(extractors) * total))
 
-        wanted = None if isinstance(extractor, Functionals) else variants  # machines learn from speech as it was spoken
+        # Machines are trained on speech as it was spoken.
+        wanted = None if isinstance(extractor, Functionals) else variants
         found = represent(
             plan.data.utterances, extractor, cache, variants=wanted, surroundings=plan.surroundings, progress=on_shard
         )

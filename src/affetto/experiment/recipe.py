@@ -35,36 +35,24 @@ Classes = Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_each_o
 """The emotions that a recipe distinguishes."""
 
 
-def _preset(labels: Any) -> Any:
-    return {"preset": labels} if isinstance(labels, str) else labels
-
-
-Labels = Annotated[Labelling, BeforeValidator(_preset)]
+Labels = Annotated[Labelling, BeforeValidator(lambda given: {"preset": given} if isinstance(given, str) else given)]
 """Which emotion an utterance counts as: a published set's name, or its settings."""
 
 
 class CorpusSource(Config):
-    """One corpus among several.
-
-    Attributes:
-        path: its folder or manifest, relative to the data folder.
-        labels: which emotion an utterance counts as there, instead of the recipe's own.
-    """
+    """One corpus among several: its folder or manifest, relative to the data folder, and its own labels, if any."""
 
     path: Path
     labels: Labels | None = None
 
 
-def _source(values: Any) -> Any:
-    return {"path": values} if isinstance(values, str | Path) else values
+Source = Annotated[
+    CorpusSource, BeforeValidator(lambda given: {"path": given} if isinstance(given, str | Path) else given)
+]
 
 
 class OnCorpora(Config):
-    """The data that a recipe reads.
-
-    Attributes:
-        corpus: its folder or manifest, relative to the data folder.
-        corpora: several, instead; a path, or a table of path and labels.
+    """The data that a recipe reads: one corpus (a folder or manifest, relative to the data folder) or several.
 
     >>> calm = {"path": "ravdess", "labels": {"merge": {"calm": "neutral"}}}
     >>> [str(each.path) for each in OnCorpora.parse({"corpora": ["crema-d", calm]}).sources]
@@ -72,7 +60,7 @@ class OnCorpora(Config):
     """
 
     corpus: Path | None = None
-    corpora: Annotated[tuple[Annotated[CorpusSource, BeforeValidator(_source)], ...], Field(min_length=1)] | None = None
+    corpora: Annotated[tuple[Source, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _either(self) -> Self:
@@ -112,11 +100,7 @@ class Augmentation(Perturbation):
         return Variants(count=self.variants, perturbation=perturbation, conditions=self.conditions, seed=seed)
 
     def surroundings(self, data_root: Path) -> Surroundings:
-        """With the crowd that babbles in the variants.
-
-        Raises:
-            AffettoError: its corpus cannot be read.
-        """
+        """With the crowd that babbles in the variants."""
         return Surroundings(
             crowd=None if self.babble is None else crowd_of(open_corpus(data_root / self.babble).utterances)
         )

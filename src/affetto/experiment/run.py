@@ -18,8 +18,7 @@ from affetto.evaluate import RunFolder, Scores, score
 from affetto.experiment.engine import Engine, compute, workers
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
 from affetto.experiment.ownership import alone, check_same
-from affetto.experiment.plan import CACHE, BankKey, Plan, make_plan, represent_rows
-from affetto.experiment.progress import Computing, Event, OnEvent, Read, RowDone
+from affetto.experiment.plan import CACHE, BankKey, Computing, OnEvent, Plan, Read, RowDone, make_plan, represent_rows
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.represent import Bank
 
@@ -27,14 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class RowScores(NamedTuple):
-    """A row of an experiment that is finished as far as it was asked for.
-
-    Attributes:
-        name: of the row.
-        uar: unweighted average recall over all test utterances, the mean of the repeats.
-        accuracy: the same of the accuracy.
-        repeats: how many.
-    """
+    """A row that is finished as far as it was asked for: scores over all test utterances, the mean of the repeats."""
 
     name: str
     uar: float
@@ -43,14 +35,7 @@ class RowScores(NamedTuple):
 
 
 class ExperimentRun(NamedTuple):
-    """What an experiment left.
-
-    Attributes:
-        folder: of the run.
-        rows: those asked for, in the recipe's order.
-        skipped: row -> why it could not be computed here.
-        unreadable: utterances that were left out.
-    """
+    """What an experiment left: rows asked for, in the recipe's order; those skipped, and why; utterances left out."""
 
     folder: Path
     rows: tuple[RowScores, ...]
@@ -66,7 +51,7 @@ def run_experiment(  # noqa: PLR0913
     recogniser: str | None = None,
     engine: Engine | None = None,
     only: Collection[str] = (),
-    progress: OnEvent | None = None,
+    progress: OnEvent = lambda _: None,
 ) -> ExperimentRun:
     """Runs an experiment, or goes on with one: what is finished in the run folder is not computed again.
 
@@ -77,35 +62,31 @@ def run_experiment(  # noqa: PLR0913
         recogniser: whose layers are reused, instead of the recipe's.
         engine: where to compute; None is all cores of this machine.
         only: names of rows; none are all rows.
-        progress: called with what goes on, see `affetto.experiment.progress`.
+        progress: called with what goes on, see `affetto.experiment.Event`.
 
     Raises:
         AffettoError: the recipe, the corpus, its labels, the recogniser or the run folder is at fault, and nothing was
             computed; or a worker died, or the disk is full, and what is finished stays.
     """
-    engine, on_event = engine or Engine(), progress or _silent
+    engine = engine or Engine()
     engine.check()
     recipe = ExperimentRecipe.read(recipe_path)
     if recogniser is not None:
         recipe = recipe.model_copy(update={"recogniser": recogniser})
-    plan = make_plan(recipe, data_root, _asked(recipe, only, recipe_path), on_event)
+    plan = make_plan(recipe, data_root, _asked(recipe, only, recipe_path), progress)
     check_same(RunFolder(folder), plan.recipe, plan.facts)
     with alone(folder) as run:
         run.sweep()
-        on_event(_read(plan, run))
-        banks, readable = represent_rows(plan, folder.parent / CACHE, engine.device, on_event)
+        progress(_read(plan, run))
+        banks, readable = represent_rows(plan, folder.parent / CACHE, engine.device, progress)
         names = [name for name, good in zip(short_names(plan.data.utterances, "id"), readable, strict=True) if not good]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
         units = list(_units(plan, banks, readable, run, str(choose_device(engine.device))))
-        _compute(units, engine, run, plan, on_event)
+        _compute(units, engine, run, plan, progress)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
-
-
-def _silent(event: Event) -> None:
-    del event
 
 
 def _asked(recipe: ExperimentRecipe, only: Collection[str], where: Path) -> list[RowConfig]:
@@ -162,13 +143,13 @@ def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: Plan, 
     if not units:
         return
     with workers(engine, len(units)) as those:
-        for done in compute(do, in_order(units), those):
-            cost += done.cost
-            left[done.row] -= done.cells
+        for name, cells, done_cost in compute(do, in_order(units), those):
+            cost += done_cost
+            left[name] -= cells
             on_event(Computing(total - sum(left.values()), total, cost, total_cost))
-            if not left[done.row]:
-                row = next(row for row in plan.rows if row.name == done.row)
-                on_event(RowDone(row.name, _scores(run, row).uar))
+            if not left[name]:
+                row = next(row for row in plan.rows if row.name == name)
+                on_event(RowDone(name, _scores(run, row).uar))
 
 
 def _scores(run: RunFolder, row: RowConfig) -> RowScores:

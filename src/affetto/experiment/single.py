@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,8 +19,7 @@ from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.evaluate import Scores, score, write_predictions
 from affetto.experiment.grid import Speech
-from affetto.experiment.plan import CACHE, Plan, make_plan, represent_rows
-from affetto.experiment.progress import Event, Representing
+from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows
 from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, OnCorpora, RowConfig
 from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT
@@ -51,7 +50,7 @@ class EmotionRecipe(OnCorpora):
         strangers: corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`.
         strangers_each: so many utterances of each, spread evenly over it.
         speech_only: read only what lies between the beginning and the end of the speech that is found.
-        familiarity: how unfamiliar sound is told, by a head that is solved; None tells none.
+        familiarity: how unfamiliar sound is found, by a head that is solved; None finds none.
         temperature: by which scores are divided before they become probabilities, see `affetto.EmotionRecogniser`.
         licence: of the trained head, for its card.
     """
@@ -100,13 +99,7 @@ class EmotionRecipe(OnCorpora):
 
 
 class EmotionRun(NamedTuple):
-    """What a training left.
-
-    Attributes:
-        head: the saved head.
-        scores: on the test speakers.
-        counts: utterances to train on, to validate on and to test on.
-    """
+    """The saved head, its scores on the test speakers, and how many utterances trained, validated and tested it."""
 
     head: Path
     scores: Scores
@@ -166,7 +159,8 @@ def train_emotion(
     counts = (len(task.training), len(task.validation), len(task.test))
     run = EmotionRun(folder / "emotion.safetensors", score(predictions), counts)
     write_predictions(folder / "predictions.csv", predictions)
-    _write_curve(folder / "learning_curve.csv", outcome.curve)
+    with (folder / "learning_curve.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([Epoch._fields, *outcome.curve])
     facts = _facts(recipe, plan, task, run)
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     save_head(run.head, outcome.head, facts)
@@ -198,10 +192,3 @@ def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
         everyone, count = open_corpus(data_root / path).utterances, recipe.strangers_each
         found += [everyone[place * len(everyone) // count] for place in range(min(count, len(everyone)))]
     return found
-
-
-def _write_curve(path: Path, curve: Sequence[Epoch]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(Epoch._fields)
-        writer.writerows(curve)

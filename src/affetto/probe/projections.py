@@ -35,10 +35,9 @@ from affetto.probe.linear import linear_probe
 from affetto.probe.vectors import Vectors, layer_vectors
 from affetto.represent import Layers, Progress, represent
 from affetto.stats import run_scores, speaker_interval, tally
-from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.fit import Study, material_of, new_head
 from affetto.training.heads.loop import HeadTraining, fit_head
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import HeadData, Task, measure
 
 KIND = "projections"
 SCORES, POINTS, COORDINATES = "projections.csv", "points.csv", "coordinates.safetensors"

@@ -10,16 +10,13 @@ _LARGEST_INT = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Makes glibc keep the memory that this process frees, up to the process's end.
+    """Makes glibc keep the memory that this process frees, up to the process's end; says whether it took effect.
 
     By default glibc gives blocks of more than 32 MiB back to the kernel as soon as they are freed, and the end of the
     heap, too. Batches whose size changes from step to step free and take hundreds of such blocks a second, and the
     kernel has to fill each with zeros again, page by page: that can be the better part of a training step on a CPU
-    (``benchmarks/gru.py``). It is what MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ do in the environment, where
-    it would be too late for a process that runs already.
-
-    Returns:
-        Whether it took effect; False where the C library is not glibc, which loses nothing but time.
+    (``benchmarks/gru.py``). MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ in the environment do the same, which is
+    too late for a process that runs already. With another C library, nothing is lost but time.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -17,7 +17,7 @@ from affetto.frames import Frames, pad
 from affetto.models.decoding import BeamConfig, beam_search, greedy
 from affetto.models.language_model import LanguageModel, expand
 from affetto.text import Alphabet
-from affetto.training.recogniser.kneser_ney import estimate
+from affetto.training.recogniser.language_model import estimate
 
 ALPHABET = Alphabet(" ab")
 WIDE = BeamConfig(width=400)

@@ -19,7 +19,7 @@ from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.language_model import save_language_model
 from affetto.text import Alphabet
-from affetto.training.recogniser.kneser_ney import estimate
+from affetto.training.recogniser.language_model import estimate
 
 ALPHABET = Alphabet()
 

@@ -24,10 +24,9 @@ from affetto.models.heads.kinds import (
     RecurrentConfig,
     WeightedSumConfig,
 )
-from affetto.training.heads.data import HeadData, class_weights, measure
 from affetto.training.heads.fit import Study, new_head
 from affetto.training.heads.loop import HeadTraining, cross_entropy, fit_head, probabilities
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import HeadData, Task, class_weights, measure
 
 CLASSES = ("anger", "neutral", "sadness")
 COUNT = 90

@@ -14,9 +14,8 @@ from affetto.errors import TrainingError
 from affetto.models.heads import EmotionHead, load_head, save_head
 from affetto.models.heads.head import Familiarity
 from affetto.models.heads.kinds import AttentiveStatisticsConfig, MeanPoolingConfig
-from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity, scatter, solve
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import HeadData, Task, measure
 
 CLASSES = ("anger", "neutral", "sadness")
 COUNT = 90
@@ -38,13 +37,13 @@ def _head(data: HeadData) -> EmotionHead:
 
 def test_the_minimum_is_scikit_learns(data: HeadData) -> None:
     head = _head(data)
-    found = solve(head, data, TASK, LinearTraining(l2=0.05, strength=0, balanced=False))
+    _, validation_loss = solve(head, data, TASK, LinearTraining(l2=0.05, strength=0, balanced=False))
     part = head.parts["pooled"].standardise
     rows = torch.cat([variant[TASK.training] for variant in data.banks[NAME].dense])
     values = ((rows - part.mean) / part.deviation).numpy()
     theirs = LogisticRegression(C=1 / (0.05 * len(values)), tol=1e-8).fit(values, np.tile(TASK.training % 3, 2))
     np.testing.assert_allclose(head.output.weight.detach(), theirs.coef_, atol=1e-3)
-    assert found.validation_loss < np.log(3)
+    assert validation_loss < np.log(3)
 
 
 def test_directions_in_which_calm_strangers_differ_weigh_less(data: HeadData, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from affetto.training.heads.optimiser import StackedAdamW
+from affetto.training.heads.stack import StackedAdamW
 
 RATES = torch.tensor([0.1, 0.01, 0.3])
 CLIP, DECAY = 0.7, 0.05

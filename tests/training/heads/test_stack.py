@@ -22,12 +22,11 @@ from affetto.models.heads.kinds import (
     RecurrentConfig,
     WeightedSumConfig,
 )
-from affetto.training.heads import own_batches
-from affetto.training.heads.data import HeadData, measure
+from affetto.training.heads import batches
 from affetto.training.heads.fit import Study, new_head
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.stack import StackTraining
-from affetto.training.heads.tasks import Epoch, Task
+from affetto.training.heads.tasks import Epoch, HeadData, Task, measure
 from affetto.training.heads.unfinished import Unfinished
 
 CLASSES = ("anger", "neutral", "sadness")
@@ -183,7 +182,7 @@ def test_long_recordings_are_trained_on_a_few_heads_at_a_time(
     config, tasks = HEADS[kind], _tasks()
     material, heads, same = material_of(config), _heads(config, tasks), _heads(config, tasks)
     curves = fit_stack(heads, tasks, material, TRAINING, seed=5)
-    monkeypatch.setattr(own_batches, "NEAR_STATES", 600)
+    monkeypatch.setattr(batches, "NEAR_STATES", 600)
     again = fit_stack(same, tasks, material, TRAINING, seed=5)
     for curve, expected in zip(again, curves, strict=True):
         np.testing.assert_allclose(curve, expected, rtol=2e-3, atol=2e-5)

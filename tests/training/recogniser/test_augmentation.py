@@ -7,8 +7,9 @@ import torch
 
 from affetto.errors import ConfigError
 from affetto.frames import Frames
-from affetto.training.recogniser.augmentation import change_sound, mask_frames
 from affetto.training.recogniser.recipe import SpecAugment, SpeedAndGain
+from affetto.training.recogniser.speech import change_sound
+from affetto.training.recogniser.task import mask_frames
 
 
 def _ones() -> Frames:

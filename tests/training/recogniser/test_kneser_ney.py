@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from affetto.errors import ConfigError, TrainingError
 from affetto.models.language_model import expand
 from affetto.text import Alphabet
-from affetto.training.recogniser.kneser_ney import count, discounts, estimate, smooth
+from affetto.training.recogniser.language_model import count, discounts, estimate, smooth
 
 TEXTS = ["the cat sat ", "the cat ran ", "a rat sat on the cat ", "that tart ", "on and on and on ", "nan "]
 SYMBOLS = sorted(set("".join(TEXTS)))

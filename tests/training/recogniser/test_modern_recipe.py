@@ -12,7 +12,7 @@ import torch
 from affetto.errors import CheckpointError, ConfigError, TrainingError
 from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
-from affetto.training.recogniser.placement import Placement
+from affetto.training.recogniser.processes import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe
 
 Write = Callable[..., Path]

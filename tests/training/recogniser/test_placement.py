@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from affetto.errors import TrainingError
-from affetto.training.recogniser.placement import Placement
+from affetto.training.recogniser.processes import Placement
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 

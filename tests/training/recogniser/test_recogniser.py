@@ -22,7 +22,7 @@ from affetto.frames import pad_waves
 from affetto.models import checkpoint
 from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser, gather
-from affetto.training.recogniser.placement import Placement
+from affetto.training.recogniser.processes import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.speech import SpeechModule, held_out
 

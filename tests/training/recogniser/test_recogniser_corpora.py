@@ -13,7 +13,7 @@ from affetto.data.prepare import prepare_corpus
 from affetto.models.deepspeech2 import PRESETS
 from affetto.models.network import load_recogniser
 from affetto.training.recogniser.fit import fit_recogniser
-from affetto.training.recogniser.placement import Placement
+from affetto.training.recogniser.processes import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.speech import SpeechData, gather
 

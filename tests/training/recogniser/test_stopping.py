@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from affetto.training.recogniser.stopping import SIGNALS, stoppable
+from affetto.training.recogniser.processes import SIGNALS, stoppable
 
 STARTS_S, WITHIN_S = 300.0, 10.0
 LINE = "affetto: stopped; the same command goes on from the last finished epoch\n"

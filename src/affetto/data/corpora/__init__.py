@@ -19,10 +19,10 @@ CORPORA = Registry(
         "class_folders": "affetto.data.corpora.class_folders:CORPUS",
         "common_voice": "affetto.data.corpora.common_voice:CORPUS",
         "crema_d": "affetto.data.corpora.crema_d:CORPUS",
-        "csv": "affetto.data.corpora.csv_manifest:CORPUS",
+        "csv": "affetto.data.corpora.manifests:CSV",
         "emodb": "affetto.data.corpora.emodb:CORPUS",
         "iemocap": "affetto.data.corpora.iemocap:CORPUS",
-        "jsonl": "affetto.data.corpora.jsonl:CORPUS",
+        "jsonl": "affetto.data.corpora.manifests:JSONL",
         "kaldi": "affetto.data.corpora.kaldi:CORPUS",
         "librispeech": "affetto.data.corpora.librispeech:CORPUS",
         "lj_speech": "affetto.data.corpora.lj_speech:CORPUS",
@@ -34,11 +34,7 @@ CORPORA = Registry(
 
 
 def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
-    """Where, at a path, a corpus lies, and in which known layout.
-
-    Args:
-        path: the corpus's folder, the folder around it, or a ``.jsonl`` or ``.csv`` manifest.
-        name: the layout's registered name, which is then taken for granted; None looks at the folder.
+    """Where a corpus lies (a folder, the folder around it, or a manifest), and in which layout: the named one, if any.
 
     Raises:
         CorpusError: the path is missing or empty, or no layout fits or several do.
@@ -50,7 +46,11 @@ def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
     if not fits and name is not None:
         return path, layouts[0]
     if not fits:
-        raise CorpusError("not in the layout of any known corpus", _known_layouts(), path)
+        titles = ", ".join(f"{corpus.name} ({corpus.title})" for corpus in layouts)
+        remedy = (
+            f"known layouts are {titles}; a manifest.csv or manifest.jsonl with audio and speaker describes any other"
+        )
+        raise CorpusError("not in the layout of any known corpus", remedy, path)
     if len(fits) > 1:
         found = ", ".join(f"{root.name} ({corpus.name})" for root, corpus in fits)
         remedy = "give one of the folders" if name is not None else "give one of the folders, or name the layout"
@@ -59,14 +59,10 @@ def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
 
 
 def open_corpus(path: Path, name: str | None = None) -> Parsed:
-    """Reads the corpus at a path, in whichever known layout it lies there.
-
-    Args:
-        path: see `find_corpus`.
-        name: the layout's registered name; None looks at the folder.
+    """Reads the corpus at a path, in whichever known layout it lies there; see `find_corpus`.
 
     Raises:
-        CorpusError: see `find_corpus`; or nothing usable is in it.
+        CorpusError: no layout fits or several do, or nothing usable is in it.
         ManifestError: a line of a manifest is faulty.
         RegistryError: no layout has that name.
     """
@@ -108,8 +104,3 @@ def _check_not_empty(path: Path) -> None:
             raise CorpusError("the folder is empty", "unpack the corpus into it, or give another folder", path)
     except OSError as error:
         raise CorpusError(error.strerror or str(error), "check the path and its permissions", path) from error
-
-
-def _known_layouts() -> str:
-    titles = ", ".join(f"{name} ({CORPORA.load(name).title})" for name in CORPORA.names())
-    return f"known layouts are {titles}; a manifest.csv or manifest.jsonl with audio and speaker describes any other"

@@ -19,11 +19,8 @@ from typing import IO
 from affetto.errors import CorpusError
 
 SUFFIXES = (".tgz", ".tar.gz")
-
 DAMAGED, UNSAFE, TOO_BIG = "damaged archive", "unsafe archive", "archive too big"
 FAULTS = frozenset({DAMAGED, UNSAFE, TOO_BIG})
-"""What an archive may be refused for, as it is counted."""
-
 MOST_FILES = 20_000
 MOST_BYTES = 2**30
 MOST_EXPANSION, _SMALL = 100, 2**20  # Speech shrinks to a half, silence to a hundredth.
@@ -48,12 +45,9 @@ def stem(path: Path) -> str | None:
 
 
 def unpack(archive: Path, folder: Path, wanted: Collection[str]) -> None:
-    """Unpacks into a folder, whole or not at all; a folder that holds the same archive already is left as it is.
+    """Unpacks a tar file into a folder, whole or not at all; if the folder holds the same archive already, it is left.
 
-    Args:
-        archive: a tar file, compressed by gzip.
-        folder: where to; what it held of an older archive is deleted.
-        wanted: the names of folders at the top of the archive, or one deeper; files elsewhere are passed over.
+    Of the archive, ``wanted`` folders at its top, or one deeper, are unpacked; files elsewhere are passed over.
 
     Raises:
         ArchiveError: the archive is damaged, unsafe or too big.
@@ -63,24 +57,20 @@ def unpack(archive: Path, folder: Path, wanted: Collection[str]) -> None:
         packed = archive.open("rb")
     except OSError as error:
         raise ArchiveError(DAMAGED, error.strerror or str(error), archive) from error
-    with packed:
-        _unpack_into(folder, packed, archive, wanted)
-
-
-def _unpack_into(folder: Path, packed: IO[bytes], archive: Path, wanted: Collection[str]) -> None:
-    modified_s = archive.stat().st_mtime
-    if folder.is_dir() and abs(folder.stat().st_mtime - modified_s) < _SAME_TIME_S:
-        return
     draft = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        _unpack(packed, archive, draft, wanted)
-        os.utime(draft, (modified_s, modified_s))
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
-    finally:
+    with packed:
+        modified_s = archive.stat().st_mtime
+        if folder.is_dir() and abs(folder.stat().st_mtime - modified_s) < _SAME_TIME_S:
+            return
         shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            _unpack(packed, archive, draft, wanted)
+            os.utime(draft, (modified_s, modified_s))
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _unpack(packed: IO[bytes], archive: Path, folder: Path, wanted: Collection[str]) -> None:

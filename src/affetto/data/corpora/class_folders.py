@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, folders
 from affetto.data.emotions import EMOTIONS, emotion_name
 from affetto.data.utterance import Utterance
@@ -23,7 +23,7 @@ from affetto.errors import CorpusError
 PARTS = frozenset({"dev", "eval", "evaluation", "test", "train", "training", "val", "valid", "validation"})
 """What is no speaker's name."""
 
-_NO_SPEAKER = "not in a folder of a speaker"
+_NO_SPEAKER, _NO_EMOTION = "not in a folder of a speaker", "not in a folder of an emotion"
 _REMEDY = (
     "put every speaker's recordings in a folder of their own (anger/anna/x.wav), "
     "or name the speakers in a manifest.csv with the columns audio, speaker, emotion"
@@ -32,29 +32,22 @@ _NUMBER = re.compile(r"^\d+[\s._-]+|^\d+(?=[^\W\d])")
 
 
 def detect(path: Path) -> bool:
-    """Whether at least two folders in a path are named after emotions and have files or folders in them.
-
-    Emotions beside each other may stand at the top or in every speaker's folder, and both in official parts.
-    """
+    """Whether two folders in a path, or in those of two speakers, are named after emotions; perhaps in parts."""
     return any(_of_emotions(folders(top)) or _by_speaker(top) for top in _tops(path))
 
 
-def parse(path: Path) -> Parsed:
-    """Reads ``class/speaker/file`` or ``speaker/class/file``; the emotion is that which the folder's name stands for.
-
-    Raises:
-        CorpusError: no speaker has a folder, or official parts stand where the speakers should.
-    """
-    audio, skipped = AudioFolders(), list[Skipped]()
-    utterances: list[Utterance] = []
+def read(path: Path) -> list[Found]:
+    """Reads ``class/speaker/file`` or ``speaker/class/file``; the emotion is what the folder's name stands for."""
+    audio, found = AudioFolders(), list[Found]()
     for top in _tops(path):
-        skipped += (Skipped(stem, "not in a folder of an emotion") for stem in audio.stems(top))
+        found += (Skipped(stem, _NO_EMOTION) for stem in audio.stems(top))
+        read_folder = _read_speaker if _by_speaker(top) else _read_class
         for folder in folders(top):
-            read = _read_speaker if _by_speaker(top) else _read_class
-            utterances += read(folder, path, audio, skipped)
-    if not utterances and any(item.reason == _NO_SPEAKER for item in skipped):
+            found += read_folder(folder, path, audio)
+    skipped = [each for each in found if isinstance(each, Skipped)]
+    if len(skipped) == len(found) and any(each.reason == _NO_SPEAKER for each in skipped):
         raise CorpusError("recordings of speakers unknown, which cannot be kept apart", _REMEDY, path)
-    return collect(CORPUS.name, path, utterances, skipped)
+    return found
 
 
 def emotion(folder: str) -> str:
@@ -79,7 +72,9 @@ def _is_part(folder: Path) -> bool:
 
 
 def _of_emotions(found: Iterable[Path]) -> bool:
-    return len({emotion(each.name) for each in found if emotion(each.name) in EMOTIONS and _holds_something(each)}) >= 2
+    """Whether at least two of some folders are named after emotions and have something in them."""
+    named = [each for each in found if emotion(each.name) in EMOTIONS]
+    return len({emotion(each.name) for each in named if AudioFolders().stems(each) or folders(each)}) >= 2
 
 
 def _by_speaker(top: Path) -> bool:
@@ -87,55 +82,48 @@ def _by_speaker(top: Path) -> bool:
     if _of_emotions(folders(top)):
         return False
     found = (folders(speaker) for speaker in folders(top))
-    return sum(_of_emotions(each) and any(map(_recordings, each)) for each in found) >= 2
+    return sum(_of_emotions(each) and any(map(_has_recordings, each)) for each in found) >= 2
 
 
-def _read_class(folder: Path, root: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+def _has_recordings(folder: Path) -> bool:
+    return any(AudioFolders().stems(top) for top in _tops(folder))
+
+
+def _read_class(folder: Path, root: Path, audio: AudioFolders) -> Iterator[Found]:
     speakers = folders(folder)
     parts = [speaker.name for speaker in speakers if _is_part(speaker)]
     if parts:
         raise CorpusError(f"{', '.join(parts)} where folders of speakers should be", _REMEDY, folder)
-    skipped += (Skipped(str((folder / stem).relative_to(root)), _NO_SPEAKER) for stem in audio.stems(folder))
+    for stem in audio.stems(folder):
+        yield Skipped(str((folder / stem).relative_to(root)), _NO_SPEAKER)
     for speaker in speakers:
-        yield from _read_folder(speaker, root, (speaker.name, emotion(folder.name)), audio, skipped)
+        yield from _read_folder(speaker, root, speaker.name, emotion(folder.name), audio)
 
 
-def _read_speaker(speaker: Path, root: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
-    name = speaker.relative_to(root).as_posix()
-    skipped += (Skipped(f"{name}/{stem}", "not in a folder of an emotion") for stem in audio.stems(speaker))
+def _read_speaker(speaker: Path, root: Path, audio: AudioFolders) -> Iterator[Found]:
+    for stem in audio.stems(speaker):
+        yield Skipped(f"{speaker.relative_to(root).as_posix()}/{stem}", _NO_EMOTION)
     for folder in folders(speaker):
         for each in _tops(folder):
-            yield from _read_folder(each, root, (speaker.name, emotion(folder.name)), audio, skipped)
+            yield from _read_folder(each, root, speaker.name, emotion(folder.name), audio)
 
 
-def _read_folder(
-    folder: Path, root: Path, named: tuple[str, str], audio: AudioFolders, skipped: list[Skipped]
-) -> Iterator[Utterance]:
+def _read_folder(folder: Path, root: Path, speaker: str, label: str, audio: AudioFolders) -> Iterator[Found]:
     """The recordings of a speaker and an emotion."""
     name = folder.relative_to(root).as_posix()
-    skipped += (Skipped(f"{name}/{deep.name}", "folder within a speaker's") for deep in folders(folder))
+    for deep in folders(folder):
+        yield Skipped(f"{name}/{deep.name}", "folder within a speaker's")
     if not audio.stems(folder):
-        skipped.append(Skipped(name, "folder without recordings"))
-    partition = next((part for part in folder.relative_to(root).parts if part.lower() in PARTS), None)
+        yield Skipped(name, "folder without recordings")
     for stem in audio.stems(folder):
-        found = audio.find(folder / f"{stem}.wav")
-        if found is not None:
-            yield Utterance(
-                id=f"{name}/{stem}",
-                audio=found,
-                speaker=named[0],
-                corpus=root.absolute().name or CORPUS.name,
-                emotion=named[1],
-                partition=partition,
-            )
-
-
-def _recordings(folder: Path) -> bool:
-    return any(AudioFolders().stems(top) for top in _tops(folder))
-
-
-def _holds_something(folder: Path) -> bool:
-    return bool(AudioFolders().stems(folder) or folders(folder))
+        yield Utterance(
+            id=f"{name}/{stem}",
+            audio=folder / f"{stem}.wav",
+            speaker=speaker,
+            corpus=root.absolute().name or CORPUS.name,
+            emotion=label,
+            partition=next((part for part in folder.relative_to(root).parts if part.lower() in PARTS), None),
+        )
 
 
 CORPUS = Corpus(
@@ -144,5 +132,5 @@ CORPUS = Corpus(
     licence="that of the recordings",
     citation="that of the recordings",
     detect=detect,
-    parse=parse,
+    read=read,
 )

@@ -1,4 +1,4 @@
-"""What a corpus reader declares and what it gives back; the same for every corpus."""
+"""What a corpus reader declares, what it gives back, and what is done alike for all of them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,26 @@ from pathlib import Path
 
 from affetto.data.corpora.files import AudioFolders
 from affetto.data.emotions import named
-from affetto.data.parallel import Progress
+from affetto.data.parallel import Progress, silent
 from affetto.data.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something a reader passed over.
-
-    Attributes:
-        what: the file, utterance or line.
-        reason: a short class of fault that can be counted ("audio missing").
-    """
+    """A file, utterance or line that a reader passed over, and why, in a few words that can be counted."""
 
     what: str
     reason: str
 
 
+Found = Utterance | Skipped
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A corpus as read.
+    """A corpus as read: its layout's registered name, the folder (or manifest) and what is in it.
 
-    Attributes:
-        corpus: the reader's registered name.
-        root: the folder (or manifest) that was read.
-        utterances: sorted by corpus and id, which together are unique.
-        skipped: what could not be used; never silent.
+    Utterances are sorted by corpus and id, which together are unique; what could not be used is in ``skipped``.
     """
 
     corpus: str
@@ -53,7 +47,8 @@ class Corpus:
         licence: the licence of the data.
         citation: what to cite.
         detect: whether a path holds this layout; looks at names only.
-        parse: reads the layout; raises AffettoError where nothing can be read.
+        read: what is in a path, in any order. The file that an utterance names need not exist in this container. Raises
+            AffettoError where nothing can be read.
         unpack: reads it, too, after unpacking what is packed in it into a folder, the second argument; None where the
             corpus is never packed.
         emotions: where its emotions come from, for model cards; "" for layouts of any corpus.
@@ -64,31 +59,31 @@ class Corpus:
     licence: str
     citation: str
     detect: Callable[[Path], bool]
-    parse: Callable[[Path], Parsed]
-    unpack: Callable[[Path, Path, Progress], Parsed] | None = None
+    read: Callable[[Path], Iterable[Found]]
+    unpack: Callable[[Path, Path, Progress], Iterable[Found]] | None = None
     emotions: str = ""
 
+    def parse(self, path: Path, unpacked: Path | None = None, progress: Progress = silent) -> Parsed:
+        """Reads a path in this layout, emotions by their names; unpacks what is packed if there is a folder for that.
 
-def collect(corpus: str, root: Path, utterances: Iterable[Utterance], skipped: Iterable[Skipped] = ()) -> Parsed:
-    """Sorts what a reader found, by the emotions' names, and sets aside every id that is used a second time.
-
-    Speakers whose names differ in case or in zeros at the front alone are kept apart, with a warning.
-
-    >>> twice = [Utterance(id="a", audio=Path("a.wav"), speaker="anna", corpus="mine")] * 2
-    >>> parsed = collect("jsonl", Path("mine"), twice)
-    >>> len(parsed.utterances), parsed.skipped
-    (1, (Skipped(what='a', reason='id used twice'),))
-    """
-    unique: dict[tuple[str, str], Utterance] = {}
-    left_out = list(skipped)
-    for utterance in map(named, utterances):
-        if (utterance.corpus, utterance.id) in unique:
-            left_out.append(Skipped(utterance.id, "id used twice"))
-        else:
-            unique[utterance.corpus, utterance.id] = utterance
-    left_out += (Skipped(names, "names of perhaps one speaker (kept apart)") for names in _alike(unique.values()))
-    ordered = sorted(left_out, key=lambda item: (item.reason, item.what))
-    return Parsed(corpus, root, tuple(unique[key] for key in sorted(unique)), tuple(ordered))
+        Sound is looked for in any container. Utterances without any, or whose id is used a second time, are set aside.
+        Speakers whose names differ in case or in zeros at the front alone are kept apart, with a warning.
+        """
+        packed = unpacked is not None and self.unpack is not None
+        found = self.unpack(path, unpacked, progress) if packed else self.read(path)  # type: ignore[misc, arg-type]
+        audio, unique, skipped = AudioFolders(), dict[tuple[str, str], Utterance](), list[Skipped]()
+        for each in found:
+            if isinstance(each, Skipped):
+                skipped.append(each)
+            elif (sound := audio.find(each.audio)) is None:
+                skipped.append(Skipped(each.id, "audio missing"))
+            elif (each.corpus, each.id) in unique:
+                skipped.append(Skipped(each.id, "id used twice"))
+            else:
+                unique[each.corpus, each.id] = named(replace(each, audio=sound))
+        skipped += (Skipped(names, "names of perhaps one speaker (kept apart)") for names in _alike(unique.values()))
+        skipped.sort(key=lambda item: (item.reason, item.what))
+        return Parsed(self.name, path, tuple(unique[key] for key in sorted(unique)), tuple(skipped))
 
 
 def _alike(utterances: Iterable[Utterance]) -> list[str]:
@@ -98,17 +93,3 @@ def _alike(utterances: Iterable[Utterance]) -> list[str]:
         name = re.sub(r"(?<!\d)0+(?=\d)", "", " ".join(each.speaker.casefold().split()))
         alike.setdefault((each.corpus, name), set()).add(each.speaker)
     return [", ".join(sorted(names)) for names in alike.values() if len(names) > 1]
-
-
-def collect_with_sound(
-    corpus: str, root: Path, utterances: Iterable[Utterance], left_out: Iterable[Skipped] = ()
-) -> Parsed:
-    """Looks for the sound files that a list names, in any container, and sets aside what has none."""
-    audio, found, skipped = AudioFolders(), list[Utterance](), [*left_out]
-    for utterance in utterances:
-        path = audio.find(utterance.audio)
-        if path is None:
-            skipped.append(Skipped(utterance.id, "audio missing"))
-        else:
-            found.append(replace(utterance, audio=path))
-    return collect(corpus, root, found, skipped)

@@ -5,21 +5,14 @@ https://github.com/CheyneyComputerScience/CREMA-D
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, read_lines
 from affetto.data.utterance import Utterance
 
-EMOTIONS = {
-    "ANG": "anger",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happiness",
-    "NEU": "neutral",
-    "SAD": "sadness",
-}
+EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
 SENTENCES = {
     "IEO": "It's eleven o'clock.",
     "TIE": "That is exactly what happened.",
@@ -40,57 +33,38 @@ VOTES = Path("processedResults", "tabulatedVotes.csv")
 _VOICE_ONLY = "1"  # the first digit of a row's number: 1 the voice alone, 2 the face alone, 3 both
 
 
-def detect(path: Path) -> bool:
-    """Whether a path is a CREMA-D folder."""
-    return (path / "AudioWAV").is_dir()
-
-
-def parse(path: Path) -> Parsed:
-    """Reads every clip; the emotion is the one the actor intended, the votes are those on the voice alone.
-
-    Raises:
-        CorpusError: the votes are not UTF-8.
-    """
+def read(path: Path) -> Iterator[Found]:
+    """Reads every clip; the emotion is the one the actor intended, the votes are those on the voice alone."""
     skipped: list[Skipped] = []
-    votes = read_votes(path / VOTES, skipped) if (path / VOTES).is_file() else {}
+    votes = _read_votes(path / VOTES, skipped) if (path / VOTES).is_file() else {}
+    yield from skipped
     if not votes:
-        skipped.append(Skipped(str(VOTES), "crowd's votes missing"))
-    audio, utterances = AudioFolders(), []
-    for stem in audio.stems(path / "AudioWAV"):
-        found = audio.find(path / "AudioWAV" / f"{stem}.wav")
+        yield Skipped(str(VOTES), "crowd's votes missing")
+    for stem in AudioFolders().stems(path / "AudioWAV"):
         actor, sentence, emotion, intensity = (stem.split("_") + [""] * 4)[:4]
         known = sentence in SENTENCES and emotion in EMOTIONS and intensity in INTENSITIES
-        if found is None or not known or not actor.isdigit() or stem.count("_") != 3:
-            skipped.append(Skipped(stem, "name is not actor_sentence_emotion_intensity"))
+        if not known or not actor.isdigit() or stem.count("_") != 3:
+            yield Skipped(stem, "name is not actor_sentence_emotion_intensity")
             continue
-        utterances.append(
-            Utterance(
-                id=stem,
-                audio=found,
-                speaker=actor,
-                corpus=CORPUS.name,
-                text=SENTENCES[sentence],
-                emotion=EMOTIONS[emotion],
-                votes=votes.get(f"{stem}X" if intensity == "X" else stem),
-            )
+        yield Utterance(
+            id=stem,
+            audio=path / "AudioWAV" / f"{stem}.wav",
+            speaker=actor,
+            corpus=CORPUS.name,
+            text=SENTENCES[sentence],
+            emotion=EMOTIONS[emotion],
+            votes=votes.get(f"{stem}X" if intensity == "X" else stem),
         )
-    return collect(CORPUS.name, path, utterances, skipped)
 
 
-def read_votes(path: Path, skipped: list[Skipped]) -> dict[str, Mapping[str, int]]:
-    """How many raters who were given the voice alone chose each emotion: clip -> emotion -> votes.
-
-    Args:
-        path: ``tabulatedVotes.csv``.
-        skipped: where faulty rows are added.
-    """
+def _read_votes(path: Path, skipped: list[Skipped]) -> dict[str, Mapping[str, int]]:
+    """How many raters who were given the voice alone chose each emotion: clip -> emotion -> votes."""
     # Names are quoted, but hold neither commas nor quotation marks.
-    rows = ((number, [cell.strip('"') for cell in line.split(",")]) for number, line in read_lines(path))
-    _, header = next(rows, (0, []))
+    rows = [(number, [cell.strip('"') for cell in line.split(",")]) for number, line in read_lines(path)]
     letters = {emotion[0].upper(): emotion for emotion in EMOTIONS.values()}
     votes: dict[str, Mapping[str, int]] = {}
-    for number, cells in rows:
-        row = dict(zip(header, cells, strict=False))  # a row cut short lacks keys, which is found out below
+    for number, cells in rows[1:]:
+        row = dict(zip(rows[0][1], cells, strict=False))  # a row cut short lacks keys, which is found out below
         if not row.get("", _VOICE_ONLY).startswith(_VOICE_ONLY):
             continue
         try:
@@ -106,7 +80,7 @@ CORPUS = Corpus(
     licence="ODbL-1.0 (database), DbCL-1.0 (contents)",
     citation="Cao et al. (2014), CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset, "
     "IEEE Transactions on Affective Computing 5(4)",
-    detect=detect,
-    parse=parse,
+    detect=lambda path: (path / "AudioWAV").is_dir(),
+    read=read,
     emotions="acted emotion, twelve sentences, one language",
 )

@@ -6,21 +6,14 @@ http://emodb.bilderbar.info
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders
 from affetto.data.utterance import Utterance
 
-EMOTIONS = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "T": "sadness",
-    "N": "neutral",
-}
+EMOTIONS = {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"}
 """The first letter of the German word: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral."""
 SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
@@ -43,26 +36,22 @@ def detect(path: Path) -> bool:
     return any(_NAME.fullmatch(stem) for stem in AudioFolders().stems(_recordings(path)))
 
 
-def parse(path: Path) -> Parsed:
+def read(path: Path) -> Iterator[Found]:
     """Reads every recording; its name holds speaker, sentence and the emotion the actor intended."""
-    folder, audio = _recordings(path), AudioFolders()
-    utterances, skipped = [], []
-    for stem in audio.stems(folder):
-        name, found = _NAME.fullmatch(stem), audio.find(folder / f"{stem}.wav")
-        if name is None or found is None:
-            skipped.append(Skipped(stem, "name is not speaker, sentence, emotion, version"))
+    folder = _recordings(path)
+    for stem in AudioFolders().stems(folder):
+        name = _NAME.fullmatch(stem)
+        if name is None:
+            yield Skipped(stem, "name is not speaker, sentence, emotion, version")
             continue
-        utterances.append(
-            Utterance(
-                id=stem,
-                audio=found,
-                speaker=name["speaker"],
-                corpus=CORPUS.name,
-                text=SENTENCES[name["text"]],
-                emotion=EMOTIONS[name["emotion"]],
-            )
+        yield Utterance(
+            id=stem,
+            audio=folder / f"{stem}.wav",
+            speaker=name["speaker"],
+            corpus=CORPUS.name,
+            text=SENTENCES[name["text"]],
+            emotion=EMOTIONS[name["emotion"]],
         )
-    return collect(CORPUS.name, path, utterances, skipped)
 
 
 def _recordings(path: Path) -> Path:
@@ -75,6 +64,6 @@ CORPUS = Corpus(
     licence="free of charge, no licence stated",
     citation="Burkhardt et al. (2005), A Database of German Emotional Speech, Interspeech",
     detect=detect,
-    parse=parse,
+    read=read,
     emotions="acted emotion, ten sentences, one language",
 )

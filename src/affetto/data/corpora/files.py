@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,40 +11,30 @@ from affetto.audio import SOUND_SUFFIXES
 from affetto.errors import CorpusError
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, *, any_encoding: bool = False) -> list[tuple[int, str]]:
     r"""Numbers (from 1) and contents of the lines of a UTF-8 file that are not blank, without their ends.
 
     Only line feeds end a line: transcripts may hold the other characters that Python would split at (U+2028, \x85).
-
-    Raises:
-        CorpusError: the file is missing, cannot be opened, or is not UTF-8.
+    What is not UTF-8 is read as Windows-1252, as Latin-1 is then, if it may be of any encoding, and raises CorpusError
+    if not.
     """
+    content = b""
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise CorpusError(error.strerror or str(error), "download or copy the corpus again", path) from error
     except UnicodeDecodeError as error:
-        raise CorpusError(f"not UTF-8 text ({error.reason})", "convert the file to UTF-8", path) from error
-
-
-def read_lines_of_any_encoding(path: Path) -> list[tuple[int, str]]:
-    r"""Like `read_lines`, for files from before UTF-8: what is not that is read as Windows-1252, as Latin-1 is then.
-
-    Raises:
-        CorpusError: the file is missing or cannot be opened.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(error.strerror or str(error), "download or copy the corpus again", path) from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        if not any_encoding:
+            raise CorpusError(f"not UTF-8 text ({error.reason})", "convert the file to UTF-8", path) from error
         text = content.decode("cp1252", errors="replace")
     return [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """First word -> the rest of the line, "" where there is none; see `read_lines`."""
+    pairs = (line.split(maxsplit=1) for _, line in read_lines(path))
+    return {words[0]: words[1].strip() if len(words) > 1 else "" for words in pairs}
 
 
 def folders(path: Path) -> list[Path]:
@@ -65,11 +55,20 @@ def _names(path: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
         return []
 
 
-class Listing(NamedTuple):
-    """What a folder holds: every file's name, and stem -> names of the sound files, sorted."""
+def sound_stem(name: str) -> str:
+    """A file's name without its container alone, since "clip.wav" and "clip.01" are two recordings.
+
+    >>> sound_stem("clip.wav"), sound_stem("clip.01")
+    ('clip', 'clip.01')
+    """
+    return Path(name).stem if Path(name).suffix.lower() in SOUND_SUFFIXES else name
+
+
+class _Listing(NamedTuple):
+    """What a folder holds: every file's name, and stem -> the first of its sound files, sorted."""
 
     names: frozenset[str]
-    sounds: dict[str, list[str]]
+    sounds: dict[str, str]
 
 
 class AudioFolders:
@@ -80,36 +79,27 @@ class AudioFolders:
     """
 
     def __init__(self) -> None:
-        self._listed: dict[Path, Listing] = {}
+        self._listed: dict[Path, _Listing] = {}
 
     def find(self, path: Path) -> Path | None:
         """The file of this very name, else one of the same stem in another container, else None."""
         listing = self._list(path.parent)
         if path.name in listing.names:
             return path
-        # Only a container is cut off: the stem of "clip.01" is "clip.01", and "clip.wav" is another recording.
-        stem = path.stem if path.suffix.lower() in SOUND_SUFFIXES else path.name
-        sounds = listing.sounds.get(stem)
-        return path.parent / sounds[0] if sounds else None
+        name = listing.sounds.get(sound_stem(path.name))
+        return None if name is None else path.parent / name
 
     def stems(self, folder: Path) -> list[str]:
         """The stems of the sound files in a folder, sorted."""
-        return sorted(self._list(folder).sounds)
+        return list(self._list(folder).sounds)
 
     def names(self, folder: Path) -> list[str]:
         """The names of all files in a folder, sorted."""
         return sorted(self._list(folder).names)
 
-    def _list(self, folder: Path) -> Listing:
+    def _list(self, folder: Path) -> _Listing:
         if folder not in self._listed:
-            self._listed[folder] = _list_folder(folder)
+            names = [path.name for path in files(folder)]
+            sounds = {Path(name).stem: name for name in reversed(names) if Path(name).suffix.lower() in SOUND_SUFFIXES}
+            self._listed[folder] = _Listing(frozenset(names), dict(sorted(sounds.items())))
         return self._listed[folder]
-
-
-def _list_folder(folder: Path) -> Listing:
-    names = [path.name for path in files(folder)]
-    sounds: dict[str, list[str]] = {}
-    for name in names:
-        if Path(name).suffix.lower() in SOUND_SUFFIXES:
-            sounds.setdefault(Path(name).stem, []).append(name)
-    return Listing(frozenset(names), sounds)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders, folders, read_lines_of_any_encoding
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
+from affetto.data.corpora.files import AudioFolders, folders, read_lines
 from affetto.data.emotions import emotion_name
 from affetto.data.utterance import Rating, Utterance
 
@@ -35,7 +35,7 @@ EVALUATIONS = Path("dialog", "EmoEvaluation")
 TRANSCRIPTS = Path("dialog", "transcriptions")
 
 # "Ses05M_script01_1b_M001": session, whose motion was captured, dialogue, and the letter of who speaks. The part after
-# the last "_" is the turn's; only its letter tells the speaker.
+# the last "_" is the turn's; only its letter names the speaker.
 _TURN = re.compile(r"(?P<dialogue>(?P<session>Ses[0-9]{2})[FM]_\w+)_(?P<letter>[FM])[0-9A-Za-z]+", re.ASCII)
 _SUMMARY = re.compile(r"\[[^\]]*\]\s+(?P<turn>\S+)\s+(?P<code>\S+)(?:\s+\[.*)?")
 _RATING = re.compile(r"(?P<rater>C-[EFM][0-9]+):(?P<labels>[^(]*)(?:\(.*)?")
@@ -50,83 +50,60 @@ class Turn(NamedTuple):
     ratings: tuple[Rating, ...]
 
 
-def detect(path: Path) -> bool:
-    """Whether a path is the release or one of its sessions."""
-    return bool(_sessions(path))
-
-
-def parse(path: Path) -> Parsed:
+def read(path: Path) -> Iterator[Found]:
     """Reads all the sessions there are, or one alone; those of the five that are not there are among the skipped.
 
     The emotion is that of the summary line, ``ratings`` are all categorical lines. The speaker is the session and the
     letter of the turn ("Ses01_M"), the group the session. Turns without a transcript are kept, and counted.
-
-    Raises:
-        CorpusError: a file cannot be opened.
     """
     sessions = _sessions(path)
-    skipped: list[Skipped] = []
-    if path not in sessions:
-        there = {folder.name for folder in sessions}
-        skipped = [Skipped(name, "session missing") for name in SESSIONS if name not in there]
-    audio = AudioFolders()
-    utterances = [utterance for folder in sessions for utterance in _read_session(folder, audio, skipped)]
-    return collect(CORPUS.name, path, utterances, skipped)
+    for name in SESSIONS if path not in sessions else ():
+        if path / name not in sessions:
+            yield Skipped(name, "session missing")
+    for session in sessions:
+        yield from _read_session(session)
 
 
 def _sessions(path: Path) -> list[Path]:
     return [folder for folder in (path, *(path / name for name in SESSIONS)) if (folder / EVALUATIONS).is_dir()]
 
 
-def _read_session(session: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+def _read_session(session: Path) -> Iterator[Found]:
+    skipped: list[Skipped] = []
     labelled: set[str] = set()
+    audio = AudioFolders()
     for evaluation in sorted((session / EVALUATIONS).glob("[!.]*.txt")):
-        turns = read_turns(read_lines_of_any_encoding(evaluation), evaluation.name, skipped)
+        turns = read_turns(read_lines(evaluation, any_encoding=True), evaluation.name, skipped)
         texts = _read_transcript(session / TRANSCRIPTS / evaluation.name, skipped)
         for turn in turns:
             labelled.add(turn.name)
-            outcome = _utterance(turn, session, texts, audio)
-            if isinstance(outcome, str):
-                skipped.append(Skipped(turn.name, outcome))
+            name = _TURN.fullmatch(turn.name)
+            if name is None:
+                skipped.append(Skipped(turn.name, "name is not dialogue_turn"))
                 continue
-            if texts is not None and outcome.text is None:
+            sound, text = session / SOUNDS / name["dialogue"] / f"{turn.name}.wav", (texts or {}).get(turn.name) or None
+            if texts is not None and text is None and audio.find(sound) is not None:
                 skipped.append(Skipped(turn.name, "no transcript (kept without)"))
-            yield outcome
+            yield Utterance(
+                id=turn.name,
+                audio=sound,
+                speaker=f"{name['session']}_{name['letter']}",
+                corpus=CORPUS.name,
+                text=text,
+                emotion=turn.emotion,
+                ratings=turn.ratings,
+                group=name["session"],
+            )
     for dialogue in folders(session / SOUNDS):
         skipped += (Skipped(stem, "label missing") for stem in audio.stems(dialogue) if stem not in labelled)
-
-
-def _utterance(turn: Turn, session: Path, texts: dict[str, str] | None, audio: AudioFolders) -> Utterance | str:
-    """The utterance of a turn, or the reason there is none."""
-    name = _TURN.fullmatch(turn.name)
-    if name is None:
-        return "name is not dialogue_turn"
-    found = audio.find(session / SOUNDS / name["dialogue"] / f"{turn.name}.wav")
-    if found is None:
-        return "audio missing"
-    return Utterance(
-        id=turn.name,
-        audio=found,
-        speaker=f"{name['session']}_{name['letter']}",
-        corpus=CORPUS.name,
-        text=(texts or {}).get(turn.name) or None,
-        emotion=turn.emotion,
-        ratings=turn.ratings,
-        group=name["session"],
-    )
+    yield from skipped
 
 
 def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipped]) -> list[Turn]:
-    r"""The turns of an evaluation file, in its order.
+    r"""The turns of an evaluation file, in its order; what is faulty is added to ``skipped``.
 
     A rating belongs to the last summary line above it; after a line that cannot be understood it belongs to none.
     Lines of attributes (``A-E2: val 3; ...``) and of comment (``%``) are passed over.
-
-    Args:
-        lines: numbers and contents of the lines.
-        where: the file's name, for what is skipped.
-        skipped: where faults are added: lines and summary codes that are not understood, ratings of no turn or
-            without a label, and labels that are not among those raters chose from.
 
     >>> lines = ["[6.2 - 8.2]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]", "C-E3:\tNeutral; Frustration;\t(resigned)"]
     >>> read_turns(enumerate(lines), "Ses01F_impro01.txt", [])[0].ratings
@@ -139,7 +116,10 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
         if line.startswith(("%", "A-")):
             continue
         if summary := _SUMMARY.fullmatch(line.rstrip()):
-            turns.append(Turn(summary["turn"], _emotion(summary["code"], summary["turn"], skipped), ()))
+            code = summary["code"]
+            if code not in EMOTIONS and code != NO_MAJORITY:
+                skipped.append(Skipped(summary["turn"], f"unknown emotion code {code[:8]!r} (kept without)"))
+            turns.append(Turn(summary["turn"], EMOTIONS.get(code), ()))
             open_turn = True
         elif rating := _RATING.fullmatch(line.rstrip()):
             labels = _labels(rating["labels"], place, skipped)
@@ -153,12 +133,6 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
             skipped.append(Skipped(place, "malformed line"))
             open_turn = False
     return turns
-
-
-def _emotion(code: str, turn: str, skipped: list[Skipped]) -> str | None:
-    if code not in EMOTIONS and code != NO_MAJORITY:
-        skipped.append(Skipped(turn, f"unknown emotion code {code[:8]!r} (kept without)"))
-    return EMOTIONS.get(code)
 
 
 def _labels(labels: str, place: str, skipped: list[Skipped]) -> tuple[str, ...]:
@@ -184,7 +158,7 @@ def _read_transcript(path: Path, skipped: list[Skipped]) -> dict[str, str] | Non
     if not path.is_file():
         skipped.append(Skipped(path.name, "transcript missing (kept without)"))
         return None
-    matches = (_TRANSCRIPT.fullmatch(line.rstrip()) for _, line in read_lines_of_any_encoding(path))
+    matches = (_TRANSCRIPT.fullmatch(line.rstrip()) for _, line in read_lines(path, any_encoding=True))
     return {match["turn"]: match["text"] for match in matches if match is not None}
 
 
@@ -194,7 +168,7 @@ CORPUS = Corpus(
     licence="IEMOCAP data release agreement (University of Southern California): research, on request",
     citation="Busso et al. (2008), IEMOCAP: Interactive Emotional Dyadic Motion Capture Database, "
     "Language Resources and Evaluation 42(4)",
-    detect=detect,
-    parse=parse,
+    detect=lambda path: bool(_sessions(path)),
+    read=read,
     emotions="acted emotion, scripts and improvisations of ten actors, one language",
 )

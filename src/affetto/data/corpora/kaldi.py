@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders, read_lines
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
+from affetto.data.corpora.files import AudioFolders, read_lines, read_table
 from affetto.data.utterance import Utterance
 
 PARTITIONS = ("train", "dev", "valid", "validation", "eval", "test")
@@ -26,75 +26,51 @@ class Segment(NamedTuple):
     end_s: float | None
 
 
-def detect(path: Path) -> bool:
-    """Whether a path is a data folder or holds parted ones."""
-    return bool(_data_folders(path))
-
-
-def parse(path: Path) -> Parsed:
+def read(path: Path) -> Iterator[Found]:
     """Reads one data folder, or all the parts in a folder.
 
     Paths in ``wav.scp`` are taken relative to the folder around the data folder, then to the data folder itself.
     Piped commands in ``wav.scp`` are never run: their utterances are skipped.
-
-    Raises:
-        CorpusError: a list is missing or is not UTF-8.
     """
-    skipped: list[Skipped] = []
     audio = AudioFolders()
-    utterances = [
-        utterance for folder in _data_folders(path) for utterance in _read_data_folder(folder, audio, skipped)
-    ]
-    return collect(CORPUS.name, path, utterances, skipped)
+    for folder in _data_folders(path):
+        yield from _read_data_folder(folder, audio)
 
 
 def _data_folders(path: Path) -> list[Path]:
     return [folder for folder in (path, *(path / name for name in PARTITIONS)) if (folder / "wav.scp").is_file()]
 
 
-def _read_data_folder(folder: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+def _read_data_folder(folder: Path, audio: AudioFolders) -> Iterator[Found]:
     partition = folder.name if folder.name in PARTITIONS else None
     corpus = folder.absolute().parent.name if partition else folder.absolute().name
-    texts = _read_table(folder / "text")
-    speakers = _read_table(folder / "utt2spk")
-    recordings = _read_table(folder / "wav.scp")
+    texts, speakers, recordings = (read_table(folder / name) for name in ("text", "utt2spk", "wav.scp"))
+    skipped: list[Skipped] = []
     segments = _read_segments(folder / "segments", recordings, skipped)
-    for utterance_id in sorted(texts.keys() | segments.keys()):
-        segment = segments.get(utterance_id)
+    yield from skipped
+    for name in sorted(texts.keys() | segments.keys()):
+        segment = segments.get(name)
         source = recordings.get(segment.recording, "") if segment else ""
-        found = None if source.endswith("|") else _find(source, folder, audio)
-        text, speaker = texts.get(utterance_id, ""), speakers.get(utterance_id, "")
+        found = audio.find(folder.parent / source) or audio.find(folder / source)
         if source.endswith("|"):
-            skipped.append(Skipped(utterance_id, "piped command, not run"))
-        elif segment is None or found is None:
-            skipped.append(Skipped(utterance_id, "audio missing"))
-        elif not text:
-            skipped.append(Skipped(utterance_id, "no transcript"))
-        elif not speaker:
-            skipped.append(Skipped(utterance_id, "no speaker"))
+            yield Skipped(name, "piped command, not run")
+        elif segment is None or not source or found is None:
+            yield Skipped(name, "audio missing")
+        elif not texts.get(name):
+            yield Skipped(name, "no transcript")
+        elif not speakers.get(name):
+            yield Skipped(name, "no speaker")
         else:
             yield Utterance(
-                id=utterance_id,
+                id=name,
                 audio=found,
-                speaker=speaker,
+                speaker=speakers[name],
                 corpus=corpus or CORPUS.name,
                 start_s=segment.start_s,
                 end_s=segment.end_s,
-                text=text,
+                text=texts[name],
                 partition=partition,
             )
-
-
-def _find(source: str, folder: Path, audio: AudioFolders) -> Path | None:
-    if not source:
-        return None
-    return audio.find(folder.parent / source) or audio.find(folder / source)
-
-
-def _read_table(path: Path) -> dict[str, str]:
-    """First word -> the rest of the line, "" where there is none."""
-    pairs = (line.split(maxsplit=1) for _, line in read_lines(path))
-    return {words[0]: words[1].strip() if len(words) > 1 else "" for words in pairs}
 
 
 def _read_segments(path: Path, recordings: dict[str, str], skipped: list[Skipped]) -> dict[str, Segment]:
@@ -129,6 +105,6 @@ CORPUS = Corpus(
     title="Kaldi data folder",
     licence="that of the corpus described",
     citation="Povey et al. (2011), The Kaldi Speech Recognition Toolkit (for the layout)",
-    detect=detect,
-    parse=parse,
+    detect=lambda path: bool(_data_folders(path)),
+    read=read,
 )

@@ -5,41 +5,27 @@ https://keithito.com/LJ-Speech-Dataset
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders, read_lines
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
+from affetto.data.corpora.files import read_lines
 from affetto.data.utterance import Utterance
 
 SPEAKER = "LJ"
 
 
-def detect(path: Path) -> bool:
-    """Whether a path is an LJ Speech folder."""
-    return (path / "metadata.csv").is_file() and (path / "wavs").is_dir()
-
-
-def parse(path: Path) -> Parsed:
-    """Reads ``id|text|normalised text``; the normalised text, where numbers are spelt out, is what is said.
-
-    Raises:
-        CorpusError: the list is missing or is not UTF-8.
-    """
-    audio, utterances, skipped = AudioFolders(), [], []
+def read(path: Path) -> Iterator[Found]:
+    """Reads ``id|text|normalised text``; the normalised text, where numbers are spelt out, is what is said."""
     for number, line in read_lines(path / "metadata.csv"):
-        cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) not in (2, 3) or not cells[0]:
-            skipped.append(Skipped(f"metadata.csv:{number}", "malformed line"))
-            continue
-        found = audio.find(path / "wavs" / cells[0])
-        text = cells[-1] or cells[1]
-        if not text:
-            skipped.append(Skipped(cells[0], "no transcript"))
-        elif found is None:
-            skipped.append(Skipped(cells[0], "audio missing"))
+        name, *cells = (cell.strip() for cell in line.split("|"))
+        text = next(filter(None, reversed(cells)), "")
+        if len(cells) not in (1, 2) or not name:
+            yield Skipped(f"metadata.csv:{number}", "malformed line")
+        elif not text:
+            yield Skipped(name, "no transcript")
         else:
-            utterances.append(Utterance(id=cells[0], audio=found, speaker=SPEAKER, corpus=CORPUS.name, text=text))
-    return collect(CORPUS.name, path, utterances, skipped)
+            yield Utterance(id=name, audio=path / "wavs" / name, speaker=SPEAKER, corpus=CORPUS.name, text=text)
 
 
 CORPUS = Corpus(
@@ -47,6 +33,6 @@ CORPUS = Corpus(
     title="LJ Speech",
     licence="public domain",
     citation="Ito and Johnson (2017), The LJ Speech Dataset",
-    detect=detect,
-    parse=parse,
+    detect=lambda path: (path / "metadata.csv").is_file() and (path / "wavs").is_dir(),
+    read=read,
 )

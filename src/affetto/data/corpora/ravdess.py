@@ -7,9 +7,10 @@ actors with odd numbers are male.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, folders
 from affetto.data.utterance import Utterance
 
@@ -42,37 +43,31 @@ def detect(path: Path) -> bool:
     return any(_NAME.fullmatch(Path(name).stem) for folder in _recordings(path) for name in audio.names(folder))
 
 
-def parse(path: Path) -> Parsed:
+def read(path: Path) -> Iterator[Found]:
     """Reads what is spoken; song and films are counted among the skipped."""
-    audio, utterances, skipped = AudioFolders(), list[Utterance](), list[Skipped]()
+    audio = AudioFolders()
     for folder in _recordings(path):
         stems = set(audio.stems(folder))
         for stem in sorted(stems | {Path(name).stem for name in audio.names(folder)}):
-            found = audio.find(folder / f"{stem}.wav") if stem in stems else None
-            outcome = _utterance(stem, found, stems)
-            if isinstance(outcome, Utterance):
-                utterances.append(outcome)
-            elif found is not None or _NAME.fullmatch(stem):
-                skipped.append(Skipped(stem, outcome))
-    return collect(CORPUS.name, path, utterances, skipped)
+            if stem in stems or _NAME.fullmatch(stem):
+                yield _read_take(folder, stem, stems)
 
 
-def _utterance(stem: str, found: Path | None, stems: set[str]) -> Utterance | str:
-    """The utterance of a file, or the reason there is none."""
+def _read_take(folder: Path, stem: str, stems: set[str]) -> Found:
     name = _NAME.fullmatch(stem)
     if name is None:
-        return "name is not seven numbers of two digits"
+        return Skipped(stem, "name is not seven numbers of two digits")
     if name["channel"] == SUNG:
-        return "song"
+        return Skipped(stem, "song")
     if name["modality"] == SILENT:
-        return "film without sound"
-    if found is None:
-        return "film, not a sound file"
+        return Skipped(stem, "film without sound")
+    if stem not in stems:
+        return Skipped(stem, "film, not a sound file")
     if name["modality"] == "01" and f"03{stem[2:]}" in stems:
-        return "sound of a film, there as a sound file as well"
+        return Skipped(stem, "sound of a film, there as a sound file as well")
     return Utterance(
         id=stem,
-        audio=found,
+        audio=folder / f"{stem}.wav",
         speaker=name["actor"],
         corpus=CORPUS.name,
         text=STATEMENTS[name["statement"]],
@@ -95,6 +90,6 @@ CORPUS = Corpus(
     citation="Livingstone and Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), "
     "PLoS ONE 13(5)",
     detect=detect,
-    parse=parse,
+    read=read,
     emotions="acted emotion, two sentences, one language",
 )

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders, read_lines_of_any_encoding
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
+from affetto.data.corpora.files import read_lines
 from affetto.data.utterance import Utterance
 from affetto.text import MARK, VARIANT
 
@@ -43,26 +43,16 @@ class Segment(NamedTuple):
     sex: str | None
 
 
-def detect(path: Path) -> bool:
-    """Whether a path is the corpus or one of its parts."""
-    return bool(_parts(path))
-
-
-def parse(path: Path) -> Parsed:
+def read(path: Path) -> Iterator[Found]:
     """Reads every segment of every part; talks are cut by the segments' times.
 
     The speaker is the person: two talks of one are held together, whatever their years ("AlGore_2006" in one part and
     "Al_Gore" in another are the same). Should somebody speak in two official parts, a recipe that trains on the one
     and validates on the other is refused; let it hold out speakers instead.
     """
-    audio, skipped = AudioFolders(), list[Skipped]()
-    utterances = [
-        utterance
-        for part in _parts(path)
-        for stm in sorted((part / "stm").glob("[!.]*.stm"))
-        for utterance in _read_talk(stm, part, audio, skipped)
-    ]
-    return collect(CORPUS.name, path, utterances, skipped)
+    for part in _parts(path):
+        for stm in sorted((part / "stm").glob("[!.]*.stm")):
+            yield from _read_talk(stm, part)
 
 
 def segment(line: str) -> Segment | None:
@@ -83,8 +73,9 @@ def segment(line: str) -> Segment | None:
     if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s and name):
         return None
     words, sex = fields[_FIELDS:], None
-    if words and words[0] != UNKNOWN and MARK.fullmatch(words[0]):
-        sex = _sex(words.pop(0))
+    if words and words[0] != UNKNOWN and MARK.fullmatch(words[0]):  # "<o,f0,male>", or "<F0_M>" as in release 1
+        label = set(re.split("[,_]", words.pop(0).strip("<>").lower()))
+        sex = "female" if label & {"female", "f"} else "male" if label & {"male", "m"} else None
     return Segment(talk, name, start_s, end_s, tuple(words), sex)
 
 
@@ -115,48 +106,38 @@ def transcript(words: tuple[str, ...]) -> str:
     return " ".join(said)
 
 
-def _sex(label: str) -> str | None:
-    """Of a label such as "<o,f0,male>", or "<F0_M>" as in release 1."""
-    parts = set(re.split("[,_]", label.strip("<>").lower()))
-    return "female" if parts & {"female", "f"} else "male" if parts & {"male", "m"} else None
-
-
 def _parts(path: Path) -> list[Path]:
     """The folders that hold talks and their transcripts: the path itself, or the official parts in it."""
-    return [part for part in (path, *(path / name for name in PARTITIONS)) if _is_part(part)]
+    every = (path, *(path / name for name in PARTITIONS))
+    return [part for part in every if (part / "sph").is_dir() and (part / "stm").is_dir()]
 
 
-def _is_part(path: Path) -> bool:
-    return (path / "sph").is_dir() and (path / "stm").is_dir()
-
-
-def _read_talk(stm: Path, part: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+def _read_talk(stm: Path, part: Path) -> Iterator[Found]:
     name = part.absolute().name
-    for number, line in read_lines_of_any_encoding(stm):
+    for number, line in read_lines(stm, any_encoding=True):
         if line.startswith(";;"):  # a comment
             continue
         found = segment(line)
         if found is None:
-            skipped.append(Skipped(f"{stm.name}:{number}", "malformed segment"))
+            yield Skipped(f"{stm.name}:{number}", "malformed segment")
             continue
         identity = f"{found.talk}-{round(found.start_s * 1000):08d}-{round(found.end_s * 1000):08d}"
-        sound = audio.find(part / "sph" / f"{found.talk}.sph")
         text = transcript(found.words)
         reason = _reason(found, text)
-        if reason is None and sound is not None:
-            yield Utterance(
-                id=identity,
-                audio=sound,
-                speaker=found.speaker,
-                corpus=CORPUS.name,
-                start_s=found.start_s,
-                end_s=found.end_s,
-                text=text,
-                partition=name if name in PARTITIONS else None,
-                sex=found.sex,
-            )
-        else:
-            skipped.append(Skipped(identity, reason or "audio missing"))
+        if reason is not None:
+            yield Skipped(identity, reason)
+            continue
+        yield Utterance(
+            id=identity,
+            audio=part / "sph" / f"{found.talk}.sph",
+            speaker=found.speaker,
+            corpus=CORPUS.name,
+            start_s=found.start_s,
+            end_s=found.end_s,
+            text=text,
+            partition=name if name in PARTITIONS else None,
+            sex=found.sex,
+        )
 
 
 def _reason(found: Segment, text: str) -> str | None:
@@ -176,6 +157,6 @@ CORPUS = Corpus(
     licence="CC-BY-NC-ND-3.0",
     citation="Rousseau et al. (2014), Enhancing the TED-LIUM Corpus with Selected Data for Language Modeling and More "
     "TED Talks, LREC",
-    detect=detect,
-    parse=parse,
+    detect=lambda path: bool(_parts(path)),
+    read=read,
 )

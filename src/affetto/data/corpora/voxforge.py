@@ -6,14 +6,13 @@ https://www.voxforge.org
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from affetto.audio import SOUND_SUFFIXES
 from affetto.data.corpora import archives
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect
-from affetto.data.corpora.files import AudioFolders, files, folders, read_lines_of_any_encoding
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
+from affetto.data.corpora.files import AudioFolders, files, folders, read_lines, sound_stem
 from affetto.data.parallel import Progress, in_threads
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
@@ -38,33 +37,40 @@ class Readme(NamedTuple):
 
 def detect(path: Path) -> bool:
     """Whether a path holds submissions, packed or not, or is one."""
-    return _is_submission(path) or any(map(_is_submission, folders(path))) or _has_packed(path)
+    packed = (archives.stem(each) or "" for each in files(path))
+    return _is_submission(path) or any(map(_is_submission, folders(path))) or any(map(_NAMED.fullmatch, packed))
 
 
-def parse(path: Path) -> Parsed:
+def read(path: Path) -> Iterator[Found]:
     """Reads the submissions that are unpacked, and counts those that are not.
 
     The speaker is the user name, without regard to case and spaces; all that are anonymous are held for one, since
     which of them are the same person is not known. Utterances are named by submission and prompt.
     """
-    skipped = [Skipped(each.name, PACKED) for each in _packed(path)]
-    return collect(CORPUS.name, path, *_read(_unpacked(path), skipped))
+    for each in _packed(path).values():
+        yield Skipped(each.name, PACKED)
+    yield from _read(_unpacked(path))
 
 
-def unpack(path: Path, into: Path, progress: Progress) -> Parsed:
-    """Like `parse`, after unpacking what is packed into a folder of its own; archives with faults are left out.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    packed, skipped = _packed(path), list[Skipped]()
+def unpack(path: Path, into: Path, progress: Progress) -> Iterator[Found]:
+    """Like `read`, after unpacking what is packed into a folder of its own; archives with faults are left out."""
+    packed, ready = _packed(path), list[Path]()
     into.mkdir(parents=True, exist_ok=True)
-    for done, fault in enumerate(in_threads(lambda archive: _unpack(archive, into), packed), start=1):
+
+    def work(name: str) -> Path | Skipped:
+        try:
+            archives.unpack(packed[name], into / name, ("etc", *SOUNDS))
+        except archives.ArchiveError as error:
+            return Skipped(packed[name].name, error.reason)
+        return into / name
+
+    for done, outcome in enumerate(in_threads(work, packed), start=1):
         progress(done, len(packed), "unpacking")
-        skipped += [] if fault is None else [fault]
-    wanted = {archives.stem(each) for each in packed} - {archives.stem(Path(fault.what)) for fault in skipped}
-    ready = [into / name for name in sorted(name for name in wanted if name is not None)]
-    return collect(CORPUS.name, path, *_read([*_unpacked(path), *ready], skipped))
+        if isinstance(outcome, Skipped):
+            yield outcome
+        else:
+            ready.append(outcome)
+    yield from _read([*_unpacked(path), *sorted(ready)])
 
 
 def prompt(line: str) -> tuple[str, str] | None:
@@ -74,12 +80,11 @@ def prompt(line: str) -> tuple[str, str] | None:
     ('a0001', 'THE WORDS')
     """
     name, _, words = line.strip().replace("\t", " ").partition(" ")
-    file = Path(name.replace("\\", "/").rpartition("/")[2])
-    stem = file.stem if file.suffix.lower() in SOUND_SUFFIXES else file.name
+    stem = sound_stem(name.replace("\\", "/").rpartition("/")[2])
     return (stem, words.strip()) if stem and words.strip() and "\0" not in stem else None
 
 
-def readme(lines: Sequence[str]) -> Readme:
+def readme(lines: Iterable[str]) -> Readme:
     """The entries of a README.
 
     >>> readme(["User Name:Ann", "Gender: Female", "Age Range: Adult"])
@@ -119,72 +124,53 @@ def _is_submission(path: Path) -> bool:
     )
 
 
-def _archives(path: Path) -> list[Path]:
-    """The archives in a folder, sorted."""
-    return [each for each in files(path) if archives.stem(each)]
-
-
-def _has_packed(path: Path) -> bool:
-    return any(_NAMED.fullmatch(archives.stem(each) or "") for each in _archives(path))
-
-
 def _unpacked(path: Path) -> list[Path]:
     """The folders that are submissions, or should be."""
     return [path] if _is_submission(path) else folders(path)
 
 
-def _packed(path: Path) -> list[Path]:
-    """The archives that do not lie there unpacked, too."""
+def _packed(path: Path) -> dict[str, Path]:
+    """Submission -> archive, of those that do not lie there unpacked, too."""
     there = {folder.name for folder in folders(path)}
-    return [each for each in _archives(path) if archives.stem(each) not in there]
+    named = ((archives.stem(each), each) for each in files(path))
+    return {name: each for name, each in named if name and name not in there}
 
 
-def _unpack(archive: Path, into: Path) -> Skipped | None:
-    name = archives.stem(archive)
-    assert name is not None, "only archives are unpacked"
-    try:
-        archives.unpack(archive, into / name, ("etc", *SOUNDS))
-    except archives.ArchiveError as error:
-        return Skipped(archive.name, error.reason)
-    return None
-
-
-def _read(found: Sequence[Path], skipped: list[Skipped]) -> tuple[list[Utterance], list[Skipped]]:
-    """The utterances of submissions; what has faults is added to what was left out."""
+def _read(submissions: Iterable[Path]) -> Iterator[Found]:
     audio = AudioFolders()
-    return [utterance for each in found for utterance in _read_submission(each, audio, skipped)], skipped
+    for each in submissions:
+        yield from _read_submission(each, audio)
 
 
-def _read_submission(path: Path, audio: AudioFolders, skipped: list[Skipped]) -> Iterator[Utterance]:
+def _read_submission(path: Path, audio: AudioFolders) -> Iterator[Found]:
     name = path.absolute().name
     if not _is_submission(path):
-        skipped.append(Skipped(name, "not a submission"))
+        yield Skipped(name, "not a submission")
         return
     try:
-        prompts, readme = _prompts(path / "etc"), _readme(path / "etc" / "README")
+        prompts, info = _prompts(path / "etc"), path / "etc" / "README"
+        about = readme(line for _, line in read_lines(info, any_encoding=True)) if info.is_file() else readme([])
     except CorpusError as error:
-        skipped.append(Skipped(str(error.where), "unreadable text"))
+        yield Skipped(str(error.where), "unreadable text")
         return
-    speaker = _speaker(name, readme)
-    recorded = {stem for sound in SOUNDS for stem in audio.stems(path / sound)}
+    speaker = _speaker(name, about)
+    recorded = {stem: path / sound / f"{stem}.wav" for sound in reversed(SOUNDS) for stem in audio.stems(path / sound)}
     fault = "no prompts" if not prompts else "no recordings" if not recorded else None
     if fault is not None or speaker is None:
-        skipped.append(Skipped(name, f"submission with {fault or 'no speaker'}"))
+        yield Skipped(name, f"submission with {fault or 'no speaker'}")
         return
     for stem in sorted(prompts.keys() | recorded):
-        found = next(filter(None, (audio.find(path / sound / f"{stem}.wav") for sound in SOUNDS)), None)
-        if found is None or stem not in prompts:
-            reason = "audio missing" if found is None else "no transcript"
-            skipped.append(Skipped(f"{name}-{stem}", reason))
+        if stem not in recorded or stem not in prompts:
+            yield Skipped(f"{name}-{stem}", "no transcript" if stem in recorded else "audio missing")
             continue
         yield Utterance(
             id=f"{name}-{stem}",
-            audio=found,
+            audio=recorded[stem],
             speaker=speaker,
             corpus=CORPUS.name,
             text=prompts[stem],
-            sex=readme.sex,
-            age=readme.age,
+            sex=about.sex,
+            age=about.age,
         )
 
 
@@ -192,14 +178,10 @@ def _prompts(folder: Path) -> dict[str, str]:
     """Recording -> words, of the first list that has any."""
     for name in PROMPTS:
         if (folder / name).is_file():
-            lines = (prompt(line) for _, line in read_lines_of_any_encoding(folder / name))
+            lines = (prompt(line) for _, line in read_lines(folder / name, any_encoding=True))
             if found := dict(each for each in lines if each is not None):
                 return found
     return {}
-
-
-def _readme(path: Path) -> Readme:
-    return readme([line for _, line in read_lines_of_any_encoding(path)] if path.is_file() else [])
 
 
 CORPUS = Corpus(
@@ -208,6 +190,6 @@ CORPUS = Corpus(
     licence="GPL-3.0",
     citation="VoxForge (2006-2020), Free Speech Corpus, https://www.voxforge.org",
     detect=detect,
-    parse=parse,
+    read=read,
     unpack=unpack,
 )

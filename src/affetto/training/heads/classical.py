@@ -33,24 +33,17 @@ _Floats = NDArray[np.float64]
 
 
 class ClassicalConfig(Config):
-    """What a classical row declares, as a head's config does.
-
-    Attributes:
-        kind: the name of the kind.
-    """
+    """What a classical row declares, as a head's config does."""
 
     kind: str
     together: ClassVar[Together] = "alone"
+    fold_s: ClassVar[float] = 0.01
+    """Roughly how many seconds a fold takes on one core; only the relations matter."""
 
     @property
     def functionals(self) -> FeatureSet | None:
         """Which functionals it reads."""
         return None
-
-    @property
-    def fold_s(self) -> float:
-        """Roughly how many seconds a fold takes on one core; only the relations matter."""
-        return 0.01
 
 
 class MostFrequentConfig(ClassicalConfig):
@@ -69,7 +62,6 @@ class FunctionalsSvmConfig(ClassicalConfig):
     """One linear support vector machine a class, over the functionals of whole utterances.
 
     Attributes:
-        feature_set: which functionals.
         complexities: the costs of a training error that are tried; the first best on the validation part is taken.
             They are for features divided by the root of their number, so that the same ones fit every feature set.
         chosen_by: best by the lowest cross-entropy, as networks are chosen (paper 3.3.1), or by the highest unweighted
@@ -79,6 +71,7 @@ class FunctionalsSvmConfig(ClassicalConfig):
     """
 
     kind: Literal["functionals_svm"] = "functionals_svm"
+    fold_s: ClassVar[float] = 30.0  # a machine for each class and complexity
     feature_set: FeatureSet = "ComParE_2016"
     complexities: tuple[_Positive, ...] = Field(default=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
     chosen_by: Literal["cross_entropy", "uar"] = "cross_entropy"
@@ -89,11 +82,6 @@ class FunctionalsSvmConfig(ClassicalConfig):
     def functionals(self) -> FeatureSet:
         """`feature_set`."""
         return self.feature_set
-
-    @property
-    def fold_s(self) -> float:
-        """A machine for each class and complexity."""
-        return 30.0
 
 
 CLASSICAL: dict[str, type[ClassicalConfig]] = {
@@ -111,17 +99,10 @@ def fit_classical(
     tasks: Sequence[Task],
     seed: int,
 ) -> Iterator[Outcome]:
-    """Fits a classical row to each fold.
+    """Fits a classical row to each fold; what no chance enters into is fitted once, however often it is repeated.
 
-    Args:
-        config: which row.
-        features: (utterances, width), finite; None where the row reads no sound.
-        targets: each class's share in each utterance, (utterances, classes); the machines take the largest.
-        tasks: folds of repeats. What no chance enters into is fitted once, however often it is repeated.
-        seed: of what is random, together with the repeat and the fold.
-
-    Yields:
-        One outcome a task, in their order, as soon as it is there.
+    Features are (utterances, width), finite; targets are each class's share in each utterance, (utterances, classes),
+    of which the machines take the largest. What is random depends on the seed, the repeat and the fold.
 
     Raises:
         TrainingError: the row needs features and there are none, or a fold's training part lacks a class.
@@ -167,9 +148,10 @@ def _svm_outcomes(
         yield found[parts]
 
 
-class _Machines(NamedTuple):
-    """How far on its side of each class's plane an utterance lies: (utterances, classes)."""
+class _Parts(NamedTuple):
+    """Something of each part of a fold, a row an utterance."""
 
+    training: _Floats
     validation: _Floats
     test: _Floats
 
@@ -186,34 +168,25 @@ def _fit_svm(
         raise TrainingError(f"the training part lacks class {absent or 1}", "divide the data otherwise", where)
     similarities = _similarities(features, task, config.clip)
     tried = [_decide(similarities, training, cost, config.balanced) for cost in config.complexities]
-    sharpnesses = [_sharpness(machines.validation, targets[task.validation]) for machines in tried]
+    sharpnesses = [_sharpness(decisions, targets[task.validation]) for decisions, _ in tried]
 
     def merit(place: int) -> float:
-        decisions = tried[place].validation
+        decisions, _ = tried[place]
         if config.chosen_by == "uar":
             return metrics.uar(validation, decisions.argmax(axis=1))
         return -_cross_entropy(sharpnesses[place] * decisions, targets[task.validation])
 
     chosen = max(range(len(tried)), key=merit)  # the first of equals
-    best, sharpness = tried[chosen], sharpnesses[chosen]
-    probabilities = [softmax(sharpness * decisions, axis=1).astype(np.float32) for decisions in best]
+    probabilities = [softmax(sharpnesses[chosen] * each, axis=1).astype(np.float32) for each in tried[chosen]]
     return Outcome(probabilities[0], probabilities[1], (), parameters=(features.shape[1] + 1) * classes)
 
 
-class _Similarities(NamedTuple):
-    """Inner products with the training utterances: (utterances of a part, training utterances).
+def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> _Parts:
+    """Inner products with the training utterances, of features that have mean 0 and deviation 1 among these.
 
     A feature set may have more features than there are utterances, and every complexity and every class needs the same
     products: with them a machine is fitted in a second where one over the features takes half a minute.
     """
-
-    training: _Floats
-    validation: _Floats
-    test: _Floats
-
-
-def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> _Similarities:
-    """Brings features to the mean 0 and the deviation 1 of the training part, and compares utterances."""
     scaler = StandardScaler().fit(features[task.training].astype(np.float64))  # a square of 1e12 in float32 is coarse
 
     def scale(part: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -222,20 +195,28 @@ def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> _Si
 
     known = scale(task.training)
     products = [part @ known.T for part in (known, scale(task.validation), scale(task.test))]
-    return _Similarities(*(each.astype(np.float64) for each in products))
+    return _Parts(*(each.astype(np.float64) for each in products))
 
 
-def _decide(similarities: _Similarities, training: NDArray[np.int64], complexity: float, balanced: bool) -> _Machines:
-    """Fits a machine for each class against all others."""
+def _decide(
+    similarities: _Parts, training: NDArray[np.int64], complexity: float, balanced: bool
+) -> tuple[_Floats, _Floats]:
+    """Fits a machine for each class against all others.
+
+    Gives how far on its side of each class's plane each utterance of validation and test lies, (utterances, classes).
+    """
     weight = "balanced" if balanced else None
-    columns: list[tuple[_Floats, _Floats]] = []
-    for place in range(training.max() + 1):
-        machine = SVC(kernel="precomputed", C=complexity, class_weight=weight, cache_size=_KERNEL_CACHE_MB)
-        machine.fit(similarities.training, training == place)
-        columns.append(
-            (machine.decision_function(similarities.validation), machine.decision_function(similarities.test))
+    machines = [
+        SVC(kernel="precomputed", C=complexity, class_weight=weight, cache_size=_KERNEL_CACHE_MB).fit(
+            similarities.training, training == place
         )
-    return _Machines(*(np.stack(column, axis=1) for column in zip(*columns, strict=True)))
+        for place in range(training.max() + 1)
+    ]
+    validation, test = (
+        np.stack([machine.decision_function(part) for machine in machines], axis=1)
+        for part in (similarities.validation, similarities.test)
+    )
+    return validation, test
 
 
 def _sharpness(decisions: _Floats, targets: NDArray[np.floating]) -> float:

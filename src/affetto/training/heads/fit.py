@@ -18,11 +18,10 @@ from affetto.models.heads.training import INPUT, TunedHead, below
 from affetto.models.network import Network
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
 from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
-from affetto.training.heads.data import HeadData, measure
 from affetto.training.heads.linear import LinearTraining, solve
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.stack import StackTraining
-from affetto.training.heads.tasks import Epoch, Outcome, Task
+from affetto.training.heads.tasks import Epoch, HeadData, Outcome, Task, measure
 from affetto.training.heads.unfinished import Unfinished
 
 
@@ -38,16 +37,9 @@ ModelConfig = Annotated[SerializeAsAny[HeadConfig | ClassicalConfig], BeforeVali
 class Study(NamedTuple):
     """The data set that all rows of a table share.
 
-    Attributes:
-        classes: the emotions.
-        targets: each class's share in what an utterance should be taken for, (utterances, classes).
-        share: of all utterances, the mean share that a fold trains on.
-        banks: name -> representation, see `needs`.
-        layers: those of the encoder; none where no row reads any.
-        network: of the encoder, where layers of it are trained along.
-        seed: of the experiment.
-        device: where heads are trained.
-        strangers: banks of calm speech without labels, for heads that are solved, see `affetto.training.heads.linear`.
+    Targets are each class's share in what an utterance counts as, (utterances, classes); the share is the mean one that
+    a fold trains on of all utterances. Banks go by their names, see `needs`. Layers are the encoder's, and its network
+    is there where some are trained along. Strangers are banks of calm speech, for heads that are solved.
     """
 
     classes: tuple[str, ...]
@@ -62,16 +54,7 @@ class Study(NamedTuple):
 
 
 def needs(model: ModelConfig, encoder: Encoder) -> list[Extractor]:
-    """What has to be extracted before a row can be fitted.
-
-    Args:
-        model: the row.
-        encoder: whose layers it reuses.
-
-    Raises:
-        ConfigError: the encoder has no such layer, or the layers are in the wrong order.
-        TrainingError: layers of such an encoder cannot be trained along.
-    """
+    """What has to be extracted, of an encoder whose layers it reuses, before a row can be fitted."""
     if isinstance(model, ClassicalConfig):
         return [] if model.functionals is None else [Functionals(model.functionals)]
     extractors: list[Extractor] = [] if model.acoustic is None else [Acoustics(model.acoustic)]
@@ -114,49 +97,32 @@ def fit_tasks(
     progress: Callable[[Epoch], None] | None = None,
     unfinished: Path | None = None,
 ) -> Iterator[tuple[Task, Outcome]]:
-    """Fits a row to folds; heads on a frozen recogniser are trained together.
+    """Fits a row to folds, those of a repeat standing together, and gives each task and what came of it, in order.
 
-    Args:
-        model: the row.
-        study: the data set.
-        tasks: folds, those of a repeat standing together.
-        training: how heads are trained; of no meaning to classical rows.
-        progress: called as each head's epochs end.
-        unfinished: where heads that are trained together keep how far they have come, and go on from after a kill.
-
-    Yields:
-        Each task and what came of it, in order.
+    Heads on a frozen recogniser are trained together; how far they have come is kept in a file (``unfinished``), from
+    which they go on after a kill. Progress is called as each head's epochs end.
 
     Raises:
         TrainingError: there is nothing to train on, or a loss is not a number.
         MissingExtraError: what the row needs is not installed.
     """
     if isinstance(model, ClassicalConfig):
-        yield from _fit_classical(model, study, tasks)
+        features = None
+        if model.functionals is not None:
+            features = study.banks[Functionals(model.functionals).names[0]].dense[0].numpy()
+        outcomes = fit_classical(model, features, study.targets.numpy(), tasks, study.seed)
+        yield from zip(tasks, outcomes, strict=True)
     elif model.together == "alone" or isinstance(training, LinearTraining):
         for task in tasks:
             yield task, _fit_alone(model, study, task, training, progress)
     else:
-        key = str(stable_seed(model.model_dump_json(), training.model_dump_json(), study.seed, *_cells(tasks)))
+        cells = [f"{task.repeat}/{task.fold}" for task in tasks]
+        key = str(stable_seed(model.model_dump_json(), training.model_dump_json(), study.seed, *cells))
         yield from _fit_together(model, study, tasks, training, progress, Unfinished(unfinished, key))
 
 
-def _fit_classical(model: ClassicalConfig, study: Study, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
-    features = None
-    if model.functionals is not None:
-        features = study.banks[Functionals(model.functionals).names[0]].dense[0].numpy()
-    outcomes = fit_classical(model, features, study.targets.numpy(), tasks, study.seed)
-    yield from zip(tasks, outcomes, strict=True)
-
-
 def material_of(model: HeadConfig, study: Study, *, tuned: bool = False) -> HeadData:
-    """What a head reads of a study.
-
-    Args:
-        model: the head.
-        study: the data set.
-        tuned: what is read where layers are trained along, rather than of the frozen encoder.
-    """
+    """What a head reads of a study: of the frozen encoder, or where layers of it are trained along (``tuned``)."""
     names = _read(model, study.layers) if tuned else model.inputs(model.choose(study.layers))
     banks = {name: study.banks[name] for name in names}
     if model.acoustic is not None:
@@ -189,10 +155,6 @@ def _fit_together(
     for task, head, curve, (validation, test) in zip(tasks, heads, stack.curves, parts, strict=True):
         yield task, Outcome(validation, test, tuple(curve), _trained(head), head)
     unfinished.forget()
-
-
-def _cells(tasks: Sequence[Task]) -> list[str]:
-    return [f"{task.repeat}/{task.fold}" for task in tasks]
 
 
 def _fit_alone(

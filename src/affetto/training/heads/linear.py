@@ -1,4 +1,4 @@
-"""Solves heads that are a softmax regression, at once instead of in epochs, and so that strangers are recognised, too.
+"""Solves heads that are a softmax regression, at once instead of in epochs, and so that they generalise to strangers.
 
 The loss is convex: L-BFGS finds its one minimum over all training recordings and their variants together.
 
@@ -16,7 +16,6 @@ which is correlation alignment (Sun et al. 2016) in the form of a prior.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,9 +29,8 @@ from affetto.models.heads import EmotionHead
 from affetto.models.heads.head import Familiarity
 from affetto.represent import Bank
 from affetto.represent.cache import one_frame
-from affetto.training.heads.data import HeadData, cross_entropies
 from affetto.training.heads.loop import finite
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.tasks import HeadData, Task, cross_entropies
 
 _STEPS = 200
 
@@ -57,30 +55,19 @@ class LinearTraining(Config):
 
 
 class FamiliarityConfig(Config):
-    """How sound unlike the training speech is told; see `Familiarity`."""
+    """How sound unlike the training speech is found; see `Familiarity`."""
 
     components: int = Field(default=64, ge=1)
     quantile: float = Field(default=0.99, gt=0, le=1)
 
 
-class Solution(NamedTuple):
-    """The losses of a head that was solved: mean cross-entropies over the training and the validation part."""
-
-    training_loss: float
-    validation_loss: float
-
-
 def solve(
     head: EmotionHead, data: HeadData, task: Task, config: LinearTraining, strangers: Mapping[str, Bank] | None = None
-) -> Solution:
-    """Finds the weights of a head in place.
+) -> tuple[float, float]:
+    """Finds the weights of a head in place, from all variants of the training utterances.
 
-    Args:
-        head: freshly made and measured; a softmax regression over its inputs.
-        data: what to learn from; all variants of the training utterances count.
-        task: the fold; its validation part only judges.
-        config: how.
-        strangers: banks of calm speech without labels, by the names of the head's inputs.
+    Gives the mean cross-entropies over the training and the validation part, which only judges. Strangers are banks of
+    calm speech without labels, by the names of the head's inputs.
 
     Raises:
         TrainingError: the head is no softmax regression, has no calm class, or the loss is not a number.
@@ -100,7 +87,7 @@ def solve(
     validating, shares = _vectors(head, data.banks, task.validation, variants=1), data.targets_of(task.validation)
     with torch.no_grad():
         judged = cross_entropies(head.output(validating), shares).mean().item()
-    return Solution(finite(loss, "training"), finite(judged, "validation"))
+    return finite(loss, "training"), finite(judged, "validation")
 
 
 def familiarity(head: EmotionHead, banks: Mapping[str, Bank], task: Task, config: FamiliarityConfig) -> Familiarity:
@@ -119,14 +106,9 @@ def _scales(head: EmotionHead, trust: Mapping[str, float]) -> Tensor:
 
 
 def scatter(strangers: Tensor, calm: Tensor) -> Tensor:
-    """How calm speech of strangers lies about the middle between its mean and that of the training corpus.
+    """How calm speech of strangers lies about the middle between its mean and that of the training corpus' calm class.
 
-    Args:
-        strangers: standardised vectors, (utterances, width).
-        calm: the mean vector of the training corpus' calm class, (width,).
-
-    Returns:
-        (width, width).
+    Standardised vectors, (utterances, width), and a mean, (width,), to (width, width).
 
     >>> scatter(torch.tensor([[2.0, 1.0], [2.0, -1.0]]), torch.zeros(2)).tolist()
     [[1.0, 0.0], [0.0, 1.0]]

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from affetto.config import Config
 from affetto.errors import TrainingError
-from affetto.frames import Frames
-from affetto.training.heads.data import HeadData, cross_entropies
+from affetto.models.heads import EmotionHead
+from affetto.models.heads.training import TunedHead
 from affetto.training.heads.plan import EpochPlan, plan_epoch
-from affetto.training.heads.tasks import Epoch, Task
+from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies
 from affetto.training.memory import keep_freed_memory
 
 EVALUATION_BATCH = 64
@@ -54,39 +53,8 @@ class HeadTraining(Config):
     balanced: bool = False
 
 
-class Network(Protocol):
-    """A module that scores emotions: an `EmotionHead`, or one with recogniser layers under it."""
-
-    width: int
-    """Of the representation that dropout works on."""
-    dropout: float
-    """The share of it that is dropped."""
-
-    def __call__(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
-        """See `EmotionHead.forward`."""
-        ...
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """See `torch.nn.Module`."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """See `torch.nn.Module`."""
-        ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> object:
-        """See `torch.nn.Module`."""
-        ...
-
-
-def check_task(task: Task) -> None:
-    """Makes sure that there is something to train on.
-
-    Raises:
-        TrainingError: the training or the validation part is empty.
-    """
-    if not len(task.training) or not len(task.validation):
-        raise TrainingError("no utterances to train or validate on", "check the split and the labels")
+Network = EmotionHead | TunedHead
+"""What scores emotions: a head, or one with recogniser layers under it."""
 
 
 def fit_head(
@@ -100,21 +68,13 @@ def fit_head(
 ) -> tuple[Epoch, ...]:
     """Trains a network in place and leaves it as it was when the validation cross-entropy was lowest.
 
-    Args:
-        network: freshly made and measured, on the material's device.
-        material: what to learn from.
-        task: the fold, whose validation speakers choose the learning rate's falls and the epoch.
-        config: how.
-        seed: of the order of utterances and of dropout.
-        progress: called after each epoch.
-
-    Returns:
-        The learning curve.
+    The network is freshly made and measured, on the material's device. The seed is that of the order of utterances and
+    of dropout; validation speakers choose the learning rate's falls and the epoch. Gives the learning curve.
 
     Raises:
         TrainingError: there is nothing to train or validate on, or the loss is not a number.
     """
-    check_task(task)
+    task.check()
     keep_freed_memory()
     trained = [each for each in network.parameters() if each.requires_grad]
     optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
@@ -142,11 +102,7 @@ def fit_head(
 
 
 def finite(loss: float, part: str) -> float:
-    """The loss of a part of the data, if it is a number.
-
-    Raises:
-        TrainingError: it is none.
-    """
+    """The loss of a part of the data; raises TrainingError where it is no number."""
     if not math.isfinite(loss):
         raise TrainingError(
             f"the {part} loss became {loss}", "look for values that are not numbers, or lower the learning rate"

@@ -1,4 +1,4 @@
-"""What chance decides in the training of a head: the same for every fold of a repeat.
+"""What an epoch is: what chance decides in it, the same for every fold of a repeat, and what its losses weigh.
 
 All folds of a repeat see their utterances in one order and under one dropout, so that they can be trained together;
 repeats, and nothing else, differ in it. Each depends on the seed, the repeat and the epoch alone: a training that was
@@ -7,6 +7,7 @@ stopped goes on with the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,18 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto.config import stable_seed
-
-JITTER = 0.1
-"""The share of its length by which an utterance may be misplaced in the order of lengths."""
+from affetto.data.batching import JITTER
 
 
 class EpochPlan(NamedTuple):
-    """One epoch of one repeat.
+    """One epoch of one repeat: chunks of places of utterances of like length, and which variant of each is read.
 
-    Attributes:
-        chunks: places of utterances, of like length; what a fold trains on of a chunk is its batch.
-        variants: which variant of each utterance is read, (utterances,).
-        generator: of dropout.
+    What a fold trains on of a chunk is its batch. The generator is that of dropout.
     """
 
     chunks: list[NDArray[np.int64]]
@@ -47,17 +43,10 @@ class EpochPlan(NamedTuple):
 
 
 def plan_epoch(lengths: NDArray[np.int64], chunk: int, seed: int, repeat: int, epoch: int) -> EpochPlan:
-    """Plans an epoch.
+    """Plans an epoch, from 0, over utterances of these lengths, (variants, utterances).
 
     The first runs from the shortest utterances to the longest (SortaGrad, paper 3.3.1). Later ones misplace lengths
     a little before sorting, so that batches differ, and shuffle the order of the chunks.
-
-    Args:
-        lengths: frames of each utterance, a row a variant, (variants, utterances).
-        chunk: utterances a chunk.
-        seed: of the training.
-        repeat: which initialisation.
-        epoch: from 0.
 
     >>> plan_epoch(np.array([[30, 10, 20, 40]]), chunk=2, seed=0, repeat=0, epoch=0).chunks
     [array([1, 2]), array([0, 3])]
@@ -75,3 +64,37 @@ def plan_epoch(lengths: NDArray[np.int64], chunk: int, seed: int, repeat: int, e
     chunks = [order[start : start + chunk] for start in starts]
     dropout = np.random.Generator(np.random.SFC64(stable_seed(seed, repeat, epoch, "dropout")))
     return EpochPlan(chunks, np.asarray(variants), dropout)
+
+
+class StackEpoch(NamedTuple):
+    """An epoch of a stack: what chance decides, one plan a repeat, and what each head trains on, (heads, utterances).
+
+    The heads of one repeat stand together. Weights are each head's of the classes, (heads, classes); None weighs them
+    alike.
+    """
+
+    plans: Sequence[EpochPlan]
+    repeats: Sequence[int]
+    member: NDArray[np.bool_]
+    weights: Tensor | None
+
+
+class StepLosses(NamedTuple):
+    """A step, at which every head has a gradient: each one's loss and how many utterances it was of, (heads,)."""
+
+    losses: Tensor
+    counts: Tensor
+
+
+def loss_weights(own: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """How much of a head's loss each utterance is; those that are the head's own add up to 1.
+
+    Own utterances are 1, (..., heads, batch); targets each class's share, (..., heads or 1, classes, batch); weights
+    those of the classes, (..., heads, classes).
+
+    >>> loss_weights(torch.tensor([[1.0, 1.0, 0.0]]), torch.eye(3)[None], torch.tensor([[1.0, 3.0, 1.0]]))
+    tensor([[0.2500, 0.7500, 0.0000]])
+    """
+    each = own.float() if weights is None else own * (weights[..., None] * targets).sum(dim=-2)
+    # Nothing of a chunk may be a head's own: its loss is 0 then, and it does not move.
+    return each / each.sum(dim=-1, keepdim=True).clamp(min=1e-12)

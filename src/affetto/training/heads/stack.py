@@ -8,7 +8,7 @@ how much work goes into one call of the linear algebra below. ``benchmarks/heads
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -18,41 +18,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto.models.heads import EmotionHead
-from affetto.models.heads.training import HeadStack
-from affetto.training.heads.data import HeadData, cross_entropies, measure
-from affetto.training.heads.loop import HeadTraining, check_task, finite
-from affetto.training.heads.optimiser import StackedAdamW
-from affetto.training.heads.own_batches import OwnBatches
-from affetto.training.heads.plan import plan_epoch
-from affetto.training.heads.shared_batches import SharedBatches
-from affetto.training.heads.stack_epoch import StackEpoch, loss_weights
-from affetto.training.heads.tasks import Epoch, Task
+from affetto.training.heads.batches import OwnBatches, SharedBatches
+from affetto.training.heads.loop import HeadTraining, finite
+from affetto.training.heads.plan import StackEpoch, loss_weights, plan_epoch
+from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies, measure
 from affetto.training.heads.unfinished import Snapshot
 from affetto.training.memory import keep_freed_memory
 
+FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's decay rates and the number that keeps it from dividing by zero (Kingma and Ba 2014)."""
 _STATE = ("epoch", "live", "rates", "stalled", "best_losses", "curves")
 """What of a training is no tensor."""
 
 
 class StackTraining:
-    """The training of several heads, epoch by epoch.
+    """The training of several heads of one config, freshly made, in place, epoch by epoch.
 
-    Args:
-        heads: freshly made, of one config; they are measured here, and trained in place.
-        tasks: the fold of each, all of one repeat standing together.
-        material: what to learn from.
-        config: how.
-        seed: of the order of utterances and of dropout.
-
-    Raises:
-        TrainingError: a task has nothing to train or validate on.
+    Each has its task, those of one repeat standing together. The seed is that of the order of utterances and of
+    dropout.
     """
 
     def __init__(
         self, heads: Sequence[EmotionHead], tasks: Sequence[Task], material: HeadData, config: HeadTraining, seed: int
     ) -> None:
         for head, task in zip(heads, tasks, strict=True):
-            check_task(task)
+            task.check()
             measure(head, material, task.training)
             head.to(material.device)
         keep_freed_memory()
@@ -74,11 +64,7 @@ class StackTraining:
         return {name: self.stack.values[name] for name in self.stack.trained}
 
     def run_epoch(self) -> None:
-        """Trains every head that is not done for one epoch, and lets its validation speakers judge it.
-
-        Raises:
-            TrainingError: a loss is not a number.
-        """
+        """Trains every head that is not done for one epoch, and lets its validation speakers judge it."""
         training = self._train()
         validation = self._validate()
         going = []
@@ -195,3 +181,61 @@ class StackTraining:
 def _batches(stack: HeadStack, material: HeadData) -> SharedBatches | OwnBatches:
     """Heads that only pool layers can all score one batch at little more than the cost of one."""
     return SharedBatches(stack, material) if stack.head.linear else OwnBatches(stack, material)
+
+
+class StackedAdamW:
+    """What `torch.optim.AdamW` does after `torch.nn.utils.clip_grad_norm_`, for models stacked along the first axis."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+        some = next(iter(parameters.values()))
+        self.steps = torch.zeros(len(some), device=some.device)
+        self.first = {name: torch.zeros_like(values) for name, values in parameters.items()}
+        self.second = {name: torch.zeros_like(values) for name, values in parameters.items()}
+
+    @torch.no_grad()
+    def step(self, parameters: Mapping[str, Tensor], rates: Tensor, clip_norm: float, active: Tensor) -> None:
+        """Moves every model that is active, (models,), against its gradient, at its rate, (models,).
+
+        The others stay as they are, momentum included. Each model's gradient is clipped to a norm before.
+        """
+        gradients: dict[str, Tensor] = {}
+        for name in self.first:
+            gradient = parameters[name].grad
+            assert gradient is not None, "to be called after backward()"
+            gradients[name] = gradient
+        norms = torch.stack([torch.linalg.vector_norm(each.flatten(1), dim=1) for each in gradients.values()])
+        clip = (clip_norm / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
+        self.steps += active
+        steps = self.steps.clamp(min=1.0)
+        correction = (1 - SECOND**steps).sqrt()
+        # size * first / (sqrt(second) / correction + EPSILON), with the correction taken out of the fraction.
+        own = torch.stack([clip, 1 - rates * self.weight_decay, EPSILON * correction])
+        sizes = -rates * correction / (1 - FIRST**steps)
+        moving = slice(None) if bool(active.all()) else active
+        for name, gradient in gradients.items():
+            parts = [each[moving] for each in (parameters[name], self.first[name], self.second[name])]
+            self._move(parts, gradient[moving], own[:, moving], sizes[moving])
+            if moving is active:  # what a mask picks is a copy
+                parameters[name][moving], self.first[name][moving], self.second[name][moving] = parts
+        for name in gradients:
+            parameters[name].grad = None
+
+    def _move(self, parts: Sequence[Tensor], gradient: Tensor, own: Tensor, sizes: Tensor) -> None:
+        """Changes values, first and second moments in place; own: (3, models), sizes: (models,)."""
+        values, first, second = parts
+        alike = (*(1,) * (gradient.dim() - 1),)
+        clip, decay, epsilon = own.view(3, -1, *alike)
+        gradient.mul_(clip)
+        first.lerp_(gradient, 1 - FIRST)
+        second.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
+        if self.weight_decay:
+            values.mul_(decay)
+        values.addcmul_(first / second.sqrt().add_(epsilon), sizes.view(-1, *alike))
+
+    def select(self, places: Sequence[int]) -> None:
+        """Forgets all models but some."""
+        chosen = list(places)
+        self.steps = self.steps[chosen]
+        self.first = {name: values[chosen] for name, values in self.first.items()}
+        self.second = {name: values[chosen] for name, values in self.second.items()}

@@ -25,24 +25,16 @@ _FACTS = "facts"
 
 
 class Snapshot(NamedTuple):
-    """A training between two epochs.
-
-    Attributes:
-        numbers: name -> tensor.
-        facts: everything else, as JSON can hold it.
-    """
+    """A training between two epochs: its tensors by name, and everything else, as JSON can hold it."""
 
     numbers: dict[str, Tensor]
     facts: dict[str, Any]
 
 
 class Unfinished:
-    """The file that a training goes on from after it was killed.
+    """The file, in a folder that need not exist, that a training goes on from after it was killed; None keeps nothing.
 
-    Args:
-        path: where; its folder need not exist. None keeps nothing.
-        key: what the training is: a file of another one is not gone on from.
-        every_s: seconds between two writings.
+    A file of a training with another key is not gone on from.
 
     >>> nowhere = Unfinished(None, key="")
     >>> nowhere.keep(lambda: Snapshot({}, {}))
@@ -68,14 +60,7 @@ class Unfinished:
         return Snapshot(numbers, facts) if facts.pop("key", None) == self.key else None
 
     def keep(self, take: Callable[[], Snapshot]) -> None:
-        """Writes how far it has come if that is due, whole or not at all.
-
-        Args:
-            take: gives the state; called only when it is due.
-
-        Raises:
-            TrainingError: it cannot be written.
-        """
+        """Writes the state that ``take`` gives, if that is due, whole or not at all; raises TrainingError."""
         if self.path is None or monotonic() - self._last_s < self.every_s:
             return
         numbers, facts = take()

@@ -14,19 +14,19 @@ from torch import Tensor
 
 from affetto import pretrained
 from affetto.environment import environment
-from affetto.models.network import RecogniserNetwork, make_recogniser, save_recogniser
+from affetto.models.network import make_recogniser, save_recogniser
 from affetto.training.memory import keep_freed_memory
-from affetto.training.recogniser.averaging import mean_of
+from affetto.training.recogniser.checkpoints import EpochModels, WholeCheckpoints, mean_of, weights_of
 from affetto.training.recogniser.frozen import FrozenLayers
-from affetto.training.recogniser.kept_checkpoints import EpochModels, WholeCheckpoints
-from affetto.training.recogniser.placement import ANYWHERE, Placement, first_process
+from affetto.training.recogniser.processes import ANYWHERE, OwnHandlers, Placement, first_process
 from affetto.training.recogniser.recipe import RecogniserRecipe, RecogniserTraining
 from affetto.training.recogniser.speech import SpeechModule, gather
-from affetto.training.recogniser.stopping import OwnHandlers
 from affetto.training.recogniser.task import RecogniserTask
 from affetto.training.recogniser.warm_start import begin_with, begin_with_encoder
 
 logger = logging.getLogger(__name__)
+
+_PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 class _StayStopped(Callback):
@@ -59,12 +59,11 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
         placement: on how many devices and machines. Each process reads batches of the recipe's size.
 
     Returns:
-        The saved recogniser: the epoch, or the mean of epochs, with the lowest CER on the validation speakers. The
-        same command over a finished training only saves it again.
+        The saved recogniser: the epoch, or the mean of epochs, with the lowest CER on the validation speakers.
 
     Raises:
-        AffettoError: the recipe's data cannot be used, see `gather`; its initial model or public encoder cannot, see
-            `begin_with`; a checkpoint cannot be written; or step after step has no usable gradient.
+        AffettoError: the recipe's data, initial model or public encoder cannot be used; a checkpoint cannot be written;
+            or step after step has no usable gradient.
     """
     keep_freed_memory()
     initial = _beginning(recipe, data_root, folder, placement)
@@ -77,7 +76,8 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
     origin = None if initial is None else begin_with(model, initial)
     if recipe.encoder is not None:
         origin = begin_with_encoder(model, recipe.encoder, data_root)
-    frozen = _frozen(model, recipe.training)
+    precision = _PRECISIONS[recipe.training.precision]
+    frozen = None if recipe.training.frozen is None else FrozenLayers(model, recipe.training.frozen, precision)
     task = RecogniserTask(model, recipe.training, recipe.seed, frozen)
     cache = folder / ("sound" if frozen is None else "layers")
     speech = SpeechModule(data, recipe, cache if frozen or recipe.training.cache_sound else None, frozen)
@@ -96,7 +96,19 @@ def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, p
 
     if recipe.training.keep_every:
         callbacks.append(EpochModels(folder / "epochs", recipe.training.keep_every, facts))
-    trainer = _trainer(recipe.training, folder, placement, callbacks)
+    trainer = lightning.Trainer(
+        **placement.arguments(),
+        precision=recipe.training.precision,
+        max_epochs=recipe.training.epochs,
+        accumulate_grad_batches=recipe.training.accumulate,
+        callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
+        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard")],
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+    )
     last = folder / "checkpoints" / "last.ckpt"
     trainer.fit(task, speech, ckpt_path=last if last.exists() else None, weights_only=False)  # our own file
     epochs = trainer.current_epoch
@@ -119,31 +131,6 @@ def _beginning(recipe: RecogniserRecipe, data_root: Path, folder: Path, placemen
     return str(first.parent)
 
 
-def _frozen(model: RecogniserNetwork, training: RecogniserTraining) -> FrozenLayers | None:
-    if training.frozen is None:
-        return None
-    precision = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    return FrozenLayers(model, training.frozen, precision[training.precision])
-
-
-def _trainer(
-    training: RecogniserTraining, folder: Path, placement: Placement, callbacks: list[Callback]
-) -> lightning.Trainer:
-    return lightning.Trainer(
-        **placement.arguments(),
-        precision=training.precision,
-        max_epochs=training.epochs,
-        accumulate_grad_batches=training.accumulate,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard")],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=20,
-    )
-
-
 def _callbacks(training: RecogniserTraining, folder: Path) -> tuple[ModelCheckpoint, list[Callback]]:
     """The keeper of the best epoch, and all callbacks together."""
     # At the end of the training epoch: after validation the epoch would not count as done, and be validated again.
@@ -159,8 +146,7 @@ def _callbacks(training: RecogniserTraining, folder: Path) -> tuple[ModelCheckpo
         if count > 1:
             many = {"save_top_k": count, "monitor": monitor, "mode": mode, "save_weights_only": True}
             averaged.append(_Keeper(folder / name, "{epoch}", **many, **kept))  # type: ignore[arg-type]
-    watching: list[Callback] = [_StayStopped(stopping), LearningRateMonitor("epoch"), TQDMProgressBar(refresh_rate=10)]
-    watching.append(OwnHandlers())
+    watching = [_StayStopped(stopping), LearningRateMonitor("epoch"), TQDMProgressBar(refresh_rate=10), OwnHandlers()]
     return best, [best, *averaged, newest, stopping, *watching]  # the newest after those that are part of its state
 
 
@@ -169,12 +155,12 @@ def _best_of(
 ) -> tuple[dict[str, Tensor], float | None]:
     """The weights that the validation speakers are decoded best by, and their CER."""
     folder = Path(str(best.dirpath))
-    found = _weights(folder / "best.ckpt")
+    found = weights_of(folder / "best.ckpt")
     lowest = None if best.best_model_score is None else float(best.best_model_score)
     for name in ("late", "good"):
         paths = sorted((folder / name).glob("*.ckpt"))
         if len(paths) > 1:
-            mean = mean_of([_weights(path) for path in paths])
+            mean = mean_of([weights_of(path) for path in paths])
             task.load_state_dict(mean)
             cer = trainer.validate(task, speech, verbose=False)[0]["cer"]
             if first_process():
@@ -182,8 +168,3 @@ def _best_of(
             if lowest is None or cer < lowest:
                 found, lowest = mean, cer
     return found, lowest
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return weights

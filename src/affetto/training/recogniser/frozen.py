@@ -19,15 +19,10 @@ from affetto.represent import Variants, represent
 
 
 class FrozenLayers:
-    """The lower layers of a network as an extractor of the frames of the highest of them.
+    """The lower layers of a network, up to the highest frozen one, as an extractor of its frames.
 
-    Args:
-        network: whose parameters up to that layer ask for no gradient any more.
-        highest: the layer's name.
-        precision: what products are computed in; float32 is exact.
-
-    Raises:
-        ConfigError: the network has no such layer, or none above it.
+    Their parameters ask for no gradient any more. Products are computed in some precision; float32 is exact. Raises
+    ConfigError where the network has no such layer, or none above it.
     """
 
     def __init__(self, network: RecogniserNetwork, highest: str, precision: torch.dtype = torch.float32) -> None:
@@ -79,14 +74,9 @@ class FrozenLayers:
 
 
 class FrozenSpeech:
-    """The frozen layers' frames of utterances, each as it was recorded and in variants of its sound.
+    """The frozen layers' frames of utterances, each as it was recorded and in variants of its sound, kept in a folder.
 
-    Args:
-        layers: what computes them.
-        items: the utterances.
-        folder: keeps the frames; what is there already is not computed again.
-        variants: which variants of each utterance are computed.
-        progress: called with what is done and what there is.
+    What is there already is not computed again; ``progress`` is called with what is done and what there is.
     """
 
     def __init__(
@@ -102,14 +92,9 @@ class FrozenSpeech:
         self.places = {utterance: place for place, utterance in enumerate(utterances)}
 
     def read(self, item: Transcribed, drawn_by: tuple[int | str, ...] | None = None) -> Tensor:
-        """The frames of an utterance: (frames, width).
+        """The frames of an utterance: (frames, width); raises AudioError where its sound could not be read.
 
-        Args:
-            item: the utterance.
-            drawn_by: what the choice of the variant depends on; None takes the sound as it was recorded.
-
-        Raises:
-            AudioError: its sound could not be read.
+        What the choice of the variant depends on is in ``drawn_by``; None takes the sound as it was recorded.
         """
         place = self.places[item.utterance]
         variant = 0 if drawn_by is None else stable_seed("variant", *drawn_by) % (self.bank.variants + 1)

@@ -18,10 +18,9 @@ _Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
 
 
 class SpeechSource(Config):
-    """A transcribed corpus and which part of it validates.
+    """A transcribed corpus, relative to the data folder, and which part of it validates.
 
     Attributes:
-        path: its folder or manifest, relative to the data folder.
         validation_speakers: share of the speakers held out.
         validation_partition: an official part held out, too.
         validation_utterances: a random choice of so many of what is held out validates; None takes all.
@@ -36,11 +35,9 @@ class SpeechSource(Config):
 
 
 class PublicEncoder(Config):
-    """The public recogniser whose encoder a model begins with.
+    """The public recogniser whose encoder a model begins with, and the licence of its weights, for the model card.
 
-    Attributes:
-        name: its folder, relative to the data folder, or "owner/name" on the hub, with "@revision" to pin one.
-        licence: its weights', for the model card.
+    Its name is its folder, relative to the data folder, or "owner/name" on the hub, with "@revision" to pin one.
     """
 
     name: str
@@ -55,7 +52,7 @@ class SpecAugment(Config):
         frequency_width: bins, of a spectrogram's 161, or features of the highest frozen layer.
         time_masks_per_s: number for each second.
         time_width: frames of the input: of 10 ms, or of the highest frozen layer.
-        from_epoch: the first epoch with masks; a network that does not align yet learns faster without.
+        from_epoch: the first epoch with masks; a network that does not align yet trains faster without.
     """
 
     frequency_masks: int = Field(default=0, ge=0)
@@ -68,9 +65,8 @@ class SpecAugment(Config):
 class SpeedAndGain(Config):
     """How far speech is changed before its spectrogram is taken; both are drawn evenly between their bounds.
 
-    Attributes:
-        speed: 1.1 is 10 % faster and higher, as a tape would play it (Ko et al. 2015).
-        gain_db: what is added to the level, dB. A normalised spectrogram changes in faint sound alone.
+    A speed of 1.1 is 10 % faster and higher, as a tape would play it (Ko et al. 2015); gain is added to the level, dB.
+    A normalised spectrogram changes in faint sound alone.
     """
 
     speed: tuple[_Speed, _Speed] = (1.0, 1.0)
@@ -84,20 +80,15 @@ class SpeedAndGain(Config):
 
 
 class RecogniserTraining(Config):
-    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1).
+    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1). See ``docs/training.md`` for the other keys.
 
     Attributes:
         epochs: at most so many.
         patience: epochs without a lower CER on the validation speakers before training stops.
         batch_size: utterances a batch, of each process that trains.
-        batch_seconds: at most so much sound a batch, padding counted: more short utterances, or fewer long ones.
         sorted_epochs: the first epochs, which run from the shortest utterances to the longest (SortaGrad).
-        accumulate: batches whose gradients make one step together.
-        precision: "bf16-mixed" or "16-mixed" (for GPUs without bfloat16) compute products with half the bits; numbers
-            that are kept, such as weights, states and statistics, have 32.
         optimiser: stochastic gradient descent with momentum 0.9, or AdamW.
-        learning_rate: of the first epoch.
-        encoder_rate: what it is multiplied by for the layers that a public encoder began with.
+        learning_rate: of the first epoch; the layers that a public encoder began with have ``encoder_rate`` times that.
         anneal: what the learning rate is divided by after every epoch.
         warmup_steps: batches over which the learning rate grows to its value.
         cooldown_epochs: the last epochs, over which it falls to nothing in a line.
@@ -105,21 +96,6 @@ class RecogniserTraining(Config):
         clip_norm: the norm to which gradients are clipped.
         max_duration_s: longer utterances are left out.
         validation_utterances: a random choice of so many, the same for every seed, validates each epoch.
-        average_last: also try the mean of the weights after so many last epochs; 1 is no mean.
-        average_best: also try the mean of so many epochs with the lowest CER; 1 is no mean. The result is what the
-            validation speakers are decoded best by: the best epoch or one of the means.
-        keep_every: also keep a model of its own after every so many epochs, in the folder "epochs"; 0 keeps none.
-        augment: masks over the spectrogram.
-        perturb: speed and gain of the sound.
-        frozen: the layers up to this one keep their numbers. What they make of each utterance is computed once, kept in
-            the run's folder "layers", and masked instead of the spectrogram.
-        variants: variants of each utterance for frozen layers, in place of ``perturb``; an epoch takes one of
-            its variants or the sound as it was recorded, all equally often.
-        share_statistics: whether processes that train together normalise by the statistics of all their batches, as
-            one process with a larger batch would; else each by its own, which spares them waiting for each other.
-        cache_sound: keep decoded sound on disk (115 MB an hour) instead of decoding it in each epoch.
-        workers: processes that load batches ahead, for each process that trains; 0 loads in this one.
-        most_skipped: so many steps in a row without a usable gradient end the training.
     """
 
     epochs: int = Field(default=35, ge=1)
@@ -152,7 +128,7 @@ class RecogniserTraining(Config):
     most_skipped: int = Field(default=20, ge=1)
 
     @model_validator(mode="after")
-    def _frozen_layers_hear_variants(self) -> Self:
+    def _frozen_layers_read_variants(self) -> Self:
         if self.frozen is not None and (self.perturb != SpeedAndGain() or self.cache_sound):
             raise ValueError("beneath frozen layers, sound is changed by variants, and not read in each epoch")
         if self.frozen is None and self.variants.count:
@@ -202,11 +178,7 @@ class RecogniserRecipe(Config):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a TOML recipe, and the one that comes first, if any.
-
-        Raises:
-            ConfigError: a file is missing, is not TOML, or does not fit this class; or recipes name each other first.
-        """
+        """Reads a TOML recipe, and the one that comes first, if any; raises ConfigError."""
         return cls._read(path, ())
 
     @classmethod

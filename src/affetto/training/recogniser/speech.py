@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import lightning
 import numpy as np
@@ -15,18 +15,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from affetto import text
+from affetto.config import stable_seed
 from affetto.data.batching import LengthSortedBatches
 from affetto.data.corpora import open_corpus, reasons
-from affetto.data.sound_cache import SoundCache
 from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_groups
-from affetto.data.transcribed import Transcribed, batch_loader, read_sound, select
+from affetto.data.transcribed import SoundCache, Transcribed, batch_loader, read_sound, select
 from affetto.data.utterance import Utterance
 from affetto.errors import TrainingError
+from affetto.features.perturbation import amplify, resample
 from affetto.models.network import make_recogniser
 from affetto.represent import Variants
-from affetto.training.recogniser.augmentation import change_sound
 from affetto.training.recogniser.frozen import FrozenLayers, FrozenSpeech
-from affetto.training.recogniser.recipe import RecogniserRecipe, SpeechSource
+from affetto.training.recogniser.recipe import RecogniserRecipe, SpeechSource, SpeedAndGain
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +39,7 @@ VALIDATION_SEED = 1
 
 
 class SpeechData(NamedTuple):
-    """What a recogniser is trained on.
-
-    Attributes:
-        training: utterances to learn from.
-        validation: utterances of other speakers.
-        left_out: how many were left out for which reason.
-    """
+    """What a recogniser is trained on, utterances of other speakers, and how many were left out for which reason."""
 
     training: list[Transcribed]
     validation: list[Transcribed]
@@ -56,7 +50,6 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     """Reads the recipe's corpora and divides their speakers.
 
     Raises:
-        CorpusError: a corpus is missing or is none.
         SplitError: a validation speaker is also one to train on.
         TrainingError: a corpus has no such official part, or nothing is left to train or validate on.
     """
@@ -70,16 +63,12 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
         training += trained
         validation += held_out
     check_disjoint(Split(tuple(training), tuple(validation), ()), by_speaker)
-    alphabet = text.Alphabet(recipe.shape.symbols)
-    limits: dict[str, Any] = {
-        "max_duration_s": recipe.training.max_duration_s,
-        "frame_rate_hz": make_recogniser(recipe.shape).output_rate_hz,
-    }
-    variants = recipe.training.variants
-    fastest = max(1.0, recipe.training.perturb.speed[1], variants.perturbation.tempo[1] if variants.count else 1.0)
-    faster = {**limits, "frame_rate_hz": limits["frame_rate_hz"] / fastest}  # fewer frames, as many characters
-    kept, left_out = select(training, alphabet, **faster)
-    held, left_out_too = select(validation, alphabet, **limits)
+    alphabet, how = text.Alphabet(recipe.shape.symbols), recipe.training
+    rate_hz = make_recogniser(recipe.shape).output_rate_hz
+    # Faster speech has fewer frames and as many characters.
+    fastest = max(1.0, how.perturb.speed[1], how.variants.perturbation.tempo[1] if how.variants.count else 1.0)
+    kept, left_out = select(training, alphabet, max_duration_s=how.max_duration_s, frame_rate_hz=rate_hz / fastest)
+    held, left_out_too = select(validation, alphabet, max_duration_s=how.max_duration_s, frame_rate_hz=rate_hz)
     if not kept or not held:
         raise TrainingError(
             f"{len(kept)} utterances to train on and {len(held)} to validate on "
@@ -92,13 +81,8 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
 def held_out(recipe: RecogniserRecipe, corpus: Path) -> list[Utterance]:
     """What of a corpus validates in a recipe's training; none of its speakers is trained on.
 
-    Args:
-        recipe: names the corpus, by a path that the corpus's path ends in.
-        corpus: its folder or manifest.
-
-    Raises:
-        CorpusError: the corpus is missing or is none.
-        TrainingError: the recipe does not name it, or holds nothing of it out.
+    The recipe names the corpus by a path that ``corpus``, its folder or manifest, ends in. Raises TrainingError where
+    it does not, or holds nothing of it out.
     """
     parts = corpus.absolute().parts  # a link keeps the name that the recipe knows
     named = [source for source in recipe.corpora if parts[-len(source.path.parts) :] == source.path.parts]
@@ -136,29 +120,43 @@ def _divide(
     return trained, _some(held_out, source.validation_utterances)
 
 
+def _some(items: list[Item], most: int | None) -> list[Item]:
+    if most is None:
+        return items
+    chosen = np.random.default_rng(VALIDATION_SEED).choice(len(items), min(len(items), most), replace=False)
+    return [items[index] for index in chosen]
+
+
+def change_sound(wave: Tensor, config: SpeedAndGain, drawn_by: tuple[int | str, ...]) -> Tensor:
+    """Plays an utterance, (samples,), faster or slower, louder or softer.
+
+    The change depends on ``drawn_by``, such as the seed, the epoch and the utterance: it is the same whichever process
+    reads it, and after a training was resumed.
+
+    >>> import torch
+    >>> change_sound(torch.ones(2), SpeedAndGain(gain_db=(20.0, 20.0)), (1,)).tolist()
+    [10.0, 10.0]
+    """
+    if config == SpeedAndGain():
+        return wave
+    generator = np.random.default_rng(stable_seed(*drawn_by))
+    speed, gain_db = generator.uniform(*config.speed), generator.uniform(*config.gain_db)
+    return amplify(resample(wave, speed), gain_db)
+
+
 class SpeechModule(lightning.LightningDataModule):
     """Batches of the speech, for each of the processes that train together.
 
-    Args:
-        data: what to train and validate on.
-        recipe: how.
-        cache: where decoded sound, or what frozen layers make of it, is kept; None decodes it anew in each epoch.
-        frozen: the layers that are not trained, if any.
+    Decoded sound, or what frozen layers make of it, is kept in a cache folder; without one it is decoded in each epoch.
     """
 
     def __init__(
-        self,
-        data: SpeechData,
-        recipe: RecogniserRecipe,
-        cache: Path | None = None,
-        frozen: FrozenLayers | None = None,
+        self, data: SpeechData, recipe: RecogniserRecipe, cache: Path | None = None, frozen: FrozenLayers | None = None
     ) -> None:
         super().__init__()
-        self.training = data.training
-        self.validation = _sample(data.validation, recipe)
-        self.recipe = recipe
-        self.cache = cache
-        self.frozen = frozen
+        some = _some(data.validation, recipe.training.validation_utterances)
+        self.training, self.validation = data.training, sorted(some, key=lambda item: item.duration_s)
+        self.recipe, self.cache, self.frozen = recipe, cache, frozen
         self._speech: dict[str, FrozenSpeech] = {}
         self.alphabet = text.Alphabet(recipe.shape.symbols)
 
@@ -171,42 +169,42 @@ class SpeechModule(lightning.LightningDataModule):
             self._frozen_speech("training")
             self._frozen_speech("validation")
         elif self.cache is not None:
-            SoundCache.make(self.cache, [*self.training, *self.validation])
+            self._read()
 
     def train_dataloader(self) -> DataLoader[Transcribed]:
         """Shuffled after the epochs that are sorted."""
         how, seed = self.recipe.training, self.recipe.seed
-        durations = [item.duration_s for item in self.training]
-        batches = LengthSortedBatches(
-            durations, how.batch_size, seed, batch_seconds=how.batch_seconds, sorted_epochs=how.sorted_epochs
-        )
-        if self.frozen is not None:
-            speech = self._frozen_speech("training")
-            return self._loader(
-                self.training, batches, lambda item: speech.read(item, (seed, batches.epoch, item.utterance.id))
-            )
-        read = self._read()
+        batches = self._batches(self.training, sorted_epochs=how.sorted_epochs)
+        speech = None if self.frozen is None else self._frozen_speech("training")
+        read = self._read() if speech is None else read_sound
 
         def changed(item: Transcribed) -> Tensor:
-            return change_sound(read(item), how.perturb, (seed, batches.epoch, item.utterance.id))
+            drawn_by = (seed, batches.epoch, item.utterance.id)
+            return change_sound(read(item), how.perturb, drawn_by) if speech is None else speech.read(item, drawn_by)
 
         return self._loader(self.training, batches, changed)
 
     def val_dataloader(self) -> DataLoader[Transcribed]:
         """Always from short to long."""
-        how = self.recipe.training
-        durations = [item.duration_s for item in self.validation]
-        batches = LengthSortedBatches(durations, how.batch_size, self.recipe.seed, batch_seconds=how.batch_seconds)
+        batches = self._batches(self.validation)
         read = self._read() if self.frozen is None else self._frozen_speech("validation").read
         return self._loader(self.validation, _InOrder(batches), read)
+
+    def _batches(self, items: Sequence[Transcribed], sorted_epochs: int = 1) -> LengthSortedBatches:
+        how, durations = self.recipe.training, [item.duration_s for item in items]
+        batches = LengthSortedBatches(
+            durations, how.batch_size, self.recipe.seed, batch_seconds=how.batch_seconds, sorted_epochs=sorted_epochs
+        )
+        if self.trainer is not None:
+            batches.divide(rank=self.trainer.global_rank, ranks=self.trainer.world_size)
+        return batches
 
     def _frozen_speech(self, part: Literal["training", "validation"]) -> FrozenSpeech:
         if self.cache is None or self.frozen is None:
             raise TrainingError("what frozen layers compute has to be kept", "name a folder for it")
         if part not in self._speech:
-            items, variants = (
-                (self.training, self.recipe.training.variants) if part == "training" else (self.validation, Variants())
-            )
+            items = self.training if part == "training" else self.validation
+            variants = self.recipe.training.variants if part == "training" else Variants()
             self._speech[part] = FrozenSpeech(self.frozen, items, self.cache, variants, _log_progress())
         return self._speech[part]
 
@@ -216,16 +214,11 @@ class SpeechModule(lightning.LightningDataModule):
         return SoundCache.make(self.cache, [*self.training, *self.validation]).read
 
     def _loader(
-        self,
-        items: list[Transcribed],
-        batches: LengthSortedBatches | _InOrder,
-        read: Callable[[Transcribed], Tensor],
+        self, items: list[Transcribed], sampler: Iterable[list[int]], read: Callable[[Transcribed], Tensor]
     ) -> DataLoader[Transcribed]:
-        if self.trainer is not None:
-            batches.divide(rank=self.trainer.global_rank, ranks=self.trainer.world_size)
         return DataLoader(
             items,  # type: ignore[arg-type]
-            batch_sampler=batches,
+            batch_sampler=sampler,
             collate_fn=batch_loader(self.alphabet, read),
             num_workers=self.recipe.training.workers,
         )
@@ -251,21 +244,9 @@ class _InOrder:
 
     def __init__(self, batches: LengthSortedBatches) -> None:
         self.batches = batches
-        self.divide = batches.divide
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
-
-
-def _sample(items: list[Transcribed], recipe: RecogniserRecipe) -> list[Transcribed]:
-    return sorted(_some(items, recipe.training.validation_utterances), key=lambda item: item.duration_s)
-
-
-def _some(items: list[Item], most: int | None) -> list[Item]:
-    if most is None:
-        return items
-    chosen = np.random.default_rng(VALIDATION_SEED).choice(len(items), min(len(items), most), replace=False)
-    return [items[index] for index in chosen]

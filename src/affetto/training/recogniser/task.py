@@ -1,8 +1,9 @@
-"""One step of a recogniser's training, and what its validation counts."""
+"""One step of a recogniser's training, which is left out where it would ruin the network, and its validation."""
 
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import lightning
@@ -18,23 +19,21 @@ from affetto.frames import Frames, Waves
 from affetto.models.decoding import greedy
 from affetto.models.deepspeech2 import share_statistics
 from affetto.models.network import RecogniserNetwork
-from affetto.training.recogniser.augmentation import mask_frames
 from affetto.training.recogniser.frozen import FrozenLayers
-from affetto.training.recogniser.recipe import RecogniserTraining
-from affetto.training.recogniser.safe_steps import SafeSteps
+from affetto.training.recogniser.recipe import RecogniserTraining, SpecAugment
 
 logger = logging.getLogger(__name__)
 
+_MEMORY = 0.02
+"""How much of the usual size of a gradient the newest one replaces."""
+_BEYOND = 1_000.0
+"""How many times the usual size a gradient may have; it is clipped long before that."""
+_AFTER = 20
+"""Steps after which there is a usual size."""
+
 
 class RecogniserTask(lightning.LightningModule):
-    """One step of CTC training, and greedy decoding for validation.
-
-    Args:
-        model: the network.
-        training: how it is trained.
-        seed: of masks and dropout.
-        frozen: the layers that are not trained; None trains all.
-    """
+    """One step of CTC training, above frozen layers if there are any, and greedy decoding for validation."""
 
     def __init__(
         self, model: RecogniserNetwork, training: RecogniserTraining, seed: int, frozen: FrozenLayers | None = None
@@ -149,10 +148,42 @@ class RecogniserTask(lightning.LightningModule):
         config = self.training_config
         begun = getattr(self.model, "encoder", nn.Module()) if config.encoder_rate != 1 else nn.Module()
         apart = [each for each in begun.parameters() if each.requires_grad]
-        chosen = {id(each) for each in apart}
-        rest = [each for each in self.parameters() if each.requires_grad and id(each) not in chosen]
-        slower = {"params": apart, "lr": config.learning_rate * config.encoder_rate}
-        return [{"params": rest}, *([slower] if apart else [])]
+        chosen = set(map(id, apart))
+        groups: list[dict[str, Any]] = [
+            {"params": [each for each in self.parameters() if each.requires_grad and id(each) not in chosen]}
+        ]
+        if apart:
+            groups.append({"params": apart, "lr": config.learning_rate * config.encoder_rate})
+        return groups
+
+
+def mask_frames(
+    inputs: Frames, config: SpecAugment, generator: torch.Generator | None = None, *, rate_hz: float = FRAME_RATE_HZ
+) -> Frames:
+    """Sets random bands of frequency and time to 0 (Park et al. 2019), the mean of a normalised spectrogram.
+
+    Inputs are (batch, time, bins), or the frames of a layer, whose features have no order: bands then hold some that
+    are side by side by chance. Places are torch's own where there is no generator.
+
+    >>> frames = Frames(torch.ones(1, 100, 161), torch.tensor([100]))
+    >>> masked = mask_frames(frames, SpecAugment(frequency_masks=1), torch.Generator().manual_seed(1))
+    >>> bool((masked.values == 0).any())
+    True
+    """
+    batch, time, bins = inputs.values.shape
+    longest_s = time / rate_hz
+    count = round(config.time_masks_per_s * longest_s)
+    kept = _bands(batch, bins, config.frequency_masks, config.frequency_width, generator)[:, None, :]
+    kept = kept & _bands(batch, time, count, config.time_width, generator)[:, :, None]
+    return Frames(inputs.values * kept.to(inputs.values), inputs.lengths)
+
+
+def _bands(batch: int, size: int, count: int, width: int, generator: torch.Generator | None) -> Tensor:
+    """False inside ``count`` bands of random place and width up to ``width``: (batch, size)."""
+    starts = torch.rand(batch, count, 1, generator=generator) * size
+    widths = torch.rand(batch, count, 1, generator=generator) * width
+    places = torch.arange(size)
+    return ~((places >= starts) & (places < starts + widths)).any(dim=1)
 
 
 def learning_rate_factor(config: RecogniserTraining, step: int, epoch_steps: int) -> float:
@@ -166,3 +197,69 @@ def learning_rate_factor(config: RecogniserTraining, step: int, epoch_steps: int
     epochs_left = config.epochs - step / epoch_steps
     cooldown = min(1.0, epochs_left / config.cooldown_epochs) if config.cooldown_epochs else 1.0
     return float(warmup * cooldown / config.anneal ** (step // epoch_steps))
+
+
+class SafeSteps:
+    """Judges gradients before they are followed; every process that trains comes to the same judgement.
+
+    A loss or a gradient that is no number, or far beyond all before it, would ruin the network: such a step is left out
+    by taking its gradients away. Running statistics that were spoilt on the way are put back. Too many steps left out
+    in a row end the training.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.skipped = 0
+        """Steps left out so far."""
+        self.in_a_row = 0
+        self._usual: float | None = None  # mean logarithm of the gradient's norm
+        self._judged = 0
+        self._ids: list[str] = []
+        self._loss: Tensor | None = None
+        self._buffers: dict[str, Tensor] = {}
+
+    def seen(self, ids: list[str], loss: Tensor) -> None:
+        """Remembers which utterances the next gradient comes from, and their loss."""
+        self._ids, self._loss = ids, loss
+
+    def judge(self, model: nn.Module, norm: Tensor) -> bool:
+        """Takes the gradients away if their norm, before clipping, makes no sense; says whether to follow them."""
+        size = float(norm)
+        good = math.isfinite(size) and (
+            self._usual is None or self._judged < _AFTER or size < _BEYOND * math.exp(self._usual)
+        )
+        if good:
+            self._remember(model, size)
+            return True
+        self.skipped += 1
+        self.in_a_row += 1
+        for parameter in model.parameters():
+            parameter.grad = None
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                if name in self._buffers and not bool(buffer.isfinite().all()):
+                    buffer.copy_(self._buffers[name])
+        loss = math.nan if self._loss is None else self._loss.item()
+        logger.warning(
+            "step left out: gradient %.3g, loss %.3g, of the utterances %s", size, loss, ", ".join(self._ids[:8])
+        )
+        if self.in_a_row >= self.most:
+            raise TrainingError(
+                f"{self.in_a_row} steps in a row had no usable gradient (now loss {loss:.3g}, gradient {size:.3g})",
+                "lower learning_rate, raise warmup_steps, or train with precision = '32-true'; "
+                "the same command goes on from the last epoch",
+                ", ".join(self._ids[:8]),
+            )
+        return False
+
+    def _remember(self, model: nn.Module, size: float) -> None:
+        self.in_a_row = 0
+        self._judged += 1
+        logarithm = math.log(size + 1e-12)
+        self._usual = logarithm if self._usual is None else (1 - _MEMORY) * self._usual + _MEMORY * logarithm
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                if name in self._buffers:
+                    self._buffers[name].copy_(buffer)
+                else:
+                    self._buffers[name] = buffer.clone()

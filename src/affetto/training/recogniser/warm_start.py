@@ -15,23 +15,12 @@ from affetto.training.recogniser.recipe import PublicEncoder
 
 _FREE = {"dropout": True, "head": {"dropout"}}
 """What two networks of one shape may differ in."""
-_LEVEL = {"level"}
-"""What two encoders of one shape may differ in."""
 
 
 def begin_with(model: RecogniserNetwork, initial: str) -> Mapping[str, Any] | None:
-    """Copies the weights of a saved recogniser into a network.
+    """Copies the weights of a saved recogniser, by its embedded model's name or its folder, into a network.
 
-    Args:
-        model: the network; it is changed.
-        initial: the name of a model that comes with affetto, or the folder of one.
-
-    Returns:
-        What its description holds of a public recogniser that it began with itself.
-
-    Raises:
-        CheckpointError: there is no such model, or it is damaged.
-        TrainingError: it is of another shape.
+    Gives what its description holds of a public recogniser that it began with itself.
     """
     folder = pretrained.find(initial)
     saved, description = load_recogniser(folder / pretrained.RECOGNISER)
@@ -42,20 +31,9 @@ def begin_with(model: RecogniserNetwork, initial: str) -> Mapping[str, Any] | No
 
 
 def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_root: Path) -> dict[str, Any]:
-    """Copies the weights of a public recogniser's encoder into that of a network.
+    """Copies the weights of a public recogniser's encoder (perhaps in a folder below the data's) into a network's.
 
-    Args:
-        model: the network; it is changed.
-        encoder: which recogniser.
-        data_root: what its folder may be relative to.
-
-    Returns:
-        Where they come from, for the trained model's description.
-
-    Raises:
-        CheckpointError: there is no such model, or it is damaged.
-        MissingExtraError: it is on the hub, and what fetches from there is not installed.
-        TrainingError: it is of another shape, or the network has no encoder that could begin so.
+    Gives where they come from, for the trained model's description.
     """
     if not isinstance(model, WhisperCtc):
         raise TrainingError(
@@ -66,8 +44,8 @@ def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_ro
     folder, origin = locate(here if here.is_dir() else encoder.name)
     saved: Any = open_encoder(folder, device="cpu").network
     theirs = getattr(saved, "config", None)
-    shape = {} if theirs is None else theirs.model_dump(exclude=_LEVEL)
-    _compare(model.config.encoder.model_dump(exclude=_LEVEL), shape, folder)
+    shape = {} if theirs is None else theirs.model_dump(exclude={"level"})
+    _compare(model.config.encoder.model_dump(exclude={"level"}), shape, folder)
     model.encoder.load_state_dict(saved.state_dict())
     return {"name": encoder.name, "revision": origin.revision, "licence": encoder.licence}
 

@@ -1,8 +1,11 @@
-"""Heads that only pool layers, trained together: all folds of a repeat score the same batch in one product.
+"""Heads that are trained together, and how each scores its utterances at a step: of one batch, or of its own.
 
-Each is a softmax regression, so gradients are written down rather than traced. Scaling and dropout are moved into the
-product's factors, for a batch not to be copied for each head:
+Heads that only pool layers share their batches: all folds of a repeat score the same one in one product. Each is a
+softmax regression, so gradients are written down rather than traced. Scaling and dropout are moved into the product's
+factors, for a batch not to be copied for each head:
 ((x - mean) / deviation * keep) W = (x keep) (W / deviation) - keep (mean / deviation * W).
+
+Heads of any other kind have a batch of their own, and all are computed at once.
 """
 
 from __future__ import annotations
@@ -16,17 +19,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affetto.frames import Frames
 from affetto.models.heads.training import HeadStack
-from affetto.training.heads.data import HeadData
-from affetto.training.heads.stack_epoch import StackEpoch, StepLosses, loss_weights
-from affetto.training.heads.tasks import Task
+from affetto.training.heads.loop import EVALUATION_BATCH
+from affetto.training.heads.plan import StackEpoch, StepLosses, loss_weights
+from affetto.training.heads.tasks import HeadData, Task, cross_entropies
+
+MOST_STATES = 2**26
+"""Numbers in what a head makes of frames, of all heads computed at once: a dozen such tensors of 256 MB are held."""
+NEAR_STATES = 2**21
+"""The same on a CPU: of more, too much falls out of its caches between one time step and the next."""
 
 
 class _Epoch(NamedTuple):
     """The batches of an epoch, one group a repeat; shorter batches are filled up with place 0, which counts nothing."""
 
     rows: Tensor  # of the bank: (steps, groups, batch)
-    own: Tensor  # what each head learns from: (steps, groups, count, batch)
+    own: Tensor  # what each head trains on: (steps, groups, count, batch)
     targets: Tensor  # (steps, groups, 1, classes, batch)
 
 
@@ -49,12 +58,7 @@ class _Seats(NamedTuple):
 
 
 class SharedBatches:
-    """How heads are trained that are a softmax regression over their inputs.
-
-    Args:
-        stack: the heads.
-        material: what they read, a frame an utterance.
-    """
+    """How heads are trained that are a softmax regression over their inputs, which are a frame an utterance."""
 
     def __init__(self, stack: HeadStack, material: HeadData) -> None:
         self.stack, self.material = stack, material
@@ -79,11 +83,8 @@ class SharedBatches:
     def _step(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
         """Leaves the heads' gradients, and gives their losses, (heads,).
 
-        Args:
-            inputs: (groups, batch, columns).
-            targets: each class's share, (groups, 1, classes, batch).
-            shares: how much of a head's loss each utterance is, (groups, count, batch).
-            seats: of the heads.
+        Inputs are (groups, batch, columns), targets each class's share, (groups, 1, classes, batch), and shares how
+        much of a head's loss each utterance is, (groups, count, batch).
         """
         bias, by_column = (seats.seat(each).flatten(1, 2) for each in (self._bias, self._by_column()))
         products = torch.baddbmm(bias[..., None], by_column, inputs.transpose(1, 2))
@@ -158,3 +159,82 @@ def _seats(epoch: StackEpoch) -> _Seats:
     most = max(len(heads) for heads in repeats)
     taken = np.array([[place < len(heads) for place in range(most)] for heads in repeats])
     return _Seats(np.array([heads + heads[:1] * (most - len(heads)) for heads in repeats]), taken)
+
+
+class OwnBatches:
+    """How heads are trained that need more than one product of what they read."""
+
+    def __init__(self, stack: HeadStack, material: HeadData) -> None:
+        self.stack, self.material = stack, material
+        self.lengths = material.lengths
+
+    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
+        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+        for step in range(len(epoch.plans[0].chunks)):
+            batches, cut, keep = self._cut(epoch, step)
+            (places, real), (variants, _) = _fill(batches), _fill(cut)
+            own, keep = real.to(self.material.device), keep.to(self.material.device)
+            losses = []
+            given, chosen = self._read(places, variants)
+            for heads in self._groups(places, variants):
+                scores = self.stack.scores(given, chosen[heads], keep[heads], heads)
+                targets = self.material.targets_of(places[heads])
+                weights = None if epoch.weights is None else epoch.weights[heads]
+                shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
+                losses.append((cross_entropies(scores, targets) * shares).sum(dim=1))
+                losses[-1].sum().backward()  # type: ignore[no-untyped-call]
+            yield StepLosses(torch.cat(losses).detach(), own.sum(dim=1))
+
+    def _cut(self, epoch: StackEpoch, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
+        """Each head's batch, from the longest utterance to the shortest, the variants that it reads, and what dropout
+        leaves, (heads, batch, width).
+        """
+        batches, variants, keeps, members = [], [], [], iter(epoch.member)
+        for repeat, plan in zip(dict.fromkeys(epoch.repeats), epoch.plans, strict=True):
+            chunk = plan.chunks[step]
+            keep = plan.keep(len(chunk), self.stack.head.width, self.stack.head.dropout)
+            order = np.argsort(-self.lengths[plan.variants[chunk], chunk], kind="stable")
+            for _ in range(epoch.repeats.count(repeat)):
+                own = order[next(members)[chunk[order]]]
+                batches.append(chunk[own])
+                variants.append(plan.variants[chunk[own]])
+                keeps.append(keep[torch.from_numpy(own)])
+        return batches, variants, torch.nn.utils.rnn.pad_sequence(keeps, batch_first=True)
+
+    def _groups(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> list[slice]:
+        """As many heads at a time as are computed fast, and as fit into memory: long recordings may take gigabytes."""
+        states = int(self.lengths[variants, places].max()) * places.shape[1] * self.stack.head.width
+        most = NEAR_STATES if self.material.device.type == "cpu" else MOST_STATES
+        size = max(1, most // states)
+        return [slice(start, start + size) for start in range(0, len(places), size)]
+
+    def _read(self, places: NDArray[np.int64], variants: NDArray[np.int64]) -> tuple[dict[str, Frames], Tensor]:
+        """The frames of all utterances in (heads, batch) places, read once, and where each place is among them."""
+        once, chosen = np.unique(places * len(self.lengths) + variants, return_inverse=True)
+        given = self.material.read(*np.divmod(once, len(self.lengths)))
+        return given, torch.from_numpy(chosen.reshape(places.shape)).to(self.material.device)
+
+    @torch.inference_mode()
+    def scores(self, tasks: Sequence[Task], part: str) -> list[Tensor]:
+        """Each head's scores of its own utterances; those of like length are read together."""
+        parts = [getattr(task, part) for task in tasks]
+        orders = [np.argsort(-self.lengths[0][each], kind="stable") for each in parts]
+        places, _ = _fill([each[order] for each, order in zip(parts, orders, strict=True)])
+        batches = [places[:, start : start + EVALUATION_BATCH] for start in range(0, places.shape[1], EVALUATION_BATCH)]
+        scores = torch.cat([self._plain_scores(each) for each in batches], dim=1)
+        return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
+
+    def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
+        """(heads, batch, classes) of (heads, batch) places."""
+        variants = np.zeros_like(places)
+        given, chosen = self._read(places, variants)
+        groups = self._groups(places, variants)
+        return torch.cat([self.stack.scores(given, chosen[heads], heads=heads) for heads in groups])
+
+
+def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:
+    """Rows of different lengths, filled up with what stands last in them, and where they are real."""
+    longest = max(1, *(len(row) for row in rows))
+    filled = np.stack([np.concatenate([row, np.full(longest - len(row), row[-1] if len(row) else 0)]) for row in rows])
+    real = np.arange(longest) < np.array([len(row) for row in rows])[:, None]
+    return filled.astype(np.int64), torch.from_numpy(real)

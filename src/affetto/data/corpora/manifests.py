@@ -1,6 +1,6 @@
-"""Any collection of recordings that a ``manifest.csv`` or ``.tsv`` describes: a header, then an utterance a row.
+"""Any collection of recordings that a manifest describes: ``manifest.jsonl``, see `affetto.data.manifest`, or a table.
 
-::
+``manifest.csv`` and ``manifest.tsv`` have a header, then an utterance a row::
 
     audio,speaker,emotion,text,votes_anger,votes_neutral,rating_E1
     wav/a1.wav,anna,anger,"Well, no.",4,1,anger;frustration
@@ -25,8 +25,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from affetto.data.corpora.corpus import Corpus, Parsed, Skipped, collect_with_sound
-from affetto.data.manifest import manifest_content, read_records
+from affetto.data.corpora.corpus import Corpus, Found, Skipped
+from affetto.data.manifest import manifest_content, read_manifest, read_records
 from affetto.data.utterance import Utterance
 from affetto.errors import ManifestError
 
@@ -52,37 +52,14 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 """Usual name of a column -> ours, which goes first where both are there."""
 TIMES = ("start_s", "end_s")
 VOTES, RATING = "votes_", "rating_"
+_JSONL, _CSV = (".jsonl",), (".csv", ".tsv")
 
 _REMEDY = "give every row audio and speaker, times in seconds and votes as whole numbers"
 _HEADER_REMEDY = f"name columns among {', '.join(COLUMNS)}, {VOTES}<label> and {RATING}<rater>"
 
 
-def detect(path: Path) -> bool:
-    """Whether a path is a ``.csv`` or ``.tsv`` file, or a folder with one named ``manifest``."""
-    return _manifest(path).is_file()
-
-
-def parse(path: Path) -> Parsed:
-    """Reads a manifest and looks for its sound files.
-
-    Raises:
-        ManifestError: the header or a row is faulty.
-    """
-    skipped: list[Skipped] = []
-    return collect_with_sound(CORPUS.name, path, read_csv_manifest(_manifest(path), skipped), skipped)
-
-
 def read_csv_manifest(path: Path, skipped: list[Skipped] | None = None) -> list[Utterance]:
-    """Reads a CSV manifest, in its own order, with the checks of `affetto.data.manifest.read_manifest`.
-
-    Args:
-        path: the file.
-        skipped: where the columns that are passed over are added.
-
-    Raises:
-        ManifestError: the file cannot be read or is no CSV in UTF-8, a column is missing or there twice, or a row is
-            faulty or repeats an id.
-    """
+    """Reads a table, in its own order, or raises ManifestError; columns passed over are added to ``skipped``."""
     rows = _rows(path)
     number, header = next(rows, (1, []))
     columns = _columns([cell.strip() for cell in header], f"{path}:{number}")
@@ -94,14 +71,6 @@ def read_csv_manifest(path: Path, skipped: list[Skipped] | None = None) -> list[
         )
     records = ((number, json.dumps(_record(columns, cells, f"{path}:{number}"))) for number, cells in rows)
     return read_records(records, path, _REMEDY)
-
-
-def _manifest(path: Path) -> Path:
-    if path.suffix.lower() in {".csv", ".tsv"} and not path.is_dir():
-        return path
-    return next(
-        (file for file in (path / "manifest.csv", path / "manifest.tsv") if file.is_file()), path / "manifest.csv"
-    )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -182,11 +151,35 @@ def _number(cell: str, kind: type[float] | type[int]) -> float | int | str:
         return cell
 
 
-CORPUS = Corpus(
+def _manifest(path: Path, *suffixes: str) -> Path | None:
+    """A path that is a manifest, or the manifest in a folder."""
+    if path.suffix.lower() in suffixes and not path.is_dir():
+        return path if path.is_file() else None
+    return next((file for file in (path / f"manifest{suffix}" for suffix in suffixes) if file.is_file()), None)
+
+
+def _read_jsonl(path: Path) -> list[Utterance]:
+    return read_manifest(_manifest(path, *_JSONL) or path / "manifest.jsonl")
+
+
+def _read_csv(path: Path) -> list[Found]:
+    skipped: list[Skipped] = []
+    return [*read_csv_manifest(_manifest(path, *_CSV) or path / "manifest.csv", skipped), *skipped]
+
+
+JSONL = Corpus(
+    name="jsonl",
+    title="JSONL manifest",
+    licence="that of the corpus described",
+    citation="that of the corpus described",
+    detect=lambda path: _manifest(path, *_JSONL) is not None,
+    read=_read_jsonl,
+)
+CSV = Corpus(
     name="csv",
     title="CSV manifest",
     licence="that of the corpus described",
     citation="that of the corpus described",
-    detect=detect,
-    parse=parse,
+    detect=lambda path: _manifest(path, *_CSV) is not None,
+    read=_read_csv,
 )

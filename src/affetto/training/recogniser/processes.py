@@ -1,7 +1,8 @@
-"""SIGTERM and Ctrl-C end a training at once, in all its processes, whatever these are waiting for.
+"""The processes that train together: on how many devices of how many machines they run, and how all of them end.
 
-Nothing is lost by that: each epoch's checkpoint is written whole or not at all. To unwind instead would be to wait for
-one another in the middle of a step, for ever where one process has left a sum that another still waits for.
+SIGTERM and Ctrl-C end a training at once, in all its processes, whatever these are waiting for. Nothing is lost by
+that: each epoch's checkpoint is written whole or not at all. To unwind instead would be to wait for one another in the
+middle of a step, for ever where one process has left a sum that another still waits for.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from affetto.config import Config
+from affetto.errors import TrainingError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -28,15 +33,55 @@ _LOOK_S = 0.5
 _AFTER_PARENT_S = 3.0  # a launcher that sees another process end before the first would kill that one
 
 
+class Placement(Config):
+    """Where a training runs: on how many devices (GPUs, or processes on a CPU) of how many machines.
+
+    None takes all GPUs, or one process. The strategy is Lightning's name of the way they work together; "auto" is
+    distributed data parallel, where there are several.
+    """
+
+    devices: int | None = None
+    nodes: int = 1
+    strategy: str = "auto"
+
+    def arguments(self, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+        """Arguments of Lightning's Trainer; under torchrun, which has started the processes, their number is its own.
+
+        >>> Placement(devices=2).arguments({})
+        {'devices': 2, 'num_nodes': 1, 'strategy': 'auto'}
+        >>> torchrun = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
+        >>> Placement().arguments(torchrun)
+        {'devices': 8, 'num_nodes': 2, 'strategy': 'auto'}
+        """
+        devices, nodes = self.devices, self.nodes
+        if "TORCHELASTIC_RUN_ID" in environment:
+            here, world = int(environment["LOCAL_WORLD_SIZE"]), int(environment["WORLD_SIZE"])
+            if devices not in {None, here} or nodes not in {1, world // here}:
+                raise TrainingError(
+                    f"torchrun has started {here} processes on each of {world // here} machines, "
+                    f"not {devices} on each of {nodes}",
+                    "leave --devices and --nodes to torchrun",
+                )
+            devices, nodes = here, world // here
+        return {"devices": devices or "auto", "num_nodes": nodes, "strategy": self.strategy}
+
+
+ANYWHERE = Placement()
+"""All GPUs of this machine, or one process."""
+
+
+def first_process() -> bool:
+    """Whether this is the process, of all that train together, that logs and writes."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
 @contextmanager
 def stoppable(say: Callable[[], None]) -> Iterator[None]:
     """In this context, SIGTERM and Ctrl-C end the process with the exit code that a shell expects, 143 or 130.
 
-    A process that another one started for the same training ends with it, also where that one is killed. Outside of
-    the main thread, which alone receives signals, nothing is changed.
-
-    Args:
-        say: called before the end, in the process that was started first.
+    The process that was started first calls ``say`` before the end. One that another one started for the same training
+    ends with it, also where that one is killed. Outside of the main thread, which alone receives signals, nothing is
+    changed.
 
     >>> with stoppable(lambda: print("stopped")):
     ...     signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -77,14 +122,10 @@ class OwnHandlers(Callback):
         self.handler = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._put_back()
-
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._put_back()
-
-    def _put_back(self) -> None:
         if threading.current_thread() is threading.main_thread() and self.handler is not None:
             signal.signal(signal.SIGTERM, self.handler)
+
+    on_validation_start = on_train_start
 
 
 def _wait_for_thread(signum: int, frame: FrameType | None) -> Any:
