@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto.models.heads import EmotionHead
+from affetto.models.heads.training import HeadStack
 from affetto.training.heads.batches import OwnBatches, SharedBatches
 from affetto.training.heads.loop import HeadTraining, finite
 from affetto.training.heads.plan import StackEpoch, loss_weights, plan_epoch
