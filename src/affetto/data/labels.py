@@ -65,46 +65,36 @@ _IDLE = {"given": (*_OF_VOTING, *_OF_RATINGS), "votes": _OF_RATINGS, "ratings": 
 class Labelling(Config):
     """Which emotion an utterance counts as.
 
-    Attributes:
-        preset: a published set, whose settings hold where no other is given; see `PRESETS`.
-        source: "given", the label that the corpus gives; "votes", the emotion that most of the crowd chose; "ratings",
-            the one that most of the raters chose, whose lines are known one by one.
-        merge: emotion -> the one it counts as ({excited = "happiness"}).
-        merge_when: whether votes for merged emotions count as one "before" the winner is found, or only the winner is
-            renamed "after".
-        among: "all", every emotion competes, and an utterance that another one wins is left out; "classes", votes for
-            emotions outside the classes do not count.
-        ties: "leave_out"; "first", the tied emotion that stands first among the classes wins; "given", the corpus's
-            label wins if it is one of them, and the utterance is left out if not.
-        min_share: the least share of the votes that count which the winner needs.
-        min_agree: the least number of votes that the winner needs.
-        max_distinct: an utterance is left out for which more emotions than this were chosen, within the classes or not;
-            0 is no limit.
-        soft: whether targets are the shares of votes for the classes, rather than the winner alone.
-        raters: "all" of them, or the outside "evaluators" only (IEMOCAP's ``C-E*``).
-        multi_label: how several emotions that one rater chose count: "each" as a vote, "share" as parts of one vote,
-            the "first" only, or not at all ("leave_out").
-        expected: class -> how many utterances a published set has.
-        check_counts: whether other numbers than the expected ones are an "error", a warning ("warn") or neither
-            ("off"), as for another release or a part of it.
-
     >>> Labelling(preset="lakomkin2017", raters="all").min_agree
     2
     """
 
+    # a published set, whose settings hold where no other is given; see `PRESETS`
     preset: Literal["iemocap-5531", "lakomkin2017"] | None = None
+    # "given", the label that the corpus gives; "votes", the emotion that most of the crowd chose; "ratings", the one
+    # that most of the raters chose, whose lines are known one by one
     source: Literal["given", "votes", "ratings"] = "given"
-    merge: dict[str, str] = Field(default_factory=dict)
+    merge: dict[str, str] = Field(default_factory=dict)  # emotion -> the one it counts as ({excited = "happiness"})
+    # whether votes for merged emotions count as one "before" the winner is found, or only the winner is renamed "after"
     merge_when: Literal["before", "after"] = "before"
+    # "all", every emotion competes, and an utterance that another one wins is left out; "classes", votes for emotions
+    # outside the classes do not count
     among: Literal["all", "classes"] = "all"
+    # "leave_out"; "first", the tied emotion that stands first among the classes wins; "given", the corpus's label wins
+    # if it is one of them, and the utterance is left out if not
     ties: Literal["leave_out", "first", "given"] = "leave_out"
-    min_share: Share = 0.0
-    min_agree: Count = 1
+    min_share: Share = 0.0  # the least share of the votes that count which the winner needs
+    min_agree: Count = 1  # the least number of votes that the winner needs
+    # an utterance is left out for which more emotions than this were chosen, within the classes or not; 0 is no limit
     max_distinct: Count = 0
-    soft: bool = False
-    raters: Literal["all", "evaluators"] = "all"
+    soft: bool = False  # whether targets are the shares of votes for the classes, rather than the winner alone
+    raters: Literal["all", "evaluators"] = "all"  # "all" of them, or the outside "evaluators" only (IEMOCAP's ``C-E*``)
+    # how several emotions that one rater chose count: "each" as a vote, "share" as parts of one vote, the "first" only,
+    # or not at all ("leave_out")
     multi_label: Literal["each", "share", "first", "leave_out"] = "each"
-    expected: dict[str, Count] = Field(default_factory=dict)
+    expected: dict[str, Count] = Field(default_factory=dict)  # class -> how many utterances a published set has
+    # whether other numbers than the expected ones are an "error", a warning ("warn") or neither ("off"), as for another
+    # release or a part of it
     check_counts: Literal["error", "warn", "off"] = "error"
 
     @model_validator(mode="before")

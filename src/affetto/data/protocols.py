@@ -24,31 +24,22 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LeaveOneSpeakerOut(Config):
-    """Each group is tested once, alone (Lakomkin et al., 2017, section 3.2.1).
-
-    Attributes:
-        validation: "partner", the one other speaker of the tested speaker's session, as in the paper; those who have
-            none or several are validated as by "next", those who follow by name, after the last the first.
-        validation_speakers: how many follow.
-    """
+    """Each group is tested once, alone (Lakomkin et al., 2017, section 3.2.1)."""
 
     kind: Literal["leave_one_speaker_out"] = "leave_one_speaker_out"
+    # "partner", the one other speaker of the tested speaker's session, as in the paper; those who have none or several
+    # are validated as by "next", those who follow by name, after the last the first
     validation: Literal["partner", "next"] = "partner"
-    validation_speakers: Annotated[int, Field(ge=1)] = 1
+    validation_speakers: Annotated[int, Field(ge=1)] = 1  # how many follow
 
 
 class LeaveOneSessionOut(Config):
-    """Each session is tested once, with all its speakers.
-
-    Attributes:
-        validation: "next", the session that follows by name, after the last the first; "share", some groups of all the
-            other sessions.
-        validation_share: about how much of the other sessions' utterances those groups have.
-    """
+    """Each session is tested once, with all its speakers."""
 
     kind: Literal["leave_one_session_out"] = "leave_one_session_out"
+    # "next", the session that follows by name, after the last the first; "share", some groups of all the other sessions
     validation: Literal["next", "share"] = "next"
-    validation_share: Share = 0.2
+    validation_share: Share = 0.2  # about how much of the other sessions' utterances those groups have
 
 
 class LeaveOneCorpusOut(Config):
@@ -69,22 +60,16 @@ class GroupedKFold(Config):
 
 
 class FixedSplit(Config):
-    """One fold, whose parts have names.
-
-    Attributes:
-        by: what the names are of: speakers, sessions, the corpus's official parts ("partition"), or whole corpora,
-            by their own names ("corpus"). A speaker or session is written corpus/name where two corpora have one of
-            that name.
-        validation: who validates; none where a share does.
-        test: who is tested.
-        validation_share: about how much of what is not tested is held out, in whole groups, to validate on, where a
-            corpus has no part for that.
-    """
+    """One fold, whose parts have names."""
 
     kind: Literal["fixed"] = "fixed"
+    # what the names are of: speakers, sessions, the corpus's official parts ("partition"), or whole corpora, by their
+    # own names ("corpus"). A speaker or session is written corpus/name where two corpora have one of that name
     by: By = "speaker"
-    validation: tuple[str, ...] = ()
-    test: Annotated[tuple[str, ...], Field(min_length=1)]
+    validation: tuple[str, ...] = ()  # who validates; none where a share does
+    test: Annotated[tuple[str, ...], Field(min_length=1)]  # who is tested
+    # about how much of what is not tested is held out, in whole groups, to validate on, where a corpus has no part for
+    # that
     validation_share: Share | None = None
 
     @model_validator(mode="after")

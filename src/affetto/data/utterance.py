@@ -19,40 +19,25 @@ class Rating(NamedTuple):
 class Utterance:
     """What every corpus reader produces and everything else reads.
 
-    Attributes:
-        id: unique within its corpus.
-        audio: the sound file.
-        speaker: who speaks, unique within its corpus.
-        corpus: the corpus's name.
-        start_s: where the utterance begins in the file, seconds.
-        end_s: where it ends, seconds; None is the end of the file.
-        text: what is said, as transcribed by the corpus.
-        emotion: the label, by its full English name ("anger").
-        votes: how many raters chose each label, where only the counts are known.
-        ratings: what each rater chose, in the corpus's order; empty where the corpus does not record it.
-        group: the session or other group that must not be divided; None where there is none.
-        partition: the corpus's official part ("train", "test"); None where there is none.
-        sex: "female" or "male", where the corpus records it.
-        age: as the corpus writes it ("26", "adult"), where it does.
-
     >>> Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine").end_s is None
     True
     """
 
-    id: str
-    audio: Path
-    speaker: str
-    corpus: str
-    start_s: float = 0.0
-    end_s: float | None = None
-    text: str | None = None
-    emotion: str | None = None
-    votes: Mapping[str, int] | None = None
+    id: str  # unique within its corpus
+    audio: Path  # the sound file
+    speaker: str  # who speaks, unique within its corpus
+    corpus: str  # the corpus's name
+    start_s: float = 0.0  # where the utterance begins in the file, seconds
+    end_s: float | None = None  # where it ends, seconds; None is the end of the file
+    text: str | None = None  # what is said, as transcribed by the corpus
+    emotion: str | None = None  # the label, by its full English name ("anger")
+    votes: Mapping[str, int] | None = None  # how many raters chose each label, where only the counts are known
+    # what each rater chose, in the corpus's order; empty where the corpus does not record it
     ratings: tuple[Rating, ...] = ()
-    group: str | None = None
-    partition: str | None = None
-    sex: str | None = None
-    age: str | None = None
+    group: str | None = None  # the session or other group that must not be divided; None where there is none
+    partition: str | None = None  # the corpus's official part ("train", "test"); None where there is none
+    sex: str | None = None  # "female" or "male", where the corpus records it
+    age: str | None = None  # as the corpus writes it ("26", "adult"), where it does
 
     @property
     def key(self) -> tuple[str, str]:

@@ -29,18 +29,14 @@ _WATCH_S = 1.0
 
 
 class Engine(Config):
-    """Where to compute.
+    """Where to compute."""
 
-    Attributes:
-        kind: "local", processes of this machine; "ray", a Ray cluster: the one that RAY_ADDRESS names, else one that
-            is started on this machine. Its machines have affetto, and see the run folder and the cache under the
-            same paths.
-        jobs: units at a time; None takes one for each processor core, or one alone for an accelerator.
-        device: where representations are computed and heads trained: "auto", "cpu", "cuda", "cuda:N" or "mps".
-    """
-
+    # "local", processes of this machine; "ray", a Ray cluster: the one that RAY_ADDRESS names, else one that is started
+    # on this machine. Its machines have affetto, and see the run folder and the cache under the same paths
     kind: Literal["local", "ray"] = "local"
+    # units at a time; None takes one for each processor core, or one alone for an accelerator
     jobs: int | None = Field(default=None, ge=1)
+    # where representations are computed and heads trained: "auto", "cpu", "cuda", "cuda:N" or "mps"
     device: str = "auto"
 
     def check(self) -> None:

@@ -75,17 +75,14 @@ class OnCorpora(Config):
 
 
 class Augmentation(Perturbation):
-    """How training recordings are varied (paper 3.3.1).
+    """How training recordings are varied (paper 3.3.1)."""
 
-    Attributes:
-        variants: of each recording, beside itself; 0 trains on the recordings as they are.
-        conditions: what happens to them beside: effect -> how often and how much, or a preset's name ("everyday").
-        babble: the corpus whose speakers talk in the background, relative to the data folder; needed where the
-            conditions have babble, and better another than that of the recipe, whose test speakers would be trained on.
-    """
-
+    # of each recording, beside itself; 0 trains on the recordings as they are
     variants: int = Field(default=0, ge=0, le=100)
+    # what happens to them beside: effect -> how often and how much, or a preset's name ("everyday")
     conditions: Chances = Field(default_factory=dict)
+    # the corpus whose speakers talk in the background, relative to the data folder; needed where the conditions have
+    # babble, and better another than that of the recipe, whose test speakers would be trained on
     babble: Path | None = None
 
     @model_validator(mode="after")
@@ -107,22 +104,14 @@ class Augmentation(Perturbation):
 
 
 class RowConfig(Config):
-    """One row of the table.
+    """One row of the table."""
 
-    Attributes:
-        name: as the table shows it.
-        model: what is trained.
-        recogniser: whose layers it reads, instead of the recipe's.
-        repeats: trainings of each fold, each from another initialisation.
-        training: how; a key left out is that of the recipe's ``[training]``.
-        published: figure -> value that a paper reports, for the table to show beside ours ({uar = 0.571}).
-    """
-
-    name: str = Field(min_length=1)
-    model: ModelConfig
-    recogniser: str | None = None
-    repeats: Repeats = 1
-    training: HeadTraining = HeadTraining()
+    name: str = Field(min_length=1)  # as the table shows it
+    model: ModelConfig  # what is trained
+    recogniser: str | None = None  # whose layers it reads, instead of the recipe's
+    repeats: Repeats = 1  # trainings of each fold, each from another initialisation
+    training: HeadTraining = HeadTraining()  # how; a key left out is that of the recipe's ``[training]``
+    # figure -> value that a paper reports, for the table to show beside ours ({uar = 0.571})
     published: dict[str, float] = Field(default_factory=dict)
 
     @field_validator("name")
@@ -139,35 +128,25 @@ class ExperimentRecipe(OnCorpora):
     A row with a key ``x``, a list, stands for as many rows: every ``{x}`` in its texts becomes one value of the list.
     Its ``published`` is a table of tables then, one for each value.
 
-    Attributes:
-        seed: of the folds, the variants of the sound and the trainings.
-        repeats: of each row that does not say.
-        stack: folds of a row with GRU layers that are trained together, by one process; the last digits of results
-            depend on it.
-        recogniser: whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to
-            where the command runs, or a name on the hub, see `open_encoder`.
-        classes: the emotions to distinguish; other utterances are left out.
-        labels: which emotion an utterance counts as; a published set's name, or its settings.
-        protocol: who trains, validates and tests.
-        augment: how training recordings are varied.
-        training: of each row, as far as it does not say.
-        rows: of the table.
-
     >>> rows = [{"name": "MP-{x}", "x": [1, 2], "model": {"kind": "mean_pooling", "layer": "gru{x}"}}]
     >>> [row.name for row in ExperimentRecipe.parse({"corpus": "crema-d", "rows": rows}).rows]
     ['MP-1', 'MP-2']
     """
 
-    seed: Seed = 1
-    repeats: Repeats = 1
+    seed: Seed = 1  # of the folds, the variants of the sound and the trainings
+    repeats: Repeats = 1  # of each row that does not say
+    # folds of a row with GRU layers that are trained together, by one process; the last digits of results depend on it
     stack: int = Field(default=10, ge=1)
+    # whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to where the
+    # command runs, or a name on the hub, see `open_encoder`
     recogniser: str = DEFAULT
+    # the emotions to distinguish; other utterances are left out
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
-    labels: Labels = Labelling()
-    protocol: Protocol = GroupedKFold()
-    augment: Augmentation = Augmentation()
-    training: HeadTraining = HeadTraining()
-    rows: tuple[RowConfig, ...] = Field(min_length=1)
+    labels: Labels = Labelling()  # which emotion an utterance counts as; a published set's name, or its settings
+    protocol: Protocol = GroupedKFold()  # who trains, validates and tests
+    augment: Augmentation = Augmentation()  # how training recordings are varied
+    training: HeadTraining = HeadTraining()  # of each row, as far as it does not say
+    rows: tuple[RowConfig, ...] = Field(min_length=1)  # of the table
 
     @model_validator(mode="before")
     @classmethod

@@ -35,41 +35,28 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class EmotionRecipe(OnCorpora):
-    """All that ``affetto train`` needs.
+    """All that ``affetto train`` needs."""
 
-    Attributes:
-        seed: of initialisation, batches and dropout.
-        recogniser: whose layers are reused, see `ExperimentRecipe`.
-        classes: the emotions to tell apart; other utterances are left out.
-        augment: variants of the recordings that are trained on, beside the recordings themselves.
-        validation_speakers: they choose the epoch; corpus/name where two corpora have a speaker of that name.
-        test_speakers: they choose nothing.
-        head: which head.
-        training: how, in epochs.
-        linear: how a softmax regression is solved, instead of trained in epochs.
-        strangers: corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`.
-        strangers_each: so many utterances of each, spread evenly over it.
-        speech_only: read only what lies between the beginning and the end of the speech that is found.
-        familiarity: how unfamiliar sound is found, by a head that is solved; None finds none.
-        temperature: by which scores are divided before they become probabilities, see `affetto.EmotionRecogniser`.
-        licence: of the trained head, for its card.
-    """
-
-    seed: Seed = 1
-    recogniser: str = DEFAULT
+    seed: Seed = 1  # of initialisation, batches and dropout
+    recogniser: str = DEFAULT  # whose layers are reused, see `ExperimentRecipe`
+    # the emotions to tell apart; other utterances are left out
     classes: Classes = ("anger", "happiness", "neutral", "sadness")
+    # variants of the recordings that are trained on, beside the recordings themselves
     augment: Augmentation = Augmentation()
-    validation_speakers: Names
-    test_speakers: Names
-    head: AnyHead
-    training: HeadTraining = HeadTraining()
-    linear: LinearTraining | None = None
+    validation_speakers: Names  # they choose the epoch; corpus/name where two corpora have a speaker of that name
+    test_speakers: Names  # they choose nothing
+    head: AnyHead  # which head
+    training: HeadTraining = HeadTraining()  # how, in epochs
+    linear: LinearTraining | None = None  # how a softmax regression is solved, instead of trained in epochs
+    # corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`
     strangers: tuple[Path, ...] = ()
-    strangers_each: int = Field(default=80, ge=2)
-    speech_only: bool = False
+    strangers_each: int = Field(default=80, ge=2)  # so many utterances of each, spread evenly over it
+    speech_only: bool = False  # read only what lies between the beginning and the end of the speech that is found
+    # how unfamiliar sound is found, by a head that is solved; None finds none
     familiarity: FamiliarityConfig | None = None
+    # by which scores are divided before they become probabilities, see `affetto.EmotionRecogniser`
     temperature: float = Field(default=1.0, gt=0)
-    licence: str = "unstated"
+    licence: str = "unstated"  # of the trained head, for its card
 
     @field_validator("head")
     @classmethod

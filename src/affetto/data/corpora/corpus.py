@@ -39,29 +39,20 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A layout on disk and how to read it.
+    """A layout on disk and how to read it."""
 
-    Attributes:
-        name: the registered name.
-        title: the name people know it by.
-        licence: the licence of the data.
-        citation: what to cite.
-        detect: whether a path holds this layout; looks at names only.
-        read: what is in a path, in any order. The file that an utterance names need not exist in this container. Raises
-            AffettoError where nothing can be read.
-        unpack: reads it, too, after unpacking what is packed in it into a folder, the second argument; None where the
-            corpus is never packed.
-        emotions: where its emotions come from, for model cards; "" for layouts of any corpus.
-    """
-
-    name: str
-    title: str
-    licence: str
-    citation: str
-    detect: Callable[[Path], bool]
+    name: str  # the registered name
+    title: str  # the name people know it by
+    licence: str  # the licence of the data
+    citation: str  # what to cite
+    detect: Callable[[Path], bool]  # whether a path holds this layout; looks at names only
+    # what is in a path, in any order. The file that an utterance names need not exist in this container. Raises
+    # AffettoError where nothing can be read
     read: Callable[[Path], Iterable[Found]]
+    # reads it, too, after unpacking what is packed in it into a folder, the second argument; None where the corpus is
+    # never packed
     unpack: Callable[[Path, Path, Progress], Iterable[Found]] | None = None
-    emotions: str = ""
+    emotions: str = ""  # where its emotions come from, for model cards; "" for layouts of any corpus
 
     def parse(self, path: Path, unpacked: Path | None = None, progress: Progress = silent) -> Parsed:
         """Reads a path in this layout, emotions by their names; unpacks what is packed if there is a folder for that.

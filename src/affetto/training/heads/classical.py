@@ -59,24 +59,20 @@ class RandomConfig(ClassicalConfig):
 
 
 class FunctionalsSvmConfig(ClassicalConfig):
-    """One linear support vector machine a class, over the functionals of whole utterances.
-
-    Attributes:
-        complexities: the costs of a training error that are tried; the first best on the validation part is taken.
-            They are for features divided by the root of their number, so that the same ones fit every feature set.
-        chosen_by: best by the lowest cross-entropy, as networks are chosen (paper 3.3.1), or by the highest unweighted
-            average recall, which jumps more from one complexity to the next where few speakers validate.
-        clip: how many deviations from the training part's mean a functional may be; those of ComParE run to billions.
-        balanced: let errors cost more in rare classes.
-    """
+    """One linear support vector machine a class, over the functionals of whole utterances."""
 
     kind: Literal["functionals_svm"] = "functionals_svm"
     fold_s: ClassVar[float] = 30.0  # a machine for each class and complexity
     feature_set: FeatureSet = "ComParE_2016"
+    # the costs of a training error that are tried; the first best on the validation part is taken. They are for
+    # features divided by the root of their number, so that the same ones fit every feature set
     complexities: tuple[_Positive, ...] = Field(default=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
+    # best by the lowest cross-entropy, as networks are chosen (paper 3.3.1), or by the highest unweighted average
+    # recall, which jumps more from one complexity to the next where few speakers validate
     chosen_by: Literal["cross_entropy", "uar"] = "cross_entropy"
+    # how many deviations from the training part's mean a functional may be; those of ComParE run to billions
     clip: _Positive = 5.0
-    balanced: bool = True
+    balanced: bool = True  # let errors cost more in rare classes
 
     @property
     def functionals(self) -> FeatureSet:

@@ -36,22 +36,16 @@ _STEPS = 200
 
 
 class LinearTraining(Config):
-    """How a softmax regression is solved.
+    """How a softmax regression is solved."""
 
-    Attributes:
-        l2: of the weights.
-        strength: how much more weights count along the directions in which calm strangers differ; 0 asks for none.
-        trust: layer -> the scale at which its weights are expected, beside the others', which is 1 where it is not
-            named: those of a layer of scale .5 cost four times as much.
-        balanced: weigh classes so that each counts the same.
-        calm: the class that calm speech of strangers would be.
-    """
-
-    l2: float = Field(default=0.1, ge=0)
+    l2: float = Field(default=0.1, ge=0)  # of the weights
+    # how much more weights count along the directions in which calm strangers differ; 0 asks for none
     strength: float = Field(default=1.0, ge=0)
+    # layer -> the scale at which its weights are expected, beside the others', which is 1 where it is not named: those
+    # of a layer of scale .5 cost four times as much
     trust: dict[str, float] = Field(default_factory=dict)
-    balanced: bool = True
-    calm: str = "neutral"
+    balanced: bool = True  # weigh classes so that each counts the same
+    calm: str = "neutral"  # the class that calm speech of strangers would be
 
 
 class FamiliarityConfig(Config):

@@ -28,29 +28,19 @@ EVALUATION_BATCH = 64
 
 
 class HeadTraining(Config):
-    """How to train a head; the defaults are the paper's (3.3.1) where it gives them.
+    """How to train a head; the defaults are the paper's (3.3.1) where it gives them."""
 
-    Attributes:
-        epochs: at most so many.
-        batch_size: utterances a batch, on average: batches are cut out of one order for all folds.
-        learning_rate: Adam's, at first.
-        weight_decay: decoupled; the paper has none.
-        clip_norm: the norm to which gradients are clipped.
-        patience: epochs without a lower validation cross-entropy after which the learning rate falls.
-        anneal: what it is divided by then.
-        stop_learning_rate: training ends when the learning rate falls below it.
-        balanced: weigh classes so that each counts the same; the paper does not.
-    """
-
-    epochs: int = Field(default=300, ge=1)
+    epochs: int = Field(default=300, ge=1)  # at most so many
+    # utterances a batch, on average: batches are cut out of one order for all folds
     batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    clip_norm: float = Field(default=15.0, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)  # Adam's, at first
+    weight_decay: float = Field(default=0.0, ge=0)  # decoupled; the paper has none
+    clip_norm: float = Field(default=15.0, gt=0)  # the norm to which gradients are clipped
+    # epochs without a lower validation cross-entropy after which the learning rate falls
     patience: int = Field(default=2, ge=1)
-    anneal: float = Field(default=2.0, gt=1)
-    stop_learning_rate: float = Field(default=1e-6, gt=0)
-    balanced: bool = False
+    anneal: float = Field(default=2.0, gt=1)  # what it is divided by then
+    stop_learning_rate: float = Field(default=1e-6, gt=0)  # training ends when the learning rate falls below it
+    balanced: bool = False  # weigh classes so that each counts the same; the paper does not
 
 
 Network = EmotionHead | TunedHead

@@ -18,19 +18,14 @@ _Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
 
 
 class SpeechSource(Config):
-    """A transcribed corpus, relative to the data folder, and which part of it validates.
-
-    Attributes:
-        validation_speakers: share of the speakers held out.
-        validation_partition: an official part held out, too.
-        validation_utterances: a random choice of so many of what is held out validates; None takes all.
-        training_partitions: the official parts to train on; all but the one that validates where there are none.
-    """
+    """A transcribed corpus, relative to the data folder, and which part of it validates."""
 
     path: Path
-    validation_speakers: float = Field(default=0.0, ge=0.0, lt=1.0)
-    validation_partition: str | None = None
+    validation_speakers: float = Field(default=0.0, ge=0.0, lt=1.0)  # share of the speakers held out
+    validation_partition: str | None = None  # an official part held out, too
+    # a random choice of so many of what is held out validates; None takes all
     validation_utterances: int | None = Field(default=None, ge=1)
+    # the official parts to train on; all but the one that validates where there are none
     training_partitions: tuple[str, ...] = ()
 
 
@@ -45,20 +40,14 @@ class PublicEncoder(Config):
 
 
 class SpecAugment(Config):
-    """Masks over the input (Park et al. 2019): how many a stretch of speech, and how wide at most.
+    """Masks over the input (Park et al. 2019): how many a stretch of speech, and how wide at most."""
 
-    Attributes:
-        frequency_masks: number for each utterance.
-        frequency_width: bins, of a spectrogram's 161, or features of the highest frozen layer.
-        time_masks_per_s: number for each second.
-        time_width: frames of the input: of 10 ms, or of the highest frozen layer.
-        from_epoch: the first epoch with masks; a network that does not align yet trains faster without.
-    """
-
-    frequency_masks: int = Field(default=0, ge=0)
+    frequency_masks: int = Field(default=0, ge=0)  # number for each utterance
+    # bins, of a spectrogram's 161, or features of the highest frozen layer
     frequency_width: int = Field(default=24, ge=0)
-    time_masks_per_s: float = Field(default=0.0, ge=0)
-    time_width: int = Field(default=10, ge=0)
+    time_masks_per_s: float = Field(default=0.0, ge=0)  # number for each second
+    time_width: int = Field(default=10, ge=0)  # frames of the input: of 10 ms, or of the highest frozen layer
+    # the first epoch with masks; a network that does not align yet trains faster without
     from_epoch: int = Field(default=0, ge=0)
 
 
@@ -80,40 +69,28 @@ class SpeedAndGain(Config):
 
 
 class RecogniserTraining(Config):
-    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1). See ``docs/training.md`` for the other keys.
+    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1). See ``docs/training.md`` for the other keys."""
 
-    Attributes:
-        epochs: at most so many.
-        patience: epochs without a lower CER on the validation speakers before training stops.
-        batch_size: utterances a batch, of each process that trains.
-        sorted_epochs: the first epochs, which run from the shortest utterances to the longest (SortaGrad).
-        optimiser: stochastic gradient descent with momentum 0.9, or AdamW.
-        learning_rate: of the first epoch; the layers that a public encoder began with have ``encoder_rate`` times that.
-        anneal: what the learning rate is divided by after every epoch.
-        warmup_steps: batches over which the learning rate grows to its value.
-        cooldown_epochs: the last epochs, over which it falls to nothing in a line.
-        weight_decay: of AdamW.
-        clip_norm: the norm to which gradients are clipped.
-        max_duration_s: longer utterances are left out.
-        validation_utterances: a random choice of so many, the same for every seed, validates each epoch.
-    """
-
-    epochs: int = Field(default=35, ge=1)
+    epochs: int = Field(default=35, ge=1)  # at most so many
+    # epochs without a lower CER on the validation speakers before training stops
     patience: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1)  # utterances a batch, of each process that trains
     batch_seconds: float | None = Field(default=None, gt=0)
+    # the first epochs, which run from the shortest utterances to the longest (SortaGrad)
     sorted_epochs: int = Field(default=1, ge=0)
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # stochastic gradient descent with momentum 0.9, or AdamW
+    # of the first epoch; the layers that a public encoder began with have ``encoder_rate`` times that
     learning_rate: float = Field(default=3e-4, gt=0)
     encoder_rate: float = Field(default=1.0, gt=0)
-    anneal: float = Field(default=1.1, ge=1)
-    warmup_steps: int = Field(default=0, ge=0)
-    cooldown_epochs: int = Field(default=0, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    clip_norm: float = Field(default=15.0, gt=0)
-    max_duration_s: float = Field(default=15.0, gt=0)
+    anneal: float = Field(default=1.1, ge=1)  # what the learning rate is divided by after every epoch
+    warmup_steps: int = Field(default=0, ge=0)  # batches over which the learning rate grows to its value
+    cooldown_epochs: int = Field(default=0, ge=0)  # the last epochs, over which it falls to nothing in a line
+    weight_decay: float = Field(default=0.0, ge=0)  # of AdamW
+    clip_norm: float = Field(default=15.0, gt=0)  # the norm to which gradients are clipped
+    max_duration_s: float = Field(default=15.0, gt=0)  # longer utterances are left out
+    # a random choice of so many, the same for every seed, validates each epoch
     validation_utterances: int = Field(default=500, ge=1)
     average_last: int = Field(default=1, ge=1)
     average_best: int = Field(default=1, ge=1)
@@ -137,30 +114,21 @@ class RecogniserTraining(Config):
 
 
 class RecogniserRecipe(Config):
-    """All that ``affetto asr train`` needs.
+    """All that ``affetto asr train`` needs."""
 
-    Attributes:
-        seed: of initialisation, batches and masks.
-        preset: a shape by name ...
-        model: ... or a shape in full.
-        encoder: a public recogniser whose encoder the model's begins with.
-        initial: a model to begin with instead of random numbers: the name of one that comes with affetto, or the folder
-            of one, of the same shape.
-        first: ... or another recipe, whose result this one begins with; in TOML its path, relative to this recipe.
-        corpora: what to train and validate on.
-        training: how.
-        licence: of the trained model, for its card.
-    """
-
-    seed: Seed = 1
-    preset: str | None = None
+    seed: Seed = 1  # of initialisation, batches and masks
+    preset: str | None = None  # a shape by name
+    # ... or a shape in full
     model: Annotated[SerializeAsAny[RecogniserConfig], BeforeValidator(parse_shape)] | None = None
-    encoder: PublicEncoder | None = None
+    encoder: PublicEncoder | None = None  # a public recogniser whose encoder the model's begins with
+    # a model to begin with instead of random numbers: the name of one that comes with affetto, or the folder of one, of
+    # the same shape
     initial: str | None = None
+    # ... or another recipe, whose result this one begins with; in TOML its path, relative to this recipe
     first: Self | None = None
-    corpora: tuple[SpeechSource, ...] = Field(min_length=1)
-    training: RecogniserTraining = RecogniserTraining()
-    licence: str = "unstated"
+    corpora: tuple[SpeechSource, ...] = Field(min_length=1)  # what to train and validate on
+    training: RecogniserTraining = RecogniserTraining()  # how
+    licence: str = "unstated"  # of the trained model, for its card
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
