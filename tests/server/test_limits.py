@@ -23,10 +23,9 @@ import pytest
 import soundfile
 from tests.server.serving import RECOGNISE, Halting, eventually, metric
 
-from affetto.server import hearing
-from affetto.server.sound import Decoded
+from affetto.server import worker
 from affetto.server.telemetry import JsonLines
-from affetto.server.uploads import Upload
+from affetto.server.uploads import Decoded, Upload
 
 Serve = Callable[..., httpx.Client]
 TOKEN = "a token of many letters"
@@ -290,13 +289,13 @@ def test_a_short_recording_passes_a_long_one(serve: Serve, angry: bytes, talk: b
 def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
     serve: Serve, angry: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded, going = hearing.decode, threading.Event()
+    decoded, going = worker.decode, threading.Event()
 
     def slow(upload: Upload, *others: Any) -> Decoded:
-        assert upload.size == len(angry) or going.wait(30)
+        assert upload.sound.seek(0, 2) == len(angry) or going.wait(30)
         return decoded(upload, *others)
 
-    monkeypatch.setattr(hearing, "decode", slow)
+    monkeypatch.setattr(worker, "decode", slow)
     client = serve()
     with ThreadPoolExecutor(1) as pool:
         (large,) = begin(client, pool, angry + b"\0", 1)

@@ -28,7 +28,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from affetto.cli import main
-from affetto.server.listening import EXAMPLES, LARGEST_MESSAGE
+from affetto.server.live import EXAMPLES, LARGEST_MESSAGE
 from affetto.server.problems import KINDS
 from affetto.server.settings import Settings
 

@@ -11,20 +11,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli import (
-    asr,
-    corpus,
-    evaluate,
-    experiment,
-    explain,
-    listen,
-    model,
-    probe,
-    recognise,
-    report,
-    serve,
-    train,
-)
+from affetto.cli import asr, corpus, evaluate, experiment, explain, listen, probe, recognise, serve, train
 from affetto.cli.terminal import complain
 from affetto.errors import AffettoError
 
@@ -46,11 +33,11 @@ app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("listen")(listen.listen)
 app.command("serve", context_settings={"auto_envvar_prefix": "AFFETTO"})(serve.serve)
 app.command("train", no_args_is_help=True)(train.train)
-app.command("report", no_args_is_help=True)(report.report)
+app.command("report", no_args_is_help=True)(experiment.report)
 app.add_typer(asr.app, name="asr")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(experiment.app, name="experiment", no_args_is_help=True)
-app.add_typer(model.app, name="model")
+app.add_typer(train.models, name="model")
 app.add_typer(probe.app, name="probe")
 
 

@@ -1,4 +1,4 @@
-"""What several verbs are given: recordings, found and complained about where they fail, models, recipes and data."""
+"""What several verbs are given: options, and recordings, found and complained about where they fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Annotated, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 Paths = Annotated[
-    list[str],
-    typer.Argument(metavar="PATH", help="Sound files, folders of them, or [cyan]-[/] for standard input."),
+    list[str], typer.Argument(metavar="PATH", help="Sound files, folders of them, or [cyan]-[/] for standard input.")
 ]
 Model = Annotated[str, typer.Option(help="An embedded model, a model's folder, or a name on the Hugging Face hub.")]
 Sure = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="The probability from which an emotion is stated; below: not sure.")
 ]
-Smooth = Annotated[
-    float, typer.Option(min=0.0, metavar="SECONDS", help="How far neighbouring segments count; 0: not at all.")
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE",
+        help="What is spoken, as de, where the model knows several languages; auto lets it find out.",
+        show_default="en",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
@@ -51,16 +55,26 @@ Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to tra
 Data = Annotated[
     Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
 ]
-Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder decides.")]
 Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print the result.")]
+
+
+def run_folder(output: Path | None, recipe: Path) -> Path:
+    """Where a run goes."""
+    return output or Path("runs") / recipe.stem
+
+
+def names_in(listed: str) -> tuple[str, ...]:
+    """Names with commas between.
+
+    >>> names_in("anger, sadness"), names_in("")
+    (('anger', 'sadness'), ())
+    """
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def standard_input(remedy: str) -> IO[bytes]:
-    """What is piped in.
-
-    Raises:
-        AudioError: nothing is.
-    """
+    """What is piped in; raises AudioError where nothing is."""
     if sys.stdin is None:
         raise AudioError("standard input is closed", remedy, "-")
     if sys.stdin.isatty():
@@ -69,7 +83,7 @@ def standard_input(remedy: str) -> IO[bytes]:
 
 
 class Inputs:
-    """The recordings to be read, and how many of them failed.
+    """The recordings to be read, out of files, folders and "-", and what failed of them.
 
     Args:
         arguments: files, folders or "-".
@@ -82,26 +96,35 @@ class Inputs:
         self.left_out: Counter[str] = Counter()  # what is in folders and is no recording, by kind
         self.sources: list[Source] = []
         self.names: list[PurePath] = []  # relative to the folder that was given, or to that of the file
+        self._total_s: float | None = None
         for argument in arguments:
             try:
-                found = self._find(argument)
+                self._add(argument)
             except AffettoError as error:
                 self.errors.append(error)
-            else:
-                self.sources += found
-                self.names += [_name(each, argument) for each in found]
-        self._total_s: float | None = None
 
-    def keep(self, wanted: Iterable[bool]) -> None:
-        """Leaves out what is not wanted: one answer a source."""
-        kept = [pair for pair, keep in zip(zip(self.sources, self.names, strict=True), wanted, strict=True) if keep]
-        self.sources, self.names = [source for source, _ in kept], [name for _, name in kept]
+    def _add(self, argument: str) -> None:
+        path = Path(argument)
+        if argument == "-":
+            self.sources.append(standard_input("give a file, or pipe one: affetto recognise - < call.wav"))
+            self.names.append(PurePath("standard-input"))
+        elif path.is_dir():
+            from affetto.streaming import sound_files
 
-    def progress(self, heard_s: float) -> None:
+            found = sound_files(path)
+            self.sources += found.files
+            self.names += [each.relative_to(path) for each in found.files]
+            self.left_out += found.left_out
+            self.errors += found.unreadable
+        else:
+            self.sources.append(path)
+            self.names.append(PurePath(path.name))
+
+    def progress(self, done_s: float) -> None:
         """To be called with the seconds of sound read so far."""
         if self._total_s is None:
-            self._total_s = _total_s(self.sources) if self.bar.wanted else 0.0
-        self.bar(heard_s, max(self._total_s, heard_s))
+            self._total_s = sum(map(promised_s, self.sources)) if self.bar.wanted else 0.0
+        self.bar(done_s, max(self._total_s, done_s))
 
     def successes(self, results: Iterable[R | Failure]) -> Iterator[R]:
         """Hands on what was recognised, and keeps what went wrong for the end."""
@@ -113,19 +136,6 @@ class Inputs:
                 self.errors.append(result.error)
             else:
                 yield result
-
-    def _find(self, argument: str) -> list[Source]:
-        from affetto.streaming import sound_files
-
-        if argument == "-":
-            return [standard_input("give a file, or pipe one: affetto recognise - < call.wav")]
-        path = Path(argument)
-        if not path.is_dir():
-            return [path]
-        found = sound_files(path)
-        self.left_out += found.left_out
-        self.errors += found.unreadable
-        return [*found.files]
 
     def complain(self) -> None:
         """Says what was left out of folders, by kind, and what went wrong, a line each."""
@@ -142,22 +152,13 @@ class Inputs:
             raise typer.Exit(1)
 
 
-def _name(source: Source, argument: str) -> PurePath:
-    if not isinstance(source, Path):
-        return PurePath("standard-input")
-    folder = Path(argument)
-    return source.relative_to(folder) if folder.is_dir() else PurePath(source.name)
-
-
-def _total_s(sources: Iterable[Source]) -> float:
-    """What the headers promise, for the time left; files that cannot be read count nothing here."""
+def promised_s(source: Source) -> float:
+    """How long a file is by its header, for the time left; what cannot be read is complained of when its turn comes."""
     from affetto import audio
 
-    total_s = 0.0
-    for source in sources:
-        try:
-            if isinstance(source, Path) and source.suffix.lower() not in audio.PROGRAM_SUFFIXES:
-                total_s += audio.info(source).duration_s or 0.0
-        except AudioError:
-            continue  # it is complained of when its turn comes
-    return total_s
+    try:
+        if isinstance(source, Path) and source.suffix.lower() not in audio.PROGRAM_SUFFIXES:
+            return audio.info(source).duration_s or 0.0
+    except AudioError:
+        pass
+    return 0.0

@@ -5,44 +5,78 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Data, Device, Inputs, Model, Output, Paths, Recipe, Threads
-from affetto.cli.decoding import (
-    BeamBonus,
-    BeamWeight,
-    BeamWidth,
-    Decoding,
-    Files,
+from affetto.cli.arguments import (
+    Data,
+    Device,
+    Format,
+    Inputs,
     Language,
-    LanguageModelFile,
-    LexiconFile,
-    Numbers,
-    WordModelFile,
-    decoder_choice,
-    tell_left_out,
+    Model,
+    Output,
+    Paths,
+    Recipe,
+    Threads,
+    run_folder,
 )
-from affetto.cli.terminal import ProgressBar, TableOrJson, extra, note, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, extra, note, print_facts, print_json
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from affetto.transcribe import TranscriptionScores
+    from affetto.models.decoding import DecoderChoice
+    from affetto.transcribe import Transcriber, TranscriptionScores
 
 app = typer.Typer(help="Train, score and use the speech recogniser by itself.", no_args_is_help=True)
 
-
-class Format(StrEnum):
-    """How transcripts are printed."""
-
-    TEXT = "text"
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
+Decoding = Annotated[
+    Literal["greedy", "beam", "kenlm"] | None,
+    typer.Option(
+        "--decoder",
+        help="How to decode: kenlm searches for words.",
+        show_default="kenlm with a word model, beam with a language model, or greedy",
+    ),
+]
+LanguageModelFile = Annotated[
+    Path | None,
+    typer.Option("--language-model", help="A language.safetensors.", show_default="the model's, if it has one"),
+]
+WordModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--word-model",
+        help="A language model of words: an ARPA file, or one of KenLM's binary files, which is mapped into memory as "
+        "it is and has to come from someone you trust.",
+    ),
+]
+LexiconFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--lexicon",
+        help="The words that may be written, a word a line, as the word model writes them; needed for a binary file.",
+        show_default="the ARPA file's words",
+    ),
+]
+BeamWidth = Annotated[
+    int | None, typer.Option("--beam-width", min=1, help="Spellings kept a frame.", show_default="32, or 100 of words")
+]
+BeamWeight = Annotated[
+    float | None,
+    typer.Option(
+        "--beam-weight", min=0.0, help="How much the language model counts.", show_default="0.7, or 1 of words"
+    ),
+]
+BeamBonus = Annotated[
+    float | None,
+    typer.Option(
+        "--beam-bonus",
+        help="For each character, or with a word model for each word, against short texts.",
+        show_default="1.4, or 2 a word",
+    ),
+]
 
 
 @app.command(no_args_is_help=True)
@@ -72,10 +106,9 @@ def train(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.training.recogniser.recipe import RecogniserRecipe
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
-    folder = output or Path("runs") / recipe.stem
     placement = Placement(devices=devices, nodes=nodes, strategy=strategy)
     with stoppable(_say_stopped):
-        result = fit_recogniser(RecogniserRecipe.read(recipe), data, folder, placement=placement)
+        result = fit_recogniser(RecogniserRecipe.read(recipe), data, run_folder(output, recipe), placement=placement)
     if first_process():
         typer.echo(result)
 
@@ -117,18 +150,19 @@ def language_model(
 
     read = RecogniserRecipe.read(recipe)
     speech = gather(read, data)
-    folder = output or Path("runs") / recipe.stem
     given = {"order": order, "least_gain": least_gain}
     config = NGramConfig.parse({name: value for name, value in given.items() if value is not None})
-    fitted = fit_language_model(read, speech.training, speech.validation, folder, config, text or [])
+    fitted = fit_language_model(
+        read, speech.training, speech.validation, run_folder(output, recipe), config, text or []
+    )
     print_facts(
         {
             "language model": str(fitted.path),
             "trained on": f"{fitted.texts:,} different transcripts, {fitted.characters:,} characters",
             "n-grams": f"{fitted.ngrams:,} of up to {config.order} characters, {fitted.megabytes:.2f} MB",
-            "perplexity": "unknown: no unheard transcript validates"
+            "perplexity": "unknown: no new transcript validates"
             if fitted.perplexity is None
-            else f"{fitted.perplexity:.2f} a character of unheard transcripts",
+            else f"{fitted.perplexity:.2f} a character of new transcripts",
         }
     )
 
@@ -152,7 +186,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     beam_weight: BeamWeight = None,
     beam_bonus: BeamBonus = None,
     language: Language = None,
-    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
+    format_: Format = "table",
 ) -> None:
     r"""Measure character and word error rates on a corpus.
 
@@ -164,16 +198,16 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto asr evaluate data/common-voice --held-out-by recipes/asr-tiny.toml[/]
     [cyan]affetto asr evaluate data/LibriSpeech --word-model 3-gram.pruned.1e-7.arpa[/]
     """
-    from affetto.transcribe import Transcriber, score_transcriber, transcribed_utterances
+    from affetto.transcribe import score_transcriber, transcribed_utterances
 
-    files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
-    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers, language))
-    tell_left_out(transcriber.decoder)
+    beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
+    choice = _decoder_choice(decoder, (language_model, word_model, lexicon), beam, language)
+    transcriber = _transcriber(model, device, choice)
     among = None if held_out_by is None else _held_out(held_out_by, corpus)
     utterances = transcribed_utterances(corpus, partition=partition, among=among, limit=limit)
     with ProgressBar("transcribing") as bar:
         scores = score_transcriber(transcriber, utterances, bar)
-    if format_ is TableOrJson.JSON:
+    if format_ == "json":
         name = " ".join([corpus.resolve().name, *([partition] if partition else [])])
         values = {"version": 1, "corpus": name, "model": model, "decoder": transcriber.decoder.name, **asdict(scores)}
         if held_out_by is not None:
@@ -186,7 +220,9 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 @app.command(no_args_is_help=True)
 def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     paths: Paths,
-    format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = Format.TEXT,
+    format_: Annotated[
+        Literal["text", "table", "json", "jsonl", "csv"], typer.Option("--format", help="How to print the results.")
+    ] = "text",
     model: Model = DEFAULT,
     device: Device = "auto",
     threads: Threads = None,
@@ -211,17 +247,46 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto asr transcribe interviews/ --format csv > words.csv[/]
     [cyan]affetto asr transcribe anruf.wav --model openai/whisper-base --language de[/]
     """
-    from affetto.cli.transcripts import WRITERS
-    from affetto.transcribe import Transcriber
+    from affetto.cli.recordings import print_transcripts
 
-    files, numbers = Files(language_model, word_model, lexicon), Numbers(beam_width, beam_weight, beam_bonus)
-    transcriber = Transcriber.from_pretrained(model, device, decoder_choice(decoder, files, numbers, language))
-    tell_left_out(transcriber.decoder)
+    beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
+    choice = _decoder_choice(decoder, (language_model, word_model, lexicon), beam, language)
+    transcriber = _transcriber(model, device, choice)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)
-        WRITERS[format_](inputs.successes(results), len(inputs.sources) > 1)
+        print_transcripts(format_, inputs.successes(results), several=len(inputs.sources) > 1)
     inputs.end()
+
+
+def _decoder_choice(
+    method: str | None,
+    files: tuple[Path | None, Path | None, Path | None],
+    beam: dict[str, float | None],
+    language: str | None,
+) -> DecoderChoice:
+    """What the options ask for; those left out keep the library's defaults."""
+    from affetto.models.decoding import BeamConfig, DecoderChoice, WordBeamConfig
+
+    language_model, word_model, lexicon = files
+    given = {name: value for name, value in beam.items() if value is not None}
+    return DecoderChoice(
+        method, language_model, BeamConfig.parse(given), word_model, lexicon, WordBeamConfig.parse(given), language
+    )
+
+
+def _transcriber(model: str, device: str, choice: DecoderChoice) -> Transcriber:
+    """Loads it, and says how many words of a lexicon cannot be written, if there are any."""
+    from affetto.models.decoding import Decoder
+    from affetto.transcribe import Transcriber
+
+    transcriber = Transcriber.from_pretrained(model, device, choice)
+    words = transcriber.decoder.words if isinstance(transcriber.decoder, Decoder) else None
+    lexicon = None if words is None else words.model.lexicon
+    if lexicon is not None and lexicon.left_out:
+        total = lexicon.left_out + len(lexicon.words)
+        note(f"words left out, which the recogniser cannot spell: {lexicon.left_out:,} of {total:,}")
+    return transcriber
 
 
 def _held_out(recipe: Path, corpus: Path) -> set[str]:
@@ -233,7 +298,7 @@ def _held_out(recipe: Path, corpus: Path) -> set[str]:
 
 
 def _facts(scores: TranscriptionScores) -> dict[str, str]:
-    facts = {
+    return {
         "CER": f"{scores.cer:.1%}",
         "WER": f"{scores.wer:.1%}",
         "utterances": f"{scores.utterances:,}",
@@ -241,4 +306,3 @@ def _facts(scores: TranscriptionScores) -> dict[str, str]:
         "real-time factor": f"{scores.real_time_factor:.4f} ({1 / scores.real_time_factor:,.0f} times real time)",
         "left out": ", ".join(f"{reason} {count:,}" for reason, count in scores.left_out.items()),
     }
-    return {name: value for name, value in facts.items() if value}

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli import prepare
-from affetto.cli.arguments import Layout
-from affetto.cli.terminal import ProgressBar, TableOrJson, console, counted, print_facts, print_json
+from affetto.cli.arguments import Format
+from affetto.cli.terminal import ProgressBar, console, counted, note, print_facts, print_json
 
 if TYPE_CHECKING:
     from affetto.data.check import CorpusSummary
     from affetto.data.leakage import DivisionReport
+    from affetto.data.prepare import PreparedCorpus
     from affetto.data.splits import Split
 
 app = typer.Typer(help="Look over collections of speech.", no_args_is_help=True)
 Corpus = Annotated[Path, typer.Argument(help="The corpus's folder, or a manifest.")]
-app.command("prepare", no_args_is_help=True)(prepare.prepare)
-
-
-class LeaveOut(StrEnum):
-    """How many are tested at a time."""
-
-    SPEAKER = "speaker"
-    SESSION = "session"
+Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder decides.")]
 
 
 @app.command(no_args_is_help=True)
-def check(
-    path: Corpus,
-    layout: Layout = None,
-    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the summary.")] = TableOrJson.TABLE,
-) -> None:
+def check(path: Corpus, layout: Layout = None, format_: Format = "table") -> None:
     """Count what is in a corpus, and say what is wrong with it.
 
     [bold]Example[/]
@@ -47,12 +35,12 @@ def check(
 
     with ProgressBar("opening files", unit="files") as bar:
         summary = check_corpus(path, name=layout, progress=bar)
-    if format_ is TableOrJson.JSON:
+    if format_ == "json":
         values = asdict(summary)
         values["examples"] = [asdict(example) for example in summary.examples]
         print_json({"version": 1, **values})
     else:
-        print_facts(_facts(summary))
+        print_facts(_summary(summary))
     if summary.faulty:
         raise typer.Exit(1)
 
@@ -61,13 +49,15 @@ def check(
 def check_split(
     path: Annotated[Path, typer.Argument(help="The corpus's folder, a manifest, or an experiment's run folder.")],
     folds: Annotated[int, typer.Option(min=3, help="How many folds to divide the speakers into.")] = 10,
-    leave_out: Annotated[LeaveOut | None, typer.Option(help="Test each alone instead.", show_default=False)] = None,
+    leave_out: Annotated[
+        Literal["speaker", "session"] | None, typer.Option(help="Test each alone instead.", show_default=False)
+    ] = None,
     by: Annotated[
         Path | None,
         typer.Option(help="Divide by this recipe (.toml), or look at this division (.csv: fold, part, speaker)."),
     ] = None,
     layout: Layout = None,
-    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the parts.")] = TableOrJson.TABLE,
+    format_: Format = "table",
 ) -> None:
     """Show who trains, validates and tests in each fold, and make sure that no speaker is in two parts.
 
@@ -90,14 +80,14 @@ def check_split(
         found = report(given_folds(path, by, layout=layout))
     else:
         found = report(_divide(path, folds, leave_out, by, layout))
-    if format_ is TableOrJson.JSON:
+    if format_ == "json":
         missing = [each._asdict() for each in found.missing]
         print_json({"version": 1, "leaks": False, **asdict(found), "missing": missing})
     else:
         _print_parts(found)
 
 
-def _divide(path: Path, folds: int, leave_out: LeaveOut | None, recipe: Path | None, layout: str | None) -> list[Split]:
+def _divide(path: Path, folds: int, leave_out: str | None, recipe: Path | None, layout: str | None) -> list[Split]:
     from affetto.data.leakage import divide
     from affetto.data.protocols import GroupedKFold, LeaveOneSessionOut, LeaveOneSpeakerOut
 
@@ -110,13 +100,8 @@ def _divide(path: Path, folds: int, leave_out: LeaveOut | None, recipe: Path | N
 
             return load_data(read, path).splits
         return divide(path, read.protocol, layout=layout, labelling=read.labels, classes=read.classes, seed=read.seed)
-    match leave_out:
-        case LeaveOut.SPEAKER:
-            return divide(path, LeaveOneSpeakerOut(), layout=layout)
-        case LeaveOut.SESSION:
-            return divide(path, LeaveOneSessionOut(), layout=layout)
-        case None:
-            return divide(path, GroupedKFold(folds=folds), layout=layout)
+    alone = {"speaker": LeaveOneSpeakerOut(), "session": LeaveOneSessionOut()}
+    return divide(path, GroupedKFold(folds=folds) if leave_out is None else alone[leave_out], layout=layout)
 
 
 def _print_parts(found: DivisionReport) -> None:
@@ -135,29 +120,23 @@ def _print_parts(found: DivisionReport) -> None:
         grid.add_row(str(each.fold) if each.part == "train" else "", *cells)
     screen = console()
     screen.print(grid)
-    for line in _verdict(found):
-        screen.print(line)
-
-
-def _verdict(found: DivisionReport) -> list[str]:
-    """What can be said of all folds together."""
-    lines = [f"fold {each.fold}: no {', '.join(each.emotions)} in its {each.part} part" for each in found.missing]
+    for each in found.missing:
+        screen.print(f"fold {each.fold}: no {', '.join(each.emotions)} in its {each.part} part")
     untested, repeated = found.never_tested, found.tested_repeatedly
     if untested or repeated:
-        lines.append(f"{untested:,} utterances are tested in no fold, {repeated:,} in several")
+        screen.print(f"{untested:,} utterances are tested in no fold, {repeated:,} in several")
     else:
-        lines.append("every utterance is tested in exactly one fold")
-    return [*lines, "no speaker in two parts of a fold"]
+        screen.print("every utterance is tested in exactly one fold")
+    screen.print("no speaker in two parts of a fold")
 
 
-def _facts(summary: CorpusSummary) -> dict[str, str]:
-    """What people want to know, left out where there is nothing to say."""
+def _summary(summary: CorpusSummary) -> dict[str, str]:
     emotions = dict(summary.emotions)
     if emotions and summary.unlabelled:
         emotions |= {"without a label": summary.unlabelled}
     tables = {"emotions": emotions, "partitions": summary.partitions, "left out": summary.skipped}
     examples = [f"{example.what} ({example.reason})" for example in summary.examples]
-    facts = {
+    return {
         "corpus": f"{summary.title} ({summary.name})",
         "licence": summary.licence,
         "utterances": f"{summary.utterances:,}, {summary.transcribed:,} of them transcribed",
@@ -168,4 +147,83 @@ def _facts(summary: CorpusSummary) -> dict[str, str]:
         **{name: counted(counts) for name, counts in tables.items()},
         "for example": "\n".join(examples),
     }
-    return {name: value for name, value in facts.items() if value}
+
+
+@app.command(no_args_is_help=True)
+def prepare(  # noqa: PLR0913, PLR0917
+    path: Annotated[Path, typer.Argument(metavar="CORPUS", help="The corpus's folder, or a manifest.")],
+    output: Annotated[Path, typer.Option(help="The folder to write into; it is made if need be.")],
+    layout: Layout = None,
+    max_duration: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Longer utterances are left out.")
+    ] = 15.0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="How many files to make at a time.", show_default="all cores")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name all that is left out.")] = False,
+    format_: Format = "table",
+) -> None:
+    """Make a corpus ready to train on: 16 kHz mono FLAC, texts in the alphabet, real durations, a manifest.
+
+    Stopped anywhere, the same command goes on from there. What is left out, and why, stands in
+    [cyan]left-out.csv[/] in the output folder. Recipes name that folder as any other corpus.
+
+    [bold]Example[/]
+    [cyan]affetto corpus prepare data/VoxForge --output prepared/voxforge[/]
+
+    Exit code 1 means that all is done but for files that could not be read.
+    """
+    from affetto.data.prepare import prepare_corpus
+
+    with ProgressBar("preparing", unit="files") as bar:
+        try:
+            prepared = prepare_corpus(path, output, name=layout, max_duration_s=max_duration, jobs=jobs, progress=bar)
+        except KeyboardInterrupt:
+            bar.hide()
+            note("stopped; the same command goes on from here")
+            raise
+    if verbose:
+        for each in prepared.left_out:
+            typer.echo(f"left out: {each.what}: {each.reason}" + (f" ({each.detail})" if each.detail else ""), err=True)
+    if format_ == "json":
+        print_json(_prepared_values(prepared))
+    else:
+        print_facts(_prepared_facts(prepared))
+    if prepared.faults:
+        raise typer.Exit(1)
+
+
+def _prepared_values(prepared: PreparedCorpus) -> dict[str, object]:
+    return {
+        "version": 1,
+        "corpus": prepared.corpus.name,
+        "manifest": str(prepared.manifest),
+        "utterances": prepared.utterances,
+        "transcribed": prepared.transcribed,
+        "hours": prepared.hours,
+        "speakers": prepared.speakers,
+        "partitions": dict(prepared.partitions),
+        "made": prepared.made,
+        "left_out": prepared.reasons,
+        "unreadable": prepared.faults,
+    }
+
+
+def _prepared_facts(prepared: PreparedCorpus) -> dict[str, str]:
+    from affetto.data.prepare import LEFT_OUT, UNPACKED
+
+    unpacked = prepared.manifest.with_name(UNPACKED)
+    there = prepared.utterances - prepared.made
+    return {
+        "corpus": f"{prepared.corpus.title} ({prepared.corpus.name})",
+        "licence": prepared.corpus.licence,
+        "utterances": f"{prepared.utterances:,}, {prepared.transcribed:,} of them transcribed",
+        "length": f"{prepared.hours:.2f} h",
+        "speakers": f"{prepared.speakers:,}",
+        "partitions": counted(prepared.partitions),
+        "files": f"{prepared.made:,} made" + (f", {there:,} were there" if there else ""),
+        "left out": counted(prepared.reasons),
+        "named in": str(prepared.manifest.with_name(LEFT_OUT)) if prepared.left_out else "",
+        "unpacked": f"{unpacked} (no longer needed)" if unpacked.is_dir() else "",
+        "manifest": str(prepared.manifest),
+    }

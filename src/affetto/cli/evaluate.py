@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure, Threads
-from affetto.cli.terminal import ProgressBar, print_json
+from affetto.cli.arguments import Device, Model, Sure, Threads, names_in
+from affetto.cli.terminal import ProgressBar, print_json, print_sheets
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from affetto.evaluate.cross_corpus import CorpusPart, CorpusScores
-
-
-class Format(StrEnum):
-    """How scores are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    MARKDOWN = "markdown"
+    from affetto.evaluate.cross_corpus import CorpusPart
 
 
 def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
@@ -41,7 +32,9 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     sure: Sure = 0.5,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Annotated[Format, typer.Option("--format", help="How to print the scores.")] = Format.TABLE,
+    format_: Annotated[
+        Literal["table", "json", "markdown"], typer.Option("--format", help="How to print the scores.")
+    ] = "table",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +60,13 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.evaluate.cross_corpus import score_corpora
     from affetto.features.conditions import Condition
     from affetto.recognise import EmotionRecogniser
-    from affetto.report.cross_corpus import scores_to_values, write_scores
+    from affetto.report.cross_corpus import (
+        score_notes,
+        score_sheets,
+        scores_to_markdown,
+        scores_to_values,
+        write_scores,
+    )
     from affetto.timeline import Judgement
 
     conditions = [Condition.parse(each) for each in condition.split(",")]
@@ -86,20 +85,12 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     }
     if output is not None:
         write_scores(output, about, scores)
-    if format_ is Format.JSON:
+    if format_ == "json":
         print_json(scores_to_values(about, scores))
-    else:
-        _show(scores, format_)
-
-
-def _show(scores: list[CorpusScores], format_: Format) -> None:
-    from affetto.cli.experiment_table import show_sheets
-    from affetto.report.cross_corpus import score_notes, score_sheets, scores_to_markdown
-
-    if format_ is Format.MARKDOWN:
+    elif format_ == "markdown":
         typer.echo(scores_to_markdown(scores), nl=False)
     else:
-        show_sheets(score_sheets(scores, details=False), score_notes(scores))
+        print_sheets(score_sheets(scores, details=False), score_notes(scores))
 
 
 def _parts(
@@ -110,17 +101,16 @@ def _parts(
     from affetto.evaluate.cross_corpus import corpus_part
     from affetto.experiment.single import EmotionRecipe
 
-    held_out = None if recipe is None else EmotionRecipe.read(recipe)
-    named = () if speakers is None else tuple(each.strip() for each in speakers.split(","))
-    wanted = [named] * len(corpora)
-    if held_out is not None:
+    wanted = [() if speakers is None else names_in(speakers)] * len(corpora)
+    if recipe is not None:
+        held_out = EmotionRecipe.read(recipe)
         if len(held_out.sources) > 1:
             raise ConfigError("trains on several corpora", "name the test speakers of one with --speakers", recipe)
         named_there = held_out.sources[0].path
         own = [path.resolve().name == named_there.name for path in corpora]
         if not any(own):
             raise CorpusError(f"none of the corpora is that of {recipe}", f"name {named_there} among them")
-        wanted = [held_out.test_speakers if is_own else named for is_own in own]
+        wanted = [held_out.test_speakers if is_own else named for named, is_own in zip(wanted, own, strict=True)]
     parts = [corpus_part(path, classes, speakers=who, limit=limit) for path, who in zip(corpora, wanted, strict=True)]
     alike = len({part.name for part in parts}) < len(parts)
     return [replace(part, name=str(path)) if alike else part for part, path in zip(parts, corpora, strict=True)]

@@ -1,36 +1,29 @@
-"""``affetto experiment``: rows of a table, compared on folds of speakers."""
+"""``affetto experiment`` and ``affetto report``: rows of a table, compared on folds of speakers."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Data, Output, Recipe, Threads
-from affetto.cli.experiment_recognisers import recognisers
-from affetto.cli.experiment_table import table
-from affetto.cli.terminal import ProgressBar, TableOrJson, print_json, print_table
+from affetto.cli.arguments import Data, Format, Output, Recipe, Threads, run_folder
+from affetto.cli.terminal import ProgressBar, console, print_json, print_sheets, print_table
 
 if TYPE_CHECKING:
     from affetto.experiment import Event, ExperimentRun, Read
 
-
-_LONG_S = 86_400.0
-"""The time left is estimated from all that was done: one training may take an hour."""
-
-
-class EngineKind(StrEnum):
-    """Where to compute."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
 app = typer.Typer(help="Compare models on folds of held-out speakers, and test the differences.")
-app.command("table", no_args_is_help=True)(table)
-app.command("recognisers", no_args_is_help=True)(recognisers)
+
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        help="The row that the others are tested against; without it, the baseline that is best on validation speakers."
+    ),
+]
+
+_WIDE = 130  # columns of a terminal on which the spread of every score fits
+_LONG_S = 86_400.0  # the time left is estimated from all that was done: one training may take an hour
 
 
 @app.command(no_args_is_help=True)
@@ -46,9 +39,9 @@ def run(  # noqa: PLR0913, PLR0917
         ),
     ] = None,
     engine: Annotated[
-        EngineKind,
+        Literal["local", "ray"],
         typer.Option(help="Processes of this machine, or a Ray cluster (the one of RAY_ADDRESS, else one here)."),
-    ] = EngineKind.LOCAL,
+    ] = "local",
     jobs: Annotated[
         int | None, typer.Option(min=1, help="How much to compute at a time.", show_default="all cores")
     ] = None,
@@ -57,7 +50,7 @@ def run(  # noqa: PLR0913, PLR0917
     ] = "auto",
     threads: Threads = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
-    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
+    format_: Format = "table",
 ) -> None:
     r"""Train every row of a recipe on every fold, as often as it says, or go on where the same command was stopped.
 
@@ -71,8 +64,8 @@ def run(  # noqa: PLR0913, PLR0917
     """
     from affetto.experiment import Engine, run_experiment
 
-    folder = output or Path("runs") / recipe.stem
-    where = Engine(kind=engine.value, jobs=jobs, device=device)
+    folder = run_folder(output, recipe)
+    where = Engine(kind=engine, jobs=jobs, device=device)
     with Shown() as shown:
         try:
             done = run_experiment(
@@ -81,21 +74,12 @@ def run(  # noqa: PLR0913, PLR0917
         except KeyboardInterrupt:
             shown.say("stopped; the same command goes on from here")
             raise
-    if format_ is TableOrJson.JSON:
-        print_json(_values(done))
+    if format_ == "json":
+        rows = [row._asdict() for row in done.rows]
+        counts = {"skipped": dict(done.skipped), "unreadable": done.unreadable}
+        print_json({"version": 1, "folder": str(done.folder), "rows": rows, **counts})
     else:
         _show(done)
-
-
-def _values(done: ExperimentRun) -> dict[str, object]:
-    rows = [row._asdict() for row in done.rows]
-    return {
-        "version": 1,
-        "folder": str(done.folder),
-        "rows": rows,
-        "skipped": dict(done.skipped),
-        "unreadable": done.unreadable,
-    }
 
 
 def _show(done: ExperimentRun) -> None:
@@ -155,3 +139,112 @@ def _summary(event: Read) -> str:
         f"{event.utterances:,} utterances of {event.speakers:,} speakers ({emotions}); "
         f"{event.folds} folds, {event.cells:,} trainings over all rows and repeats{finished}"
     )
+
+
+@app.command(no_args_is_help=True)
+def table(
+    run: Annotated[Path, typer.Argument(help="The run folder; the run need not be finished.")],
+    format_: Annotated[
+        Literal["table", "markdown", "latex", "csv", "json"], typer.Option("--format", help="How to print the table.")
+    ] = "table",
+    baseline: Baseline = None,
+    sort: Annotated[bool, typer.Option("--sort", help="Highest UAR first, not the recipe's order.")] = False,
+) -> None:
+    """Show what a run found: scores with spread and intervals, and which differences are more than chance.
+
+    [bold]Example[/]
+    [cyan]affetto experiment table runs/table1[/]
+    [cyan]affetto experiment table runs/table1 --format latex > table1.tex[/]
+    """
+    from affetto.evaluate import RunFolder
+    from affetto.report import build_table, sheets, to_csv, to_latex, to_markdown, to_values
+
+    with ProgressBar("reading predictions") as bar:
+        found = build_table(RunFolder(run), baseline, progress=bar)
+    if sort:
+        found = found.best_first()
+    if format_ == "table":
+        print_sheets(sheets(found, wide=console().width >= _WIDE), found.notes)
+    elif format_ == "json":
+        print_json(to_values(found))
+    else:
+        write = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}[format_]
+        typer.echo(write(found), nl=False)
+
+
+@app.command(no_args_is_help=True)
+def recognisers(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of one recipe, two or more.")],
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also draw it there, as recognition.png and recognition.svg.")
+    ] = None,
+    format_: Annotated[
+        Literal["table", "markdown", "json"], typer.Option("--format", help="How to print the comparison.")
+    ] = "table",
+) -> None:
+    r"""Show what better recognition does to emotion: one recipe's rows over recognisers of different CER.
+
+    Each run reused another recogniser, such as epochs of one training, which keep_every = 1 in its recipe keeps. For
+    the figure: [cyan]pip install "affetto\[report]"[/].
+
+    [bold]Example[/]
+    [cyan]for n in 01 06 18; do affetto experiment run recipes/recognition.toml --data ~/corpora
+    --recogniser runs/asr-small-second/first/epochs/$n --output runs/recognition-$n; done[/]
+    [cyan]affetto experiment recognisers runs/recognition-* --figure figures[/]
+    """
+    from affetto.report.recognition import (
+        compare_recognisers,
+        recognition_notes,
+        recognition_picture,
+        recognition_sheets,
+        recognition_values,
+    )
+
+    found = compare_recognisers(runs)
+    if figure is not None:
+        from affetto.drawing.figures import render, write_files
+
+        write_files(figure, render(recognition_picture(found)).files())
+    sheets, notes = recognition_sheets(found), recognition_notes(found)
+    if format_ == "json":
+        print_json(recognition_values(found))
+    elif format_ == "markdown":
+        from affetto.report.render import markdown_of
+
+        typer.echo(markdown_of(sheets, notes), nl=False)
+    else:
+        print_sheets(sheets, notes)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder; the run need not be finished.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The folder for the page and its figures.", show_default="RUN/report")
+    ] = None,
+    row: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROW",
+            help="Look into this row; may be repeated. Without it, into the best baseline, MP, RNN, progressive and "
+            "classical row.",
+        ),
+    ] = None,
+    baseline: Baseline = None,
+) -> None:
+    r"""Show what a run found, as a page with figures: one HTML file that needs no network, to read, send or print.
+
+    Scores and which differences are more than chance, what is taken for what, speakers, learning curves, calibration,
+    the surest mistakes. Every figure also lies beside the page as PNG and SVG. Needs
+    [cyan]pip install "affetto\[report]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto report runs/crema-d[/]
+    [cyan]affetto report runs/crema-d --row "Fine-tuning MP-3" --row "Progressive net-3" --output page[/]
+    """
+    from affetto.report import write_report
+
+    with ProgressBar("reporting") as bar:
+        written = write_report(run, output, baseline=baseline, rows=row or (), progress=bar)
+    for name, what in written.missing.items():
+        typer.echo(f"{name}: {what}", err=True)
+    typer.echo(str(written.page))

@@ -6,14 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure, Threads, standard_input
+from affetto.cli.arguments import Device, Model, Sure, Threads, promised_s, standard_input
 from affetto.cli.terminal import ProgressBar, complain, extra, note
 from affetto.errors import AudioError, OutputError
 from affetto.pretrained import DEFAULT
@@ -21,13 +20,7 @@ from affetto.pretrained import DEFAULT
 if TYPE_CHECKING:
     from affetto.streaming import Source
 
-
-class Form(StrEnum):
-    """What an explanation is written as."""
-
-    PNG = "png"
-    SVG = "svg"
-    HTML = "html"
+Form = Literal["png", "svg", "html"]
 
 
 def explain(  # noqa: PLR0913, PLR0917  # the shell's options
@@ -83,7 +76,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
 
         recogniser = EmotionRecogniser.from_pretrained(model, device)
         with ProgressBar("recognising") as bar, _opened(file) as source:
-            total_s = _duration_s(source) if bar.wanted else 0.0
+            total_s = promised_s(source) if bar.wanted else 0.0
             try:
                 found = look_into(
                     recogniser,
@@ -103,10 +96,10 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
 
 def _place(file: str, output: Path | None, form: Form | None) -> tuple[Path, Form]:
     """The file to write, and as what."""
-    known = {f".{each}": each for each in Form}
+    known = {f".{each}": each for each in get_args(Form)}
     name = f"{'standard-input' if file == '-' else PurePath(file).stem}-explained"
     if output is None or output.is_dir() or (not output.suffix and output.name != ""):
-        wanted = form or Form.PNG
+        wanted = form or "png"
         return (output or Path()) / f"{name}.{wanted}", wanted
     ending = known.get(output.suffix.lower())
     if ending is None:
@@ -129,12 +122,3 @@ def _opened(file: str) -> Iterator[Source]:
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(piped, spool)
         yield Deferred("standard input", partial(audio.stream, spool, where="standard input"))
-
-
-def _duration_s(source: Source) -> float:
-    from affetto import audio
-
-    try:
-        return (audio.info(source).duration_s or 0.0) if isinstance(source, Path) else 0.0
-    except AudioError:
-        return 0.0  # it is complained of when it is read

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Threads
-from affetto.cli.terminal import ProgressBar, TableOrJson, print_json, print_table
+from affetto.cli.arguments import Device, Format, Threads, names_in
+from affetto.cli.terminal import ProgressBar, print_json, print_table
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ Limit = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option(help="The folder to write to.", show_default="runs/PROBE-CORPUS")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that chance decides.")]
-Format = Annotated[TableOrJson, typer.Option("--format", help="How to print what was found.")]
 
 FOUR = "anger,happiness,neutral,sadness"
 
@@ -55,7 +54,7 @@ def neurons(  # noqa: PLR0913, PLR0917
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Format = TableOrJson.TABLE,
+    format_: Format = "table",
 ) -> None:
     """Find the units that follow loudness, pitch, voicing, speaking rate and spectral tilt.
 
@@ -76,23 +75,19 @@ def neurons(  # noqa: PLR0913, PLR0917
     folder = output or _folder("neurons-untrained" if untrained else "neurons", corpus)
     with ProgressBar("reading") as bar:
         found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
-    if format_ is TableOrJson.JSON:
+    if format_ == "json":
         _print_rows(folder, "best", found.best)
     else:
         _show_neurons(found)
 
 
-def plain(values: dict[str, object]) -> dict[str, object]:
-    """Values as JSON has them: None for what is not a number.
-
-    >>> plain({"r": math.nan, "p": 0.5})
-    {'r': None, 'p': 0.5}
-    """
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
-
-
 def _print_rows(folder: Path, name: str, rows: Sequence[BestUnit | LayerScore | ProjectionScore]) -> None:
-    print_json({"version": 1, "folder": str(folder), name: [plain(row._asdict()) for row in rows]})
+    """As JSON, in which None stands for what is not a number."""
+    plain = [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row._asdict().items()}
+        for row in rows
+    ]
+    print_json({"version": 1, "folder": str(folder), name: plain})
 
 
 def _interval(low: float, high: float, form: str = ".3f") -> str:
@@ -100,7 +95,7 @@ def _interval(low: float, high: float, form: str = ".3f") -> str:
 
 
 def _common(corpus: Path, classes: str, limit: int | None, recogniser: str, seed: int) -> dict[str, object]:
-    named = () if classes == "all" else tuple(name.strip() for name in classes.split(",") if name.strip())
+    named = () if classes == "all" else names_in(classes)
     return {"corpus": corpus, "classes": named, "limit": limit, "recogniser": recogniser, "seed": seed}
 
 
@@ -109,9 +104,21 @@ def _folder(kind: str, corpus: Path) -> Path:
 
 
 def _show_neurons(found: Neurons) -> None:
-    first = sorted((row for row in found.best if row.place == 1), key=lambda each: _order(found, each))
-    print_table(("target", "by", "method", "unit", "r", "95 %", "p"), map(_cells, first), texts=4)
-    counts = found.facts["counts"]
+    counts, targets = found.facts["counts"], list(found.facts["targets"])
+    best = [row for row in found.best if row.place == 1]
+    rows = [
+        (
+            row.target,
+            row.level,
+            row.method,
+            f"{row.layer} {row.number}",
+            f"{row.measured:+.3f}",
+            _interval(row.low, row.high, "+.2f"),
+            f"{row.p:.3f}",
+        )
+        for row in sorted(best, key=lambda row: (targets.index(row.target), row.level, row.method))
+    ]
+    print_table(("target", "by", "method", "unit", "r", "95 %", "p"), rows, texts=4)
     typer.echo(
         f"{counts['units']:,} units, chosen on {len(found.facts['choosing'])} speakers and measured on "
         f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units "
@@ -122,22 +129,6 @@ def _show_neurons(found: Neurons) -> None:
     typer.echo(f"all units: {found.root}")
 
 
-def _order(found: Neurons, row: BestUnit) -> tuple[int, str, str]:
-    return list(found.facts["targets"]).index(row.target), row.level, row.method
-
-
-def _cells(row: BestUnit) -> tuple[str, ...]:
-    return (
-        row.target,
-        row.level,
-        row.method,
-        f"{row.layer} {row.number}",
-        f"{row.measured:+.3f}",
-        _interval(row.low, row.high, "+.2f"),
-        f"{row.p:.3f}",
-    )
-
-
 def gaps(found: Neurons) -> list[str]:
     """What is missing, a line each."""
     facts = found.facts
@@ -146,17 +137,14 @@ def gaps(found: Neurons) -> list[str]:
         for target, count in facts["utterances_without"].items()
         if count
     ]
-    lines += [f"no unit could be compared with {target}" for target in facts["targets"] if _nothing(found, target)]
+    compared = {row.target for row in found.best}
+    lines += [f"no unit could be compared with {target}" for target in facts["targets"] if target not in compared]
     still = min(facts["units_never_compared"].values())
     if still:
         lines.append(f"{still:,} of {facts['counts']['units']:,} units never change: they follow nothing")
     if facts["unreadable"]:
         lines.append(f"{len(facts['unreadable']):,} utterances were left out: their sound cannot be read")
     return lines
-
-
-def _nothing(found: Neurons, target: str) -> bool:
-    return not any(row.target == target for row in found.best)
 
 
 @app.command()
@@ -172,7 +160,7 @@ def layers(  # noqa: PLR0913, PLR0917
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Format = TableOrJson.TABLE,
+    format_: Format = "table",
 ) -> None:
     """Measure how much each layer knows of emotion: UAR of a linear probe on its mean, on held-out speakers.
 
@@ -187,7 +175,7 @@ def layers(  # noqa: PLR0913, PLR0917
     folder = output or _folder("layers", corpus)
     with ProgressBar("probing layers") as bar:
         found = probe_layers(LayersConfig.parse(values), data, folder, device=device, progress=bar)
-    if format_ is TableOrJson.JSON:
+    if format_ == "json":
         _print_rows(folder, "scores", found.scores)
     else:
         _show_layers(found)
@@ -222,7 +210,7 @@ def projections(  # noqa: PLR0913, PLR0917
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Format = TableOrJson.TABLE,
+    format_: Format = "table",
 ) -> None:
     """Project utterances of held-out speakers to a plane, layer by layer, with numbers to hold the pictures against.
 
@@ -235,11 +223,11 @@ def projections(  # noqa: PLR0913, PLR0917
 
     values = _common(corpus, classes, limit, recogniser, seed)
     if rnn is not None:
-        values["recurrent"] = () if rnn == "none" else tuple(name.strip() for name in rnn.split(","))
+        values["recurrent"] = () if rnn == "none" else names_in(rnn)
     folder = output or _folder("projections", corpus)
     with ProgressBar("projecting") as bar:
         found = probe_projections(ProjectionsConfig.parse(values), data, folder, device=device, progress=bar)
-    if format_ is TableOrJson.JSON:
+    if format_ == "json":
         _print_rows(folder, "scores", found.scores)
     else:
         _show_projections(found)
@@ -276,6 +264,5 @@ def figures(
     """
     from affetto.probe.figures import write_figures
 
-    chosen = [name.strip() for name in (classes or "").split(",") if name.strip()]
-    for path in write_figures(probe, output or probe / "figures", chosen):
+    for path in write_figures(probe, output or probe / "figures", names_in(classes or "")):
         typer.echo(str(path))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from affetto.cli.arguments import Device, Inputs, Model, Paths, Smooth, Sure, Threads
-from affetto.cli.decoding import Language
+from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Sure, Threads
 from affetto.cli.terminal import ProgressBar, note
 from affetto.errors import OutputError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from affetto.formats.folder import ResultFolder
+    from affetto.formats.folder import Identity, ResultFolder
     from affetto.recording import Recording
     from affetto.streaming import Failure, Source
 
@@ -35,8 +34,7 @@ class Format(StrEnum):
     RTTM = "rttm"
 
 
-_ONE_A_FILE = {Format.VTT, Format.SRT, Format.TEXTGRID}
-"""Of these, two in one stream would be no file that can be read."""
+_ONE_A_FILE = {Format.VTT, Format.SRT, Format.TEXTGRID}  # two of these in one stream would be no file that can be read
 
 
 def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
@@ -54,7 +52,9 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what is in the folder already.")] = False,
     sure: Sure = 0.5,
-    smooth: Smooth = 0.0,
+    smooth: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How far neighbouring segments count; 0: not at all.")
+    ] = 0.0,
     model: Model = DEFAULT,
     device: Device = "auto",
     threads: Threads = None,
@@ -63,10 +63,10 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
         bool, typer.Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")
     ] = False,
 ) -> None:
-    """Hear the emotion in recordings, how sure it is, when, and what was said.
+    """Recognise the emotion in recordings, how sure it is, when, and what was said.
 
-    Recordings of any length, any number of them; folders are searched with the folders in them.
-    What is told of are stretches of speech of at most 15 s, cut at pauses; where nobody speaks, the result is
+    Recordings of any length, any number of them; folders are searched with the folders in them. The result is one for
+    each stretch of speech of at most 15 s, cut at pauses, and one for the whole; where nobody speaks, it is
     [bold]no speech[/], and where no emotion is probable enough, [bold]not sure[/].
 
     [bold]table[/] is for people, [bold]json[/], [bold]jsonl[/] (a line a recording as soon as it is done) and
@@ -87,7 +87,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     """
     wanted = _checked(formats, output_dir, force=force)
     way = _words(model, device, language) if words_only else _emotions(model, device, language, sure, smooth)
-    with ProgressBar("hearing") as bar:
+    with ProgressBar("recognising") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
             _print(way, inputs, wanted[0])
@@ -99,13 +99,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
 
 
 class _Way(NamedTuple):
-    """How recordings are recognised.
-
-    Attributes:
-        recognise: sources, and what is told how far it is, to results.
-        emotions: that are told apart.
-        settings: what results depend on beside the recording.
-    """
+    """How recordings are recognised, among which emotions, and what results depend on beside the recording."""
 
     recognise: Callable[[Iterable[Source], Callable[[float], None]], Iterator[Recording | Failure]]
     emotions: Sequence[str]
@@ -162,27 +156,23 @@ def _fill(way: _Way, inputs: Inputs, folder: ResultFolder, force: bool) -> None:
     from affetto.streaming import Failure
 
     folder.open(again=force)
-    names = result_names(inputs.names)
-    origins = [Identity.of(source if isinstance(source, Path) else None) for source in inputs.sources]
-    wanted: list[bool] = []
-    there = 0
-    for name, origin in zip(names, origins, strict=True):
+    left: list[tuple[Source, PurePath, Identity]] = []
+    there = written = 0
+    for source, name in zip(inputs.sources, result_names(inputs.names), strict=True):
+        origin = Identity.of(source if isinstance(source, Path) else None)
         try:
-            done = not force and folder.is_done(name, origin)
+            if force or not folder.is_done(name, origin):
+                left.append((source, name, origin))
+            else:
+                there += 1
         except OutputError as error:
             inputs.errors.append(error)
-            wanted.append(False)
-        else:
-            wanted.append(not done)
-            there += done
-    inputs.keep(wanted)
     if there:
-        note(f"{there:,} of {len(names):,} are in {folder.path} already; --force does them again")
-    left = [pair for pair, keep in zip(zip(names, origins, strict=True), wanted, strict=True) if keep]
-    written = 0
+        note(f"{there:,} of {len(inputs.sources):,} are in {folder.path} already; --force does them again")
+    inputs.sources = [source for source, _, _ in left]
     try:
         results = way.recognise(inputs.sources, inputs.progress)
-        for (name, origin), result in zip(left, results, strict=True):
+        for (_, name, origin), result in zip(left, results, strict=True):
             if isinstance(result, Failure):
                 inputs.errors.append(result.error)
                 continue
@@ -193,10 +183,8 @@ def _fill(way: _Way, inputs: Inputs, folder: ResultFolder, force: bool) -> None:
                 inputs.errors.append(error)
     except KeyboardInterrupt:
         inputs.complain()
-        note(
-            f"interrupted with {written:,} of {len(left):,} written to {folder.path}; "
-            "the same command goes on from there"
-        )
+        progress = f"{written:,} of {len(left):,} written to {folder.path}"
+        note(f"interrupted with {progress}; the same command goes on from there")
         raise typer.Exit(130) from None
     inputs.bar.hide()
     note(f"{written:,} written to {folder.path}")

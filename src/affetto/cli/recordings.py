@@ -1,9 +1,13 @@
-"""Recordings on standard output: a view for people, and the formats of programs."""
+"""Recordings and transcripts on standard output: a view for people, and the formats of programs."""
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Group, RenderableType
@@ -15,13 +19,15 @@ from affetto.cli.terminal import console, print_json
 from affetto.formats import FORMATS
 from affetto.formats.rttm import file_names, to_rttm
 from affetto.formats.structured import csv_header, csv_rows
-from affetto.recording import Recording, Segment
+from affetto.recording import Recording, Segment, Word
+from affetto.text import harmless
 from affetto.timeline import NO_SPEECH, NOT_SURE, clock, strip
 
-BAR_CELLS = 16
-TIMELINE_CELLS = 72
-"""At most; a narrow terminal has fewer."""
+if TYPE_CHECKING:
+    from affetto.transcribe import Transcript
 
+_BAR_CELLS = 16
+_TIMELINE_CELLS = 72  # at most; a narrow terminal has fewer
 _INDENT = 2
 _COLOURS = {"anger": "red", "happiness": "yellow", "neutral": "green", "sadness": "blue", "fear": "magenta"}
 _MORE_COLOURS = ("cyan", "magenta", "bright_red", "bright_green", "bright_yellow", "bright_blue", "white")
@@ -35,8 +41,8 @@ def bar(share: float, *, ascii_only: bool = False) -> str:
     ('████████', '█▋', '########')
     """
     if ascii_only:
-        return "#" * round(share * BAR_CELLS)
-    full, eighths = divmod(round(share * BAR_CELLS * 8), 8)
+        return "#" * round(share * _BAR_CELLS)
+    full, eighths = divmod(round(share * _BAR_CELLS * 8), 8)
     return ("█" * full + _EIGHTHS[eighths]).rstrip()
 
 
@@ -53,33 +59,35 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
     """A recording for people: its name, a bar an emotion, and what was said; of several segments, when.
 
     Of words alone there are no bars and no timeline.
-
-    Args:
-        recording: what was recognised.
-        width: of the terminal, cells.
-        ascii_only: whether it shows nothing else.
     """
-    title = Text.assemble((recording.source, "bold"), "  ", (clock(recording.duration_s), "dim"), overflow="fold")
+    title = _title(recording.source, recording.duration_s)
     several = len(recording.segments) > 1
     if not recording.segments:
         why = ", and no sound at all: check the microphone or the export" if recording.silent else ""
-        return Group(title, Padding(Text.assemble((NO_SPEECH, "bold"), why), (0, 0, 0, _INDENT)))
+        return Group(title, _indented(Text.assemble((NO_SPEECH, "bold"), why)))
     if not recording.sure:
         title.append(f"  {recording.statement}", "bold")
     words = Text() if several else Text(recording.transcript, "italic", overflow="fold")
     if not recording.probabilities:
         alone: RenderableType = _segments(recording, ascii_only) if several else words
-        return Group(title, Padding(alone, (0, 0, 0, _INDENT)))
+        return Group(title, _indented(alone))
     body = Table.grid(padding=(0, 2), expand=True)
-    body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + BAR_CELLS)
+    body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + _BAR_CELLS)
     body.add_column(ratio=1)
     body.add_row(_bars(recording, ascii_only), words)
-    parts: list[RenderableType] = [title, Padding(body, (0, 0, 0, _INDENT))]
+    parts: list[RenderableType] = [title, _indented(body)]
     if several:
-        cells = max(1, min(TIMELINE_CELLS, width - _INDENT))
-        timeline, segments = _timeline(recording, cells), _segments(recording, ascii_only)
-        parts += [Padding(each, (0, 0, 0, _INDENT)) for each in (timeline, segments)]
+        cells = max(1, min(_TIMELINE_CELLS, width - _INDENT))
+        parts += [_indented(_timeline(recording, cells)), _indented(_segments(recording, ascii_only))]
     return Group(*parts)
+
+
+def _title(source: str, duration_s: float) -> Text:
+    return Text.assemble((source, "bold"), "  ", (clock(duration_s), "dim"), overflow="fold")
+
+
+def _indented(shown: RenderableType) -> Padding:
+    return Padding(shown, (0, 0, 0, _INDENT))
 
 
 def line(segment: Segment, *, ascii_only: bool = False) -> Table:
@@ -138,8 +146,7 @@ def _segments(recording: Recording, ascii_only: bool) -> Table:
 
 
 def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> list[Text]:
-    dash = "-" if ascii_only else "–"
-    times = Text(f"{clock(segment.start_s)}{dash}{clock(segment.end_s)}", "dim")
+    times = _times(segment, ascii_only)
     words = Text(segment.transcript, "italic", overflow="fold")
     if segment.emotion is None:
         return [times, words]
@@ -148,11 +155,14 @@ def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> list[
     return [times, stated, words]
 
 
+def _times(spoken: Segment | Word, ascii_only: bool) -> Text:
+    return Text(f"{clock(spoken.start_s)}{'-' if ascii_only else '–'}{clock(spoken.end_s)}", "dim")
+
+
 def _colours(emotions: Iterable[str]) -> dict[str, str]:
     """A colour for each emotion: the usual one, or one that is left."""
     names = list(emotions)
-    left = [colour for colour in _MORE_COLOURS if colour not in {_COLOURS.get(name) for name in names}]
-    more = cycle(left)
+    more = cycle(colour for colour in _MORE_COLOURS if colour not in {_COLOURS.get(name) for name in names})
     return {name: _COLOURS[name] if name in _COLOURS else next(more) for name in names}
 
 
@@ -179,13 +189,9 @@ def show_table(recordings: Iterable[Recording]) -> None:
 def print_recordings(
     format_: str, recordings: Iterable[Recording], emotions: Sequence[str], sources: Sequence[str]
 ) -> None:
-    """Prints recordings in a format, each as soon as it is there; JSON is one array, whether of one or many.
+    """Prints recordings in one of `FORMATS`, each as soon as it is there; JSON is one array, whether of one or many.
 
-    Args:
-        format_: in `FORMATS`.
-        recordings: some or all of the sources.
-        emotions: that they were recognised among.
-        sources: the names of all that may come.
+    They were recognised among these emotions; the sources are the names of all that may come.
     """
     if format_ == "json":
         print_json([recording.as_dict() for recording in recordings])
@@ -196,3 +202,39 @@ def print_recordings(
     write = csv_rows if format_ == "csv" else FORMATS[format_].write
     for recording in recordings:
         typer.echo(to_rttm(recording, names[recording.source]) if names else write(recording), nl=False)
+
+
+def print_transcripts(format_: str, transcripts: Iterable[Transcript], *, several: bool) -> None:
+    """Prints transcripts, each as soon as it is there: lines (``text``), words with times, JSON, JSON lines or CSV."""
+    if format_ == "json":
+        print_json([each.as_dict() for each in transcripts])
+        return
+    out = console()
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if format_ == "csv":
+        table.writerow(["file", "start_s", "end_s", "word", "confidence"])
+    for each in transcripts:
+        if format_ == "text":
+            typer.echo(f"{each.source}\t{each.text}" if several else each.text)
+        elif format_ == "table":
+            out.print(_title(each.source, each.duration_s))
+            out.print(_indented(_words(each, out.options.ascii_only)))
+        elif format_ == "jsonl":
+            typer.echo(json.dumps(each.as_dict()))
+        else:
+            values = each.as_dict()
+            for word in values["words"]:
+                cells = [values["file"], word["start_s"], word["end_s"], word["text"], word["confidence"]]
+                table.writerow(harmless(cells))
+            sys.stdout.flush()
+
+
+def _words(transcript: Transcript, ascii_only: bool) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for word in transcript.words:
+        confidence = Text(percent(word.confidence), "green")
+        grid.add_row(_times(word, ascii_only), confidence, Text(word.text, "italic"))
+    return grid

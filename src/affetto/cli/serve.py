@@ -42,17 +42,16 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    r"""Answer over HTTP what [cyan]affetto recognise[/] says: one recogniser for all who ask.
+    r"""Answer over HTTP as [cyan]affetto recognise[/] does: one recogniser for all who ask.
 
-    [cyan]POST /v1/recognise[/] hears a recording, the WebSocket [cyan]/v1/listen[/] live sound;
-    [cyan]/v1/models[/], [cyan]/healthz[/],
-    [cyan]/metrics[/] and [cyan]/openapi.json[/] tell of the service; at [cyan]/[/] is a page for people.
+    [cyan]POST /v1/recognise[/] takes a recording, the WebSocket [cyan]/v1/listen[/] live sound;
+    [cyan]/v1/models[/], [cyan]/healthz[/], [cyan]/metrics[/] and [cyan]/openapi.json[/] describe the service; at
+    [cyan]/[/] is a page for people.
 
-    Nothing is kept after the answer. The log, lines of JSON on standard error, holds
-    no sound, no words and no names of files.
+    Nothing is kept after the answer. The log, lines of JSON on standard error, holds no sound, no words and no names of
+    files.
 
-    Options may also stand in the environment, as AFFETTO_PORT or AFFETTO_MAX_UPLOAD; the token itself
-    as AFFETTO_TOKEN.
+    Options may also stand in the environment, as AFFETTO_PORT or AFFETTO_MAX_UPLOAD; the token itself as AFFETTO_TOKEN.
     Needs [cyan]pip install "affetto\[serve]"[/].
 
     [bold]Examples[/]

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,17 +15,14 @@ from affetto.errors import AffettoError, MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
+
+    from affetto.report import Sheet
 
 QUIET_S = 2.0
 """Work that is done sooner shows no progress."""
 
-
-class TableOrJson(StrEnum):
-    """How a summary is printed."""
-
-    TABLE = "table"
-    JSON = "json"
+_NAME = 20  # letters of a row's name that are worth a line
 
 
 def console() -> Console:
@@ -38,11 +34,11 @@ def console() -> Console:
 
 def complain(error: AffettoError) -> None:
     """One line on standard error."""
-    typer.echo("affetto: " + " ".join(str(error).split()), err=True)
+    note(" ".join(str(error).split()))
 
 
 def note(text: str) -> None:
-    """A line on standard error that is no complaint."""
+    """A line on standard error."""
     typer.echo(f"affetto: {text}", err=True)
 
 
@@ -51,26 +47,21 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def print_facts(facts: dict[str, str]) -> None:
-    """Names and values in two columns."""
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Names and values in two columns, those without a value left out."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, value)
+        if value:
+            table.add_row(name, value)
     console().print(table)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> None:
-    """A table on standard output.
-
-    Args:
-        header: a heading a column.
-        rows: as many cells each.
-        texts: columns of words, from the left; the rest are numbers.
-    """
+    """A table on standard output; so many columns from the left hold words, the others numbers."""
     from rich import box
     from rich.table import Table
 
@@ -81,6 +72,29 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int
     for row in rows:
         table.add_row(*row)
     console().print(table)
+
+
+def print_sheets(sheets: Iterable[Sheet], notes: Iterable[str]) -> None:
+    """Tables of scores, and what one has to know to read them."""
+    from rich.table import Table
+
+    screen = console()
+    for sheet in sheets:
+        screen.print(f"{sheet.title}", style="bold")
+        names, *columns = (max(map(len, cells)) for cells in zip(sheet.header, *sheet.rows, strict=True))
+        narrow = min(names, _NAME) + sum(width + 2 for width in columns) > screen.width
+        grid = Table(box=None, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False, header_style="dim")
+        grid.add_column(sheet.header[0], overflow="fold")
+        for heading in sheet.header[1:]:  # on a narrow screen a word a line, so that the rows' names have room
+            grid.add_column(heading.replace(" ", "\n") if narrow else heading, justify="right", no_wrap=True)
+        for row in sheet.rows:
+            grid.add_row(*row)
+        screen.print(grid)
+        screen.print()
+    listed = Table.grid(padding=(0, 1, 0, 0))
+    for each in notes:
+        listed.add_row("-", each)
+    screen.print(listed)
 
 
 def counted(counts: Mapping[str, int]) -> str:
@@ -94,11 +108,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 @contextmanager
 def extra(name: str, *modules: str) -> Iterator[None]:
-    """Says which optional dependency is missing, should an import in this context fail for it.
-
-    Raises:
-        MissingExtraError: one of the modules is not installed.
-    """
+    """Raises MissingExtraError for the extra of this name, should an import of one of these modules fail."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -124,7 +134,6 @@ class ProgressBar:
         self.wanted = sys.stderr.isatty()
         self._since = time.monotonic()
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
 
     def __call__(self, done: float, total: float, description: str | None = None) -> None:
         """Shows how far it has come, and with what, where that changes."""
@@ -132,13 +141,13 @@ class ProgressBar:
             return
         if self._bar is None:
             self._bar = _progress(self.unit, self.over_s)
-            self._task = self._bar.add_task(self.description, total=total)
-        assert self._task is not None
+            self._bar.add_task(self.description, total=total)
+        (task,) = self._bar.task_ids
         if description not in {None, self.description}:
             self.description = description or ""
-            self._bar.reset(self._task, description=self.description, total=total)
+            self._bar.reset(task, description=self.description, total=total)
         self._bar.start()
-        self._bar.update(self._task, completed=done, total=total)
+        self._bar.update(task, completed=done, total=total)
 
     def hide(self) -> None:
         """Clears the line, for results to be printed there; the next call brings it back."""
@@ -153,34 +162,25 @@ class ProgressBar:
 
 
 def _progress(unit: str | None, over_s: float) -> Progress:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
     from rich.text import Text
 
-    class Rate(ProgressColumn):
+    class Rate(progress.ProgressColumn):
         """How many a second."""
 
-        def render(self, task: Task) -> Text:
+        def render(self, task: progress.Task) -> Text:
             return Text("" if task.speed is None else f"{task.speed:,.0f} {unit}/s", style="progress.data.speed")
 
-    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=True)]
-    columns += [] if unit is None else [Rate()]
-    errors = Console(stderr=True)
-    # Redirecting would send the results, too, to standard error.
-    return Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=errors,
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(show_speed=True),
+        *([] if unit is None else [Rate()]),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
         transient=True,
-        redirect_stdout=False,
+        redirect_stdout=False,  # it would send the results, too, to standard error
         redirect_stderr=False,
         speed_estimate_period=over_s,
     )

@@ -1,26 +1,24 @@
-"""``affetto train``."""
+"""``affetto train`` and ``affetto model``: an emotion head, and trainings into a model folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Data, Output, Recipe, Threads
-from affetto.cli.terminal import ProgressBar, TableOrJson, print_facts, print_json
+from affetto.cli.arguments import Data, Format, Output, Recipe, Threads, run_folder
+from affetto.cli.terminal import ProgressBar, print_facts, print_json
 
 if TYPE_CHECKING:
     from affetto.experiment import EmotionRun
     from affetto.training.heads.tasks import Epoch
 
+models = typer.Typer(help="Make a model folder out of trainings.", no_args_is_help=True)
+
 
 def train(
-    recipe: Recipe,
-    data: Data,
-    output: Output = None,
-    threads: Threads = None,
-    format_: Annotated[TableOrJson, typer.Option("--format", help="How to print the scores.")] = TableOrJson.TABLE,
+    recipe: Recipe, data: Data, output: Output = None, threads: Threads = None, format_: Format = "table"
 ) -> None:
     """Train an emotion head on a recogniser, and score it on held-out speakers.
 
@@ -31,7 +29,6 @@ def train(
     """
     from affetto.experiment import train_emotion
 
-    folder = output or Path("runs") / recipe.stem
     with ProgressBar("representing") as bar:
 
         def on_epoch(epoch: Epoch) -> None:
@@ -39,8 +36,8 @@ def train(
             losses = f"training loss {epoch.training_loss:.3f}, validation loss {epoch.validation_loss:.3f}"
             typer.echo(f"epoch {epoch.epoch}: {losses}", err=True)
 
-        run = train_emotion(recipe, data, folder, progress=bar, on_epoch=on_epoch)
-    if format_ is TableOrJson.JSON:
+        run = train_emotion(recipe, data, run_folder(output, recipe), progress=bar, on_epoch=on_epoch)
+    if format_ == "json":
         counts = dict(zip(("train", "validation", "test"), run.counts, strict=True))
         print_json({"version": 1, "head": str(run.head), "utterances": counts, **run.scores._asdict()})
     else:
@@ -63,3 +60,46 @@ def _facts(run: EmotionRun) -> dict[str, str]:
         **confusion,
         "head": str(run.head),
     }
+
+
+@models.command(no_args_is_help=True)
+def pack(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of a recogniser's or an emotion head's training.")],
+    into: Annotated[Path, typer.Option(help="The model folder; it is made if need be.")],
+    precision: Annotated[
+        Literal["float16", "int8"], typer.Option(help="How a recogniser's matrices are stored.")
+    ] = "float16",
+) -> None:
+    """Put trained weights into a model folder and write its card.
+
+    Pack the recogniser first: an emotion head is trained on the packed one.
+
+    [bold]Example[/]
+    [cyan]affetto model pack runs/asr-small --into models/mine[/]
+    """
+    from affetto.packing import pack_run, write_card
+
+    for run in runs:
+        pack_run(run, into, precision)
+    typer.echo(write_card(into, []))
+
+
+@models.command(no_args_is_help=True)
+def card(
+    folder: Annotated[Path, typer.Argument(help="A model folder.")],
+    evaluations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--evaluation",
+            help="What 'asr evaluate' or 'evaluate' prints with --format json; may be given several times.",
+        ),
+    ] = None,
+) -> None:
+    """Write a model folder's card anew, with error rates that were measured.
+
+    [bold]Example[/]
+    [cyan]affetto model card models/mine --evaluation librispeech.json[/]
+    """
+    from affetto.packing import read_evaluation, write_card
+
+    typer.echo(write_card(folder, [read_evaluation(path) for path in evaluations or []]))

@@ -1,9 +1,4 @@
 """Recognising over HTTP: one process, one recogniser, and limits on everything that comes in.
 
-`app.create_app` makes the application, `run.run_service` serves it until it is told to stop; both need the extra
-``serve``.
+`app.create_app` makes the application, `run.run_service` serves it until it is stopped; both need the extra ``serve``.
 """
-
-from affetto.server.settings import Settings
-
-__all__ = ["Settings"]

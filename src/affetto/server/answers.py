@@ -1,4 +1,4 @@
-"""What the service answers, as its OpenAPI description tells it; the keys are those of `Recording.as_dict`."""
+"""What the service answers, as its OpenAPI description has it; the keys are those of `Recording.as_dict`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pydantic import Field
 from affetto.config import Config
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
-from affetto.recording import SCHEMA_VERSION, Segment, Word, join_segments
+from affetto.recording import Segment, Word, join_segments
 from affetto.timeline import Judgement
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-SmoothS = Annotated[float, Field(ge=0, le=3600, description="How far neighbouring segments count, seconds; 0: not.")]
 SureFrom = Annotated[float, Field(ge=0, le=1, description="The probability from which an emotion is sure.")]
 FormatName = Literal["json", "jsonl", "csv", "vtt", "srt", "textgrid", "rttm"]
 Texts = dict[FormatName, str]
@@ -23,21 +22,18 @@ Texts = dict[FormatName, str]
 
 
 class Options(Config):
-    """How a recording is judged and told of; as the options of ``affetto recognise``."""
+    """How a recording is judged and written; as the options of ``affetto recognise``."""
 
     sure: SureFrom = 0.5
-    smooth: SmoothS = 0.0
-    format: Annotated[
-        tuple[FormatName, ...],
-        Field(
-            min_length=1, max_length=len(FORMATS), description="How the result is written; several may be asked for."
-        ),
-    ] = ("json",)
-
-    @property
-    def judgement(self) -> Judgement:
-        """The same for the recogniser."""
-        return Judgement(sure=self.sure, smooth_s=self.smooth)
+    smooth: float = Field(
+        default=0.0, ge=0, le=3600, description="How far neighbouring segments count, seconds; 0: not."
+    )
+    format: tuple[FormatName, ...] = Field(
+        default=("json",),
+        min_length=1,
+        max_length=len(FORMATS),
+        description="How the result is written; several may be asked for.",
+    )
 
 
 class WordAnswer(Config):
@@ -63,7 +59,7 @@ class SegmentAnswer(Config):
 
 
 class RecordingAnswer(Config):
-    """What was heard in a recording (docs/output.md)."""
+    """What was recognised in a recording (docs/output.md)."""
 
     version: int
     file: str
@@ -98,78 +94,36 @@ class ModelsAnswer(Config):
 
 
 class Health(Config):
-    """Whether the service can hear."""
+    """Whether the service works."""
 
     status: Literal["ok"] = "ok"
 
 
-EXAMPLE: dict[str, Any] = {
-    "version": SCHEMA_VERSION,
-    "file": "call.wav",
-    "duration_s": 3.2,
-    "speech_s": 2.0,
-    "emotion": "anger",
-    "sure": True,
-    "familiar": True,
-    "probabilities": {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04},
-    "shares": {"anger": 1.0, "happiness": 0.0, "neutral": 0.0, "sadness": 0.0},
-    "unsure_share": 0.0,
-    "transcript": "where were you",
-    "silent": False,
-    "judgement": {"sure": 0.5, "smooth_s": 0.0},
-    "segments": [
-        {
-            "start_s": 0.6,
-            "end_s": 2.6,
-            "emotion": "anger",
-            "sure": True,
-            "familiar": True,
-            "probabilities": {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04},
-            "transcript": "where were you",
-            "words": [
-                {"text": "where", "start_s": 0.72, "end_s": 1.0, "confidence": 0.91},
-                {"text": "were", "start_s": 1.08, "end_s": 1.28, "confidence": 0.84},
-                {"text": "you", "start_s": 1.36, "end_s": 1.6, "confidence": 0.95},
-            ],
-        }
-    ],
-}
+_WORDS = (Word("where", 0.72, 1.0, 0.91), Word("were", 1.08, 1.28, 0.84), Word("you", 1.36, 1.6, 0.95))
+_PROBABILITIES = {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04}
+EXAMPLE = join_segments("call.wav", 3.2, [Segment(0.6, 2.6, "where were you", "anger", _PROBABILITIES, words=_WORDS)])
 """A made-up result, for the description."""
 
 EXAMPLE_MODEL: dict[str, Any] = {
     "name": "small",
-    "emotions": list(EXAMPLE["probabilities"]),
+    "emotions": list(_PROBABILITIES),
     "licence": {"recogniser": "Apache-2.0 (weights)", "emotion": "Apache-2.0 (weights)"},
     "facts": {"recogniser": {"training_hours": 10.07, "epochs": 5}, "emotion": {"test": {"accuracy": 0.72}}},
     "card": "# Model card: small",
 }
 """A made-up model, likewise."""
 
-EXAMPLE_FIGURES = """# HELP affetto_requests_total Requests to hear a recording, by outcome.
+EXAMPLE_FIGURES = """# HELP affetto_requests_total Requests to recognise a recording, by outcome.
 # TYPE affetto_requests_total counter
 affetto_requests_total{outcome="ok"} 26.0
 """
 """Made-up figures, likewise."""
 
-
-def example_texts() -> dict[str, str]:
-    """The made-up result as text, once for each media type that is not JSON."""
-    segments = [
-        Segment(**{**each, "words": tuple(Word(**word) for word in each["words"])}) for each in EXAMPLE["segments"]
-    ]
-    recording = join_segments(EXAMPLE["file"], EXAMPLE["duration_s"], segments)
-    return {name: FORMATS[name].write(recording) for name in ("jsonl", "csv", "vtt", "srt", "rttm")}
-
-
-_TOLD = ("training_hours", "epochs", "validation_cer", "utterances", "test", "temperature")
+_FACTS = ("training_hours", "epochs", "validation_cer", "utterances", "test", "temperature")
 
 
 def model_answer(model: str, recogniser: EmotionRecogniser) -> ModelAnswer:
-    """What is known of a model; of a folder, only its own name is told.
-
-    Args:
-        model: what the recogniser was asked for.
-        recogniser: what came of it.
+    """What is known of a model; of a folder, its own name alone.
 
     >>> model_answer("small", EmotionRecogniser.from_pretrained("small", "cpu")).licence["emotion"]
     'Apache-2.0 (weights); trained on CREMA-D, ODbL 1.0 and DbCL 1.0'
@@ -184,6 +138,6 @@ def model_answer(model: str, recogniser: EmotionRecogniser) -> ModelAnswer:
         name=Path(model).resolve().name if Path(model).is_dir() else model,
         emotions=list(recogniser.emotions),
         licence={part: str(each.get("licence", "not stated")) for part, each in facts.items()},
-        facts={part: {key: each[key] for key in _TOLD if key in each} for part, each in facts.items()},
+        facts={part: {key: each[key] for key in _FACTS if key in each} for part, each in facts.items()},
         card=card.read_text(encoding="utf-8") if card is not None and card.is_file() else None,
     )

@@ -19,26 +19,16 @@ from affetto.errors import AffettoError
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
-from affetto.server.answers import (
-    EXAMPLE,
-    EXAMPLE_FIGURES,
-    EXAMPLE_MODEL,
-    Health,
-    ModelAnswer,
-    ModelsAnswer,
-    Options,
-    RecordingAnswer,
-    Texts,
-    example_texts,
-)
-from affetto.server.gate import HEARD_AT, Gate
-from affetto.server.hearing import Hearing
-from affetto.server.listening import LiveSession, add_listening
+from affetto.server import answers
+from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer, Texts
+from affetto.server.gate import RECOGNISE_PATH, Gate
+from affetto.server.live import Stream, add_live
 from affetto.server.page import add_page
 from affetto.server.problems import KINDS, RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
 from affetto.server.uploads import FIELD, Intake
+from affetto.server.worker import Worker
 from affetto.timeline import Judgement
 
 _MEDIA_TYPES = {
@@ -50,9 +40,9 @@ _MEDIA_TYPES = {
     "textgrid": "text/plain",
     "rttm": "text/plain",
 }
-_DESCRIPTION = """Hears the emotion in speech, how sure it is, when, and what was said.
+_DESCRIPTION = """Recognises the emotion in speech, how sure it is, when, and what was said.
 
-What it says is a guess from the sound of a voice; see the card of the model for how often it is right."""
+The answer is a guess from the sound of a voice; see the card of the model for how often it is right."""
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FORM_SCHEMA = {
     "type": "object",
@@ -70,34 +60,27 @@ _BODY = {
 }
 _SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 _FIGURES = {
-    "content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE_FIGURES}},
+    "content": {"text/plain": {"schema": {"type": "string"}, "example": answers.EXAMPLE_FIGURES}},
     "description": "In the format of Prometheus.",
 }
-_MODELS: dict[str, object] = {"content": {"application/json": {"example": {"models": [EXAMPLE_MODEL]}}}}
-_HEALTH: dict[str, object] = {"content": {"application/json": {"example": Health().model_dump()}}}
+_MODELS = {"content": {"application/json": {"example": {"models": [answers.EXAMPLE_MODEL]}}}}
+_HEALTH = {"content": {"application/json": {"example": Health().model_dump()}}}
 _ANYWHERE = ("bad_request", "unknown_host", "large_head")
 _UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
 
 
 def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
-    """The application.
-
-    Args:
-        recogniser: hears everything, in a thread of its own.
-        model: what is told of it.
-        settings: the limits.
-    """
+    """The application; `model` is what it says of its recogniser."""
     metrics = Metrics()
-    hearing = Hearing(recogniser, settings, metrics)
-    intake = Intake(settings, metrics, hearing.busy)
+    worker = Worker(recogniser, settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        hearing.start()
+        worker.start()
         try:
             yield
         finally:
-            await asyncio.to_thread(hearing.stop)
+            await asyncio.to_thread(worker.stop)
 
     app = FastAPI(
         title="affetto",
@@ -109,9 +92,9 @@ def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Sett
         lifespan=lifespan,
     )
     _handle_errors(app)
-    _add_recognise(app, intake, hearing, settings)
-    _add_others(app, hearing, settings, model, metrics)
-    add_listening(app, LiveSession(hearing, settings, metrics, recogniser.emotions))
+    _add_recognise(app, Intake(settings, metrics, worker.busy), worker, settings)
+    _add_others(app, worker, settings, model, metrics)
+    add_live(app, lambda socket: Stream(socket, worker, settings, metrics, recogniser.emotions))
     if settings.page:
         add_page(app, settings, recogniser.emotions)
     app.add_middleware(Gate, settings=settings, metrics=metrics)
@@ -130,33 +113,35 @@ def _guard(settings: Settings) -> list[params.Depends]:
     return [Depends(check)]
 
 
-def _add_recognise(app: FastAPI, intake: Intake, hearing: Hearing, settings: Settings) -> None:
+def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Settings) -> None:
     codes = (
         *_ANYWHERE,
         *("unauthorised", "foreign_page", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
         *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
     )
-    written = {
-        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": example}
-        for name, example in example_texts().items()
+    texts = {
+        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": FORMATS[name].write(EXAMPLE)}
+        for name in ("jsonl", "csv", "vtt", "srt", "rttm")
     }
-    result = {"content": {"application/json": {"example": EXAMPLE}, **written}, "description": "What was heard."}
+    json = {"application/json": {"example": EXAMPLE.as_dict()}}
+    result = {"content": {**json, **texts}, "description": "What was recognised."}
 
     @app.post(
-        HEARD_AT,
-        summary="Hear a recording",
+        RECOGNISE_PATH,
+        summary="Recognise a recording",
         response_model=RecordingAnswer | Texts,
         responses={200: result, **documented(*codes)},
         openapi_extra={"requestBody": _BODY},
         dependencies=_guard(settings),
     )
     async def recognise(request: Request, options: Annotated[Options, Query()]) -> Response:
-        """Send a form with the file, or the file itself; get what `affetto recognise` says of it.
+        """Send a form with the file, or the file itself; get the result of `affetto recognise`.
 
         Of several formats asked for, each comes as the text of a file, by name, in one object.
         """
-        hearing.check_room()  # before anything of it is read
-        recording = await _heard(request, intake, hearing, options.judgement)
+        worker.check_room()  # before anything of it is read
+        judgement = Judgement(sure=options.sure, smooth_s=options.smooth)
+        recording = await _recognised(request, intake, worker, judgement)
         if len(options.format) > 1:
             return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
         if options.format == ("json",):
@@ -165,7 +150,7 @@ def _add_recognise(app: FastAPI, intake: Intake, hearing: Hearing, settings: Set
         return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])
 
 
-def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
+def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
     guard = _guard(settings)
 
     @app.get(
@@ -175,17 +160,13 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
         dependencies=guard,
     )
     async def models() -> ModelsAnswer:
-        """What the service hears with: emotions, licences, what was measured."""
+        """What the service recognises with: emotions, licences, what was measured."""
         return ModelsAnswer(models=[model])
 
-    @app.get(
-        "/healthz",
-        summary="Can it hear?",
-        responses={200: _HEALTH, **documented("stopping", *_ANYWHERE)},
-    )
+    @app.get("/healthz", summary="Does it work?", responses={200: _HEALTH, **documented("stopping", *_ANYWHERE)})
     async def health() -> Health:
         """Needs no token."""
-        if not hearing.well:
+        if not worker.well:
             raise RequestError("stopping")
         return Health()
 
@@ -196,9 +177,9 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
     )
     async def ready() -> Health:
         """Needs no token; takes no place."""
-        if not hearing.well:
+        if not worker.well:
             raise RequestError("stopping")
-        hearing.check_room()
+        worker.check_room()
         return Health()
 
     @app.get(
@@ -213,20 +194,20 @@ def _add_others(app: FastAPI, hearing: Hearing, settings: Settings, model: Model
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _heard(request: Request, intake: Intake, hearing: Hearing, judgement: Judgement) -> Recording:
+async def _recognised(request: Request, intake: Intake, worker: Worker, judgement: Judgement) -> Recording:
     """Takes the recording in and waits for its result, for as long as the client does."""
     with intake.counting() as count:
         upload = await intake.receive(request, count)
-        hears = asyncio.ensure_future(hearing.hear(upload, judgement))
+        result = asyncio.ensure_future(worker.recognise(upload, judgement))
         leaves = asyncio.ensure_future(_left(request))
         try:
-            await asyncio.wait({hears, leaves}, return_when=asyncio.FIRST_COMPLETED)
-            if not hears.done():
+            await asyncio.wait({result, leaves}, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
                 raise RequestError("hung_up")
-            return hears.result()
+            return result.result()
         finally:
             leaves.cancel()
-            hears.cancel()
+            result.cancel()
 
 
 async def _left(request: Request) -> None:
@@ -242,16 +223,16 @@ def _faults(errors: Sequence[Mapping[str, Any]]) -> str:
     >>> _faults([fault, {"loc": ("query", "format"), "type": "too_short", "msg": "Tuple should have at least 1 item"}])
     "format: 'xml' is not 'json'"
     """
-    told: dict[str, str] = {}
+    found: dict[str, str] = {}
     for each in errors:
         name = str(each["loc"][1])
         if each["type"] == "literal_error":
-            told.setdefault(name, f"{each['input']!r:.60} is not {each['ctx']['expected']}")
+            found.setdefault(name, f"{each['input']!r:.60} is not {each['ctx']['expected']}")
         elif each["type"] == "extra_forbidden":
-            told.setdefault(name, "there is no such option")
+            found.setdefault(name, "there is no such option")
         else:
-            told.setdefault(name, each["msg"])
-    return "; ".join(f"{name}: {fault}" for name, fault in told.items())
+            found.setdefault(name, each["msg"])
+    return "; ".join(f"{name}: {fault}" for name, fault in found.items())
 
 
 def _handle_errors(app: FastAPI) -> None:

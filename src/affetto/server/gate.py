@@ -6,19 +6,18 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from affetto.server.listening import LISTENS_AT
+from affetto.server.live import LIVE_PATH
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
-from affetto.server.telemetry import Metrics, described, tell
+from affetto.server.telemetry import Metrics, described, log
 
-HEARD_AT = "/v1/recognise"
-"""The path whose requests are counted."""
+RECOGNISE_PATH = "/v1/recognise"
+"""Its requests are counted."""
 
 LONGEST_HEAD = 32_768
 """Bytes; more of it than this is not waited for, and not accepted where it came at once."""
@@ -29,69 +28,55 @@ _LINGER_S = 0.5
 _LINGER_BYTES = 16_000_000
 
 
-@dataclass(slots=True)
 class _Course:
-    """How far a request has come."""
+    """How far a request has come, and what goes in and out for it."""
 
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
-    began: float = field(default_factory=time.perf_counter)
-    size: int = 0
-    all_read: bool = False
-    status: int = 0
-    problem: str | None = None
-
-
-class _Passage:
-    """What goes in and out for one request."""
-
-    def __init__(self, headers: Headers, course: _Course, receive: Receive, send: Send) -> None:
+    def __init__(self, headers: Headers, receive: Receive, send: Send) -> None:
+        self.id = secrets.token_hex(8)
+        self.began = time.perf_counter()
+        self.size = 0
+        self.all_read = False
+        self.status = 0
+        self.problem: str | None = None
         self.headers = headers
-        self.course = course
         self._receive = receive
         self._send = send
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self.course.size += len(message.get("body", b""))
-            self.course.all_read = not message.get("more_body", False)
+            self.size += len(message.get("body", b""))
+            self.all_read = not message.get("more_body", False)
         elif message["type"] == "http.disconnect":
-            self.course.all_read = True
+            self.all_read = True
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.course.status = message["status"]
+            self.status = message["status"]
             out = MutableHeaders(scope=message)
-            out["X-Request-Id"] = self.course.id
+            out["X-Request-Id"] = self.id
             out["X-Content-Type-Options"] = "nosniff"
             out.setdefault("Cache-Control", "no-store")
-            if _has_body(self.headers) and not self.course.all_read:
+            has_body = self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+            if has_body and not self.all_read:
                 out["Connection"] = "close"  # else what is still coming would be taken for the next request
                 await self._linger()
         await self._send(message)
 
     async def _linger(self) -> None:
         """Reads on for a moment: to a client that is still sending, a closed connection would swallow the answer."""
-        if "expect" in self.headers and not self.course.size:  # it waits for our consent, and gets the answer instead
+        if "expect" in self.headers and not self.size:  # it waits for our consent, and gets the answer instead
             return
-        until = self.course.size + _LINGER_BYTES
-        try:
+        until = self.size + _LINGER_BYTES
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                while not self.course.all_read and self.course.size < until:
+                while not self.all_read and self.size < until:
                     await self.receive()
-        except TimeoutError:
-            return
 
 
 class Gate:
-    """Wraps the application.
-
-    Args:
-        app: what it wraps.
-        settings: the names that the service goes by.
-        metrics: what is counted.
-    """
+    """Wraps the application."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app = app
@@ -108,39 +93,38 @@ class Gate:
             return
         if scope["method"] == "HEAD":  # as GET; the body is left out on the wire
             scope = {**scope, "method": "GET"}
-        passage = _Passage(Headers(scope=scope), _Course(), receive, send)
-        course = scope.setdefault("state", {})["course"] = passage.course
+        course = _Course(Headers(scope=scope), receive, send)
+        scope.setdefault("state", {})["course"] = course
+
+        async def refuse(code: str) -> None:
+            course.problem = code
+            if not course.status:
+                await RequestError(code).response()(scope, course.receive, course.send)
+
         try:
-            if code := self._refuse(passage.headers, reads=scope["method"] in _READING):
-                course.problem = code
-                await RequestError(code).response()(scope, passage.receive, passage.send)
+            if code := self._fault(course.headers, reads=scope["method"] in _READING):
+                await refuse(code)
             else:
-                await self._app(scope, passage.receive, passage.send)
+                await self._app(scope, course.receive, course.send)
         except asyncio.CancelledError:  # nothing but the end of the service's time cancels a request
-            course.problem = "stopping"
-            if not course.status:
-                await RequestError("stopping").response()(scope, passage.receive, passage.send)
+            await refuse("stopping")
         except Exception as error:  # noqa: BLE001  # a client is never shown a traceback
-            course.problem = "internal"
-            tell("unexpected", level=logging.ERROR, id=course.id, **described(error))
-            if not course.status:
-                await RequestError("internal").response()(scope, passage.receive, passage.send)
+            log("unexpected", level=logging.ERROR, id=course.id, **described(error))
+            await refuse("internal")
         finally:
-            self._tell(scope, course)
+            self._count(scope.get("route"), course)
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket."""
-        code = self._refuse(Headers(scope=scope), reads=False)
-        if code is None and scope["path"] != LISTENS_AT:
-            code = "not_found"
-        if code is None:
+        code = self._fault(Headers(scope=scope), reads=False)
+        if code is None and scope["path"] == LIVE_PATH:
             await self._app(scope, receive, send)
             return
-        problem = RequestError(code)
-        tell("request", id=secrets.token_hex(8), route=None, status=problem.status, outcome=code)
+        problem = RequestError(code or "not_found")
+        log("request", id=secrets.token_hex(8), route=None, status=problem.status, outcome=problem.code)
         await problem.response()(scope, receive, send)
 
-    def _refuse(self, headers: Headers, *, reads: bool) -> str | None:
+    def _fault(self, headers: Headers, *, reads: bool) -> str | None:
         """What is wrong with the head of a request, if anything.
 
         A page from elsewhere may have a browser ask that can reach what the page's own server cannot. What it only
@@ -148,28 +132,24 @@ class Gate:
         """
         if sum(len(name) + len(value) for name, value in headers.raw) > LONGEST_HEAD:
             return "large_head"
-        if not self._settings.may_be_called(_host(headers)):
+        if not self._settings.may_be_called(_name(headers.get("host", ""))):
             return "unknown_host"
         return "foreign_page" if not reads and _foreign(headers, self._settings) else None
 
-    def _tell(self, scope: Scope, course: _Course) -> None:
+    def _count(self, route: object, course: _Course) -> None:
         took_s = time.perf_counter() - course.began
         outcome = course.problem or "ok"
-        route = getattr(scope.get("route"), "path", None)  # the path itself could hold anything
-        if route == HEARD_AT:
+        path = getattr(route, "path", None)  # the address itself could hold anything
+        if path == RECOGNISE_PATH:
             self._metrics.requests.labels(outcome).inc()
             if outcome == "ok":
                 self._metrics.latency_s.observe(took_s)
-        facts: dict[str, Any] = {"route": route, "status": course.status, "outcome": outcome, "bytes": course.size}
-        tell("request", id=course.id, seconds=round(took_s, 4), **facts)
-
-
-def _host(headers: Headers) -> str:
-    """The name in the header Host, without the port."""
-    return _name(headers.get("host", ""))
+        facts = {"id": course.id, "route": path, "status": course.status, "outcome": outcome, "bytes": course.size}
+        log("request", **facts, seconds=round(took_s, 4))
 
 
 def _name(given: str) -> str:
+    """A host without its port."""
     return given.partition("]")[0].lstrip("[") if given.startswith("[") else given.partition(":")[0]
 
 
@@ -193,7 +173,3 @@ def _foreign(headers: Headers, settings: Settings) -> bool:
     if site is not None:
         return site not in _OUR_SITES
     return origin is not None and place != headers.get("host", "").lower()
-
-
-def _has_body(headers: Headers) -> bool:
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers

@@ -59,13 +59,7 @@ KINDS: dict[str, _Kind] = {
 
 
 class RequestError(ServiceError):
-    """A request that is not answered with a result.
-
-    Args:
-        code: one of `KINDS`.
-        problem: what was found, if there is more to say than its kind does.
-        remedy: what to do about it, likewise.
-        headers: to send with it.
+    """A request without a result; problem and remedy are those of its kind, unless there is more to say.
 
     >>> problem = RequestError("too_long", "a recording of 7,200 s, and 600 s are allowed")
     >>> problem.status, str(problem)
@@ -73,11 +67,7 @@ class RequestError(ServiceError):
     """
 
     def __init__(
-        self,
-        code: str,
-        problem: str | None = None,
-        remedy: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, code: str, problem: str | None = None, remedy: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         kind = KINDS[code]
         super().__init__(problem or kind.problem, remedy or kind.remedy)

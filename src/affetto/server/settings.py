@@ -14,49 +14,31 @@ from affetto.errors import ServiceError
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """The names of this machine for itself."""
 
-SHORTEST_TOKEN = 16
-"""Characters; what is shorter can be guessed."""
+_SHORTEST_TOKEN = 16  # characters; what is shorter can be guessed
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Settings(Config):
-    """A service's limits; each has an option of `affetto serve`.
+    """A service's limits; each has an option of `affetto serve`."""
 
-    Attributes:
-        host: the address it binds to; the default is reached from this machine alone.
-        port: 0 takes one that is free.
-        max_upload_mb: the longest body of a request, 10^6 bytes.
-        max_duration_s: the longest recording, however small its file; see `decode` for many channels and high rates.
-        upload_s: how long a body may take to come in.
-        timeout_s: how long a recording may be decoded, wait and be heard, from the moment it is there.
-        header_s: how long the head of a request may take to come in.
-        queue: how many recordings wait or are heard at a time; more are sent away.
-        live: how many live streams are heard at a time; more are sent away.
-        live_s: how long one of them may last, by the clock and by its sound.
-        idle_s: how long a live stream may bring nothing.
-        shutdown_s: how long the service goes on when it is told to stop, so that what was begun can be finished.
-        hosts: the names it may be called by (the header Host), beside this machine's own; none given: any name
-            where `host` is not this machine's own. So no web page can reach a local service by a name of its own.
-        page: whether there is a web page at ``/``.
-        token: what a client has to show; None lets everyone in.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65_535)
-    max_upload_mb: float = Field(default=128, gt=0, le=100_000)
-    max_duration_s: Seconds = 600
-    upload_s: Seconds = 30
-    timeout_s: Seconds = 60
-    header_s: Seconds = 10
-    queue: int = Field(default=32, ge=1, le=10_000)
-    live: int = Field(default=4, ge=0, le=1000)
-    live_s: Seconds = 3600
-    idle_s: Seconds = 30
-    shutdown_s: Seconds = 20
+    host: str = "127.0.0.1"  # the address it binds to; this one is reached from this machine alone
+    port: int = Field(default=8000, ge=0, le=65_535)  # 0 takes one that is free
+    max_upload_mb: float = Field(default=128, gt=0, le=100_000)  # of the body of a request, 10^6 bytes
+    max_duration_s: Seconds = 600  # of a recording, however small its file; of many channels less (`uploads.decode`)
+    upload_s: Seconds = 30  # for a body to come in
+    timeout_s: Seconds = 60  # for a recording to be decoded, wait and be recognised, from the moment it is there
+    header_s: Seconds = 10  # for the head of a request to come in
+    queue: int = Field(default=32, ge=1, le=10_000)  # recordings at a time; more are sent away
+    live: int = Field(default=4, ge=0, le=1000)  # live streams at a time; more are sent away
+    live_s: Seconds = 3600  # for one of them to last, by the clock and by its sound
+    idle_s: Seconds = 30  # for a live stream to bring nothing
+    shutdown_s: Seconds = 20  # to finish what was begun, once the service shall stop
+    # The names it may be called by (the header Host), beside this machine's own; none given: any, where `host` is not
+    # this machine's own. So no web page can reach a local service by a name of its own.
     hosts: tuple[str, ...] = ()
-    page: bool = True
-    token: SecretStr | None = None
+    page: bool = True  # whether there is a web page at /
+    token: SecretStr | None = None  # what a client has to show; None lets everyone in
 
     @property
     def max_upload_bytes(self) -> int:
@@ -89,14 +71,10 @@ class Settings(Config):
 
 
 def read_token(path: Path | None, given: str | None) -> SecretStr | None:
-    """The token, from a file or else from the environment; it never stands on a command line for others to see.
-
-    Args:
-        path: a file that holds nothing else.
-        given: what the environment holds.
+    """The token, from a file that holds nothing else, or as the environment has it; never on a command line to be seen.
 
     Raises:
-        ServiceError: the file cannot be read, or the token is none.
+        ServiceError: the file cannot be read, or holds no token.
 
     >>> read_token(None, "correct horse battery")
     SecretStr('**********')
@@ -110,8 +88,8 @@ def read_token(path: Path | None, given: str | None) -> SecretStr | None:
     if given is None:
         return None
     token = given.strip()
-    if len(token) < SHORTEST_TOKEN or not (token.isascii() and token.isprintable()):
+    if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()):
         raise ServiceError(
-            "not a token", f"use {SHORTEST_TOKEN} or more ASCII characters, for example of: openssl rand -hex 32", path
+            "not a token", f"use {_SHORTEST_TOKEN} or more ASCII characters, for example of: openssl rand -hex 32", path
         )
     return SecretStr(token)

@@ -1,4 +1,4 @@
-"""What is told of the service: figures for Prometheus, and a line of JSON a request; never sound, words or names."""
+"""What is logged of the service: figures for Prometheus, and a line of JSON a request; never sound, words or names."""
 
 from __future__ import annotations
 
@@ -22,45 +22,33 @@ class Metrics:
     """The figures of one service."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self._registry = own = CollectorRegistry()
         self.requests = Counter(
-            "affetto_requests", "Requests to hear a recording, by outcome.", ["outcome"], registry=self.registry
+            "affetto_requests", "Requests to recognise a recording, by outcome.", ["outcome"], registry=own
         )
-        self.sound_s = Counter("affetto_sound_seconds", "Sound that was heard, seconds.", registry=self.registry)
+        self.sound_s = Counter("affetto_sound_seconds", "Sound that was recognised, seconds.", registry=own)
         self.latency_s = Histogram(
             "affetto_request_duration_seconds",
             "From the head of a request to its result, seconds.",
             buckets=_LATENCIES_S,
-            registry=self.registry,
+            registry=own,
         )
-        self.taken = Gauge(
-            "affetto_requests_taken", "Requests that come in, wait or are heard.", registry=self.registry
-        )
-        self.queue = Gauge("affetto_queue_length", "Recordings that wait to be heard.", registry=self.registry)
-        self.live = Gauge("affetto_live_streams", "Live streams that are heard.", registry=self.registry)
+        self.taken = Gauge("affetto_requests_taken", "Requests that come in, wait or are recognised.", registry=own)
+        self.queue = Gauge("affetto_queue_length", "Recordings that wait to be recognised.", registry=own)
+        self.live = Gauge("affetto_live_streams", "Live streams that are recognised.", registry=own)
         self.streams = Counter(
-            "affetto_live_streams_ended",
-            "Live streams that have ended, by outcome.",
-            ["outcome"],
-            registry=self.registry,
+            "affetto_live_streams_ended", "Live streams that have ended, by outcome.", ["outcome"], registry=own
         )
         self.batch = Histogram(
-            "affetto_batch_recordings", "Recordings heard together.", buckets=_BATCHES, registry=self.registry
+            "affetto_batch_recordings", "Recordings recognised together.", buckets=_BATCHES, registry=own
         )
-
-        ProcessCollector(registry=self.registry)
+        ProcessCollector(registry=own)
         build = {name: str(value) for name, value in environment().items() if value is not None}
-        Info(
-            "affetto_build", "Versions, the commit if there is one, the kind of machine.", registry=self.registry
-        ).info(build)
+        Info("affetto_build", "Versions, the commit if there is one, the kind of machine.", registry=own).info(build)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them.
-
-        >>> b"affetto_queue_length 0.0" in Metrics().text()
-        True
-        """
-        return generate_latest(self.registry)
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self._registry)
 
 
 class JsonLines(logging.Formatter):
@@ -90,6 +78,6 @@ def described(error: BaseException) -> dict[str, str]:
     return {"exception": type(error).__name__, "at": place}
 
 
-def tell(event: str, *, level: int = logging.INFO, **facts: object) -> None:
+def log(event: str, *, level: int = logging.INFO, **facts: object) -> None:
     """Logs an event."""
     LOG.log(level, event, extra={"facts": facts})

@@ -1,8 +1,8 @@
-"""A request's body as an open sound file: counted while it comes in, and never under a name of the client's choosing.
+"""A recording that comes in: the body of a request as an open file, and that as sound, both within bounds.
 
 A little stays in memory. More goes into a temporary file that has no name, so that it is gone as soon as it is closed,
-even where the process is killed. What is still coming in takes none of the places of what waits to be heard, so that
-clients who send slowly keep nobody else waiting; what all of it takes together is bounded.
+even where the process is killed. What is still coming in takes none of the places of what waits to be recognised, so
+that clients who send slowly keep nobody else waiting; what all of it takes together is bounded.
 """
 
 from __future__ import annotations
@@ -13,59 +13,54 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple, cast
 
+import numpy as np
+import torch
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
+from torch import Tensor
 
+from affetto import audio
+from affetto.audio import SAMPLE_RATE
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
 
-UNNAMED = "upload"
-"""What results call a recording that came without a name."""
-
 FIELD = "file"
 """The form's field."""
 
-_IN_MEMORY_BYTES = 1 << 16
+_UNNAMED = "upload"
 _LONGEST_NAME = 200
 _FORM = "multipart/form-data"
 _PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
+_UPLOAD_IN_MEMORY_BYTES, _SOUND_IN_MEMORY_BYTES = 1 << 16, 1 << 20
+_BLOCK_BYTES = 4 * 10 * SAMPLE_RATE
+_USUAL_VALUES = 192_000  # a second, as of two channels at 96 kHz; recordings with more may last less long
 
 
 class Upload(NamedTuple):
-    """A recording that has come in.
-
-    Attributes:
-        sound: the open file; whoever takes it closes it.
-        name: what the client calls it; it is only ever repeated to the client.
-        size: bytes.
-    """
+    """A recording that has come in, and what the client calls it; whoever takes it closes the file."""
 
     sound: IO[bytes]
     name: str
-    size: int
 
 
-def clean_name(given: str | None) -> str:
-    r"""A client's name for its file, without folders and without what would not print.
+class Decoded(NamedTuple):
+    """Sound, float32 at 16 kHz, in a file without a name, which whoever takes it closes."""
 
-    >>> clean_name("C:\\calls\\monday.wav"), clean_name("../../etc/passwd"), clean_name("a\x1b[m\n.wav"), clean_name("")
-    ('monday.wav', 'passwd', 'a[m.wav', 'upload')
-    """
-    last = (given or "").replace("\\", "/").rpartition("/")[2]
-    kept = "".join(character for character in last if character.isprintable())[:_LONGEST_NAME]
-    return kept if kept.strip(". ") else UNNAMED
+    samples: IO[bytes]
+    duration_s: float
+
+    def blocks(self, watch: Callable[[], None]) -> Iterator[Tensor]:
+        """All of it from its beginning, (samples,) at a time; `watch` is called before each and raises to stop."""
+        self.samples.seek(0)
+        while data := self.samples.read(_BLOCK_BYTES):
+            watch()
+            yield torch.from_numpy(np.frombuffer(bytearray(data), np.float32))
 
 
 class Intake:
-    """All recordings that come in or wait: together they take no more room than a full queue of the largest.
-
-    Args:
-        settings: the limits.
-        metrics: what is counted.
-        busy: what a client is told where there is no more room.
-    """
+    """All recordings that come in or wait: together they take no more room than a full queue of the largest."""
 
     def __init__(self, settings: Settings, metrics: Metrics, busy: Callable[[], RequestError]) -> None:
         self._settings = settings
@@ -75,11 +70,7 @@ class Intake:
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[int], None]]:
-        """Gives what counts the bytes of a request; they are free again at its end.
-
-        Raises:
-            RequestError: there is no more room, from what counts.
-        """
+        """Gives what counts the bytes of a request and raises where there is no more room; the end frees them again."""
         taken = 0
 
         def count(size: int) -> None:
@@ -102,9 +93,13 @@ class Intake:
         Raises:
             RequestError: it is too large, too slow, of another kind, no form, or the client hung up.
         """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in _PLAIN and not kind.startswith(("audio/", "video/")):
+            raise RequestError("wrong_type")
         limit = self._settings.max_upload_bytes
-        kind = _media_type(request.headers)
-        _check_promise(request.headers, limit)
+        promised = request.headers.get("content-length", "")
+        if promised.isdecimal() and int(promised[:20]) > limit:
+            raise _too_large(limit)
         body = _counted(request.stream(), limit, count)
         try:
             async with asyncio.timeout(self._settings.upload_s):
@@ -113,20 +108,6 @@ class Intake:
             raise RequestError("slow_upload", f"not there after {self._settings.upload_s:g} s") from error
         except ClientDisconnect as error:
             raise RequestError("hung_up") from error
-
-
-def _media_type(headers: Headers) -> str:
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _PLAIN and not kind.startswith(("audio/", "video/")):
-        raise RequestError("wrong_type")
-    return kind
-
-
-def _check_promise(headers: Headers, limit: int) -> None:
-    """Before anything is read; what comes in is counted all the same."""
-    promised = headers.get("content-length", "")
-    if promised.isdecimal() and int(promised[:20]) > limit:
-        raise _too_large(limit)
 
 
 def _too_large(limit: int) -> RequestError:
@@ -143,19 +124,19 @@ async def _counted(body: AsyncIterator[bytes], limit: int, count: Callable[[int]
         yield chunk
 
 
-class _FormParser(MultiPartParser):
-    spool_max_size = _IN_MEMORY_BYTES
-
-
 async def _raw(body: AsyncIterator[bytes]) -> Upload:
-    sound = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115  # the upload's owner closes it
+    sound = SpooledTemporaryFile(max_size=_UPLOAD_IN_MEMORY_BYTES)  # noqa: SIM115  # the upload's owner closes it
     try:
         async for chunk in body:
             sound.write(chunk)
-        return _checked(Upload(cast(IO[bytes], sound), UNNAMED, sound.tell()))
+        return _upload(cast(IO[bytes], sound), _UNNAMED, sound.tell())
     except BaseException:
         sound.close()
         raise
+
+
+class _FormParser(MultiPartParser):
+    spool_max_size = _UPLOAD_IN_MEMORY_BYTES
 
 
 async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> Upload:
@@ -164,17 +145,71 @@ async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> Upl
     except (MultiPartException, ValueError) as error:  # of names and boundaries that are no text
         raise RequestError("bad_form") from error
     file = form.get(FIELD)
-    if not isinstance(file, UploadFile):
-        await form.close()
-        raise RequestError("bad_form", f"no file in the field {FIELD!r}")
     try:
-        return _checked(Upload(cast(IO[bytes], file.file), clean_name(file.filename), file.size or 0))
+        if not isinstance(file, UploadFile):
+            raise RequestError("bad_form", f"no file in the field {FIELD!r}")
+        return _upload(cast(IO[bytes], file.file), _clean_name(file.filename), file.size or 0)
     except RequestError:
         await form.close()
         raise
 
 
-def _checked(upload: Upload) -> Upload:
-    if upload.size == 0:
+def _upload(sound: IO[bytes], name: str, size: int) -> Upload:
+    if size == 0:
         raise RequestError("no_sound", "the file is empty", "record or copy it again")
-    return upload
+    return Upload(sound, name)
+
+
+def _clean_name(given: str | None) -> str:
+    r"""A client's name for its file, without folders and without what would not print.
+
+    >>> [_clean_name(name) for name in ("C:\\calls\\monday.wav", "../../etc/passwd", "a\x1b[m\n.wav", "")]
+    ['monday.wav', 'passwd', 'a[m.wav', 'upload']
+    """
+    last = (given or "").replace("\\", "/").rpartition("/")[2]
+    kept = "".join(character for character in last if character.isprintable())[:_LONGEST_NAME]
+    return kept if kept.strip(". ") else _UNNAMED
+
+
+def decode(upload: Upload, most_s: float, watch: Callable[[], None]) -> Decoded:
+    """Decodes a recording of at most so many seconds; the upload stays open. `watch` is called now and then.
+
+    Raises:
+        AudioError: it is no sound.
+        RequestError: it is too long.
+    """
+    watch()
+    allowance = _Allowance(most_s)
+    samples = cast(IO[bytes], SpooledTemporaryFile(max_size=_SOUND_IN_MEMORY_BYTES))  # noqa: SIM115  # its taker closes it
+    try:
+        for block in audio.stream(upload.sound, where=upload.name, check=allowance.check):
+            allowance.spend(len(block) / SAMPLE_RATE)
+            samples.write(block.numpy().tobytes())
+            watch()
+        return Decoded(samples, samples.tell() / (4 * SAMPLE_RATE))
+    except BaseException:
+        samples.close()
+        raise
+
+
+class _Allowance:
+    """How much may be decoded: a header is believed where it promises too much, but not where it promises little."""
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._spent_s = 0.0
+        self._weight = 1.0
+        self._kind = ""
+
+    def check(self, info: audio.AudioInfo) -> None:
+        """Before a stream of sound is decoded."""
+        self._weight = max(1.0, info.channels * info.sample_rate / _USUAL_VALUES)
+        self._kind = f" with {info.channels} channels at {info.sample_rate} Hz" if self._weight > 1 else ""
+        self.spend(0.0, info.duration_s or 0.0)
+
+    def spend(self, seconds: float, promised_s: float = 0.0) -> None:
+        """After some of it was."""
+        self._spent_s += seconds * self._weight
+        if self._spent_s + promised_s * self._weight > self._most_s:
+            longest_s = self._most_s / self._weight
+            raise RequestError("too_long", f"the recording is longer than {longest_s:g} s{self._kind}")

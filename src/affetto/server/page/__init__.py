@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -55,13 +55,7 @@ _HEADERS = {
 
 
 def add_page(app: FastAPI, settings: Settings, emotions: Sequence[str]) -> None:
-    """Adds a route for each file of the page; they are read once, and nothing else of the disk can be reached.
-
-    Args:
-        app: the service.
-        settings: its limits, some of which the page shows.
-        emotions: those that the model tells apart.
-    """
+    """Adds a route for each file of the page; they are read once, and nothing else of the disk can be reached."""
     static = (path for path in STATIC.iterdir() if path.suffix in _MEDIA_TYPES)
     demo = sorted(DEMO.glob("*.flac"))
     files = {f"/page/{path.name}": path for path in static} | {f"/page/demo/{path.name}": path for path in demo}
@@ -90,17 +84,12 @@ def facts(settings: Settings, emotions: Sequence[str], examples: Sequence[str]) 
 
 
 def _add(app: FastAPI, address: str, content: bytes, media_type: str) -> None:
-    app.get(address, include_in_schema=False)(_answering(content, media_type))
-
-
-def _answering(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     """Answers with a file, or that the browser holds it already."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
     headers = {**_HEADERS, "ETag": tag}
 
+    @app.get(address, include_in_schema=False)
     async def answer(request: Request) -> Response:
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=media_type, headers=headers)
-
-    return answer

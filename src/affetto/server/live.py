@@ -7,8 +7,9 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from pydantic import Field, ValidationError
@@ -20,15 +21,15 @@ from affetto.config import Config
 from affetto.errors import AffettoError, ConfigError
 from affetto.recognise import live_segment
 from affetto.server.answers import EXAMPLE, SureFrom
-from affetto.server.hearing import Hearing
 from affetto.server.problems import RequestError, documented
 from affetto.server.settings import Settings
-from affetto.server.telemetry import Metrics, described, tell
+from affetto.server.telemetry import Metrics, described, log
+from affetto.server.worker import Worker
 from affetto.streaming.live import RawSamples
 from affetto.streaming.segments import Segmenter, Spoken
 from affetto.timeline import Judgement
 
-LISTENS_AT = "/v1/listen"
+LIVE_PATH = "/v1/listen"
 
 LARGEST_MESSAGE = 1 << 20
 """Bytes; half a minute at 16 kHz and 16 bit."""
@@ -40,16 +41,11 @@ _CODES = ("bad_option", "bad_request", "unknown_host", "no_socket", "large_head"
 _CLOSED = 1000
 _RESTARTS, _LARGE = 1012, 1009  # what uvicorn closes with when it stops, and where a message is too long
 _OWN_CODES = 4000  # a problem's close code is its status, more by this
+_FORM = {"rate": SAMPLE_RATE, "encoding": "s16le"}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "ready": {
-        "type": "ready",
-        "version": VERSION,
-        "emotions": ["anger", "happiness", "neutral", "sadness"],
-        "rate": SAMPLE_RATE,
-        "encoding": "s16le",
-    },
-    "segment": {"type": "segment", **EXAMPLE["segments"][0]},
+    "ready": {"type": "ready", "version": VERSION, "emotions": list(EXAMPLE.probabilities), **_FORM},
+    "segment": {"type": "segment", **EXAMPLE.segments[0].as_dict()},
     "end": {"type": "end", "duration_s": 3.2, "segments": 1},
     "problem": {"type": "problem", **RequestError("idle").body.model_dump()},
 }
@@ -73,66 +69,46 @@ class Ask(Config):
     token: str | None = None
 
 
-class LiveSession(NamedTuple):
-    """What a live stream is heard with.
+def add_live(app: FastAPI, stream: Callable[[WebSocket], Stream]) -> None:
+    """Adds the route, and what the OpenAPI description, which knows no WebSockets, can say of it."""
+    lines = "\n".join(f"    {json.dumps(example)}" for example in EXAMPLES.values())
+    description = (
+        f"Messages of JSON come back, by `type`:\n\n{lines}\n\nAfter a problem, the close code is 4000 and its status."
+    )
 
-    Attributes:
-        hearing: hears each stretch of speech.
-        settings: the limits.
-        metrics: what is counted.
-        emotions: those that are told apart.
-    """
-
-    hearing: Hearing
-    settings: Settings
-    metrics: Metrics
-    emotions: tuple[str, ...]
-
-
-def add_listening(app: FastAPI, ear: LiveSession) -> None:
-    """Adds the route, and what the OpenAPI description, which knows no WebSockets, can tell of it."""
-
-    @app.websocket(LISTENS_AT)
+    @app.websocket(LIVE_PATH)
     async def listen(socket: WebSocket) -> None:
-        await Stream(socket, ear).run()
+        await stream(socket).run()
 
     @app.get(
-        LISTENS_AT,
-        summary="Hear live sound, over a WebSocket",
+        LIVE_PATH,
+        summary="Recognise live sound, over a WebSocket",
         status_code=101,
         response_class=Response,
-        responses={101: {"description": _told()}, **documented(*_CODES)},
+        responses={101: {"description": description}, **documented(*_CODES)},
     )
     async def upgrade(options: Annotated[ListenOptions, Query()]) -> Response:  # noqa: ARG001  # for the description
         """Connect with `ws://`; send samples as binary messages, then the text `{"type": "end"}`."""
         raise RequestError("no_socket", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
-def _told() -> str:
-    lines = "\n".join(f"    {json.dumps(example)}" for example in EXAMPLES.values())
-    return (
-        f"Messages of JSON come back, by `type`:\n\n{lines}\n\nAfter a problem, the close code is 4000 and its status."
-    )
-
-
 class Stream:
-    """One client's live sound.
+    """One client's live sound, from a socket that is not accepted yet."""
 
-    Args:
-        socket: not accepted yet.
-        ear: what it is heard with.
-    """
-
-    def __init__(self, socket: WebSocket, ear: LiveSession) -> None:
+    def __init__(
+        self, socket: WebSocket, worker: Worker, settings: Settings, metrics: Metrics, emotions: Sequence[str]
+    ) -> None:
         self._socket = socket
-        self._ear = ear
-        self._settings = ear.settings
+        self._worker = worker
+        self._settings = settings
+        self._metrics = metrics
+        self._emotions = emotions
         self._size = 0
         self._samples = 0
         self._segments = 0
 
     async def run(self) -> None:
-        """Hears it to its end; whatever goes wrong is told to the client and harms no other."""
+        """Recognises it to its end; whatever goes wrong is sent to the client and harms no other."""
         began = time.perf_counter()
         outcome = "hung_up"
         try:
@@ -140,29 +116,24 @@ class Stream:
             outcome = await self._outcome()
         finally:
             sound_s = self._samples / SAMPLE_RATE
-            self._ear.metrics.streams.labels(outcome).inc()
-            self._ear.metrics.sound_s.inc(sound_s)
+            self._metrics.streams.labels(outcome).inc()
+            self._metrics.sound_s.inc(sound_s)
+            facts = {"id": secrets.token_hex(8), "route": LIVE_PATH, "outcome": outcome, "bytes": self._size}
             took_s = round(time.perf_counter() - began, 4)
-            facts: dict[str, Any] = {
-                "bytes": self._size,
-                "sound_s": round(sound_s, 2),
-                "segments": self._segments,
-                "seconds": took_s,
-            }
-            tell("stream", id=secrets.token_hex(8), route=LISTENS_AT, outcome=outcome, **facts)
+            log("stream", **facts, sound_s=round(sound_s, 2), segments=self._segments, seconds=took_s)
 
     async def _outcome(self) -> str:
         try:
             await self._admit()
             options = self._options()
-            with self._ear.hearing.live_place():
-                await self._listen(options)
+            with self._worker.live_place():
+                await self._follow(options)
         except WebSocketDisconnect as left:
             return {_RESTARTS: "stopping", _LARGE: "too_large"}.get(left.code, "hung_up")
         except AffettoError as error:
             return await self._refuse(RequestError.of(error))
         except Exception as error:  # noqa: BLE001  # a client is never shown a traceback
-            tell("unexpected", level=logging.ERROR, **described(error))
+            log("unexpected", level=logging.ERROR, **described(error))
             return await self._refuse(RequestError("internal"))
         return "ok"
 
@@ -186,20 +157,20 @@ class Stream:
         except ConfigError as error:
             raise RequestError("bad_option", error.problem) from error
 
-    async def _listen(self, options: ListenOptions) -> None:
-        told = {"emotions": list(self._ear.emotions), "rate": options.rate, "encoding": options.encoding}
-        await self._send({"type": "ready", "version": VERSION, **told})
+    async def _follow(self, options: ListenOptions) -> None:
+        form = {"rate": options.rate, "encoding": options.encoding}
+        await self._send({"type": "ready", "version": VERSION, "emotions": list(self._emotions), **form})
         samples, segmenter = RawSamples(options.encoding, options.rate), Segmenter(live=True)
         judgement = Judgement(sure=options.sure)
         async for data in self._sound():
             # The detector's network takes a moment for half a minute of sound: other clients are not kept waiting.
             for spoken in await asyncio.to_thread(self._take, samples, segmenter, data):
-                opinion = await self._ear.hearing.hear_live(spoken)
+                prediction = await self._worker.recognise_live(spoken)
                 self._segments += 1
-                await self._send({"type": "segment", **live_segment(spoken, opinion, judgement).as_dict()})
+                await self._send({"type": "segment", **live_segment(spoken, prediction, judgement).as_dict()})
         duration_s = round(self._samples / SAMPLE_RATE, 4)
         await self._send({"type": "end", "duration_s": duration_s, "segments": self._segments})
-        await self._close(_CLOSED)
+        await self._in_time(self._socket.close(_CLOSED))
 
     def _take(self, samples: RawSamples, segmenter: Segmenter, data: bytes | None) -> list[Spoken]:
         """The stretches of speech that have ended in the next bytes; None ends the stream."""
@@ -246,12 +217,9 @@ class Stream:
             raise RequestError("bad_message") from error
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._read(self._socket.send_text(json.dumps(message)))
+        await self._in_time(self._socket.send_text(json.dumps(message)))
 
-    async def _close(self, code: int, reason: str = "") -> None:
-        await self._read(self._socket.close(code, reason))
-
-    async def _read(self, sending: Awaitable[None]) -> None:
+    async def _in_time(self, sending: Awaitable[None]) -> None:
         """Who does not read what comes is not waited for."""
         try:
             async with asyncio.timeout(self._settings.idle_s):
@@ -260,10 +228,8 @@ class Stream:
             raise RequestError("idle", f"nothing was read for {self._settings.idle_s:g} s") from error
 
     async def _refuse(self, problem: RequestError) -> str:
-        """Tells what is wrong, if anyone is there, and ends the stream."""
-        try:
+        """Sends what is wrong, if anyone is there, and ends the stream."""
+        with suppress(WebSocketDisconnect, RequestError):  # it is gone, or does not read
             await self._send({"type": "problem", **problem.body.model_dump()})
-            await self._close(_OWN_CODES + problem.status, problem.code)
-        except (WebSocketDisconnect, RequestError):  # it is gone, or does not read
-            pass
+            await self._in_time(self._socket.close(_OWN_CODES + problem.status, problem.code))
         return problem.code
