@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from affetto import audio
-from affetto.audio.levels import full_scale
-from affetto.audio.mixing import Centre, Mixer, mono
+from affetto.audio.mixing import Centre, Mixer, full_scale, mono
 
 Wave = NDArray[np.float32]
 RATE = 16_000

@@ -18,7 +18,7 @@ from praatio import textgrid
 
 from affetto.cli.recognise import Format
 from affetto.formats import FORMATS
-from affetto.formats.spans import spans
+from affetto.formats.timed import spans
 from affetto.recording import Recording, Segment, Word, join_segments
 from affetto.timeline import Judgement
 

@@ -38,15 +38,15 @@ def test_it_is_silero_vad(demo: dict[str, Tensor], reference: torch.jit.ScriptMo
 def test_blocks_change_nothing(demo: dict[str, Tensor], frames: int) -> None:
     sound = demo["sad"]
     whole, parts = Activity(), Activity()
-    again = [value for block in sound.split(frames * FRAME) for value in parts.hear(block)]
-    np.testing.assert_allclose(again, whole.hear(sound), atol=1e-4)
+    again = [value for block in sound.split(frames * FRAME) for value in parts.feed(block)]
+    np.testing.assert_allclose(again, whole.feed(sound), atol=1e-4)
 
 
 @pytest.mark.parametrize("offset", [-0.5, 0.02, 0.3])
 @pytest.mark.parametrize("gain", [0.002, 0.02, 0.2, 1.0])
 def test_speech_is_heard_whatever_the_offset_and_the_level(demo: dict[str, Tensor], offset: float, gain: float) -> None:
-    usual = np.array(Activity().hear(demo["happy"])) > 0.5
-    found = np.array(Activity().hear(demo["happy"] * gain + offset)) > 0.5
+    usual = np.array(Activity().feed(demo["happy"])) > 0.5
+    found = np.array(Activity().feed(demo["happy"] * gain + offset)) > 0.5
     assert usual.mean() > 0.6
     assert (found == usual).mean() > 0.85
 

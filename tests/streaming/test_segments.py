@@ -14,8 +14,7 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.streaming import segments
 from affetto.streaming.activity import FRAME
-from affetto.streaming.edges import edges
-from affetto.streaming.segments import LONGEST_S, PAUSE_S, Segmenter, Spoken, cut, merge, neighbours
+from affetto.streaming.segments import LONGEST_S, PAUSE_S, Segmenter, Spoken, cut, edges, merge, neighbours
 
 STATEMENTS = ["angry", "happy", "neutral"]
 """They are said without a pause inside, but for the first."""

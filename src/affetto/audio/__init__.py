@@ -1,15 +1,7 @@
 """Any sound file to 16 kHz mono float32, and back to FLAC or through a lossy codec; nothing else opens one."""
 
-from affetto.audio.decoding import (
-    SAMPLE_RATE,
-    AudioInfo,
-    duration,
-    info,
-    load,
-    stream,
-)
-from affetto.audio.levels import full_scale
-from affetto.audio.mixing import Centre, mono
+from affetto.audio.decoding import SAMPLE_RATE, AudioInfo, duration, info, load, stream
+from affetto.audio.mixing import Centre, full_scale, mono
 from affetto.audio.opening import PROGRAM_SUFFIXES, SOUND_SUFFIXES, SUFFIXES
 from affetto.audio.program import HIGHEST_RATE, LOWEST_RATE
 from affetto.audio.writing import G711, Codec, mp3, opus, recode, write_flac

@@ -37,14 +37,7 @@ _OGG_HEAD, _OGG_FIRST = 27, 2
 
 
 def streams(file: IO[bytes]) -> list[Pieces] | None:
-    """The streams of sound in a file.
-
-    Args:
-        file: able to seek; where it stands changes.
-
-    Returns:
-        None where the file is a single stream as it should be, or something unknown.
-    """
+    """The streams of sound in a file; None where it is a single stream as it should be, or something unknown."""
     content = Bytes(file)
     start = content.at(0, 4)
     if start[:3] == b"ID3" or frame(start) is not None:

@@ -20,8 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affetto.audio.levels import full_scale
-from affetto.audio.mixing import mono
+from affetto.audio.mixing import full_scale, mono
 from affetto.audio.opening import UNKNOWN_FRAMES, Opened, headed, named, reason, sounds
 from affetto.errors import AudioError
 
@@ -33,13 +32,7 @@ _MOST_VALUES_AT_ONCE = 2**24
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a file's header says.
-
-    Attributes:
-        duration_s: seconds; None where it does not tell. It may be wrong; see `duration`.
-        sample_rate: Hz.
-        channels: how many there are.
-    """
+    """What a file's header says: the duration may be wrong (see `duration`), or None where it does not stand there."""
 
     duration_s: float | None
     sample_rate: int
@@ -47,15 +40,7 @@ class AudioInfo:
 
 
 def info(source: Path | IO[bytes], where: object | None = None) -> AudioInfo:
-    """What the header of a sound file says, without reading more of it.
-
-    Args:
-        source: a path, or an open file that can seek.
-        where: the name that errors carry, if not the path.
-
-    Raises:
-        AudioError: the file is missing, empty or not sound.
-    """
+    """What the header of a sound file says, without reading more of it; source and errors as of `stream`."""
     where = named(source, where)
     with closing(headed(source, where)) as found:
         return _described(next(found))
@@ -69,14 +54,7 @@ def _described(sound: Opened) -> AudioInfo:
 def duration(source: Path | IO[bytes], where: object | None = None) -> float:
     """How long a recording is, seconds: all that is in it, whatever its header says.
 
-    The whole file is read, and decoded where nothing else tells.
-
-    Args:
-        source: a path, or an open file that can seek.
-        where: the name that errors carry, if not the path.
-
-    Raises:
-        AudioError: the file is missing, empty or not sound.
+    The whole file is read, and decoded where there is no other way; source and errors as of `stream`.
     """
     where = named(source, where)
     total_s = 0.0
@@ -121,7 +99,7 @@ def stream(
     """
     where = named(source, where)
     _check_times(start_s, end_s, where)
-    heard = False
+    empty = True
     began_s = 0.0
     with closing(sounds(source, where)) as found:
         for sound in found:
@@ -130,12 +108,12 @@ def stream(
             part = _Part(sound, began_s, where)
             for out in part.decode(start_s, end_s, block_s):
                 if len(out):
-                    heard = True
+                    empty = False
                     yield torch.from_numpy(out)
             began_s += part.position / sound.samplerate
             if end_s is not None and end_s <= began_s:
                 break
-    if not heard:
+    if empty:
         raise AudioError("no samples", "record it again, or check the times asked for", where)
 
 
@@ -147,21 +125,14 @@ def _check_times(start_s: float, end_s: float | None, where: object) -> None:
 
 
 class _Part:
-    """The decoding of one stream of sound.
-
-    Args:
-        sound: just opened.
-        began_s: how long those before it in the file are, seconds.
-        where: what errors call the file.
-    """
+    """The decoding of one stream of sound, just opened, after so many seconds of others in the same file."""
 
     def __init__(self, sound: Opened, began_s: float, where: object) -> None:
         self._sound = sound
         self._began_s = began_s
         self._where = where
         self._scale: float | None = None
-        self.position = 0
-        """Frames so far, those that were skipped among them."""
+        self.position = 0  # frames so far, those that were skipped among them
 
     def decode(self, start_s: float, end_s: float | None, block_s: float) -> Iterator[NDArray[np.float32]]:
         """What of it lies between two times of the file, as (samples,) at 16 kHz."""
@@ -183,11 +154,8 @@ class _Part:
             while self.position < last and len(block := sound.next(min(most, last - self.position))):
                 self.position += len(block)
                 if not np.isfinite(block.sum()) and not np.isfinite(block).all():  # the sum is quicker to look at
-                    problem, remedy = (
-                        "holds samples that are not finite numbers",
-                        "export it again, for example as 16-bit",
-                    )
-                    raise AudioError(problem, remedy, self._where)
+                    problem = "holds samples that are not finite numbers"
+                    raise AudioError(problem, "export it again, for example as 16-bit", self._where)
                 yield self._scaled(block)
         if sound.promised is not None and last - self.position > _SLACK_S * rate:
             there, promised = (self._began_s + frames / rate for frames in (self.position, last))
@@ -218,17 +186,5 @@ def _resample(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDAr
 
 
 def load(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> Tensor:
-    """A whole recording, or a stretch of it, in memory.
-
-    Args:
-        path: the sound file.
-        start_s: where to begin, seconds.
-        end_s: where to end, seconds; None is the end of the file.
-
-    Returns:
-        (samples,) float32 at 16 kHz.
-
-    Raises:
-        AudioError: see `stream`.
-    """
+    """A whole recording, or a stretch of it, in memory: (samples,) float32 at 16 kHz; see `stream`."""
     return torch.cat(list(stream(path, start_s=start_s, end_s=end_s)))

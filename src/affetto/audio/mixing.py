@@ -1,14 +1,18 @@
 """Channels to one, without losing what they cancel, and sound without a constant offset; block by block.
 
-What comes out does not depend on how the sound is divided into blocks.
+What comes out does not depend on how the sound is divided into blocks. And the full scale of samples that are plainly
+not of the scale that their type says.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 Samples = NDArray[np.float32]
 
@@ -21,6 +25,10 @@ _LATER = 0.5  # what the power of a channel that is not the first counts
 _CENTRED_S = 0.01
 _FIRST_HOPS, _FEWEST_HOPS = 25, 5  # what the offset at the beginning is estimated from
 _PACE = 0.01  # a hop's part in the offset, which so follows in a second
+_USUAL_BITS = (16, 24, 32)
+_SILENT = 2.0**-16
+_BEYOND = 4.0  # so far floats may go beyond their full scale
+_LOUDEST_FLOAT = 256.0  # times full scale; sound that was divided by its deviation is much softer
 
 
 class Mixer:
@@ -28,10 +36,6 @@ class Mixer:
 
     Channels cancel where the wires of one microphone were swapped, or a program turned its polarity round. Each tenth
     of a second is looked at by itself, and low and high frequencies apart, as one may cancel and not the other.
-
-    Args:
-        channels: how many there are.
-        sample_rate: Hz.
 
     >>> left = np.sin(np.arange(3200, dtype=np.float32) / 5)
     >>> mixer = Mixer(2, 16_000)
@@ -114,9 +118,6 @@ def _opposed(sound: Samples) -> NDArray[np.bool_]:
 class Centre:
     """Sound about zero: takes away what it hovers about, which nobody hears, and which converters add.
 
-    Args:
-        sample_rate: Hz.
-
     >>> centre = Centre(16_000)
     >>> wave = np.sin(np.arange(16_000, dtype=np.float32) / 5)
     >>> centred = np.concatenate([centre.feed(wave + np.float32(0.2)), centre.finish()])
@@ -184,3 +185,22 @@ def mono(blocks: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
     out = np.concatenate([centre.feed(rest), centre.finish()])
     if len(out):
         yield out
+
+
+def full_scale(peak: float, usual: float, where: object) -> float:
+    """That of the type (1 for floats), unless such a peak can only be of a narrower one, which is said in a warning.
+
+    >>> full_scale(0.7, 1.0, "a.wav"), full_scale(30_000, 2.0**31, "a.wav"), full_scale(30_000, 1.0, "a.wav")
+    (1.0, 32768.0, 32768.0)
+    >>> full_scale(1.5, 1.0, "a.wav"), full_scale(1e9, 2.0**31, "a.wav"), full_scale(5e6, 2.0**63, "a.wav")
+    (1.0, 2147483648.0, 8388608.0)
+    """
+    beyond = _BEYOND if usual == 1 else 1.0
+    bits = next((bits for bits in _USUAL_BITS if peak <= beyond * 2.0 ** (bits - 1)), 0)
+    # As what their type says, such integers would be silence, and such floats far beyond full scale.
+    doubtful = peak > _LOUDEST_FLOAT if usual == 1 else 0 < peak <= usual * _SILENT
+    if not (doubtful and bits):
+        return usual
+    remedy = "if they are not, scale them to the range of their type"
+    logger.warning("%s: values up to %.0f are taken for %d-bit samples; %s", where, peak, bits, remedy)
+    return 2.0 ** (bits - 1)

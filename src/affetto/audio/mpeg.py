@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 from affetto.audio.spans import Bytes, Pieces, Span
 
+# What begins like a frame.
 _LIKELY = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][^\x00-\x0f\xf0-\xff]", re.DOTALL)
-"""What begins like a frame."""
-
 _KBIT_S = {  # (MPEG-1 or not, layer) -> of the indices from 1 to 14
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -28,27 +27,20 @@ _KBIT_S = {  # (MPEG-1 or not, layer) -> of the indices from 1 to 14
 }
 _RATES = (44_100, 48_000, 32_000)
 _DIVISORS = {3: 1, 2: 2, 0: 4}  # MPEG-1, 2 and 2.5
-_MODE = 0xC0
 _MONO = 3
 _VBRI_PLACE = 36
 _HEADER_KBIT_S = 64  # a frame that has room for a header, and which every layer-3 stream may hold
 
 
 class Frame(NamedTuple):
-    """What the four bytes at the beginning of a frame say.
+    """What the four bytes at the beginning of a frame say."""
 
-    Attributes:
-        size: bytes, these included.
-        samples: how many come out of it, of each channel.
-        kind: what does not change within a stream: version, layer, sampling rate in Hz, mono or not; and, where no
-            header could tell the length of a stream whose rate varies, the bit rate.
-        tag: where in it the word stands by which a header is known; 0 where there is none.
-    """
-
-    size: int
-    samples: int
+    size: int  # bytes, these included
+    samples: int  # how many come out of it, of each channel
+    # What does not change within a stream: version, layer, sampling rate in Hz, mono or not; and, where no header could
+    # say the length of a stream whose rate varies, the bit rate.
     kind: tuple[int, int, int, bool, int]
-    tag: int
+    tag: int  # where in it the word stands by which a header is known; 0 where there is none
 
 
 @lru_cache(maxsize=4096)
@@ -77,19 +69,11 @@ def frame(header: bytes) -> Frame | None:
 
 @dataclass(slots=True)
 class _Run:
-    """Frames that belong together.
+    """Frames that belong together."""
 
-    Attributes:
-        head: the first four bytes of one of them.
-        kind: see `Frame`.
-        promised: how many there are besides its header, as the header has it; None without such a header.
-        frames: how many there are so far.
-        spans: where they lie.
-    """
-
-    head: bytes
+    head: bytes  # the first four bytes of one of them
     kind: tuple[int, int, int, bool, int]
-    promised: int | None
+    promised: int | None  # how many there are besides its header, as the header has it; None without such a header
     frames: int = 0
     spans: list[Span] = field(default_factory=list)
 
@@ -108,15 +92,9 @@ class _Run:
 
 
 def mpeg_streams(content: Bytes, start: int, end: int) -> list[Pieces] | None:
-    """The streams in a stretch of a file, each with a header that tells its length, without what is no frame.
+    """The streams in a stretch of a file, each with a header that has its length, without what is no frame.
 
-    Args:
-        content: the file.
-        start: where the first frame is, or something that comes before it, as an ID3 tag.
-        end: the place after the last byte.
-
-    Returns:
-        None where it is a single stream as it should be, or no such thing.
+    None where it is a single stream as it should be, or no such thing. It may begin with an ID3 tag.
     """
     runs: list[_Run] = []
     place = _next(content, start, end, None)

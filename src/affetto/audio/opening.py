@@ -98,7 +98,7 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
             found = _streams_of(source, file)
             try:
-                sound = opened(Spliced(file, found[0]) if found else _itself(source), where)
+                sound = _opened(Spliced(file, found[0]) if found else _itself(source), where)
             except AudioError as error:
                 kind = container(file)
                 if kind is None:
@@ -107,12 +107,12 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
                     with _on_disk(source, file, pieces) as kept, _through_ffmpeg(kept, kind, error) as program:
                         yield program
                 return
-            check_rate(sound, where)
+            _check_rate(sound, where)
             with sound:
                 yield sound
             for pieces in (found or ())[1:]:
-                with opened(Spliced(file, pieces), where) as sound:
-                    check_rate(sound, where)
+                with _opened(Spliced(file, pieces), where) as sound:
+                    _check_rate(sound, where)
                     yield sound
     except OSError as error:
         raise AudioError(reason(error), "check the path and its permissions", where) from error
@@ -121,11 +121,11 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
 def headed(source: Path | IO[bytes], where: object) -> Generator[Opened, None, None]:
     """A file's first stream as its own header has it, if libsndfile understands that; no more of the file is read."""
     try:
-        sound = opened(_itself(source), where)
+        sound = _opened(_itself(source), where)
     except AudioError:
         yield from sounds(source, where)
         return
-    check_rate(sound, where)
+    _check_rate(sound, where)
     with sound:
         yield sound
 
@@ -170,14 +170,20 @@ def _on_disk(source: Path | IO[bytes], file: IO[bytes], pieces: Pieces | None) -
         yield copy
 
 
-def opened(source: bytes | Spliced, where: object) -> Sound:
+def _opened(source: bytes | Spliced, where: object) -> Sound:
     """A name comes as bytes, for soundfile would refuse one that is not valid UTF-8."""
     try:
-        sound = Sound(source)
+        return Sound(source)
     # soundfile takes a name that ends in .raw for a promise of headerless samples, and asks for their format.
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"cannot be read as sound ({reason(error)})", _REMEDY, where) from error
-    return sound
+
+
+def _check_rate(sound: Sound, where: object) -> None:
+    """Closes one whose sampling rate is none of sound, and raises AudioError."""
+    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+        sound.close()
+        raise AudioError(f"a sampling rate of {sound.samplerate} Hz is not one of sound", _REMEDY, where)
 
 
 def _through_ffmpeg(file: IO[bytes], kind: Container, error: AudioError) -> Program:
@@ -188,13 +194,6 @@ def _through_ffmpeg(file: IO[bytes], kind: Container, error: AudioError) -> Prog
         if kind.name:
             raise
         raise error from None
-
-
-def check_rate(sound: Sound, where: object) -> None:
-    """Closes one whose sampling rate is none of sound, and raises AudioError."""
-    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
-        sound.close()
-        raise AudioError(f"a sampling rate of {sound.samplerate} Hz is not one of sound", _REMEDY, where)
 
 
 def _check_file(path: Path, where: object) -> None:

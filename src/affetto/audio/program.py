@@ -28,9 +28,7 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 STALLED_S = 60.0
 """So long ffmpeg may say nothing."""
 
-LONGEST_S = 7 * 24 * 3600
-"""More sound than that is a bomb."""
-
+_LONGEST_S = 7 * 24 * 3600  # more sound than that is a bomb
 _HEAD = 512
 _MEMORY = 1 << 28  # bytes of one allocation
 _AU_HEAD = 24
@@ -40,19 +38,12 @@ _PICTURES = re.compile(rb"^\[(mjpeg|png|h26|hevc|vp[89]|av1|mpeg[124]|wmv|theora
 
 
 class Container(NamedTuple):
-    """A format that ffmpeg reads.
+    """A format that ffmpeg reads."""
 
-    Attributes:
-        demuxer: ffmpeg's name of it.
-        name: the users' name; empty where libsndfile reads it, too, but for some codecs.
-        magic: what a file begins with.
-        again: what each but the first of several begins with that were joined, where ffmpeg stops at its end.
-    """
-
-    demuxer: str
-    name: str
-    magic: re.Pattern[bytes]
-    again: re.Pattern[bytes] | None
+    demuxer: str  # ffmpeg's name of it
+    name: str  # the users' name; empty where libsndfile reads it, too, but for some codecs
+    magic: re.Pattern[bytes]  # what a file begins with
+    again: re.Pattern[bytes] | None  # what later ones of several that were joined begin with, where ffmpeg stops there
 
 
 def _container(demuxer: str, name: str, magic: bytes, again: bytes | None = None) -> Container:
@@ -116,20 +107,12 @@ def container(file: IO[bytes]) -> Container | None:
 class Program:
     """The first stream of sound of a file, decoded by ffmpeg from its beginning to its end.
 
-    Args:
-        file: on a disk, just opened; ffmpeg opens it anew.
-        kind: what it is.
-        where: what errors call it.
-
-    Raises:
-        AudioError: ffmpeg is not installed, or does not find sound in it.
+    The file is on a disk, and just opened; ffmpeg opens it anew. Raises AudioError where ffmpeg is not installed, or
+    does not find sound in it.
     """
 
-    promised: int | None = None
-    """Frames, as far as is known: they are not."""
-
-    scaled = True
-    """Whether full scale is 1 for sure."""
+    promised: int | None = None  # frames, as far as is known: they are not
+    scaled = True  # whether full scale is 1 for sure
 
     def __init__(self, file: IO[bytes], kind: Container, where: object) -> None:
         self._where = where
@@ -185,7 +168,7 @@ class Program:
         data = self._read(4 * frames * self.channels)
         block = np.frombuffer(data[: len(data) // (4 * self.channels) * (4 * self.channels)], ">f4")
         self._read_frames += len(block) // self.channels
-        if self._read_frames > LONGEST_S * self.samplerate:
+        if self._read_frames > _LONGEST_S * self.samplerate:
             raise AudioError("lasts more than a week", "cut it into parts", self._where)
         if len(data) < 4 * frames * self.channels:
             self._check()

@@ -26,10 +26,7 @@ Pieces: TypeAlias = tuple[Span | bytes, ...]
 
 
 class Bytes:
-    """What a file holds, by its place, whatever its size; little of it is in memory.
-
-    Args:
-        file: able to seek; where it stands changes.
+    """What a file holds, by its place, whatever its size; little of it is in memory. Where the file stands changes.
 
     >>> import io
     >>> found = Bytes(io.BytesIO(b"some bytes"))
@@ -76,10 +73,6 @@ class Spliced:
     """Pieces as an open file, which stays where it is when a damaged header sends it before its beginning.
 
     libsndfile asks from C, where an exception could only be printed.
-
-    Args:
-        file: what the pieces are of; it is left where it was read last.
-        pieces: see `Pieces`.
 
     >>> import io
     >>> file = Spliced(io.BytesIO(b"0123456789"), (b"ab", Span(4, 7), Span(9, 10)))

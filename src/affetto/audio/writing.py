@@ -55,13 +55,7 @@ def write_flac(path: Path, blocks: Iterable[Tensor]) -> float:
 
 
 class Codec(NamedTuple):
-    """A lossy way to store sound, in libsndfile's words.
-
-    Attributes:
-        container: the file's format.
-        subtype: how samples are stored in it.
-        settings: of the encoder.
-    """
+    """A lossy way to store sound, in libsndfile's words: the file's format, the coding of samples, and settings."""
 
     container: str
     subtype: str

@@ -17,8 +17,7 @@ from rich.text import Text
 
 from affetto.cli.terminal import console, print_json
 from affetto.formats import FORMATS
-from affetto.formats.rttm import file_names, to_rttm
-from affetto.formats.structured import csv_header, csv_rows
+from affetto.formats.tables import csv_header, csv_rows, file_names, to_rttm
 from affetto.recording import Recording, Segment, Word
 from affetto.text import harmless
 from affetto.timeline import NO_SPEECH, NOT_SURE, clock, strip

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from affetto.formats.rttm import to_rttm
-from affetto.formats.structured import to_csv, to_json, to_json_line
-from affetto.formats.subtitles import to_srt, to_webvtt
-from affetto.formats.textgrid import to_textgrid
+from affetto.formats.tables import to_csv, to_json, to_json_line, to_rttm
+from affetto.formats.timed import to_srt, to_textgrid, to_webvtt
 from affetto.recording import Recording
 
 __all__ = ["FORMATS", "Format"]
 
 
 class Format(NamedTuple):
-    """A way to write a recording.
-
-    Attributes:
-        suffix: of its files.
-        write: a recording as the text of a file, UTF-8.
-    """
+    """The suffix of its files, and what writes a recording as the text of one."""
 
     suffix: str
     write: Callable[[Recording], str]

@@ -28,15 +28,10 @@ _NOTHING_CAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class Identity(NamedTuple):
-    """Which recording a result is of.
+    """Which recording a result is of."""
 
-    Attributes:
-        path: of its file, absolute; None where it is no file, and so may be another each time.
-        content: stands for its size, its time and what is at both its ends; empty where it cannot be read.
-    """
-
-    path: str | None
-    content: str
+    path: str | None  # of its file, absolute; None where it is no file, and so may be another each time
+    content: str  # stands for its size, its time and what is at both its ends; empty where it cannot be read
 
     @classmethod
     def of(cls, source: Path | None) -> Identity:
@@ -56,13 +51,7 @@ class Identity(NamedTuple):
 
 
 def result_names(inputs: Sequence[PurePath]) -> list[PurePath]:
-    """What the results of recordings are called, without the suffix of their format.
-
-    Args:
-        inputs: relative paths of recordings.
-
-    Returns:
-        Each without its suffix; with it, where only the suffix tells two apart.
+    """What the results of recordings are called: each without its suffix; with it, where only that tells two apart.
 
     Raises:
         OutputError: two are called the same.
@@ -70,29 +59,22 @@ def result_names(inputs: Sequence[PurePath]) -> list[PurePath]:
     >>> [str(name) for name in result_names([PurePath("a.wav"), PurePath("b.wav"), PurePath("b.mp3")])]
     ['a', 'b.wav', 'b.mp3']
     """
-    twice = [name for name, count in Counter(inputs).items() if count > 1]
-    if twice:
-        raise OutputError("several recordings have this name", "write them into different folders", twice[0])
-    bare = Counter(_bare(each) for each in inputs)
-    names = [each if bare[_bare(each)] > 1 else _bare(each) for each in inputs]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise OutputError("several results would have this name", "rename one of the recordings", twice[0])
+    _check_unlike(inputs, "several recordings have this name", "write them into different folders")
+    bare = [each.with_suffix("") if each.suffix else each for each in inputs]
+    counts = Counter(bare)
+    names = [full if counts[short] > 1 else short for full, short in zip(inputs, bare, strict=True)]
+    _check_unlike(names, "several results would have this name", "rename one of the recordings")
     return names
 
 
-def _bare(path: PurePath) -> PurePath:
-    return path.with_suffix("") if path.suffix else path
+def _check_unlike(names: Sequence[PurePath], problem: str, remedy: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise OutputError(problem, remedy, name)
 
 
 class ResultFolder:
-    """Where results are kept.
-
-    Args:
-        path: the folder; it is made when needed.
-        formats: names in `FORMATS`.
-        settings: what results depend on beside the recording, plain values for JSON.
-    """
+    """Where results are kept, in some of `FORMATS`; the settings are what they depend on beside the recording."""
 
     def __init__(self, path: Path, formats: Sequence[str], settings: Mapping[str, object]) -> None:
         self.path = path
@@ -101,28 +83,27 @@ class ResultFolder:
         self._made: dict[str, Identity] = {}
 
     def open(self, *, again: bool = False) -> None:
-        """Makes the folder, or checks that what is in it was made in the same way.
-
-        Args:
-            again: everything will be written anew.
+        """Makes the folder, or checks that what is in it was made in the same way, unless all will be written again.
 
         Raises:
             OutputError: its results were made with another model or other settings.
         """
         note = self.path / SETTINGS
-        if not again and note.exists() and _read(note) != self.settings:
+        if not again and note.exists() and not self._made_alike(note):
             raise OutputError(
                 "holds results of another model or other settings", "choose another folder, or do all again", self.path
             )
         _write(note, json.dumps(self.settings, indent=2) + "\n")
         self._made = _read_sources(self.path / SOURCES)
 
+    def _made_alike(self, note: Path) -> bool:
+        try:
+            return bool(json.loads(note.read_text(encoding="utf-8")) == self.settings)
+        except (OSError, ValueError):
+            return False
+
     def is_done(self, name: PurePath, source: Identity) -> bool:
         """Whether every format of a recording is there, and is of it as it is now, wherever it lies.
-
-        Args:
-            name: see `result_names`.
-            source: which recording.
 
         Raises:
             OutputError: a result of this name is of another recording.
@@ -191,13 +172,6 @@ def _read_sources(path: Path) -> dict[str, Identity]:
         except (ValueError, KeyError, TypeError):
             continue
     return made
-
-
-def _read(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Recordings of any length and number, heard in batches of like segments, in bounded memory and in order."""
+"""Recordings of any length and number, recognised in batches of like segments, in bounded memory and in order."""
 
 from affetto.streaming.batches import Failure, Piece, StreamResult, listen
 from affetto.streaming.sources import Deferred, Found, Samples, Source, Stretch, blocks, label, sound_files

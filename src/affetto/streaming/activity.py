@@ -2,7 +2,7 @@
 
 The weights are those that the package silero-vad carries. Its own code runs one frame of 32 ms after the other and,
 on import, sets the number of threads of the whole process; the network is small enough to be written down here, where
-it hears all frames of a block at once. The tests compare it with the library's.
+it takes all frames of a block at once. The tests compare it with the library's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from affetto.errors import CheckpointError
 FRAME = 512
 """Samples of a frame, at 16 kHz: 32 ms."""
 
-_CONTEXT = 64  # samples before a frame that it is heard with
+_CONTEXT = 64  # samples before a frame that go with it
 _REFLECTED = 64  # samples at its end that are mirrored for the last spectrum
 _BINS = 129
 _WIDTH = 128
@@ -43,17 +43,11 @@ _NAMES = {
 
 
 class Memory(NamedTuple):
-    """What the detector keeps of a stream between two blocks.
+    """What the detector keeps of a stream between two blocks."""
 
-    Attributes:
-        context: (64,) the last samples.
-        hidden: (1, 1, 128) the recurrent layer's output.
-        cell: (1, 1, 128) its state.
-    """
-
-    context: Tensor
-    hidden: Tensor
-    cell: Tensor
+    context: Tensor  # (64,) the last samples
+    hidden: Tensor  # (1, 1, 128) the recurrent layer's output
+    cell: Tensor  # (1, 1, 128) its state
 
 
 class SpeechDetector(nn.Module):
@@ -74,18 +68,10 @@ class SpeechDetector(nn.Module):
         return Memory(torch.zeros(_CONTEXT), torch.zeros(1, 1, _WIDTH), torch.zeros(1, 1, _WIDTH))
 
     def forward(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Hears the next frames of a stream.
-
-        Args:
-            frames: (frames, 512) at 16 kHz.
-            memory: of the stream so far.
-
-        Returns:
-            (frames,) probabilities, and the memory for the next.
-        """
+        """(frames,) probabilities for the next (frames, 512) of a stream at 16 kHz, and the memory for those after."""
         before = torch.cat([memory.context[None], frames[:-1, -_CONTEXT:]])
-        heard = functional.pad(torch.cat([before, frames], dim=1), (0, _REFLECTED), mode="reflect")  # (frames, 640)
-        parts = self.stft_conv(heard[:, None])  # (frames, 2 x bins, 4)
+        inputs = functional.pad(torch.cat([before, frames], dim=1), (0, _REFLECTED), mode="reflect")  # (frames, 640)
+        parts = self.stft_conv(inputs[:, None])  # (frames, 2 x bins, 4)
         spectrum = (parts[:, :_BINS].square() + parts[:, _BINS:].square()).sqrt()
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             spectrum = functional.relu(layer(spectrum))
@@ -96,11 +82,7 @@ class SpeechDetector(nn.Module):
 
 @cache
 def speech_detector() -> SpeechDetector:
-    """The detector with its weights, loaded once; it runs on the CPU, whatever the networks that follow run on.
-
-    Raises:
-        CheckpointError: the package silero-vad is not installed, or holds other weights than it used to.
-    """
+    """The detector with its weights, loaded once; it runs on the CPU, whatever the networks that follow run on."""
     path = _weights()
     detector = SpeechDetector()
     try:
@@ -115,7 +97,7 @@ def speech_detector() -> SpeechDetector:
 
 
 def _weights() -> Path:
-    """Where the package keeps them; it is not imported."""
+    """Where the package keeps them; it is not imported. Raises CheckpointError where it does not hold them."""
     try:
         found = [entry for entry in files(_PACKAGE) or () if entry.name == _WEIGHTS]
     except PackageNotFoundError as error:
@@ -128,7 +110,7 @@ def _weights() -> Path:
 class Activity:
     """How probable speech is in each frame of one stream.
 
-    The detector takes a constant offset for sound, and soft voices for none: before it hears a frame, what the stream
+    The detector takes a constant offset for sound, and soft voices for none: before it gets a frame, what the stream
     hovers about is taken away, and what was loud lately is brought to a usual loudness. How soft a stream is from its
     beginning on shows in its first block, if that lasts a second.
     """
@@ -141,15 +123,8 @@ class Activity:
         self._gain = _USUAL_LEVEL / _FIRST_LEVEL
 
     @torch.inference_mode()
-    def hear(self, samples: Tensor) -> list[float]:
-        """Hears the next samples of the stream.
-
-        Args:
-            samples: (samples,) at 16 kHz, finite; whole frames, save at the end of the stream.
-
-        Returns:
-            One probability a frame; the last frame is filled up with silence.
-        """
+    def feed(self, samples: Tensor) -> list[float]:
+        """One probability a frame of the next (samples,) at 16 kHz, which are whole frames save at the stream's end."""
         frames = functional.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
         offsets, gains = [], [self._gain]
         variances = frames.var(dim=1, correction=0).tolist()
@@ -163,7 +138,7 @@ class Activity:
             gains.append(self._gain)
         before, after = torch.tensor(gains[:-1])[:, None], torch.tensor(gains[1:])[:, None]
         gain = before + (after - before) * torch.linspace(0, 1, FRAME)  # steps in loudness would sound like clicks
-        heard = (frames - torch.tensor(offsets)[:, None]) * gain
-        probabilities, self._memory = self._detector(heard, self._memory)
+        inputs = (frames - torch.tensor(offsets)[:, None]) * gain
+        probabilities, self._memory = self._detector(inputs, self._memory)
         values: list[float] = probabilities.tolist()
         return values

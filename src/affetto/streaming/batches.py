@@ -1,4 +1,4 @@
-"""Hears many recordings at once: their speech waits in a pool, is heard with other as long, and comes home again.
+"""Recognises many recordings at once: their speech waits in a pool, and batches are made of stretches of like length.
 
 Memory stays the same whether a recording lasts a second or ten hours and whether there are three or a million of them:
 only the pool and one block of sound are held, and the results of recordings that wait for an earlier one.
@@ -19,15 +19,9 @@ from affetto.frames import Waves
 from affetto.streaming.segments import Spoken, cut, join, merge, neighbours
 from affetto.streaming.sources import Source, blocks, label
 
-SHORTEST_RECORDING_S = 0.1
-"""Less than the shortest syllable: there is nothing to hear in it."""
-
-SILENCE = 1e-4
-"""-80 dB of full scale: a recording that never leaves this range is digital silence, if need be dithered."""
-
-LOUDEST = 1e6
-"""Times full scale: integers taken for floats stay below this; beyond it the spectrum would overflow."""
-
+_SHORTEST_RECORDING_S = 0.1  # less than the shortest syllable
+_SILENCE = 1e-4  # -80 dB of full scale: a recording that never leaves this range is digital silence, perhaps dithered
+_LOUDEST = 1e6  # times full scale: integers taken for floats stay below; beyond it the spectrum would overflow
 _BATCH_SEGMENTS = 32  # a GRU step costs little more for 32 than for 16: a quarter faster on two cores
 _BATCH_S = 240.0  # of sound, its padding counted
 _POOL_SEGMENTS = 64
@@ -38,13 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Piece(Generic[T]):
-    """What was heard in one segment.
+    """What was predicted for one segment.
 
     Attributes:
         start_s: where it begins, seconds.
         end_s: where it ends.
         since_s: where its wave begins, with some of the pause before it.
-        content: what was heard in that wave.
+        content: the prediction.
         stretches: of speech in it, (start_s, end_s) each, if it may have several.
     """
 
@@ -57,7 +51,7 @@ class Piece(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class StreamResult(Generic[T]):
-    """What was heard in one recording.
+    """What was predicted for one recording.
 
     Attributes:
         source: its name.
@@ -74,7 +68,7 @@ class StreamResult(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A recording that could not be heard, and why."""
+    """A recording that could not be recognised, and why."""
 
     source: str
     error: AffettoError
@@ -82,69 +76,65 @@ class Failure:
 
 @dataclass(eq=False, slots=True)
 class _Draft(Generic[T]):
-    """A recording some of whose segments are still to come or to be heard."""
+    """A recording some of whose segments are still to come or to be predicted."""
 
     source: str
     samples: int = 0
     silent: bool = True
-    times: list[tuple[float, float, float]] = field(default_factory=list)
-    stretches: list[tuple[tuple[float, float], ...]] = field(default_factory=list)
-    contents: dict[int, T] = field(default_factory=dict)
+    segments: int = 0
+    pieces: dict[int, Piece[T]] = field(default_factory=dict)
     ended: bool = False
     error: AffettoError | None = None
 
     @property
     def finished(self) -> bool:
-        return self.error is not None or (self.ended and len(self.contents) == len(self.times))
+        return self.error is not None or (self.ended and len(self.pieces) == self.segments)
 
     def result(self) -> StreamResult[T] | Failure:
         if self.error is not None:
             return Failure(self.source, self.error)
-        pieces = tuple(
-            Piece(*times, self.contents[number], stretches)
-            for number, (times, stretches) in enumerate(zip(self.times, self.stretches, strict=True))
-        )
+        pieces = tuple(self.pieces[number] for number in range(self.segments))
         return StreamResult(self.source, self.samples / SAMPLE_RATE, pieces, self.silent)
 
 
 class _Waiting(NamedTuple, Generic[T]):
-    """A segment in the pool: whose it is, the how manyeth, and its sound."""
+    """A segment in the pool: whose it is, its number there, its sound, and when somebody speaks in it."""
 
     draft: _Draft[T]
     number: int
-    spoken: Spoken
+    whole: Spoken
+    stretches: tuple[tuple[float, float], ...]
 
     @property
     def samples(self) -> int:
-        return len(self.spoken.wave)
+        return len(self.whole.wave)
+
+    def finish(self, content: T) -> None:
+        whole = self.whole
+        self.draft.pieces[self.number] = Piece(whole.start_s, whole.end_s, whole.since_s, content, self.stretches)
 
 
 class _Pool(Generic[T]):
-    """Segments that wait to be heard together."""
+    """Segments that wait for a batch."""
 
-    def __init__(self, hear: Callable[[Waves], Sequence[T]], progress: Callable[[float], None] | None) -> None:
-        self._hear = hear
+    def __init__(self, predict: Callable[[Waves], Sequence[T]], progress: Callable[[float], None] | None) -> None:
+        self._predict = predict
         self._progress = progress
         self._waiting: list[_Waiting[T]] = []
         self._waiting_samples = 0
         self._samples_seen = 0
-        self._told = 0  # it never goes back
+        self._samples_done = 0  # it never goes back
 
     @property
     def full(self) -> bool:
         return len(self._waiting) >= _POOL_SEGMENTS or self._waiting_samples >= _POOL_S * SAMPLE_RATE
 
     def take(self, draft: _Draft[T], stretches: Sequence[Spoken]) -> None:
-        """Lets stretches of speech wait that are heard as one."""
-        whole = merge(stretches)
-        self._waiting.append(_Waiting(draft, len(draft.times), whole))
-        self._waiting_samples += len(whole.wave)
-        draft.times.append((whole.start_s, whole.end_s, whole.since_s))
-        draft.stretches.append(tuple((each.start_s, each.end_s) for each in stretches))
-
-    def saw(self, samples: int) -> None:
-        """Counts what was listened to, for the progress."""
-        self._samples_seen += samples
+        """Lets stretches of speech wait that are one segment."""
+        times = tuple((each.start_s, each.end_s) for each in stretches)
+        self._waiting.append(_Waiting(draft, draft.segments, merge(stretches), times))
+        self._waiting_samples += self._waiting[-1].samples
+        draft.segments += 1
 
     def drop(self, draft: _Draft[T]) -> None:
         """Forgets the segments of a recording that failed."""
@@ -152,42 +142,43 @@ class _Pool(Generic[T]):
         self._waiting_samples = sum(waiting.samples for waiting in self._waiting)
 
     def work_off(self) -> None:
-        """Hears all that wait."""
+        """Predicts all that wait."""
         for batch in _batches(self._waiting):
-            contents = self._hear(join([waiting.spoken for waiting in batch]))
+            contents = self._predict(join([waiting.whole for waiting in batch]))
             for waiting, content in zip(batch, contents, strict=True):
-                waiting.draft.contents[waiting.number] = content
+                waiting.finish(content)
                 self._waiting_samples -= waiting.samples
             self.report()
         self._waiting = []
 
-    def report(self) -> None:
-        """Tells how far it has come."""
+    def report(self, samples: int = 0) -> None:
+        """Says how far it has come, so many samples further than before."""
+        self._samples_seen += samples
         if self._progress is not None:
-            self._told = max(self._told, self._samples_seen - self._waiting_samples)
-            self._progress(self._told / SAMPLE_RATE)
+            self._samples_done = max(self._samples_done, self._samples_seen - self._waiting_samples)
+            self._progress(self._samples_done / SAMPLE_RATE)
 
 
 def listen(
     sources: Iterable[Source],
-    hear: Callable[[Waves], Sequence[T]],
+    predict: Callable[[Waves], Sequence[T]],
     progress: Callable[[float], None] | None = None,
     *,
     together_s: float = 0.0,
 ) -> Iterator[StreamResult[T] | Failure]:
-    """Hears recordings; one that fails never stops the others.
+    """Recognises recordings; one that fails never stops the others.
 
     Args:
         sources: any number of them, taken one by one.
-        hear: gives one result for each stretch of speech in a batch, whatever else is in it.
+        predict: gives one result for each stretch of speech in a batch, whatever else is in it.
         progress: called with the seconds of sound that are done with so far.
-        together_s: stretches that follow each other are heard as one up to this length (see `neighbours`); 0: none are.
+        together_s: stretches that follow each other are one segment up to this length (see `neighbours`); 0: none are.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
     """
     drafts: deque[_Draft[T]] = deque()
-    pool = _Pool(hear, progress)
+    pool = _Pool(predict, progress)
     for source in sources:
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
@@ -197,7 +188,11 @@ def listen(
                 if pool.full:
                     pool.work_off()
                     yield from _finished(drafts)
-            _end(draft)
+            duration_s = draft.samples / SAMPLE_RATE
+            if duration_s < _SHORTEST_RECORDING_S:
+                remedy = f"record at least {_SHORTEST_RECORDING_S:g} s"
+                raise AudioError(f"only {1000 * duration_s:.0f} ms long", remedy, draft.source)
+            draft.ended = True
         except AffettoError as error:
             draft.error = error
             pool.drop(draft)
@@ -215,33 +210,21 @@ def _read(source: Source) -> Iterator[Tensor]:
         raise
     except Exception as error:  # streams and tensors of strangers
         problem = f"cannot be read ({type(error).__name__}: {error})"
-        raise AudioError(
-            problem, "give a sound file, one opened for reading bytes, or Samples", label(source)
-        ) from error
+        remedy = "give a sound file, one opened for reading bytes, or Samples"
+        raise AudioError(problem, remedy, label(source)) from error
 
 
 def _checked(sound: Iterable[Tensor], draft: _Draft[T], pool: _Pool[T]) -> Iterator[Tensor]:
     """Counts and looks at each block; raises AudioError if no one could bear it."""
     for block in sound:
         low, high = float(block.min()), float(block.max())
-        if not max(-low, high) <= LOUDEST:
+        if not max(-low, high) <= _LOUDEST:
             peak = max(-low, high)
             raise AudioError(f"samples of {peak:.0e} times full scale", "scale them to between -1 and 1", draft.source)
-        draft.silent = draft.silent and high - low < 2 * SILENCE  # about whatever zero line
+        draft.silent = draft.silent and high - low < 2 * _SILENCE  # about whatever zero line
         draft.samples += len(block)
-        pool.saw(len(block))
-        pool.report()
+        pool.report(len(block))
         yield block
-
-
-def _end(draft: _Draft[T]) -> None:
-    """Checks that there was anything to hear."""
-    duration_s = draft.samples / SAMPLE_RATE
-    if duration_s < SHORTEST_RECORDING_S:
-        raise AudioError(
-            f"only {1000 * duration_s:.0f} ms long", f"record at least {SHORTEST_RECORDING_S:g} s", draft.source
-        )
-    draft.ended = True
 
 
 def _finished(drafts: deque[_Draft[T]]) -> Iterator[StreamResult[T] | Failure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
@@ -52,10 +52,7 @@ class RawSamples:
         self._rest = b""
 
     def feed(self, data: bytes) -> Tensor:
-        """Takes the next bytes.
-
-        Returns:
-            (samples,) float32 at 16 kHz, full scale at 1; the resampler keeps some back.
+        """Takes the next bytes; gives (samples,) float32 at 16 kHz, full scale at 1, of which some are kept back.
 
         Raises:
             AudioError: samples are not finite numbers, or none of sound.
@@ -83,23 +80,16 @@ class _Resampler:
         same = sample_rate == SAMPLE_RATE
         self._stream = None if same else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32")
 
-    def feed(self, values: NDArray[np.float32]) -> Tensor:
-        out = values if self._stream is None else self._stream.resample_chunk(values)
+    def feed(self, values: NDArray[np.float32], *, last: bool = False) -> Tensor:
+        out = values if self._stream is None else self._stream.resample_chunk(values, last=last)
         return torch.from_numpy(np.ascontiguousarray(out))
 
     def finish(self) -> Tensor:
-        if self._stream is None:
-            return torch.zeros(0)
-        return torch.from_numpy(np.ascontiguousarray(self._stream.resample_chunk(np.zeros(0, np.float32), last=True)))
+        return self.feed(np.zeros(0, np.float32), last=True)
 
 
 def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
-    """Samples of one channel, as they come.
-
-    Args:
-        stream: open for reading bytes.
-        encoding: a name in `ENCODINGS`.
-        sample_rate: Hz.
+    """Samples of one channel, as they come, from a stream that is open for reading bytes.
 
     Yields:
         (samples,) float32 at 16 kHz, full scale at 1, never empty.
@@ -122,22 +112,8 @@ def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SA
         yield rest
 
 
-def _at_16_khz(blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> Iterator[Tensor]:
-    """Of a stream that has no end."""
-    resampler = _Resampler(sample_rate)
-    for values in blocks:
-        block = resampler.feed(values)
-        if len(block):
-            yield block
-
-
-def _endless(heard: queue.SimpleQueue[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    while True:
-        yield heard.get()
-
-
 def microphone() -> Iterator[Tensor]:
-    """What the system's microphone hears, without end.
+    """The sound of the system's microphone, without end.
 
     Yields:
         (samples,) float32 at 16 kHz, full scale at 1, some 50 ms each.
@@ -150,18 +126,22 @@ def microphone() -> Iterator[Tensor]:
         import sounddevice
     except OSError as error:  # it looks for the system's library
         raise AudioError("PortAudio is missing", "install it, for example the package libportaudio2") from error
-    heard: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+    recorded: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
     try:
         rate = round(float(sounddevice.query_devices(kind="input")["default_samplerate"]))
+        resampler = _Resampler(rate)
         stream = sounddevice.InputStream(
             samplerate=rate,
             channels=1,
             dtype="float32",
             blocksize=round(_BLOCK_S * rate),
-            callback=lambda block, *_: heard.put(block[:, 0].copy()),
+            callback=lambda block, *_: recorded.put(block[:, 0].copy()),
         )
         with stream:
-            yield from _at_16_khz(_endless(heard), rate)
+            while True:
+                block = resampler.feed(recorded.get())
+                if len(block):
+                    yield block
     except (sounddevice.PortAudioError, ValueError) as error:
         raise AudioError(
             f"no microphone can be used ({error})", "plug one in, or pipe samples in: affetto listen -"

@@ -1,4 +1,7 @@
-"""Cuts a stream of sound into stretches of speech: at pauses, and in speech without any, where it is quietest."""
+"""Cuts a stream of sound into stretches of speech: at pauses, and in speech without any, where it is quietest.
+
+Where a stretch begins and ends is found to a hundredth of a second, once the detector knows that somebody speaks.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from torch.nn import functional
 from affetto.audio import SAMPLE_RATE, Centre
 from affetto.frames import Waves, pad_waves
 from affetto.streaming.activity import FRAME, Activity
-from affetto.streaming.edges import EARLY_S, edges
 
 LONGEST_S = 15.0
 """The longest stretch; the recogniser was trained on no longer utterances (paper 3.2.2)."""
@@ -21,23 +23,14 @@ LONGEST_S = 15.0
 PAUSE_S = 0.4
 """So long nobody speaks between two stretches. Sentences are further apart, the closures of [p] and [t] are shorter."""
 
-BEFORE_S, AFTER_S = 1.0, 1.0
-"""So much of the pauses before and after a stretch is heard with it, if it was recorded: the networks were trained on
-clips that begin and end with some silence. Live, nobody waits for more than the pause that ends a stretch."""
+_BEFORE_S, _AFTER_S = 1.0, 1.0
+"""So much of the pauses before and after a stretch goes with it, if it was recorded: the networks were trained on clips
+that begin and end with some silence. Live, nobody waits for more than the pause that ends a stretch."""
 
-EARLIEST_S = 8.0
-"""Before this, speech without a pause is not cut, so that there is enough to hear in each part."""
-
-SHORTEST_REST_S = 3.0
-"""What such a cut leaves over at least."""
-
-SHORTEST_SPEECH_S = 0.15
-"""Less is a click or a note, not a word."""
-
-FILE_FRAMES, LIVE_FRAMES = 256, 4
-"""How many frames are listened to at a time: 8.2 s, which is quick, or 128 ms, which is soon."""
-
-_AROUND_S = BEFORE_S + EARLY_S
+_EARLIEST_S = 8.0  # before this, speech without a pause is not cut, so that each part is long enough to recognise
+_SHORTEST_REST_S = 3.0  # what such a cut leaves over at least
+_SHORTEST_SPEECH_S = 0.15  # less is a click or a note, not a word
+_FILE_FRAMES, _LIVE_FRAMES = 256, 4  # at a time: 8.2 s, which is quick, or 128 ms, which is soon
 _BEGINS, _GOES_ON = 0.5, 0.35  # probabilities of speech; two, so that it does not flicker between them
 # Voices that the detector is never sure of (sad, muffled, in an echo) keep its doubt up; music and noise raise it for a
 # frame or two.
@@ -46,21 +39,22 @@ _LATELY_FRAMES = 12
 _QUIET_FRAME = 320  # 20 ms
 _SMOOTHING_FRAMES = 11  # A pause between words lasts 200 ms or more; the closure of a [p] or [t] does not.
 
+_EARLY_S, _LATE_S = 0.2, 0.1  # how much earlier than the detector notices it speech may begin, and how much later
+_OVER_S, _STILL_S = 0.35, 0.1  # how much earlier than the detector notices it speech may have ended, and how much later
+_AROUND_S = _BEFORE_S + _EARLY_S
+_HOP = 160  # 10 ms
+_RANGE_DB = 35.0  # What is softer than this below the loud parts is breath or echo.
+_RISE = 0.3  # of the way from the noise to the voice, in dB
+_SILENT_DB = -100.0
+
 
 class Spoken(NamedTuple):
-    """A stretch of speech.
+    """A stretch of speech; places are samples of the stream, at 16 kHz."""
 
-    Attributes:
-        start: its first sample in the stream, at 16 kHz.
-        end: the one after its last.
-        since: the first sample of its wave, which begins in the pause before it.
-        wave: (samples,) its sound, with some of the pauses around it.
-    """
-
-    start: int
-    end: int
-    since: int
-    wave: Tensor
+    start: int  # its first sample
+    end: int  # the one after its last
+    since: int  # the first sample of its wave, which begins in the pause before it
+    wave: Tensor  # (samples,) its sound, with some of the pauses around it
 
     @property
     def start_s(self) -> float:
@@ -102,13 +96,10 @@ def join(stretches: Sequence[Spoken]) -> Waves:
     return pad_waves([each.wave for each in stretches])._replace(speech=speech)
 
 
-def quietest(samples: Tensor) -> int:
-    """The sample in the middle of the quietest fifth of a second.
+def _quietest(samples: Tensor) -> int:
+    """The sample in the middle of the quietest fifth of a second; of at least 20 ms at 16 kHz.
 
-    Args:
-        samples: (samples,) at 16 kHz, at least 20 ms.
-
-    >>> quietest(torch.cat([torch.ones(8000), torch.zeros(4000), torch.ones(8000)]))
+    >>> _quietest(torch.cat([torch.ones(8000), torch.zeros(4000), torch.ones(8000)]))
     10080
     """
     whole = len(samples) // _QUIET_FRAME * _QUIET_FRAME
@@ -175,14 +166,7 @@ def merge(stretches: Sequence[Spoken]) -> Spoken:
 
 
 class _Ended(NamedTuple):
-    """A stretch that waits for what of the pause after it is heard with it.
-
-    Attributes:
-        start: see `Spoken`.
-        end: see `Spoken`.
-        since: the first sample that is heard with it.
-        until: the one after the last, as far as is known.
-    """
+    """A stretch that waits for the pause after it, which is known up to `until`; the others as in `Spoken`."""
 
     start: int
     end: int
@@ -201,10 +185,10 @@ class Segmenter:
         self._activity = Activity()
         self._centre = Centre(SAMPLE_RATE) if live else None  # files have been centred
         self._live = live
-        self._quantum = (LIVE_FRAMES if live else FILE_FRAMES) * FRAME
+        self._quantum = (_LIVE_FRAMES if live else _FILE_FRAMES) * FRAME
         self._sound = torch.zeros(0)  # from self._base on
         self._base = 0
-        self._seen = 0  # what the detector has heard
+        self._seen = 0  # what the detector has had
         self._begin: int | None = None  # where the present speech was noticed; None in a pause
         self._continued = False  # whether it was cut there, instead
         self._doubtful = False  # whether it was noticed only because the detector kept doubting
@@ -215,14 +199,7 @@ class Segmenter:
         self._ended: _Ended | None = None
 
     def feed(self, block: Tensor) -> list[Spoken]:
-        """Takes the next samples.
-
-        Args:
-            block: (samples,) at 16 kHz, finite, any number of them.
-
-        Returns:
-            The stretches of speech that are known to have ended since, in time.
-        """
+        """Takes the next (samples,) at 16 kHz, finite; gives the stretches known to have ended since, in time."""
         if self._centre is not None:
             block = torch.from_numpy(self._centre.feed(block.numpy()))
         self._sound = torch.cat([self._sound, block])
@@ -241,10 +218,10 @@ class Segmenter:
         return found + self._release(self._seen)
 
     def _listen(self, samples: int) -> list[Spoken]:
-        """Lets the detector hear the next samples, follows what it says, and forgets what is done with."""
+        """Gives the detector the next samples, follows what it finds, and forgets what is done with."""
         first = self._seen
         found: list[Spoken] = []
-        for number, probability in enumerate(self._activity.hear(self._between(first, first + samples))):
+        for number, probability in enumerate(self._activity.feed(self._between(first, first + samples))):
             self._seen = min(first + (number + 1) * FRAME, first + samples)
             found += self._follow(probability, first + number * FRAME)
         needed = (self._seen if self._begin is None else self._begin) - _samples(_AROUND_S)
@@ -263,8 +240,8 @@ class Segmenter:
                 earlier = _LATELY_FRAMES * FRAME if self._doubtful else 0
                 self._begin = max(frame - earlier, self._taken, self._base)
                 self._last, self._voiced = self._seen, self._seen - frame
-                return self._release(self._begin - _samples(EARLY_S))
-            full = self._ended is not None and self._seen >= self._ended.end + _samples(AFTER_S)
+                return self._release(self._begin - _samples(_EARLY_S))
+            full = self._ended is not None and self._seen >= self._ended.end + _samples(_AFTER_S)
             return self._release(self._seen) if full else []
         self._doubtful &= probability < _BEGINS
         goes_on, sure = (_PERHAPS_GOES_ON, _PERHAPS) if self._doubtful else (_GOES_ON, _BEGINS)
@@ -273,18 +250,18 @@ class Segmenter:
             self._voiced += self._seen - frame if probability >= sure else 0
         if self._seen - self._last >= _samples(PAUSE_S):
             return self._close()
-        if self._seen - self._begin >= _samples(LONGEST_S + SHORTEST_REST_S):
-            start, _ = self._edges()
+        if self._seen - self._begin >= _samples(LONGEST_S + _SHORTEST_REST_S):
+            start, _ = self._bounds()
             return [self._split(start, _samples(LONGEST_S))]
         return []
 
     def _close(self) -> list[Spoken]:
         """Speech has ended: it becomes a stretch, or two if it is long, or none if it was a click."""
-        start, end = self._edges()
+        start, end = self._bounds()
         found: list[Spoken] = []
-        if self._voiced >= _samples(SHORTEST_SPEECH_S):
+        if self._voiced >= _samples(_SHORTEST_SPEECH_S):
             if end - start > _samples(LONGEST_S):
-                latest = min(end - start - _samples(SHORTEST_REST_S), _samples(LONGEST_S))
+                latest = min(end - start - _samples(_SHORTEST_REST_S), _samples(LONGEST_S))
                 found.append(self._split(start, latest))
                 start = found[0].end
             self._ended = self._end(start, end, self._seen)
@@ -293,15 +270,15 @@ class Segmenter:
 
     def _split(self, start: int, latest: int) -> Spoken:
         """Cuts speech that does not pause at the quietest place between 8 s and the latest sample after its start."""
-        earliest = start + _samples(EARLIEST_S)
-        place = earliest + quietest(self._between(earliest, start + latest))
+        earliest = start + _samples(_EARLIEST_S)
+        place = earliest + _quietest(self._between(earliest, start + latest))
         part = self._end(start, place, place)
         self._begin, self._continued = place, True
         return self._spoken(part)
 
     def _end(self, start: int, end: int, until: int) -> _Ended:
         """A stretch, with some of the pause before it."""
-        since = max(start - (0 if self._continued else _samples(BEFORE_S)), self._taken, self._base)
+        since = max(start - (0 if self._continued else _samples(_BEFORE_S)), self._taken, self._base)
         self._taken = end
         return _Ended(start, end, since, until)
 
@@ -309,7 +286,7 @@ class Segmenter:
         """The stretch that waits, if there is one, with the pause after it, which lasts up to this sample or longer."""
         if self._ended is None:
             return []
-        until = min(self._ended.end + _samples(AFTER_S), max(self._ended.until, quiet_until))
+        until = min(self._ended.end + _samples(_AFTER_S), max(self._ended.until, quiet_until))
         found = self._spoken(self._ended._replace(until=until))
         self._ended = None
         return [found]
@@ -317,7 +294,7 @@ class Segmenter:
     def _spoken(self, ended: _Ended) -> Spoken:
         return Spoken(ended.start, ended.end, ended.since, self._between(ended.since, ended.until).clone())
 
-    def _edges(self) -> tuple[int, int]:
+    def _bounds(self) -> tuple[int, int]:
         """Where the present speech begins and ends."""
         assert self._begin is not None
         since = max(self._begin - _samples(_AROUND_S), self._taken, self._base)
@@ -326,6 +303,44 @@ class Segmenter:
 
     def _between(self, first: int, last: int) -> Tensor:
         return self._sound[first - self._base : last - self._base]
+
+
+def edges(sound: Tensor, begin: int, end: int) -> tuple[int, int]:
+    """The first and the last loud place near where the detector, which has frames of 32 ms, finds speech in a sound.
+
+    Loud is what rises above the noise around it and is less than 35 dB below the loud parts of the speech. Where
+    nothing is, the two samples are as they were; else they are moved by at most 0.35 s.
+
+    >>> buzz = torch.tensor([1.0, -1.0]).repeat(8000)
+    >>> speech = torch.cat([torch.zeros(8000), buzz, torch.zeros(8000)])
+    >>> edges(speech, 8500, 26000)
+    (8000, 24000)
+    """
+    whole = len(sound) // _HOP
+    if whole == 0:
+        return begin, end
+    hops = sound[: whole * _HOP].reshape(whole, _HOP)
+    level = 10 * (hops - hops.mean(dim=1, keepdim=True)).square().mean(dim=1).clamp(min=1e-10).log10()  # dB, (hops,)
+    first, last = begin // _HOP, max(begin // _HOP + 1, end // _HOP)
+    loud = level > _threshold(level[first:last], torch.cat([level[:first], level[last:]]))
+    steady = loud & (torch.roll(loud, 1) | torch.roll(loud, -1))  # a single one is a click
+    starts = _places(steady, begin - _samples(_EARLY_S), begin + _samples(_LATE_S))
+    ends = _places(steady, end - _samples(_OVER_S), end + _samples(_STILL_S))
+    start = starts[0] * _HOP if starts else begin
+    stop = (ends[-1] + 1) * _HOP if ends else end
+    return (start, stop) if start < stop else (begin, end)
+
+
+def _threshold(speech: Tensor, around: Tensor) -> float:
+    voice = float(speech.quantile(0.9)) if len(speech) else 0.0
+    noise = float(around.median()) if len(around) else _SILENT_DB
+    return max(voice - _RANGE_DB, noise + _RISE * (voice - noise))
+
+
+def _places(steady: Tensor, first: int, last: int) -> list[int]:
+    """The loud hops between two samples."""
+    offset = max(first, 0) // _HOP
+    return [offset + place for place in steady[offset : max(last, 0) // _HOP].nonzero()[:, 0].tolist()]
 
 
 def _samples(duration_s: float) -> int:

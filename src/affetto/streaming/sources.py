@@ -19,17 +19,9 @@ from torch import Tensor
 from affetto import audio
 from affetto.errors import AudioError
 
-_SAMPLES_GO_ELSEWHERE = "call recognise_samples(samples, sample_rate), or give Samples(samples, sample_rate)"
-
 
 class Stretch(NamedTuple):
-    """Part of a sound file.
-
-    Attributes:
-        path: the file.
-        start_s: where it begins, seconds.
-        end_s: where it ends, seconds; None is the end of the file.
-    """
+    """Part of a sound file, in seconds; without an end, up to that of the file."""
 
     path: Path
     start_s: float
@@ -65,17 +57,11 @@ Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Deferred
 
 
 class Found(NamedTuple):
-    """What is in a folder.
+    """What is in a folder."""
 
-    Attributes:
-        files: those of sound, sorted.
-        left_out: how many others there are, by their suffix or what else is the matter with them.
-        unreadable: the folders that cannot be looked into.
-    """
-
-    files: list[Path]
-    left_out: Counter[str]
-    unreadable: list[AudioError]
+    files: list[Path]  # those of sound, sorted
+    left_out: Counter[str]  # how many others there are, by their suffix or what else is the matter with them
+    unreadable: list[AudioError]  # the folders that cannot be looked into
 
 
 def sound_files(folder: Path) -> Found:
@@ -129,10 +115,7 @@ def label(source: Source) -> str:
 
 
 def blocks(source: Source) -> Iterator[Tensor]:
-    """The sound of a source, block by block.
-
-    Yields:
-        (samples,) float32 at 16 kHz, full scale at 1.
+    """The sound of a source, block by block: (samples,) float32 at 16 kHz, full scale at 1.
 
     Raises:
         AudioError: see `audio.stream`; or samples of an impossible shape, kind or rate.
@@ -147,7 +130,8 @@ def blocks(source: Source) -> Iterator[Tensor]:
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source))
     elif isinstance(source, np.ndarray | Tensor | tuple | list):
-        raise AudioError("samples where a file is expected", _SAMPLES_GO_ELSEWHERE, label(source))
+        remedy = "call recognise_samples(samples, sample_rate), or give Samples(samples, sample_rate)"
+        raise AudioError("samples where a file is expected", remedy, label(source))
     elif source.seekable():
         yield from audio.stream(source, where=label(source))
     else:

@@ -1,0 +1,108 @@
+"""JSON, JSON lines, CSV and RTTM: all that is known, for programs. The keys are described in docs/output.md.
+
+RTTM has a line a segment, with the emotion as its name, as NIST's scoring tools and diarisation programs read it: Rich
+Transcription 2009 evaluation plan, appendix A.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from affetto.recording import Recording
+from affetto.text import harmless
+from affetto.timeline import NO_SPEECH
+
+
+def to_json(recording: Recording) -> str:
+    """One indented object."""
+    return json.dumps(recording.as_dict(), indent=2) + "\n"
+
+
+def to_json_line(recording: Recording) -> str:
+    """The same on one line."""
+    return json.dumps(recording.as_dict()) + "\n"
+
+
+def csv_header(emotions: Sequence[str]) -> str:
+    r"""The names of the columns; without emotions, those of words alone.
+
+    >>> csv_header(["anger", "sadness"]), csv_header([])
+    ('file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n', 'file,start_s,end_s,transcript\n')
+    """
+    judged = ["emotion", *emotions, "transcript", "sure", "familiar"]
+    return _lines([["file", "start_s", "end_s", *(judged if emotions else ["transcript"])]])
+
+
+def csv_rows(recording: Recording) -> str:
+    """A row a segment; where nobody speaks, one row that says so, whose probabilities are empty.
+
+    Of words alone there is none then.
+    """
+    values = recording.as_dict()
+    file, segments = values["file"], values["segments"]
+    if not recording.probabilities:
+        return _lines([[file, each["start_s"], each["end_s"], each["transcript"]] for each in segments])
+    if not segments:
+        empty = [""] * len(recording.probabilities)
+        return _lines([[file, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "true"]])
+    rows: list[list[object]] = []
+    for each in segments:
+        sure, familiar = (str(each[name]).lower() for name in ("sure", "familiar"))
+        shares = each["probabilities"].values()
+        rows.append(
+            [file, each["start_s"], each["end_s"], each["emotion"], *shares, each["transcript"], sure, familiar]
+        )
+    return _lines(rows)
+
+
+def to_csv(recording: Recording) -> str:
+    """A table with its header."""
+    return csv_header(list(recording.probabilities)) + csv_rows(recording)
+
+
+def _lines(rows: Sequence[Sequence[object]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(map(harmless, rows))
+    return out.getvalue()
+
+
+def to_rttm(recording: Recording, name: str | None = None) -> str:
+    r"""SPEAKER lines with file, channel, start, duration, name and confidence; none where nobody speaks.
+
+    >>> from affetto.recognise import Segment, join_segments
+    >>> to_rttm(join_segments("my call.wav", 2.0, [Segment(0.5, 1.25, "oh no", "anger", {"anger": 1.0})]))
+    'SPEAKER my_call 1 0.500 0.750 <NA> <NA> anger 1.0000 <NA>\n'
+    """
+    file = _field(name or PurePath(recording.source).stem)
+    lines = [
+        f"SPEAKER {file} 1 {each.start_s:.3f} {each.end_s - each.start_s:.3f} <NA> <NA> "
+        f"{_field(each.statement)} {'<NA>' if each.emotion is None else f'{each.probability:.4f}'} <NA>\n"
+        for each in recording.segments
+    ]
+    return "".join(lines)
+
+
+def file_names(sources: Iterable[str]) -> dict[str, str]:
+    """What each of several recordings is called in one stream: its stem, or more of its path where stems are equal.
+
+    >>> file_names(["a/x.wav", "b/x.wav", "b/x.flac", "b/y.wav"])
+    {'a/x.wav': 'a/x', 'b/x.wav': 'b/x.wav', 'b/x.flac': 'b/x.flac', 'b/y.wav': 'y'}
+    >>> file_names(["a call.wav", "a_call.wav"])  # the format has no blanks
+    {'a call.wav': 'a call.wav-1', 'a_call.wav': 'a_call.wav-2'}
+    """
+    forms = {each: (PurePath(each).stem, str(PurePath(each).parent / PurePath(each).stem), each) for each in sources}
+    used = Counter(form for names in forms.values() for form in {_field(name) for name in names})
+    return {
+        each: next((form for form in names if used[_field(form)] == 1), f"{each}-{number}")
+        for number, (each, names) in enumerate(forms.items(), start=1)
+    }
+
+
+def _field(text: str) -> str:
+    return re.sub(r"\s+", "_", text.strip()) or "<NA>"

@@ -1,0 +1,183 @@
+"""Subtitles (WebVTT, SubRip) and Praat's TextGrid: words beside the emotion, at the closest times that are known.
+
+In subtitles a segment is a cue, the emotion in brackets before the words; one with many words is shown in several cues
+of two lines. WebVTT: https://www.w3.org/TR/webvtt1/. SubRip has no standard; the form here is the one that players
+agree on. TextGrid, which ELAN imports, too, in its long form:
+https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from affetto.recording import Recording, Segment
+from affetto.timeline import NO_SPEECH
+
+_LINE_CHARACTERS, _LINES = 42, 2  # what fits on a screen, by the usual rule for subtitles
+
+
+class Span(NamedTuple):
+    """Words and when they were said, seconds."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def spans(segment: Segment) -> list[Span]:
+    """The words of a segment with the closest times that are known: their own, or those of the segment as a whole.
+
+    >>> spans(Segment(1.0, 2.0, "oh no", "anger", {"anger": 1.0}))
+    [Span(start_s=1.0, end_s=2.0, text='oh no')]
+    """
+    words: list[Span] = []
+    waiting = ""  # at the very edge of a segment a word may not last: it is written with its neighbour
+    for each in segment.words:
+        text = f"{waiting} {each.text}".lstrip()
+        waiting = "" if each.end_s > each.start_s else text
+        if not waiting:
+            words.append(Span(each.start_s, each.end_s, text))
+    if words and waiting:
+        words[-1] = words[-1]._replace(text=f"{words[-1].text} {waiting}")
+    if words and all(one.end_s <= other.start_s for one, other in pairwise(words)):
+        return words
+    return [Span(segment.start_s, segment.end_s, segment.transcript)] if segment.transcript else []
+
+
+def _one_line(text: str) -> str:
+    """A label without line breaks and doubled blanks, which would end a field."""
+    return " ".join(text.split())
+
+
+class _Cue(NamedTuple):
+    start_ms: int
+    end_ms: int
+    lines: list[str]
+
+
+def to_webvtt(recording: Recording) -> str:
+    """WebVTT, UTF-8.
+
+    >>> from affetto.recognise import Segment, join_segments
+    >>> print(to_webvtt(join_segments("a.wav", 2.0, [Segment(0.5, 1.25, "oh no", "anger", {"anger": 1.0})])))
+    WEBVTT
+    <BLANKLINE>
+    00:00:00.500 --> 00:00:01.250
+    [anger] oh no
+    <BLANKLINE>
+    """
+    cues = [
+        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{_escape(chr(10).join(cue.lines))}\n"
+        for cue in _cues(recording)
+    ]
+    return "\n".join(["WEBVTT\n", *(cues or [f"NOTE {NO_SPEECH}\n"])])
+
+
+def to_srt(recording: Recording) -> str:
+    """SubRip, UTF-8; empty where nobody speaks."""
+    cues = [
+        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{chr(10).join(cue.lines)}\n"
+        for number, cue in enumerate(_cues(recording), start=1)
+    ]
+    return "\n".join(cues)
+
+
+def _cues(recording: Recording) -> Iterator[_Cue]:
+    for segment in recording.segments:
+        tag = f"[{_one_line(segment.statement)}]" if segment.statement else ""
+        if not (tag or segment.transcript):
+            continue
+        screens = _screens(tag, spans(segment))
+        starts_ms = [round(1000 * segment.start_s), *(round(1000 * words[0].start_s) for words in screens[1:])]
+        for words, start_ms, end_ms in zip(
+            screens, starts_ms, [*starts_ms[1:], round(1000 * segment.end_s)], strict=True
+        ):
+            yield _Cue(start_ms, max(end_ms, start_ms + 1), _wrapped(tag, words))
+
+
+def _screens(tag: str, words: Sequence[Span]) -> list[list[Span]]:
+    """Words that are shown together; one screen without any where there are none."""
+    screens: list[list[Span]] = [[]]
+    for word in words:
+        if screens[-1] and len(_wrapped(tag, [*screens[-1], word])) > _LINES:
+            screens.append([])
+        screens[-1].append(word)
+    return screens
+
+
+def _wrapped(tag: str, words: Sequence[Span]) -> list[str]:
+    return textwrap.wrap(" ".join([tag, *(word.text for word in words)]).lstrip(), _LINE_CHARACTERS)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _clock(time_ms: int, point: str) -> str:
+    seconds, milliseconds = divmod(time_ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+
+
+def to_textgrid(recording: Recording) -> str:
+    """A TextGrid, UTF-8; between the segments the intervals are empty. Words alone are one tier."""
+    segments = recording.segments
+    tiers: dict[str, list[Span]] = {}
+    if recording.probabilities:
+        tiers["emotion"] = [Span(each.start_s, each.end_s, each.statement) for each in segments]
+        tiers["probability"] = [Span(each.start_s, each.end_s, f"{each.probability:.4f}") for each in segments]
+    tiers["words"] = [span for each in segments for span in spans(each)]
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        f"xmax = {_time(recording.duration_s)}",
+        "tiers? <exists>",
+        f"size = {len(tiers)}",
+        "item []:",
+    ]
+    for number, (name, labelled) in enumerate(tiers.items(), start=1):
+        lines += [f"    item [{number}]:", *_tier(name, _covering(labelled, recording.duration_s))]
+    return "\n".join(lines) + "\n"
+
+
+def _covering(labelled: Sequence[Span], duration_s: float) -> list[Span]:
+    """With what is between them, from 0 to the end without a gap, as Praat demands."""
+    covering: list[Span] = []
+    reached_s = 0.0
+    for span in labelled:
+        if span.start_s > reached_s:
+            covering.append(Span(reached_s, span.start_s, ""))
+        covering.append(span)
+        reached_s = span.end_s
+    if reached_s < duration_s:
+        covering.append(Span(reached_s, duration_s, ""))
+    return covering
+
+
+def _tier(name: str, intervals: Sequence[Span]) -> list[str]:
+    lines = [
+        '        class = "IntervalTier"',
+        f'        name = "{name}"',
+        "        xmin = 0",
+        f"        xmax = {_time(intervals[-1].end_s)}",
+        f"        intervals: size = {len(intervals)}",
+    ]
+    for number, interval in enumerate(intervals, start=1):
+        text = _one_line(interval.text).replace('"', '""')
+        lines += [
+            f"        intervals [{number}]:",
+            f"            xmin = {_time(interval.start_s)}",
+            f"            xmax = {_time(interval.end_s)}",
+            f'            text = "{text}"',
+        ]
+    return lines
+
+
+def _time(time_s: float) -> str:
+    return f"{time_s:.6f}".rstrip("0").rstrip(".") or "0"
