@@ -37,9 +37,7 @@ SUFFIXES = PROGRAM_SUFFIXES | frozenset({
 SOUND_SUFFIXES = SUFFIXES - _VIDEO_SUFFIXES
 """What a corpus is searched for: films of the same takes may lie beside the sound."""
 
-UNKNOWN_FRAMES = 2**63 - 1
-"""What libsndfile says where no header tells, as in a flac that came out of a pipe."""
-
+UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says where no header tells, as in a flac that came out of a pipe
 _BEFORE_S = 1.0
 _REFERRING = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "OPUS", "VORBIS"})
 _REMEDY = "give a recording (wav, flac, ogg, opus, mp3, sph, or m4a, webm and more with ffmpeg), or convert this one"

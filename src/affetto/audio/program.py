@@ -22,12 +22,8 @@ from numpy.typing import NDArray
 
 from affetto.errors import AudioError
 
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
-"""Sampling rates in Hz beyond which a header is taken to be damaged."""
-
-STALLED_S = 60.0
-"""So long ffmpeg may say nothing."""
-
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # sampling rates in Hz beyond which a header is taken to be damaged
+STALLED_S = 60.0  # so long ffmpeg may say nothing
 _LONGEST_S = 7 * 24 * 3600  # more sound than that is a bomb
 _HEAD = 512
 _MEMORY = 1 << 28  # bytes of one allocation

@@ -21,8 +21,7 @@ class Span(NamedTuple):
     end: int
 
 
-Pieces: TypeAlias = tuple[Span | bytes, ...]
-"""What follows what: bytes of the file, and such as it lacks."""
+Pieces: TypeAlias = tuple[Span | bytes, ...]  # what follows what: bytes of the file, and such as it lacks
 
 
 class Bytes:

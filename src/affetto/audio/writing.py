@@ -16,10 +16,8 @@ from torch import Tensor
 from affetto.audio.decoding import SAMPLE_RATE
 
 _OPUS_KBIT_S = 6, 256
-_MP3_KBIT_S = 8, 160
-"""What libsndfile's compression level, from 1 to 0, stands for; of MP3 at 16 kHz."""
-_MP3_DELAY = 1105
-"""Samples that LAME and its decoder put before the sound where the file is too small to tell of them."""
+_MP3_KBIT_S = 8, 160  # what libsndfile's compression level, from 1 to 0, stands for; of MP3 at 16 kHz
+_MP3_DELAY = 1105  # samples that LAME and its decoder put before the sound where the file is too small to tell of them
 
 
 def write_flac(path: Path, blocks: Iterable[Tensor]) -> float:
@@ -62,8 +60,7 @@ class Codec(NamedTuple):
     settings: dict[str, float | str]
 
 
-G711 = Codec("WAV", "ULAW", {})
-"""That of the telephone (mu-law), at 8 kHz: 64 kbit/s."""
+G711 = Codec("WAV", "ULAW", {})  # that of the telephone (mu-law), at 8 kHz: 64 kbit/s
 
 
 def opus(kbit_s: float) -> Codec:

@@ -56,7 +56,7 @@ Data = Annotated[
     Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
 ]
 Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print the result.")]
+TableOrJson = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print the result.")]
 
 
 def run_folder(output: Path | None, recipe: Path) -> Path:

@@ -13,13 +13,13 @@ import typer
 from affetto.cli.arguments import (
     Data,
     Device,
-    Format,
     Inputs,
     Language,
     Model,
     Output,
     Paths,
     Recipe,
+    TableOrJson,
     Threads,
     run_folder,
 )
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train, score and use the speech recogniser by itself.", no_args_is_help=True)
 
+Method = Literal["greedy", "beam", "kenlm"]
 Decoding = Annotated[
-    Literal["greedy", "beam", "kenlm"] | None,
+    Method | None,
     typer.Option(
         "--decoder",
         help="How to decode: kenlm searches for words.",
@@ -186,7 +187,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     beam_weight: BeamWeight = None,
     beam_bonus: BeamBonus = None,
     language: Language = None,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     r"""Measure character and word error rates on a corpus.
 
@@ -260,7 +261,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
 
 
 def _decoder_choice(
-    method: str | None,
+    method: Method | None,
     files: tuple[Path | None, Path | None, Path | None],
     beam: dict[str, float | None],
     language: str | None,

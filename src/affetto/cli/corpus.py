@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Format
+from affetto.cli.arguments import TableOrJson
 from affetto.cli.terminal import ProgressBar, console, counted, note, print_facts, print_json
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Layout = Annotated[str | None, typer.Option(help="The layout's name; without it,
 
 
 @app.command(no_args_is_help=True)
-def check(path: Corpus, layout: Layout = None, format_: Format = "table") -> None:
+def check(path: Corpus, layout: Layout = None, format_: TableOrJson = "table") -> None:
     """Count what is in a corpus, and say what is wrong with it.
 
     [bold]Example[/]
@@ -57,7 +57,7 @@ def check_split(
         typer.Option(help="Divide by this recipe (.toml), or look at this division (.csv: fold, part, speaker)."),
     ] = None,
     layout: Layout = None,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     """Show who trains, validates and tests in each fold, and make sure that no speaker is in two parts.
 
@@ -89,7 +89,7 @@ def check_split(
 
 def _divide(path: Path, folds: int, leave_out: str | None, recipe: Path | None, layout: str | None) -> list[Split]:
     from affetto.data.leakage import divide
-    from affetto.data.protocols import GroupedKFold, LeaveOneSessionOut, LeaveOneSpeakerOut
+    from affetto.data.protocols import GroupedKFold, LeaveOneSessionOut, LeaveOneSpeakerOut, Protocol
 
     if recipe is not None:
         from affetto.experiment.recipe import ExperimentRecipe
@@ -100,8 +100,10 @@ def _divide(path: Path, folds: int, leave_out: str | None, recipe: Path | None, 
 
             return load_data(read, path).splits
         return divide(path, read.protocol, layout=layout, labelling=read.labels, classes=read.classes, seed=read.seed)
-    alone = {"speaker": LeaveOneSpeakerOut(), "session": LeaveOneSessionOut()}
-    return divide(path, GroupedKFold(folds=folds) if leave_out is None else alone[leave_out], layout=layout)
+    protocol: Protocol = GroupedKFold(folds=folds)
+    if leave_out is not None:
+        protocol = LeaveOneSpeakerOut() if leave_out == "speaker" else LeaveOneSessionOut()
+    return divide(path, protocol, layout=layout)
 
 
 def _print_parts(found: DivisionReport) -> None:
@@ -120,8 +122,8 @@ def _print_parts(found: DivisionReport) -> None:
         grid.add_row(str(each.fold) if each.part == "train" else "", *cells)
     screen = console()
     screen.print(grid)
-    for each in found.missing:
-        screen.print(f"fold {each.fold}: no {', '.join(each.emotions)} in its {each.part} part")
+    for gap in found.missing:
+        screen.print(f"fold {gap.fold}: no {', '.join(gap.emotions)} in its {gap.part} part")
     untested, repeated = found.never_tested, found.tested_repeatedly
     if untested or repeated:
         screen.print(f"{untested:,} utterances are tested in no fold, {repeated:,} in several")
@@ -161,7 +163,7 @@ def prepare(  # noqa: PLR0913, PLR0917
         int | None, typer.Option(min=1, help="How many files to make at a time.", show_default="all cores")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name all that is left out.")] = False,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     """Make a corpus ready to train on: 16 kHz mono FLAC, texts in the alphabet, real durations, a manifest.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Data, Format, Output, Recipe, Threads, run_folder
+from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, run_folder
 from affetto.cli.terminal import ProgressBar, console, print_json, print_sheets, print_table
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(  # noqa: PLR0913, PLR0917
     ] = "auto",
     threads: Threads = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     r"""Train every row of a recipe on every fold, as often as it says, or go on where the same command was stopped.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Format, Threads, names_in
+from affetto.cli.arguments import Device, TableOrJson, Threads, names_in
 from affetto.cli.terminal import ProgressBar, print_json, print_table
 from affetto.pretrained import DEFAULT
 
@@ -54,7 +54,7 @@ def neurons(  # noqa: PLR0913, PLR0917
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     """Find the units that follow loudness, pitch, voicing, speaking rate and spectral tilt.
 
@@ -160,7 +160,7 @@ def layers(  # noqa: PLR0913, PLR0917
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     """Measure how much each layer knows of emotion: UAR of a linear probe on its mean, on held-out speakers.
 
@@ -210,7 +210,7 @@ def projections(  # noqa: PLR0913, PLR0917
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
-    format_: Format = "table",
+    format_: TableOrJson = "table",
 ) -> None:
     """Project utterances of held-out speakers to a plane, layer by layer, with numbers to hold the pictures against.
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from affetto.report import Sheet
 
-QUIET_S = 2.0
-"""Work that is done sooner shows no progress."""
-
+QUIET_S = 2.0  # work that is done sooner shows no progress
 _NAME = 20  # letters of a row's name that are worth a line
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Data, Format, Output, Recipe, Threads, run_folder
+from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, run_folder
 from affetto.cli.terminal import ProgressBar, print_facts, print_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ models = typer.Typer(help="Make a model folder out of trainings.", no_args_is_he
 
 
 def train(
-    recipe: Recipe, data: Data, output: Output = None, threads: Threads = None, format_: Format = "table"
+    recipe: Recipe, data: Data, output: Output = None, threads: Threads = None, format_: TableOrJson = "table"
 ) -> None:
     """Train an emotion head on a recogniser, and score it on held-out speakers.
 

@@ -18,11 +18,8 @@ from affetto.errors import OutputError
 from affetto.formats import FORMATS
 from affetto.recording import Recording
 
-SETTINGS = ".affetto.json"
-"""Holds what the results in a folder were made with."""
-SOURCES = ".affetto-sources.jsonl"
-"""Holds which recording each result is of: a line whenever one is written."""
-
+SETTINGS = ".affetto.json"  # holds what the results in a folder were made with
+SOURCES = ".affetto-sources.jsonl"  # holds which recording each result is of: a line whenever one is written
 _EDGE = 1 << 16  # bytes at either end of a recording that distinguish it from others of its size and time
 _NOTHING_CAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 

@@ -17,8 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 SureFrom = Annotated[float, Field(ge=0, le=1, description="The probability from which an emotion is sure.")]
 FormatName = Literal["json", "jsonl", "csv", "vtt", "srt", "textgrid", "rttm"]
-Texts = dict[FormatName, str]
-"""A recording in several formats, each the text of a file."""
+Texts = dict[FormatName, str]  # a recording in several formats, each the text of a file
 
 
 class Options(Config):

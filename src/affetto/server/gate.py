@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from contextlib import suppress
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,12 +17,8 @@ from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, log
 
-RECOGNISE_PATH = "/v1/recognise"
-"""Its requests are counted."""
-
-LONGEST_HEAD = 32_768
-"""Bytes; more of it than this is not waited for, and not accepted where it came at once."""
-
+RECOGNISE_PATH = "/v1/recognise"  # its requests are counted
+LONGEST_HEAD = 32_768  # bytes; more of it than this is not waited for, and not accepted where it came at once
 _READING = {"GET", "OPTIONS"}
 _OUR_SITES = {"same-origin", "none"}  # none: a person's own doing, such as an address that is typed in
 _LINGER_S = 0.5
@@ -144,7 +141,13 @@ class Gate:
             self._metrics.requests.labels(outcome).inc()
             if outcome == "ok":
                 self._metrics.latency_s.observe(took_s)
-        facts = {"id": course.id, "route": path, "status": course.status, "outcome": outcome, "bytes": course.size}
+        facts: dict[str, Any] = {
+            "id": course.id,
+            "route": path,
+            "status": course.status,
+            "outcome": outcome,
+            "bytes": course.size,
+        }
         log("request", **facts, seconds=round(took_s, 4))
 
 

@@ -31,12 +31,8 @@ from affetto.timeline import Judgement
 
 LIVE_PATH = "/v1/listen"
 
-LARGEST_MESSAGE = 1 << 20
-"""Bytes; half a minute at 16 kHz and 16 bit."""
-
-VERSION = 1
-"""Of the messages; it changes when a key is renamed or removed."""
-
+LARGEST_MESSAGE = 1 << 20  # bytes; half a minute at 16 kHz and 16 bit
+VERSION = 1  # of the messages; it changes when a key is renamed or removed
 _CODES = ("bad_option", "bad_request", "unknown_host", "no_socket", "large_head")
 _CLOSED = 1000
 _RESTARTS, _LARGE = 1012, 1009  # what uvicorn closes with when it stops, and where a message is too long
@@ -118,7 +114,12 @@ class Stream:
             sound_s = self._samples / SAMPLE_RATE
             self._metrics.streams.labels(outcome).inc()
             self._metrics.sound_s.inc(sound_s)
-            facts = {"id": secrets.token_hex(8), "route": LIVE_PATH, "outcome": outcome, "bytes": self._size}
+            facts: dict[str, Any] = {
+                "id": secrets.token_hex(8),
+                "route": LIVE_PATH,
+                "outcome": outcome,
+                "bytes": self._size,
+            }
             took_s = round(time.perf_counter() - began, 4)
             log("stream", **facts, sound_s=round(sound_s, 2), segments=self._segments, seconds=took_s)
 

@@ -11,9 +11,7 @@ from pydantic import Field, SecretStr
 from affetto.config import Config
 from affetto.errors import ServiceError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""The names of this machine for itself."""
-
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # the names of this machine for itself
 _SHORTEST_TOKEN = 16  # characters; what is shorter can be guessed
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]

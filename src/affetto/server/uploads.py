@@ -26,9 +26,7 @@ from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
 
-FIELD = "file"
-"""The form's field."""
-
+FIELD = "file"  # the form's field
 _UNNAMED = "upload"
 _LONGEST_NAME = 200
 _FORM = "multipart/form-data"

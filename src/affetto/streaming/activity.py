@@ -19,9 +19,7 @@ from torch.nn import functional
 
 from affetto.errors import CheckpointError
 
-FRAME = 512
-"""Samples of a frame, at 16 kHz: 32 ms."""
-
+FRAME = 512  # samples of a frame, at 16 kHz: 32 ms
 _CONTEXT = 64  # samples before a frame that go with it
 _REFLECTED = 64  # samples at its end that are mirrored for the last spectrum
 _BINS = 129

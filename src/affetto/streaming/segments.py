@@ -17,9 +17,7 @@ from affetto.audio import SAMPLE_RATE, Centre
 from affetto.frames import Waves, pad_waves
 from affetto.streaming.activity import FRAME, Activity
 
-LONGEST_S = 15.0
-"""The longest stretch; the recogniser was trained on no longer utterances (paper 3.2.2)."""
-
+LONGEST_S = 15.0  # the longest stretch; the recogniser was trained on no longer utterances (paper 3.2.2)
 PAUSE_S = 0.4
 """So long nobody speaks between two stretches. Sentences are further apart, the closures of [p] and [t] are shorter."""
 
@@ -75,15 +73,6 @@ class Spoken(NamedTuple):
     def until(self) -> int:
         """The sample after the last of its wave."""
         return self.since + len(self.wave)
-
-    def without_pauses(self) -> Spoken:
-        """The same stretch without the pauses around it.
-
-        >>> spoken = Spoken(16_000, 32_000, 0, torch.zeros(48_000)).without_pauses()
-        >>> spoken.since, len(spoken.wave)
-        (16000, 16000)
-        """
-        return self._replace(since=self.start, wave=self.wave[self.start - self.since : self.end - self.since])
 
 
 def join(stretches: Sequence[Spoken]) -> Waves:
