@@ -29,13 +29,7 @@ _BLOCK_S = 0.05
 class RawSamples:
     """Samples of one channel without a header that come in pieces, torn anywhere, as sound at 16 kHz.
 
-    Args:
-        encoding: a name in `ENCODINGS`.
-        sample_rate: Hz.
-        where: what errors call the stream.
-
-    Raises:
-        AudioError: the encoding or the rate is none.
+    Raises AudioError where the encoding or the rate is none, or samples are not finite numbers, or none of sound.
 
     >>> samples = RawSamples()
     >>> [samples.feed(piece).tolist() for piece in (bytes([0, 64, 0]), bytes([192]))]
@@ -52,11 +46,7 @@ class RawSamples:
         self._rest = b""
 
     def feed(self, data: bytes) -> Tensor:
-        """Takes the next bytes; gives (samples,) float32 at 16 kHz, full scale at 1, of which some are kept back.
-
-        Raises:
-            AudioError: samples are not finite numbers, or none of sound.
-        """
+        """Takes the next bytes; gives (samples,) float32 at 16 kHz, full scale at 1, of which some are kept back."""
         taken = self._rest + data
         whole = len(taken) // self._dtype.itemsize * self._dtype.itemsize
         self._rest = taken[whole:]
@@ -89,13 +79,7 @@ class _Resampler:
 
 
 def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
-    """Samples of one channel, as they come, from a stream that is open for reading bytes.
-
-    Yields:
-        (samples,) float32 at 16 kHz, full scale at 1, never empty.
-
-    Raises:
-        AudioError: see `RawSamples`.
+    """Samples of one channel, as they come, never empty, from a stream that is open for reading bytes.
 
     >>> import io
     >>> [block.tolist() for block in raw_blocks(io.BytesIO(bytes([0, 64, 0, 192])))]

@@ -100,17 +100,10 @@ def _quietest(samples: Tensor) -> int:
 
 
 def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
-    """Finds the speech in a stream, in stretches of at most 15 s.
+    """Finds the speech in blocks of (samples,) at 16 kHz, in stretches of at most 15 s that do not overlap.
 
     What is found depends on the sound alone, not on how it is divided into blocks. No more than two blocks and 18 s of
     sound are held at a time.
-
-    Args:
-        blocks: (samples,) each, at 16 kHz, finite.
-        live: see `Segmenter`.
-
-    Yields:
-        In time; they do not overlap.
 
     >>> list(cut([torch.zeros(20 * 16000)]))
     []
@@ -122,11 +115,7 @@ def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
 
 
 def neighbours(stretches: Iterable[Spoken], longest_s: float) -> Iterator[tuple[Spoken, ...]]:
-    """Stretches that follow each other without a gap in what is heard of the pauses, as many as fit together.
-
-    Args:
-        stretches: of one stream, in time.
-        longest_s: how long their sound may be together; a single stretch may be longer.
+    """Stretches that follow each other without a gap between their waves, as many as last at most so long together.
 
     >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 16_000, torch.zeros(16_000))
     >>> [len(group) for longest_s in (2.0, 1.9) for group in neighbours([first, second], longest_s)]
@@ -143,7 +132,7 @@ def neighbours(stretches: Iterable[Spoken], longest_s: float) -> Iterator[tuple[
 
 
 def merge(stretches: Sequence[Spoken]) -> Spoken:
-    """Such neighbours as one stretch, in which a pause that belongs to two of them is heard once.
+    """Such neighbours as one stretch, which has a pause that belongs to two of them once.
 
     >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 15_000, torch.zeros(17_000))
     >>> len(merge([first, second]).wave)
@@ -164,11 +153,7 @@ class _Ended(NamedTuple):
 
 
 class Segmenter:
-    """Finds the speech in a stream that comes in blocks, as soon as it has ended.
-
-    Args:
-        live: give each stretch as soon as it has ended, rather than with more of the pause after it.
-    """
+    """Finds the speech in a stream that comes in blocks; live, each stretch is given as soon as it has ended."""
 
     def __init__(self, *, live: bool = False) -> None:
         self._activity = Activity()
