@@ -74,6 +74,15 @@ class Spoken(NamedTuple):
         """The sample after the last of its wave."""
         return self.since + len(self.wave)
 
+    def without_pauses(self) -> Spoken:
+        """The same stretch without the pauses around it.
+
+        >>> spoken = Spoken(16_000, 32_000, 0, torch.zeros(48_000)).without_pauses()
+        >>> spoken.since, len(spoken.wave)
+        (16000, 16000)
+        """
+        return self._replace(since=self.start, wave=self.wave[self.start - self.since : self.end - self.since])
+
 
 def join(stretches: Sequence[Spoken]) -> Waves:
     """A batch of stretches, which tells where in their waves somebody speaks.
