@@ -16,7 +16,7 @@ from typing import IO
 from affetto.audio.mpeg import frame, mpeg_streams
 from affetto.audio.spans import Bytes, Pieces, Span
 
-_UNTOLD = 0xFFFFFFFF
+_UNKNOWN = 0xFFFFFFFF
 _RF64_SIZE = 28
 _MP3_TAGS = (0x50, 0x55)
 _WAVE_CHUNKS = frozenset(
@@ -79,7 +79,7 @@ def _mended_au(content: Bytes, span: Span) -> Pieces:
     head = content.at(span.start, 12)
     if any(head[8:]):
         return (span,)
-    return (head[:8] + struct.pack(">I", _UNTOLD), Span(span.start + len(head), span.end))
+    return (head[:8] + struct.pack(">I", _UNKNOWN), Span(span.start + len(head), span.end))
 
 
 def _mended_aiff(content: Bytes, span: Span) -> Pieces:
@@ -152,8 +152,8 @@ def _one_wave(content: Bytes, start: int) -> tuple[list[Pieces], int, bool] | No
     if long:
         data = Span(data.start, data.start + int.from_bytes(content.at(start + _RF64_SIZE, 8), "little"))
     end = max(end, data.end)
-    told = long or _told(content, data, order)
-    if not told:
+    sized = long or _sized(content, data, order)
+    if not sized:
         joined = content.search(_WAVE, data.start)
         data = Span(data.start, content.size if joined is None else joined)
         end = data.end
@@ -161,9 +161,9 @@ def _one_wave(content: Bytes, start: int) -> tuple[list[Pieces], int, bool] | No
     form = content.at(chunks[b"fmt "].start, chunks[b"fmt "].end - chunks[b"fmt "].start)
     if len(form) >= 2 and struct.unpack(f"{order}H", form[:2])[0] in _MP3_TAGS:
         inside = mpeg_streams(content, data.start, data.end)
-        return ([(Span(start, end),)], end, not told) if inside is None else (inside, end, True)
+        return ([(Span(start, end),)], end, not sized) if inside is None else (inside, end, True)
     fact = content.at(chunks[b"fact"].start, 4) if b"fact" in chunks else b""
-    return [_as_wave(form, fact, data, order)], end, unpadded or not told or _begins(content, end)
+    return [_as_wave(form, fact, data, order)], end, unpadded or not sized or _begins(content, end)
 
 
 def _begins(content: Bytes, place: int) -> bool:
@@ -192,9 +192,9 @@ def _chunks(content: Bytes, place: int, order: str, last: bytes = b"data") -> tu
     return chunks, unpadded
 
 
-def _told(content: Bytes, data: Span, order: str) -> bool:
+def _sized(content: Bytes, data: Span, order: str) -> bool:
     """Whether the size of the sound was ever written."""
-    if data.end - data.start == _UNTOLD or data.end > content.size > data.start:
+    if data.end - data.start == _UNKNOWN or data.end > content.size > data.start:
         return False
     if data.end > data.start or data.start == content.size:
         return True
@@ -210,12 +210,12 @@ def _as_wave(form: bytes, fact: bytes, data: Span, order: str) -> Pieces:
     size = data.end - data.start
     body = b"fmt " + struct.pack(f"{order}I", len(form)) + form + b"\0" * (len(form) & 1)
     body += b"fact" + struct.pack(f"{order}I", 4) + fact if len(fact) == 4 else b""
-    if size + len(body) + 36 <= _UNTOLD:
+    if size + len(body) + 36 <= _UNKNOWN:
         start = (b"RIFX" if order == ">" else b"RIFF") + struct.pack(f"{order}I", 12 + len(body) + size) + b"WAVE"
         return (start + body + b"data" + struct.pack(f"{order}I", size), data)
-    start = b"RF64" + struct.pack("<I", _UNTOLD) + b"WAVE" + b"ds64"
+    start = b"RF64" + struct.pack("<I", _UNKNOWN) + b"WAVE" + b"ds64"
     start += struct.pack("<IQQQI", 28, size + len(body) + 48, size, 0, 0)
-    return (start + body + b"data" + struct.pack("<I", _UNTOLD), data)
+    return (start + body + b"data" + struct.pack("<I", _UNKNOWN), data)
 
 
 _READERS: dict[bytes, Callable[[Bytes], list[Pieces] | None]] = {

@@ -1,7 +1,7 @@
 """MPEG audio (mp3, mp2) frame by frame: every frame counts, whatever a header says of how many there are.
 
 Where no header tells the number of frames a decoder guesses it from the first of them, and stops there; where one does,
-it stops at the end of the first of several streams that were joined. Here streams are told apart by their frames, and
+it stops at the end of the first of several streams that were joined. Here the frames of streams set them apart, and
 those that lack a header get one.
 """
 

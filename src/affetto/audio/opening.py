@@ -47,11 +47,11 @@ class Sound(soundfile.SoundFile):  # type: ignore[misc]
     """One stream of sound, from its beginning to its end.
 
     After each block soundfile itself seeks, which some formats cannot at all, and others only if a header tells their
-    length; but not where it is told that a file cannot.
+    length; but not where a file says that it cannot.
     """
 
     def seekable(self) -> bool:
-        """What soundfile is told."""
+        """What soundfile asks."""
         return False
 
     @property

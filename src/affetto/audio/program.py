@@ -1,6 +1,6 @@
 """Sound that libsndfile does not decode (m4a, webm, wma, amr, video) through the program ffmpeg, where it is installed.
 
-What comes from strangers is kept within bounds: the format is told by the first bytes and ffmpeg may take it for no
+What comes from strangers is kept within bounds: the first bytes decide the format and ffmpeg may take it for no
 other, no shell sees a name, the network is out of reach, and a program that hangs or wants too much memory ends.
 """
 

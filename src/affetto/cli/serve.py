@@ -30,7 +30,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     upload_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long an upload may take.")] = 30,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a result may take, after that.")] = 60,
     header_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a request's head may take.")] = 10,
-    queue: Annotated[int, typer.Option(help="Recordings at a time; more are told to come back later.")] = 32,
+    queue: Annotated[int, typer.Option(help="Recordings at a time; more are asked to come back later.")] = 32,
     live: Annotated[int, typer.Option(min=0, help="Live streams at a time.")] = 4,
     live_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a live stream may last.")] = 3600,
     idle_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may bring nothing.")] = 30,

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: is it meant for us, how did it end, is there more of it to read."""
+"""What every request passes on its way in and out: is it ours, how did it end, is there more of it to read."""
 
 from __future__ import annotations
 

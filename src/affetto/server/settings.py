@@ -55,7 +55,7 @@ class Settings(Config):
         return token is not None and hmac.compare_digest(token.encode(), self.token.get_secret_value().encode())
 
     def may_be_called(self, name: str) -> bool:
-        """Whether a request for this host is meant for us.
+        """Whether a request for this host is ours.
 
         >>> Settings().may_be_called("localhost"), Settings().may_be_called("rebound.example")
         (True, False)
