@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -150,7 +151,9 @@ def _streams(path: Path, size: int, changed_ns: int) -> list[Pieces] | None:
 
 def _foreign(file: IO[bytes], kind: Container) -> list[Pieces | None]:
     """The files that were joined into one that ffmpeg reads; None is the whole."""
-    found: list[Pieces | None] = [] if kind.again is None else [(span,) for span in spans(Bytes(file), kind.again)]
+    if kind.again is None:
+        return [None]
+    found: list[Pieces | None] = [(span,) for span in spans(Bytes(file), re.compile(kind.again, re.DOTALL))]
     return found if len(found) > 1 else [None]
 
 

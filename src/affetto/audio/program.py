@@ -38,48 +38,42 @@ class Container(NamedTuple):
 
     demuxer: str  # ffmpeg's name of it
     name: str  # the users' name; empty where libsndfile reads it, too, but for some codecs
-    magic: re.Pattern[bytes]  # what a file begins with
-    again: re.Pattern[bytes] | None  # what later ones of several that were joined begin with, where ffmpeg stops there
-
-
-def _container(demuxer: str, name: str, magic: bytes, again: bytes | None = None) -> Container:
-    return Container(
-        demuxer, name, re.compile(magic, re.DOTALL), None if again is None else re.compile(again, re.DOTALL)
-    )
+    magic: bytes  # what a file begins with, a pattern
+    again: bytes | None = None  # what later ones of several that were joined begin with, where ffmpeg stops there
 
 
 _ASF = rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
 
 CONTAINERS = (
-    _container("mov", "m4a, mp4 or mov", rb".{4}(ftyp|moov|mdat|wide|free|skip)", rb"\0\0\0[\x08-\x40]ftyp[ -~]{4}"),
-    _container("matroska", "webm or mkv", rb"\x1a\x45\xdf\xa3"),
-    _container("asf", "wma or wmv", _ASF, _ASF),
-    _container("amr", "amr", rb"#!AMR"),
-    _container("aac", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
-    _container("avi", "avi", rb"RIFF.{4}AVI "),
-    _container("flv", "flv", rb"FLV\x01", rb"FLV\x01[\0-\x05]\0\0\0\x09"),
-    _container("mpeg", "mpeg video", rb"\x00\x00\x01\xba"),
-    _container("mpegts", "mpeg transport stream", rb"(.{4})?\x47.{187}(.{4})?\x47"),
-    _container("wav", "", rb"(RIFF|RIFX|RF64).{4}WAVE"),
-    _container("w64", "", rb"riff\x2e\x91\xcf\x11"),
-    _container("caf", "", rb"caff\x00\x01"),
-    _container("ogg", "", rb"OggS\x00"),
-    _container("aiff", "", rb"FORM.{4}AIF[FC]"),
-    _container("iff", "iff", rb"FORM.{4}(8SVX|16SV|MAUD)"),
-    _container("au", "", rb"\.snd\x00"),
-    _container("voc", "", rb"Creative Voice File\x1a"),
-    _container("wv", "wavpack", rb"wvpk"),
-    _container("tta", "true audio", rb"TTA1", rb"TTA1[\x01-\x03]\0.\0.\0"),
-    _container("ape", "monkey's audio", rb"MAC "),
-    _container("tak", "tak", rb"tBaK"),
-    _container("mpc", "musepack", rb"MP\+"),
-    _container("mpc8", "musepack", rb"MPCK"),
-    _container("eac3", "e-ac3", rb"\x0b\x77.{3}[\x58-\x87]"),
-    _container("ac3", "ac3", rb"\x0b\x77"),
-    _container("dts", "dts", rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80"),
-    _container("rm", "real audio", rb"\.RMF|\.ra\xfd"),
-    _container("dsf", "dsf", rb"DSD "),
-    _container("sox", "sox", rb"\.SoX|XoS\."),
+    Container("mov", "m4a, mp4 or mov", rb".{4}(ftyp|moov|mdat|wide|free|skip)", rb"\0\0\0[\x08-\x40]ftyp[ -~]{4}"),
+    Container("matroska", "webm or mkv", rb"\x1a\x45\xdf\xa3"),
+    Container("asf", "wma or wmv", _ASF, _ASF),
+    Container("amr", "amr", rb"#!AMR"),
+    Container("aac", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
+    Container("avi", "avi", rb"RIFF.{4}AVI "),
+    Container("flv", "flv", rb"FLV\x01", rb"FLV\x01[\0-\x05]\0\0\0\x09"),
+    Container("mpeg", "mpeg video", rb"\x00\x00\x01\xba"),
+    Container("mpegts", "mpeg transport stream", rb"(.{4})?\x47.{187}(.{4})?\x47"),
+    Container("wav", "", rb"(RIFF|RIFX|RF64).{4}WAVE"),
+    Container("w64", "", rb"riff\x2e\x91\xcf\x11"),
+    Container("caf", "", rb"caff\x00\x01"),
+    Container("ogg", "", rb"OggS\x00"),
+    Container("aiff", "", rb"FORM.{4}AIF[FC]"),
+    Container("iff", "iff", rb"FORM.{4}(8SVX|16SV|MAUD)"),
+    Container("au", "", rb"\.snd\x00"),
+    Container("voc", "", rb"Creative Voice File\x1a"),
+    Container("wv", "wavpack", rb"wvpk"),
+    Container("tta", "true audio", rb"TTA1", rb"TTA1[\x01-\x03]\0.\0.\0"),
+    Container("ape", "monkey's audio", rb"MAC "),
+    Container("tak", "tak", rb"tBaK"),
+    Container("mpc", "musepack", rb"MP\+"),
+    Container("mpc8", "musepack", rb"MPCK"),
+    Container("eac3", "e-ac3", rb"\x0b\x77.{3}[\x58-\x87]"),
+    Container("ac3", "ac3", rb"\x0b\x77"),
+    Container("dts", "dts", rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80"),
+    Container("rm", "real audio", rb"\.RMF|\.ra\xfd"),
+    Container("dsf", "dsf", rb"DSD "),
+    Container("sox", "sox", rb"\.SoX|XoS\."),
 )
 """The first that fits is the one."""
 
@@ -97,7 +91,7 @@ def container(file: IO[bytes]) -> Container | None:
         size = start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9]
         place += 10 + size
         file.seek(place)
-    return next((each for each in CONTAINERS if each.magic.match(start)), None)
+    return next((each for each in CONTAINERS if re.match(each.magic, start, re.DOTALL)), None)
 
 
 class Program:
