@@ -149,7 +149,7 @@ def test_one_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path:
     head = r"printf '.snd\0\0\0\030\377\377\377\377\0\0\0\006\0\0\037\100\0\0\0\001'"
     sound = fake_ffmpeg(tmp_path, f"{head}; exec /bin/cat /dev/zero")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(program, "LONGEST_S", 100)
+    monkeypatch.setattr(program, "_LONGEST_S", 100)
     with pytest.raises(AudioError, match="lasts more than"):
         audio.load(sound)
 

@@ -166,7 +166,7 @@ class _Sure:
     def __init__(self, probabilities: list[float]) -> None:
         self._left = iter(probabilities)
 
-    def hear(self, samples: Tensor) -> list[float]:
+    def feed(self, samples: Tensor) -> list[float]:
         return [next(self._left) for _ in range(-(-len(samples) // FRAME))]
 
 
