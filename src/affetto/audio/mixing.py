@@ -101,9 +101,14 @@ def _weights(sound: Samples) -> Samples:
 
 def _low(sound: Samples) -> Samples:
     """The low frequencies alone: sums over a millisecond."""
-    size = max(1, sound.shape[2] // _LOW_PARTS)
-    sums = np.cumsum(sound, axis=2, dtype=np.float64)
-    return (sums[:, :, size:] - sums[:, :, :-size]).astype(np.float32)
+    hops, channels, frames = sound.shape
+    size = max(1, frames // _LOW_PARTS)
+    low = np.empty((hops, channels, frames - size), np.float32)
+    # One by one, as the sums take twice the memory of the sound.
+    for wave, out in zip(sound.reshape(-1, frames), low.reshape(-1, frames - size), strict=True):
+        sums = np.cumsum(wave, dtype=np.float64)
+        np.subtract(sums[size:], sums[:-size], out=out, casting="same_kind")
+    return low
 
 
 def _opposed(sound: Samples) -> NDArray[np.bool_]:
