@@ -167,11 +167,8 @@ def picture(study: str, curves: dict[Variant, Curve]) -> Picture:
     questions = list(dict.fromkeys(each.asks for each in curves if each.asks != CHANCE))
 
     def draw(canvas: Canvas) -> None:
-        columns = 2
-        lines = -(-len(questions) // columns)
-        canvas.height(2.6 * lines)
-        panels = canvas.panels(lines, columns, sharey=True)
-        for axes, question in zip(panels, questions, strict=False):
+        panels = canvas.panels(len(questions), 2, inches=2.6, sharey=True)
+        for axes, question in zip(panels, questions, strict=True):
             asked = [each for each in curves if each.asks == question]
             looks = [(ACCENT if each.name == BASE else MUTED, None) for each in chance]
             for each, (colour, mark) in zip([*chance, *asked], [*looks, *zip(HUES, MARKS, strict=True)], strict=False):
@@ -181,8 +178,6 @@ def picture(study: str, curves: dict[Variant, Curve]) -> Picture:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid()
             axes.legend()
-        for axes in panels[len(questions) :]:
-            axes.set_visible(False)
 
     ends = "; ".join(f"{each.name} {share(curve.epochs[-1].cer)}" for each, curve in curves.items())
     caption = "Each line is one training; the grey one differs from the blue one by its seed alone."

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from affetto.models.encoders.encoder import LayerInfo
+from affetto.probe.correlation import Tally
 from affetto.probe.frame_reader import Group, Part, UtteranceFrames, groups
-from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS, Prosody
 
 Plant = Callable[[np.ndarray, np.ndarray], None]

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 from tests.probe.simulated import empty, heard, layers
 
+from affetto.probe.correlation import Tally
 from affetto.probe.frame_reader import UtteranceFrames
 from affetto.probe.selection import Found, best_rows, find
-from affetto.probe.tally import Tally
 from affetto.probe.targets import TARGETS
 
 SPEAKERS, EACH, UNITS = 8, 6, 12

@@ -1,9 +1,9 @@
 """The layer that every figure stands on: one style, one palette, and the same picture as PNG, SVG and part of a page.
 
-A `Picture` is a function that draws onto a `Canvas`, with its caption. Only this file knows matplotlib::
+A `Picture` is a function that draws onto a `Canvas`, with its caption::
 
     def draw(canvas: Canvas) -> None:
-        axes = canvas.panels(1, 1)[0]
+        (axes,) = canvas.panels(1, inches=3)
         axes.plot(times_s, loudness, color=ACCENT)
 
     drawn = render(Picture("loudness", "Loudness over time", draw, caption="...", alt="..."))
@@ -14,6 +14,7 @@ Figures are drawn without pyplot: nothing global is touched, and the same pictur
 from __future__ import annotations
 
 import io
+import math
 import re
 import uuid
 import warnings
@@ -83,24 +84,22 @@ STYLE: dict[str, Any] = {
 
 def shades() -> Colormap:
     """`SEQUENCE` as matplotlib wants it, for pictures of numbers between 0 and 1."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("affetto", SEQUENCE)
+    return _colormap("affetto", SEQUENCE)
 
 
 def diverging() -> Colormap:
     """`DIVERGING` as matplotlib wants it, for numbers from -1 to 1."""
+    return _colormap("affetto-diverging", DIVERGING)
+
+
+def _colormap(name: str, colours: tuple[str, ...]) -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("affetto-diverging", DIVERGING)
+    return LinearSegmentedColormap.from_list(name, colours)
 
 
 class Canvas:
-    """Where a picture is drawn: a figure of a given width, whose height the picture chooses.
-
-    Args:
-        figure: of matplotlib.
-    """
+    """Where a picture is drawn: a matplotlib figure of a given width, whose height the picture chooses."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
@@ -109,38 +108,47 @@ class Canvas:
         """Sets the height."""
         self.figure.set_figheight(inches)
 
-    def panels(self, rows: int, columns: int, *, sharex: bool = False, sharey: bool = False) -> list[Axes]:
-        """Panels of equal size, row by row; those that share an axis have its scale, and its numbers at the border."""
-        grid = self.figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
-        return list(grid.flat)
+    def panels(
+        self,
+        count: int,
+        columns: int = 1,
+        *,
+        inches: float | None = None,
+        margin: float = 0.0,
+        sharex: bool = False,
+        sharey: bool = False,
+    ) -> list[Axes]:
+        """Panels of equal size, row by row; those that share an axis have its scale, and its numbers at the border.
+
+        Args:
+            count: how many.
+            columns: so many side by side.
+            inches: of each row; None leaves the height as it is.
+            margin: inches beside the rows.
+            sharex: whether they share the horizontal axis.
+            sharey: whether they share the vertical one.
+        """
+        rows = math.ceil(count / columns)
+        if inches is not None:
+            self.height(rows * inches + margin)
+        grid = self.figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel().tolist()
+        for axes in grid[count:]:
+            axes.set_visible(False)
+        return grid[:count]
 
 
 class Picture(NamedTuple):
-    """A figure yet to be drawn, and its caption.
+    """A figure yet to be drawn, and its caption."""
 
-    Attributes:
-        name: of its files.
-        title: what it shows.
-        draw: draws it.
-        caption: what to see in it.
-        alt: the same for those who cannot see it.
-    """
-
-    name: str
+    name: str  # of its files
     title: str
     draw: Callable[[Canvas], None]
     caption: str
-    alt: str
+    alt: str  # the same for those who cannot see it
 
 
 class Drawn(NamedTuple):
-    """A picture as bytes.
-
-    Attributes:
-        picture: what was drawn.
-        png: `DOTS_PER_INCH`.
-        svg: the same in lines.
-    """
+    """A picture as bytes."""
 
     picture: Picture
     png: bytes
@@ -148,58 +156,53 @@ class Drawn(NamedTuple):
 
     def files(self) -> dict[str, bytes]:
         """Name -> content of the files to write."""
-        name = self.picture.name
-        return {f"{name}.png": self.png, f"{name}.svg": self.svg}
+        return {f"{self.picture.name}.png": self.png, f"{self.picture.name}.svg": self.svg}
 
 
 def render(picture: Picture) -> Drawn:
-    """Draws a picture in every form that is needed.
+    """Draws a picture as PNG with `DOTS_PER_INCH` and as SVG.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     with _styled(picture) as figure:
-        return Drawn(picture, _png(figure), _svg(figure, picture))
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Writes files into a folder, each whole or not at all.
-
-    Raises:
-        RunError: they cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            draft = folder / f".{name}.{uuid.uuid4().hex}"
-            try:
-                draft.write_bytes(content)
-                draft.replace(folder / name)
-            finally:
-                draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot be written ({error.strerror or error})", "give another place", folder) from error
-    return [folder / name for name in files]
+        return Drawn(picture, _png(figure, DOTS_PER_INCH), _svg(figure, picture))
 
 
 def draw_png(picture: Picture) -> bytes:
-    """A PNG alone, with `SCREEN_DOTS_PER_INCH`.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """A PNG alone, with `SCREEN_DOTS_PER_INCH`."""
     with _styled(picture) as figure:
         return _png(figure, SCREEN_DOTS_PER_INCH)
 
 
 def draw_svg(picture: Picture) -> bytes:
-    """An SVG alone.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """An SVG alone."""
     with _styled(picture) as figure:
         return _svg(figure, picture)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figures") -> list[Path]:
+    """Writes files into a folder: all drafts first, so that a full disk leaves what was there.
+
+    Raises:
+        RunError: they cannot be written.
+    """
+    drafts: dict[Path, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            draft = folder / f".{name}.{uuid.uuid4().hex}"
+            drafts[draft] = folder / name
+            draft.write_bytes(content)
+        for draft, path in drafts.items():
+            draft.replace(path)
+    except OSError as error:
+        problem = f"{what} cannot be written ({error.strerror or error})"
+        raise RunError(problem, "make room or give another place", error.filename or folder) from error
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+    return list(drafts.values())
 
 
 @contextmanager
@@ -211,15 +214,14 @@ def _styled(picture: Picture) -> Iterator[Figure]:
     except ModuleNotFoundError as error:
         raise MissingExtraError("matplotlib is not installed", 'pip install "affetto[report]"') from error
     with rc_context(cast("Any", STYLE)), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing"
-        )  # a name in another script is a box; the page has it right
+        # A name in another script is a box; the page has it right.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = Figure(figsize=(WIDTH_INCHES, 3), layout="constrained")
         picture.draw(Canvas(figure))
         yield figure
 
 
-def _png(figure: Figure, dots_per_inch: int = DOTS_PER_INCH) -> bytes:
+def _png(figure: Figure, dots_per_inch: int) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dots_per_inch, metadata={"Software": None})
     return file.getvalue()

@@ -10,10 +10,7 @@ from affetto.errors import MissingExtraError
 
 
 def template(name: str) -> Callable[..., str]:
-    """Fills a page; whatever is filled in is escaped.
-
-    Args:
-        name: of the template, in ``assets``.
+    """Fills a page from a template in ``assets``; whatever is filled in is escaped.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -25,15 +22,11 @@ def template(name: str) -> Callable[..., str]:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["address"] = _address
+    # A picture as an address that holds it.
+    environment.filters["address"] = lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
     return environment.from_string(asset(name)).render
 
 
 def asset(name: str) -> str:
     """What lies in ``assets``."""
     return (resources.files("affetto.drawing") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _address(svg: bytes) -> str:
-    """A picture as an address that holds it."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()

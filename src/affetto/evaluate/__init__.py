@@ -1,7 +1,6 @@
 """Predictions, the one source of truth, the figures that are derived from them, and the folder they lie in."""
 
-from affetto.evaluate.predictions import Prediction, read_predictions, write_predictions
+from affetto.evaluate.predictions import Prediction, Scores, read_predictions, score, write_predictions
 from affetto.evaluate.run_folder import Row, RunFolder
-from affetto.evaluate.scores import Scores, score
 
 __all__ = ["Prediction", "Row", "RunFolder", "Scores", "read_predictions", "score", "write_predictions"]

@@ -52,21 +52,13 @@ class Recognises(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CorpusPart:
-    """What of a corpus is scored.
-
-    Attributes:
-        name: the corpus's.
-        utterances: those that count, sorted; all of them where the corpus has no labels.
-        crowd: everybody in the corpus, for babble.
-        left_out: label -> utterances that no class fits.
-        skipped: reason -> what the corpus's reader passed over.
-    """
+    """What of a corpus is scored."""
 
     name: str
-    utterances: tuple[Utterance, ...]
-    crowd: Crowd
-    left_out: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
+    utterances: tuple[Utterance, ...]  # those that count, sorted; all of them where the corpus has no labels
+    crowd: Crowd  # everybody in the corpus, for babble
+    left_out: dict[str, int] = field(default_factory=dict)  # label -> utterances that no class fits
+    skipped: dict[str, int] = field(default_factory=dict)  # reason -> what the corpus's reader passed over
 
 
 def corpus_part(
@@ -105,24 +97,14 @@ def corpus_part(
 
 
 class ClipPrediction(NamedTuple):
-    """What was predicted of one clip.
-
-    Attributes:
-        utterance: its id.
-        speaker: who speaks.
-        reference: its label; None where the corpus has none.
-        predicted: the most probable class, however probable; "no speech" where none was found.
-        statement: what is stated: a class, "not sure", "unfamiliar sound" or "no speech".
-        probabilities: class -> probability; 0 where no speech was found.
-        duration_s: how long it is.
-    """
+    """What was predicted of one clip."""
 
     utterance: str
     speaker: str
-    reference: str | None
-    predicted: str
-    statement: str
-    probabilities: dict[str, float]
+    reference: str | None  # its label; None where the corpus has none
+    predicted: str  # the most probable class, however probable; "no speech" where none was found
+    statement: str  # what is stated: a class, "not sure", "unfamiliar sound" or "no speech"
+    probabilities: dict[str, float]  # of each class; 0 where no speech was found
     duration_s: float
 
 
@@ -139,40 +121,23 @@ class CorpusScores:
     """How well emotion is recognised on one corpus under one condition.
 
     Scores need labels, and are None without. A clip in which no speech was found counts as wrong.
-
-    Attributes:
-        corpus: its name.
-        condition: the name of the condition.
-        utterances: how many clips were recognised.
-        hours: how long they are together.
-        uar: unweighted average recall of the most probable class.
-        accuracy: the share that is right.
-        f1_macro: the mean F1 over the labels.
-        ece: expected calibration error of the probability of the most probable class, where there is speech.
-        stated_accuracy: the share that is right of those in which an emotion is stated; None where none is.
-        stated: statement -> share of clips: each class, "not sure", "unfamiliar sound" and "no speech"; together 1.
-        confusion: label -> most probable class, or "no speech" -> clips.
-        speakers: scores of each.
-        left_out: label -> clips that no class fits.
-        failed: reason -> clips that could not be read.
-        predictions: clip by clip, which all else follows from.
     """
 
     corpus: str
     condition: str
-    utterances: int
-    hours: float
-    uar: float | None
+    utterances: int  # clips that were recognised
+    hours: float  # how long they are together
+    uar: float | None  # unweighted average recall of the most probable class
     accuracy: float | None
-    f1_macro: float | None
-    ece: float | None
-    stated_accuracy: float | None
-    stated: dict[str, float]
-    confusion: dict[str, dict[str, int]]
+    f1_macro: float | None  # the mean F1 over the labels
+    ece: float | None  # expected calibration error of the most probable class, where there is speech
+    stated_accuracy: float | None  # the share that is right of those in which an emotion is stated; None where none is
+    stated: dict[str, float]  # share of clips: each class, "not sure", "unfamiliar sound" and "no speech"; together 1
+    confusion: dict[str, dict[str, int]]  # label -> most probable class, or "no speech" -> clips
     speakers: dict[str, SpeakerScores]
-    left_out: dict[str, int]
-    failed: dict[str, int]
-    predictions: tuple[ClipPrediction, ...] = field(repr=False)
+    left_out: dict[str, int]  # label -> clips that no class fits
+    failed: dict[str, int]  # reason -> clips that could not be read
+    predictions: tuple[ClipPrediction, ...] = field(repr=False)  # clip by clip, which all else follows from
 
     @property
     def no_speech(self) -> float:
@@ -230,21 +195,21 @@ def score_corpora(
             if not predictions:
                 reasons = ", ".join(f"{reason}: {count}" for reason, count in failed.most_common(3))
                 raise CorpusError(f"no clip could be recognised ({reasons})", "check the corpus", part.name)
-            yield score_clips(predictions, recogniser.emotions, part, condition, failed)
+            yield _score_clips(predictions, recogniser.emotions, part, condition, failed)
 
 
 def _sources(part: CorpusPart, condition: Condition) -> Iterator[Source]:
     """The sound of each utterance, made when its turn comes; as it is, it may be of any length."""
     surroundings = Surroundings(condition, part.crowd)
+
+    def made(utterance: Utterance) -> Iterator[Tensor]:
+        yield load_placed(utterance, surroundings)
+
     for each in part.utterances:
         if condition == CLEAN:
             yield Stretch(each.audio, each.start_s, each.end_s)
         else:
-            yield Deferred(str(each.audio), partial(_made, each, surroundings))
-
-
-def _made(utterance: Utterance, surroundings: Surroundings) -> Iterator[Tensor]:
-    yield load_placed(utterance, surroundings)
+            yield Deferred(str(each.audio), partial(made, each))
 
 
 def _prediction(utterance: Utterance, recording: Recording) -> ClipPrediction:
@@ -259,22 +224,14 @@ def _prediction(utterance: Utterance, recording: Recording) -> ClipPrediction:
     )
 
 
-def score_clips(
+def _score_clips(
     predictions: Sequence[ClipPrediction],
     classes: Sequence[str],
     part: CorpusPart,
     condition: Condition,
     failed: Counter[str],
 ) -> CorpusScores:
-    """The figures of predictions, of which there is at least one.
-
-    Args:
-        predictions: on one corpus; either all have a reference or none.
-        classes: in the order of the tables.
-        part: what was scored.
-        condition: under which.
-        failed: reason -> clips that could not be read.
-    """
+    """The figures of predictions on one corpus, of which there is at least one; all have a reference, or none."""
     references = [each.reference for each in predictions if each.reference is not None]
     predicted = [each.predicted for each in predictions]
     stated = Counter(each.statement for each in predictions)

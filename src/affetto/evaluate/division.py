@@ -23,15 +23,10 @@ FILES = {"test": TESTED, "validation": VALIDATED}
 
 
 class Division(NamedTuple):
-    """Which utterances each part of a fold has.
+    """Which utterances each part of a fold has."""
 
-    Attributes:
-        labels: utterance -> the emotion that it counts as, without those whose sound cannot be read.
-        parts: (fold, part) -> utterances; without the parts that ``folds.csv`` does not name.
-    """
-
-    labels: Mapping[str, str]
-    parts: Mapping[tuple[int, str], frozenset[str]]
+    labels: Mapping[str, str]  # utterance -> the emotion that it counts as, without those that cannot be read
+    parts: Mapping[tuple[int, str], frozenset[str]]  # of a fold, without those that ``folds.csv`` does not name
 
 
 def read_division(run: RunFolder) -> Division:
@@ -54,14 +49,7 @@ def read_division(run: RunFolder) -> Division:
 
 
 def check_division(run: RunFolder, division: Division, row_name: str, part: str, answers: Answers) -> None:
-    """Makes sure that a row has predictions of what its folds say, in every cell.
-
-    Args:
-        run: the folder; errors name the file in it.
-        division: of the folder.
-        row_name: the row.
-        part: "test" or "validation".
-        answers: of the row, on that part.
+    """Makes sure that a row has predictions of what its folds say, in every cell, for the part "test" or "validation".
 
     Raises:
         RunError: an utterance is missing, is there twice, is unknown or counts as something else, or belongs to another

@@ -1,4 +1,4 @@
-"""What models predict of utterances, on disk: a line an utterance."""
+"""What models predict of utterances, on disk: a line an utterance; and the figures that follow from it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Collection, Sequence
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affetto import metrics, stats
 from affetto.errors import RunError
 
 _FIXED = ("repeat", "fold", "utterance", "speaker", "reference", "predicted")
@@ -20,76 +21,75 @@ _REMEDY = "remove the folder that it lies in and run the same command again: onl
 
 
 class Prediction(NamedTuple):
-    """What a model predicts of one utterance.
+    """What a model predicts of one utterance; for its name and the speaker's see `affetto.data.folds`."""
 
-    Attributes:
-        repeat: which initialisation.
-        fold: which test speakers.
-        utterance: its id, see `affetto.data.folds`.
-        speaker: who speaks; likewise.
-        reference: the emotion it counts as.
-        predicted: the likeliest class.
-        probabilities: class -> probability.
-    """
-
-    repeat: int
-    fold: int
+    repeat: int  # which initialisation
+    fold: int  # which test speakers
     utterance: str
     speaker: str
-    reference: str
-    predicted: str
-    probabilities: dict[str, float]
+    reference: str  # the emotion it counts as
+    predicted: str  # the likeliest class
+    probabilities: dict[str, float]  # of each class
+
+
+class Scores(NamedTuple):
+    """Figures over a set of predictions."""
+
+    uar: float  # unweighted average recall
+    accuracy: float
+    f1_macro: float  # the mean F1 over the classes
+    classes: tuple[str, ...]  # the order of the confusion's rows and columns
+    confusion: list[list[int]]  # utterances; a row a true class, a column a predicted one
+
+
+def score(predictions: Sequence[Prediction]) -> Scores:
+    """The figures of predictions, of which there is at least one.
+
+    >>> sure = {"anger": 0.9, "sadness": 0.1}
+    >>> score([Prediction(0, 0, "a1", "anna", "anger", "anger", sure)]).uar
+    1.0
+    """
+    references = [each.reference for each in predictions]
+    predicted = [each.predicted for each in predictions]
+    classes = tuple(predictions[0].probabilities)
+    return Scores(
+        metrics.uar(references, predicted),
+        metrics.accuracy(references, predicted),
+        metrics.f1_macro(references, predicted),
+        classes,
+        metrics.confusion(references, predicted, classes).tolist(),
+    )
 
 
 class Answers(NamedTuple):
-    """Predictions, a column each: read four times as fast.
+    """Predictions, a column each: read four times as fast."""
 
-    Attributes:
-        cells: (repeat, fold).
-        utterances: their ids.
-        speakers: who speaks.
-        references: the emotion each counts as.
-        predicted: the likeliest class.
-        probabilities: (predictions, classes).
-    """
-
-    cells: list[tuple[int, int]]
+    cells: list[tuple[int, int]]  # (repeat, fold)
     utterances: list[str]
     speakers: list[str]
     references: list[str]
     predicted: list[str]
-    probabilities: NDArray[np.float64]
+    probabilities: NDArray[np.float64]  # (predictions, classes)
 
     @classmethod
     def joined(cls, parts: Sequence[Answers]) -> Answers:
         """Several files', one after the other; at least one."""
-        return cls(
-            [cell for part in parts for cell in part.cells],
-            [name for part in parts for name in part.utterances],
-            [name for part in parts for name in part.speakers],
-            [name for part in parts for name in part.references],
-            [name for part in parts for name in part.predicted],
-            np.concatenate([part.probabilities for part in parts]),
-        )
+        columns = zip(*(part[:-1] for part in parts), strict=True)
+        joined: list[Any] = [list(chain.from_iterable(column)) for column in columns]
+        return cls(*[*joined, np.concatenate([part.probabilities for part in parts])])
 
     def of(self, cells: Collection[tuple[int, int]]) -> Answers:
         """Those of some cells."""
         kept = [cell in cells for cell in self.cells]
-        return Answers(
-            [*compress(self.cells, kept)],
-            [*compress(self.utterances, kept)],
-            [*compress(self.speakers, kept)],
-            [*compress(self.references, kept)],
-            [*compress(self.predicted, kept)],
-            self.probabilities[np.array(kept, dtype=bool)],
-        )
+        columns: list[Any] = [[*compress(column, kept)] for column in self[:-1]]
+        return Answers(*[*columns, self.probabilities[np.array(kept, dtype=bool)]])
+
+    def tally(self, classes: Sequence[str]) -> stats.ConfusionCounts:
+        """Counted by cell and speaker."""
+        return stats.tally(self.cells, self.speakers, self.references, self.predicted, classes)
 
     def rows(self, classes: Sequence[str]) -> list[Prediction]:
-        """One by one.
-
-        Args:
-            classes: in the order of the probabilities.
-        """
+        """One by one; the classes stand in the order of the probabilities."""
         named = zip(self.cells, self.utterances, self.speakers, self.references, self.predicted, strict=True)
         return [
             Prediction(*cell, utterance, speaker, reference, predicted, dict(zip(classes, shares, strict=True)))
@@ -102,9 +102,7 @@ class Answers(NamedTuple):
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes a CSV with a line for each prediction and a column for each class's probability, whole or not at all.
 
-    Args:
-        path: the CSV.
-        predictions: at least one, all over the same classes.
+    There is at least one prediction, and all are over the same classes.
     """
     classes = list(predictions[0].probabilities)
     partial = path.with_suffix(".partial")
@@ -122,22 +120,17 @@ def read_predictions(path: Path) -> list[Prediction]:
     Raises:
         RunError: the file is missing or damaged; it names the line.
     """
-    classes, answers = _read(path)
+    classes, answers = read_columns(path)
     return answers.rows(classes)
 
 
 def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> Answers:
     """Reads what `write_predictions` wrote into columns.
 
-    Args:
-        path: the CSV.
-        cell: the (repeat, fold) that it must be of.
-        classes: those that it must have, in order.
-
     Raises:
-        RunError: the file is missing or damaged, or of another cell or other classes.
+        RunError: the file is missing or damaged, or of another (repeat, fold) or other classes.
     """
-    found, answers = _read(path)
+    found, answers = read_columns(path)
     if found != list(classes):
         raise RunError("holds other classes than the run", _REMEDY, path)
     if set(answers.cells) != {cell}:
@@ -145,7 +138,7 @@ def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> A
     return answers
 
 
-def _read(path: Path) -> tuple[list[str], Answers]:
+def read_columns(path: Path) -> tuple[list[str], Answers]:
     """The classes of a file, and its predictions."""
     classes, lines = _lines(path)
     repeats, folds, *named = list(zip(*lines, strict=True))[: len(_FIXED)]
@@ -158,8 +151,10 @@ def _read(path: Path) -> tuple[list[str], Answers]:
     except ValueError:
         _raise_first(path, lines, _no_numbers)
         raise
-    if not ((shares >= 0) & (shares <= 1)).all():
-        _raise_first(path, lines, _no_probability)
+    valid = ((shares >= 0) & (shares <= 1)).all(axis=1)
+    if not valid.all():
+        place = f"{path}:{2 + int(valid.argmin())}"
+        raise RunError("damaged (a probability is not between 0 and 1)", _REMEDY, place)
     if not {*references, *predicted} <= set(classes):
         _raise_first(path, lines, lambda line: "" if {*line[4:6]} <= set(classes) else "a class has no column")
     return classes, Answers([known[pair] for pair in pairs], utterances, speakers, references, predicted, shares)
@@ -179,11 +174,6 @@ def _no_numbers(line: Sequence[str]) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _no_probability(line: Sequence[str]) -> str:
-    valid = all(0 <= float(value) <= 1 for value in line[len(_FIXED) :])
-    return "" if valid else "a probability is not between 0 and 1"
 
 
 def _lines(path: Path) -> tuple[list[str], list[list[str]]]:

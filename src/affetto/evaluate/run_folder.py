@@ -50,19 +50,12 @@ COMPUTE_AGAIN = "remove the folder that it lies in and run the same command agai
 
 
 class Row(NamedTuple):
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        name: as the recipe calls it.
-        model: its config.
-        parameters: how many numbers are trained; None where that is not known.
-        published: figure -> value, as a paper reports it.
-    """
-
-    name: str
-    model: dict[str, Any]
-    parameters: int | None
-    published: dict[str, float] = {}  # noqa: RUF012  a NamedTuple's default is never changed
+    name: str  # as the recipe calls it
+    model: dict[str, Any]  # its config
+    parameters: int | None  # how many numbers are trained; None where that is not known
+    published: dict[str, float] = {}  # noqa: RUF012  # as a paper reports it; a NamedTuple's default is never changed
 
 
 class RowCard(Config):
@@ -85,10 +78,9 @@ def slug(name: str) -> str:
 
 
 class RunFolder:
-    """Reads and writes a run folder.
+    """Reads and writes a run folder; nothing is looked at before it is asked for.
 
-    Args:
-        root: the folder; nothing is looked at before it is asked for.
+    Whatever is missing or damaged is a `RunError` that names the file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,11 +92,7 @@ class RunFolder:
         return (self.root / FACTS).is_file()
 
     def facts(self) -> dict[str, Any]:
-        """``run.json``.
-
-        Raises:
-            RunError: the folder is no run folder, is damaged, or is of another version of affetto.
-        """
+        """``run.json``; a folder without it, or of another version of affetto, is none."""
         if not self.begun:
             raise RunError("no run folder", "name the output folder of affetto experiment run", self.root)
         facts = _read_json(self.root / FACTS)
@@ -120,11 +108,7 @@ class RunFolder:
         return facts
 
     def config(self) -> dict[str, Any]:
-        """``config.toml``: the recipe with every default filled in.
-
-        Raises:
-            RunError: it is missing or damaged, or see `facts`.
-        """
+        """``config.toml``: the recipe with every default filled in."""
         self.facts()
         path = self.root / CONFIG
         try:
@@ -133,20 +117,12 @@ class RunFolder:
             raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
 
     def environment(self) -> dict[str, Any]:
-        """``environment.json``.
-
-        Raises:
-            RunError: it is missing or damaged, or see `facts`.
-        """
+        """``environment.json``."""
         self.facts()
         return _read_json(self.root / ENVIRONMENT)
 
     def utterances(self) -> list[Utterance]:
-        """``manifest.jsonl``: each utterance's ``emotion`` is the class that it counts as.
-
-        Raises:
-            RunError: it is missing or damaged, or see `facts`.
-        """
+        """``manifest.jsonl``: each utterance's ``emotion`` is the class that it counts as."""
         self.facts()
         try:
             return read_manifest(self.root / MANIFEST)
@@ -154,20 +130,12 @@ class RunFolder:
             raise RunError(f"cannot be read ({error.problem})", _REMEDY, error.where) from error
 
     def named(self) -> dict[str, Utterance]:
-        """The utterances by the names that predictions give them: with their corpus where two have such an id.
-
-        Raises:
-            RunError: see `utterances`.
-        """
+        """The utterances by the names that predictions give them: with their corpus where two have such an id."""
         utterances = self.utterances()
         return dict(zip(short_names(utterances, "id"), utterances, strict=True))
 
     def readable(self) -> dict[str, Utterance]:
-        """As `named`, without those whose sound could not be read.
-
-        Raises:
-            RunError: see `utterances`.
-        """
+        """As `named`, without those whose sound could not be read."""
         unreadable = set(self.facts().get("unreadable") or ())
         return {name: each for name, each in self.named().items() if name not in unreadable}
 
@@ -176,7 +144,6 @@ class RunFolder:
 
         Raises:
             SharedNameError: see `affetto.data.folds.read_folds`.
-            RunError: it is missing or damaged, or see `utterances`.
         """
         try:
             return read_folds(self.root / FOLDS, self.utterances())
@@ -186,11 +153,7 @@ class RunFolder:
             raise RunError(f"cannot be read ({error.problem})", _REMEDY, error.where) from error
 
     def rows(self) -> list[Row]:
-        """The rows with at least one finished cell, in the recipe's order.
-
-        Raises:
-            RunError: a row's card is missing or damaged, or see `config`.
-        """
+        """The rows with at least one finished cell, in the recipe's order."""
         names = self._names()
         cards = (_read_card(self._row(name) / "row.json") for name in names if self._cells(name))
         return [Row(card.name, card.model, card.parameters, card.published) for card in cards]
@@ -200,43 +163,23 @@ class RunFolder:
         return set(self._cells(row_name))
 
     def predictions(self, row_name: str) -> list[Prediction]:
-        """What every finished cell predicts of its test utterances, by repeat and fold.
-
-        Raises:
-            RunError: the row is not there, or a file is damaged.
-        """
+        """What every finished cell predicts of its test utterances, by repeat and fold."""
         return self._columns(row_name, TESTED).rows(self._classes())
 
     def validation(self, row_name: str) -> list[Prediction]:
-        """What every finished cell predicts of its validation utterances, by repeat and fold.
-
-        Raises:
-            RunError: the row is not there, or a file is damaged.
-        """
+        """What every finished cell predicts of its validation utterances, by repeat and fold."""
         return self._columns(row_name, VALIDATED).rows(self._classes())
 
     def answers(self, row_name: str) -> Answers:
-        """As `predictions`, but in columns: what tables and figures need.
-
-        Raises:
-            RunError: the row is not there, or a file is damaged.
-        """
+        """As `predictions`, but in columns: what tables and figures need."""
         return self._columns(row_name, TESTED)
 
     def validation_answers(self, row_name: str) -> Answers:
-        """As `validation`, but in columns.
-
-        Raises:
-            RunError: the row is not there, or a file is damaged.
-        """
+        """As `validation`, but in columns."""
         return self._columns(row_name, VALIDATED)
 
     def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
-        """(repeat, fold) -> learning curve, empty where nothing is trained in epochs.
-
-        Raises:
-            RunError: the row is not there, or a file is damaged.
-        """
+        """(repeat, fold) -> learning curve, empty where nothing is trained in epochs."""
         return {cell: _read_curve(folder / "curve.csv") for cell, folder in self._known_cells(row_name).items()}
 
     def begin(
@@ -248,13 +191,6 @@ class RunFolder:
         folds: Sequence[Split],
     ) -> None:
         """Writes all but the rows; ``run.json`` comes last, so that a folder that has it is complete.
-
-        Args:
-            config: what TOML can hold.
-            facts: for ``run.json``; the version is added.
-            environment: see `affetto.environment.environment`.
-            utterances: with the emotion that each counts as.
-            folds: of these utterances.
 
         Raises:
             RunError: the folder cannot be written to.
@@ -283,7 +219,7 @@ class RunFolder:
             card: of the row.
             predictions: on the test utterances; the first one's repeat and fold are the cell's.
             validation: on the validation utterances.
-            curve: the learning curve; may be empty.
+            curve: may be empty.
 
         Raises:
             RunError: the folder cannot be written to.
@@ -347,9 +283,8 @@ class RunFolder:
         return self.facts().get("classes") or []
 
     def _columns(self, row_name: str, file: str) -> Answers:
-        classes = self._classes()
-        read = [read_answers(folder / file, cell, classes) for cell, folder in self._known_cells(row_name).items()]
-        return Answers.joined(read)
+        classes, cells = self._classes(), self._known_cells(row_name)
+        return Answers.joined([read_answers(folder / file, cell, classes) for cell, folder in cells.items()])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -375,13 +310,9 @@ def _read_curve(path: Path) -> list[Epoch]:
             header, *lines = list(csv.reader(file, strict=True)) or [[]]
         if tuple(header) != Epoch._fields:
             raise ValueError("the header is another")
-        return [_epoch(*line) for line in lines]
+        return [Epoch(int(epoch), *map(float, losses)) for epoch, *losses in lines]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot be read ({error})", COMPUTE_AGAIN, path) from error
-
-
-def _epoch(epoch: str, learning_rate: str, training_loss: str, validation_loss: str) -> Epoch:
-    return Epoch(int(epoch), float(learning_rate), float(training_loss), float(validation_loss))
 
 
 def _write_text(path: Path, content: str) -> None:

@@ -44,17 +44,11 @@ Given = Mapping[str, Tensor]
 
 
 class Attribution(NamedTuple):
-    """How much each number that a head was given speaks for an emotion, in logits.
+    """How much each number that a head was given speaks for an emotion, in logits."""
 
-    Attributes:
-        parts: of each unit or feature in each frame, by the names of what was given, (time, width) each.
-        score: the emotion's logit less the mean of the others'.
-        baseline: the same, had every frame been the mean frame of the training speech.
-    """
-
-    parts: Given
-    score: float
-    baseline: float
+    parts: Given  # of each unit or feature in each frame
+    score: float  # the emotion's logit less the mean of the others'
+    baseline: float  # the same, had every frame been the mean frame of the training speech
 
     @property
     def left_over(self) -> float:
@@ -68,12 +62,7 @@ def average_frame(head: EmotionHead, given: Given) -> dict[str, Tensor]:
 
 
 def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
-    """Integrated gradients of an emotion's score.
-
-    Args:
-        head: in evaluation mode.
-        given: what it was given of one recording.
-        emotion: one of its classes.
+    """Integrated gradients of an emotion's score, for a head in evaluation mode and what it was given.
 
     Raises:
         ConfigError: the head does not know the emotion.
@@ -103,20 +92,9 @@ def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
 
 
 def occlude(head: EmotionHead, given: Given, emotion: str, stretches: Given) -> Tensor:
-    """How far an emotion's score falls when a stretch of frames is replaced by the baseline.
+    """How far an emotion's score falls when a stretch of frames is replaced by the baseline: (stretches,) logits.
 
-    Args:
-        head: in evaluation mode.
-        given: what it was given of one recording.
-        emotion: one of its classes.
-        stretches: the number of each frame's stretch, (time,) integers from 0, for each part that is given.
-
-    Returns:
-        (stretches,), in logits; below 0 where the score rises.
-
-    Raises:
-        ConfigError: the head does not know the emotion.
-        MissingExtraError: captum is not installed.
+    The number of each frame's stretch stands in ``stretches``, (time,) integers from 0, for each part that is given.
     """
     method = _captum().FeatureAblation
     score = _scorer(head, given, emotion)

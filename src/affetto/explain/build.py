@@ -110,19 +110,11 @@ def write(found: Explanation, path: Path, form: str | None = None) -> None:
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", "give another --output", path) from error
     finally:
-        if draft.exists():
-            draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
 def telling(segments: Sequence[Segment], most: int) -> list[int]:
-    """The stretches to look into: of each predicted emotion the surest, then the surest of the others.
-
-    Args:
-        segments: of a recording.
-        most: how many.
-
-    Returns:
-        Their places, in time.
+    """The places of the stretches to look into: of each predicted emotion the surest, then the surest of the others.
 
     >>> def segment(emotion: str, sure: float) -> Segment:
     ...     return Segment(0, 1, "", emotion, {emotion: sure})
@@ -152,14 +144,13 @@ def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segme
     given = explainer.inputs(join([spoken]))
     if recogniser.speech_only:
         spoken = spoken.without_pauses()
-    sight = see(spoken.wave)
     duration_s = len(spoken.wave) / SAMPLE_RATE
     return Passage(
         spoken.since_s,
         segment.moment,
         segment.statement,
         segment.words,
-        sight,
+        see(spoken.wave),
         explainer.follow(given, duration_s),
         explainer.decide(given, segment.emotion, duration_s),
     )
@@ -176,13 +167,10 @@ class _Outline:
     def watch(self, sound: Iterator[Tensor]) -> Iterator[Tensor]:
         """Hands the blocks on."""
         for block in sound:
-            self._take(block.numpy())
+            places = (self._seen + np.arange(len(block))) * len(self.values) // self.samples
+            starts = np.flatnonzero(np.diff(places, prepend=-1))
+            rows = np.minimum(places[starts], len(self.values) - 1)
+            np.minimum.at(self.values[:, 0], rows, np.minimum.reduceat(block.numpy(), starts))
+            np.maximum.at(self.values[:, 1], rows, np.maximum.reduceat(block.numpy(), starts))
+            self._seen += len(block)
             yield block
-
-    def _take(self, block: np.ndarray) -> None:
-        places = (self._seen + np.arange(len(block))) * len(self.values) // self.samples
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
-        rows = np.minimum(places[starts], len(self.values) - 1)
-        np.minimum.at(self.values[:, 0], rows, np.minimum.reduceat(block, starts))
-        np.maximum.at(self.values[:, 1], rows, np.maximum.reduceat(block, starts))
-        self._seen += len(block)

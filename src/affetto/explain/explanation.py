@@ -45,69 +45,40 @@ _BATCH = 64
 
 
 class Sight(NamedTuple):
-    """What can be seen of the sound, 100 frames a second, each 20 ms long.
+    """What can be seen of the sound, 100 frames a second, each 20 ms long."""
 
-    Attributes:
-        wave: (samples,) at 16 kHz.
-        spectrum: natural logarithm of the power, (time, 161), 50 Hz a bin.
-        f0_hz: the pitch, (time,), not a number where unvoiced.
-        loudness: (time,), as openSMILE defines it.
-    """
-
-    wave: NDArray[np.float32]
-    spectrum: Floats
-    f0_hz: Floats
-    loudness: Floats
+    wave: NDArray[np.float32]  # (samples,) at 16 kHz
+    spectrum: Floats  # (time, 161) natural logarithm of the power, 50 Hz a bin
+    f0_hz: Floats  # (time,) the pitch, not a number where unvoiced
+    loudness: Floats  # (time,) as openSMILE defines it
 
 
 class Course(NamedTuple):
-    """Emotion over time.
+    """Emotion over time."""
 
-    Attributes:
-        times_s: the middles of the windows, (windows,).
-        probabilities: what the head predicts when it is given that window alone, (windows, classes).
-    """
-
-    times_s: Floats
-    probabilities: Floats
+    times_s: Floats  # (windows,) their middles
+    probabilities: Floats  # (windows, classes) what the head predicts when it is given that window alone
 
 
 class Part(NamedTuple):
-    """One unit of a layer, all its other units together, or a kind of acoustic feature, and what it adds over time.
+    """One unit of a layer, all its other units together, or a kind of acoustic feature, and what it adds over time."""
 
-    Attributes:
-        name: "unit 17", or "gru3 unit 17" where several layers are read, "pitch", ...
-        steps: in logits, (steps,).
-        total: their sum.
-    """
-
-    name: str
-    steps: Floats
-    total: float
+    name: str  # "unit 17", or "gru3 unit 17" where several layers are read, "pitch", ...
+    steps: Floats  # (steps,) logits
+    total: float  # their sum
 
 
 class Decision(NamedTuple):
-    """What spoke for an emotion, in steps of time; see `affetto.explain.attribution`.
-
-    Attributes:
-        emotion: which.
-        layers: the recogniser layers that the head reads.
-        edges_s: where the steps begin and end, (steps + 1,), from the beginning of the sound.
-        parts: what makes up the whole: the units that add or take most, the other units, kinds of acoustic features.
-        occluded: how far the score falls without a step, (steps,).
-        score: the emotion's logit less the mean of the others'.
-        baseline: the same, had the voice been the average frame of the training speech all the time.
-        baseline_emotion: what the head would predict then.
-    """
+    """What spoke for an emotion, in steps of time; see `affetto.explain.attribution`."""
 
     emotion: str
-    layers: tuple[str, ...]
-    edges_s: Floats
-    parts: tuple[Part, ...]
-    occluded: Floats
-    score: float
-    baseline: float
-    baseline_emotion: str
+    layers: tuple[str, ...]  # the recogniser's, which the head reads
+    edges_s: Floats  # (steps + 1,) where the steps begin and end, from the beginning of the sound
+    parts: tuple[Part, ...]  # the units that add or take most, the other units, kinds of acoustic features
+    occluded: Floats  # (steps,) how far the score falls without a step
+    score: float  # the emotion's logit less the mean of the others'
+    baseline: float  # the same, had the voice been the average frame of the training speech all the time
+    baseline_emotion: str  # what the head would predict then
 
     @property
     def steps(self) -> Floats:
@@ -140,25 +111,15 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stretch of speech, what is predicted for it, and why.
+    """A stretch of speech, what is predicted for it, and why; course and decision count from `since_s` on."""
 
-    Attributes:
-        since_s: where its sound begins in the recording, with some of the pause before the speech.
-        moment: where the speech begins and ends in the recording, and the probability of each emotion.
-        statement: the emotion, or "not sure".
-        words: what was said, with times in the recording.
-        sight: what can be seen of its sound.
-        course: emotion over time, from `since_s` on.
-        decision: what spoke for the most probable emotion, from `since_s` on.
-    """
-
-    since_s: float
-    moment: Moment
-    statement: str
-    words: tuple[Word, ...]
+    since_s: float  # where its sound begins in the recording, with some of the pause before the speech
+    moment: Moment  # where the speech begins and ends in the recording, and the probability of each emotion
+    statement: str  # the emotion, or "not sure"
+    words: tuple[Word, ...]  # with times in the recording
     sight: Sight
     course: Course
-    decision: Decision
+    decision: Decision  # what spoke for the most probable emotion
 
     @property
     def until_s(self) -> float:
@@ -168,34 +129,20 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A recording, and why its emotions are predicted.
+    """A recording, and why its emotions are predicted."""
 
-    Attributes:
-        source: its name.
-        duration_s: its length.
-        statement: the emotion of the whole, "not sure" or "no speech".
-        probabilities: emotion -> probability of the whole.
-        moments: every stretch of speech in it.
-        outline: the lowest and the highest sample of each of as many equal parts of the recording, (parts, 2).
-        passages: those stretches that are looked into, in time.
-        silent: whether it is digital silence throughout.
-    """
-
-    source: str
+    source: str  # its name
     duration_s: float
-    statement: str
-    probabilities: Mapping[str, float]
-    moments: tuple[Moment, ...]
-    outline: Floats
-    passages: tuple[Passage, ...]
-    silent: bool = False
+    statement: str  # the emotion of the whole, "not sure" or "no speech"
+    probabilities: Mapping[str, float]  # of each emotion, for the whole
+    moments: tuple[Moment, ...]  # every stretch of speech in it
+    outline: Floats  # (parts, 2) the lowest and the highest sample of each of as many equal parts of the recording
+    passages: tuple[Passage, ...]  # those stretches that are looked into, in time
+    silent: bool = False  # digital silence throughout
 
 
 def see(wave: Tensor) -> Sight:
-    """What can be seen of a sound.
-
-    Args:
-        wave: (samples,) at 16 kHz.
+    """What can be seen of a sound, (samples,) at 16 kHz.
 
     >>> sight = see(torch.zeros(16000))
     >>> sight.spectrum.shape, bool(np.isnan(sight.f0_hz).all())
@@ -212,11 +159,7 @@ def see(wave: Tensor) -> Sight:
 
 
 class Explainer:
-    """A recogniser and a head, whose decisions are looked into.
-
-    Args:
-        recogniser: whose decisions.
-    """
+    """A recogniser and its head, whose decisions are looked into."""
 
     def __init__(self, recogniser: EmotionRecogniser) -> None:
         self.encoder = recogniser.encoder
@@ -233,7 +176,7 @@ class Explainer:
     def clocks(self, given: Given) -> dict[str, Floats]:
         """The middle of each frame of all that is given, seconds.
 
-        A layer's frame is centred on a spectrogram frame (see `affetto.probe.alignment`), an acoustic one on the
+        A layer's frame is centred on a spectrogram frame (see `affetto.probe.targets`), an acoustic one on the
         middle of those that were averaged into it.
         """
         clocks = {
@@ -247,7 +190,6 @@ class Explainer:
             clocks[ACOUSTIC] = places / FRAME_RATE_HZ + _MIDDLE_S
         return clocks
 
-    @torch.inference_mode()
     def follow(self, given: Given, duration_s: float) -> Course:
         """What the head predicts for each second of a sound, had it been given that second alone."""
         windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
@@ -259,22 +201,12 @@ class Explainer:
         return Course(times_s, np.concatenate(rows))
 
     @torch.inference_mode()
-    def baseline_emotion(self, given: Given) -> str:
-        """What the head predicts for an average frame that goes on for as long."""
-        frames = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
-        return self.head.classes[int(self._probabilities(frames).argmax())]
-
     def _probabilities(self, frames: Mapping[str, Frames]) -> Floats:
         found: Floats = (self.head(frames) / self._recogniser.temperature).softmax(dim=-1).double().cpu().numpy()
         return found
 
     def decide(self, given: Given, emotion: str, duration_s: float) -> Decision:
-        """What spoke for an emotion.
-
-        Raises:
-            ConfigError: the head does not know the emotion.
-            MissingExtraError: captum is not installed.
-        """
+        """What spoke for an emotion."""
         edges_s = np.linspace(0, duration_s, max(1, round(duration_s / STEP_S)) + 1)
         clocks = self.clocks(given)
         found = attribute(self.head, given, emotion)
@@ -288,9 +220,17 @@ class Explainer:
         stretches = {name: _stretches(each, edges_s) for name, each in clocks.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
         occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
-        calm = self.baseline_emotion(given)
-        layers = tuple(self.head.layers)
-        return Decision(emotion, layers, edges_s, tuple(parts), occluded, found.score, found.baseline, calm)
+        calm = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
+        return Decision(
+            emotion,
+            tuple(self.head.layers),
+            edges_s,
+            tuple(parts),
+            occluded,
+            found.score,
+            found.baseline,
+            self.head.classes[int(self._probabilities(calm).argmax())],
+        )
 
 
 def kinds(config: AcousticConfig) -> dict[str, slice]:
@@ -310,15 +250,10 @@ def kinds(config: AcousticConfig) -> dict[str, slice]:
 
 
 def spread(values: Floats, middles_s: Floats, edges_s: Floats) -> Floats:
-    """What frames add, shared out over steps of time; a frame that lies in two adds to both.
+    """What frames add (frames,), shared out over steps of time; a frame that lies in two adds to both.
 
-    Args:
-        values: of each frame, (frames,).
-        middles_s: of each frame, equally far apart; a frame lasts as long as it is to the next.
-        edges_s: of the steps, (steps + 1,); what is beyond them counts for the first and the last.
-
-    Returns:
-        (steps,), whose sum is that of the values.
+    Frames lie equally far apart around their middles, and last as long; what is beyond the edges (steps + 1,) counts
+    for the first and the last step. The sum of the steps (steps,) is that of the frames.
 
     >>> spread(np.array([1.0, 1.0, 4.0]), np.array([0.5, 1.5, 2.5]), np.array([0.0, 1.5, 3.0])).tolist()
     [1.5, 4.5]

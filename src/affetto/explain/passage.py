@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,44 +29,29 @@ _WIDTH = 6.6
 """Inches of the axis of time, about."""
 
 
-class Panel(NamedTuple):
-    """A panel's name and its height in inches."""
-
-    name: str
-    inches: float
-
-
-def panels(passage: Passage) -> list[Panel]:
-    """The panels of a passage, from the top."""
+def panels(passage: Passage) -> dict[str, float]:
+    """The panels of a passage from the top, and their heights in inches."""
     rows = 1 + max((row for row, _ in word_places(passage, _WIDTH)), default=0)
-    return [
-        Panel("sound", 0.4),
-        Panel("spectrogram", 1.25),
-        Panel("words", 0.19 * rows + 0.1),
-        Panel("pitch", 0.55),
-        Panel("loudness", 0.45),
-        Panel("emotion", 1.05),
-        Panel("decision", 0.95),
-        Panel("parts", 0.165 * len(passage.decision.parts)),
-    ]
+    return {
+        "sound": 0.4,
+        "spectrogram": 1.25,
+        "words": 0.19 * rows + 0.1,
+        "pitch": 0.55,
+        "loudness": 0.45,
+        "emotion": 1.05,
+        "decision": 0.95,
+        "parts": 0.165 * len(passage.decision.parts),
+    }
 
 
 def inches(passage: Passage) -> float:
     """How high the picture of a passage is."""
     found = panels(passage)
-    return sum(each.inches for each in found) + 0.24 * len(found) + 0.45
+    return sum(found.values()) + 0.24 * len(found) + 0.45
 
 
 def word_places(passage: Passage, width: float) -> list[tuple[int, float]]:
-    """The row and the middle of each word, so that none runs into another or out of the picture.
-
-    Args:
-        passage: whose words.
-        width: of the picture, inches.
-
-    Returns:
-        Rows from 0, and middles in seconds of the recording.
-    """
+    """The row, from 0, and the middle in seconds of each word, so that none runs into another or out of the picture."""
     inches_a_second = width / (passage.until_s - passage.since_s)
     ends: list[float] = []  # of each row, inches
     found = []
@@ -82,9 +67,9 @@ def word_places(passage: Passage, width: float) -> list[tuple[int, float]]:
 
 def draw_passage(figure: FigureBase, passage: Passage) -> None:
     """Draws a passage onto a figure as high as `inches` says."""
-    rows = panels(passage)
-    grid = figure.subplots(len(rows), 1, sharex=True, height_ratios=[each.inches for each in rows])
-    axes = dict(zip((each.name for each in rows), grid, strict=True))
+    heights = panels(passage)
+    grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights.values()))
+    axes = dict(zip(heights, grid, strict=True))
     _draw_sound(axes["sound"], passage)
     _draw_spectrogram(axes["spectrogram"], passage)
     _draw_words(axes["words"], passage)
@@ -94,8 +79,8 @@ def draw_passage(figure: FigureBase, passage: Passage) -> None:
     _draw_parts(axes["parts"], passage)
     axes["parts"].set_xlim(passage.since_s, passage.until_s)
     axes["parts"].set_xlabel("seconds")
-    for name in ("sound", "spectrogram", "words", "pitch", "loudness", "emotion", "decision"):
-        axes[name].tick_params(axis="x", length=0)
+    for upper in grid[:-1]:
+        upper.tick_params(axis="x", length=0)
 
 
 def _draw_sound(axes: Axes, passage: Passage) -> None:

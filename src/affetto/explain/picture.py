@@ -32,11 +32,7 @@ _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 
 
 def draw_explanation(found: Explanation, form: str) -> bytes:
-    """An explanation as a file.
-
-    Args:
-        found: what was found out.
-        form: one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
+    """An explanation as a file in one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
 
     Raises:
         OutputError: there is no such form.
@@ -52,12 +48,14 @@ def draw_explanation(found: Explanation, form: str) -> bytes:
         return draw_svg(whole_picture(found))
     if form != "html":
         raise OutputError(f"no explanation can be a .{form}", f"choose {named(FORMS)}", form)
-    parts = [(picture, draw_svg(picture)) for picture in pictures(found)]
     page = template("explained.html.jinja")(
         name=_name(found),
         statement=found.statement,
-        drawn=parts,
-        rows=[_row(each) for each in found.moments[:_MOST_ROWS]],
+        drawn=[(picture, draw_svg(picture)) for picture in pictures(found)],
+        rows=[
+            (clock(each.start_s), clock(each.end_s), *(f"{value:.0%}" for value in each.probabilities.values()))
+            for each in found.moments[:_MOST_ROWS]
+        ],
         more=max(0, len(found.moments) - _MOST_ROWS),
         header=("from", "to", *found.probabilities),
         style=asset("page.css"),
@@ -68,10 +66,6 @@ def draw_explanation(found: Explanation, form: str) -> bytes:
 def pictures(found: Explanation) -> list[Picture]:
     """The pictures of a page: the whole recording, and one for each passage that is looked into."""
     return [overview_picture(found), *(passage_picture(found, number) for number in range(len(found.passages)))]
-
-
-def _row(moment: Moment) -> tuple[str, ...]:
-    return clock(moment.start_s), clock(moment.end_s), *(f"{value:.0%}" for value in moment.probabilities.values())
 
 
 def overview_picture(found: Explanation) -> Picture:
@@ -85,12 +79,7 @@ def overview_picture(found: Explanation) -> Picture:
 
 
 def passage_picture(found: Explanation, number: int) -> Picture:
-    """One stretch of speech, looked into.
-
-    Args:
-        found: the recording.
-        number: of the passage, from 0.
-    """
+    """One stretch of speech, looked into; passages are numbered from 0."""
     passage = found.passages[number]
 
     def draw(canvas: Canvas) -> None:
@@ -120,7 +109,8 @@ def whole_picture(found: Explanation) -> Picture:
             _draw_overview(figures[0], found)
         for part, passage in zip(figures[with_overview:], found.passages, strict=True):
             draw_passage(part, passage)
-        title = _short(_name(found), _LETTERS // 2)
+        name = _name(found)
+        title = name if len(name) <= _LETTERS // 2 else "…" + name[1 - _LETTERS // 2 :]
         canvas.figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
     return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _alt_text(found))
@@ -128,10 +118,6 @@ def whole_picture(found: Explanation) -> Picture:
 
 def _name(found: Explanation) -> str:
     return PurePath(found.source).name
-
-
-def _short(name: str, letters: int) -> str:
-    return name if len(name) <= letters else "…" + name[1 - letters :]
 
 
 def heading(passage: Passage) -> str:
@@ -203,7 +189,12 @@ def _alt_text(found: Explanation) -> str:
 
 def _draw_overview(figure: FigureBase, found: Explanation) -> None:
     wave, emotion = figure.subplots(2, 1, sharex=True, height_ratios=(0.7, 1.0))
-    _draw_outline(wave, found)
+    times_s = (np.arange(len(found.outline)) + 0.5) * found.duration_s / len(found.outline)
+    wave.fill_between(times_s, found.outline[:, 0], found.outline[:, 1], color=MUTED, linewidth=0.3)
+    highest = max(1e-3, float(np.abs(found.outline).max()))
+    wave.set(ylim=(-1.05 * highest, 1.05 * highest), yticks=[])
+    for passage in found.passages:
+        wave.axvspan(passage.moment.start_s, passage.moment.end_s, color=ACCENT, alpha=0.15, linewidth=0)
     wave.set_title("sound")
     names = list(found.probabilities)
     palette = colours(names)
@@ -216,8 +207,11 @@ def _draw_overview(figure: FigureBase, found: Explanation) -> None:
         floor = floor + shares
     emotion.set(ylim=(0, 1), yticks=[])
     emotion.set_title("emotion of each stretch of speech")
-    emotion.set_xlabel(time_label(found.duration_s))
-    clock_axis(emotion, found.duration_s)
+    emotion.set_xlim(0, found.duration_s)
+    emotion.set_xlabel("seconds")
+    if found.duration_s > 120:
+        emotion.set_xlabel("minutes:seconds")
+        emotion.xaxis.set_major_formatter(lambda value, _: clock(value).rpartition(".")[0])
     if found.moments:
         for passage in found.passages:
             emotion.axvspan(
@@ -238,24 +232,3 @@ def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:
         for cell, place in enumerate(strip(moments, duration_s, _MOST_BARS))
         if place is not None
     ]
-
-
-def _draw_outline(axes: Axes, found: Explanation) -> None:
-    times_s = (np.arange(len(found.outline)) + 0.5) * found.duration_s / len(found.outline)
-    axes.fill_between(times_s, found.outline[:, 0], found.outline[:, 1], color=MUTED, linewidth=0.3)
-    highest = max(1e-3, float(np.abs(found.outline).max()))
-    axes.set(ylim=(-1.05 * highest, 1.05 * highest), yticks=[])
-    for passage in found.passages:
-        axes.axvspan(passage.moment.start_s, passage.moment.end_s, color=ACCENT, alpha=0.15, linewidth=0)
-
-
-def clock_axis(axes: Axes, duration_s: float) -> None:
-    """Times of a long recording as people write them."""
-    axes.set_xlim(0, duration_s)
-    if duration_s > 120:
-        axes.xaxis.set_major_formatter(lambda value, _: clock(value).rpartition(".")[0])
-
-
-def time_label(duration_s: float) -> str:
-    """What the axis of time is called."""
-    return "minutes:seconds" if duration_s > 120 else "seconds"

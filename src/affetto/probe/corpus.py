@@ -21,30 +21,17 @@ FOUR = ("anger", "happiness", "neutral", "sadness")
 
 
 class ProbeConfig(Config):
-    """Settings of every probe.
+    """Settings of every probe."""
 
-    Attributes:
-        corpus: its folder or manifest, relative to the data folder.
-        classes: the emotions whose utterances are used; none named uses all.
-        limit: so many utterances, spread evenly over the corpus; None takes all.
-        recogniser: whose layers are looked into, see `affetto.models.encoders.open_encoder`.
-        seed: of everything that chance decides.
-    """
-
-    corpus: Path = Path("crema-d")
-    classes: tuple[str, ...] = FOUR
-    limit: Annotated[int, Field(ge=1)] | None = None
-    recogniser: str = pretrained.DEFAULT
-    seed: Seed = 1
+    corpus: Path = Path("crema-d")  # its folder or manifest, relative to the data folder
+    classes: tuple[str, ...] = FOUR  # the emotions whose utterances are used; none named uses all
+    limit: Annotated[int, Field(ge=1)] | None = None  # so many utterances, spread evenly over the corpus
+    recogniser: str = pretrained.DEFAULT  # whose layers are looked into, see `affetto.models.encoders.open_encoder`
+    seed: Seed = 1  # of everything that chance decides
 
 
 def read_utterances(config: ProbeConfig, data_root: Path) -> list[Utterance]:
-    """The utterances to be read; each one's emotion is the class that it counts as.
-
-    Raises:
-        CorpusError: there is no such corpus, or nothing usable in it.
-        LabelError: there is no utterance of a class.
-    """
+    """The utterances to be read; each one's emotion is the class that it counts as."""
     found: list[Utterance] = list(open_corpus(data_root / config.corpus).utterances)
     if config.classes:
         found = [each.utterance for each in label(found, Labelling(), config.classes)]

@@ -1,13 +1,20 @@
-"""Pearson's and Spearman's correlation of many units with one thing at a time, and the sums they follow from."""
+"""Pearson's and Spearman's correlation of many units with one target at a time, and the sums they follow from."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from affetto.probe.frame_reader import Group, Part, UtteranceFrames
+from affetto.probe.targets import TARGETS
+
 Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
+
+METHODS = ("pearson", "spearman")
 
 FEWEST = 3
 """Two points always lie on a line: a correlation of fewer than three means nothing."""
@@ -17,10 +24,7 @@ _CONSTANT = 1e-6
 
 
 def ranks(values: NDArray[np.floating]) -> Single:
-    """Ranks from 0 along the last axis; equal values share the mean of theirs.
-
-    Args:
-        values: (units, frames).
+    """Ranks from 0 along the last axis of (units, frames); equal values share the mean of theirs.
 
     >>> ranks(np.array([[5.0, 1.0, 5.0, 7.0]])).tolist()
     [[1.5, 0.0, 1.5, 3.0]]
@@ -30,13 +34,9 @@ def ranks(values: NDArray[np.floating]) -> Single:
 
 
 def standardised(values: NDArray[np.floating]) -> tuple[Single, NDArray[np.bool_]]:
-    """Each row with mean 0 and length 1, so that a product of two is their correlation.
+    """Each row of (rows, frames) with mean 0 and length 1, constant ones as zeros; and which are not constant, (rows,).
 
-    Args:
-        values: (rows, frames).
-
-    Returns:
-        The rows, those that are constant as zeros, and which are not constant, (rows,).
+    A product of two is their correlation.
 
     >>> standardised(np.array([[1.0, 9.0, 1.0, 9.0], [2.0, 2.0, 2.0, 2.0]]))[0].tolist()
     [[-0.5, 0.5, -0.5, 0.5], [0.0, 0.0, 0.0, 0.0]]
@@ -50,14 +50,9 @@ def standardised(values: NDArray[np.floating]) -> tuple[Single, NDArray[np.bool_
 
 
 def correlations(units: NDArray[np.floating], targets: NDArray[np.floating]) -> Floats:
-    """Pearson's correlation of every unit with every target; of ranks, it is Spearman's.
+    """Pearson's correlation of units (units, n) with targets (targets, n): (targets, units); of ranks, Spearman's.
 
-    Args:
-        units: (units, n).
-        targets: (targets, n).
-
-    Returns:
-        (targets, units); not a number where either is constant, or n below 3.
+    It is not a number where either is constant, or n below 3.
 
     >>> correlations(np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0]]), np.array([[1.0, 2.0, 4.0]])).round(6).tolist()
     [[1.0, nan]]
@@ -75,10 +70,6 @@ class Moments:
 
     Means and squared deviations are merged piece by piece (Chan, Golub & LeVeque 1983), so that nothing is lost where
     a unit's mean is far from 0.
-
-    Args:
-        groups: how many are kept apart (speakers).
-        units: how many units.
     """
 
     def __init__(self, groups: int, units: int) -> None:
@@ -87,13 +78,7 @@ class Moments:
         self.means, self.squares, self.products = np.zeros((3, groups, units))
 
     def add(self, group: int, units: NDArray[np.floating], target: NDArray[np.floating]) -> None:
-        """Takes another piece.
-
-        Args:
-            group: whose it is.
-            units: (units, n).
-            target: (n,).
-        """
+        """Takes another piece of a group: units (units, n) and target (n,)."""
         piece = units.shape[-1]
         if piece == 0:
             return
@@ -110,14 +95,11 @@ class Moments:
         self.counts[group] = count + piece
 
     def correlation(self, weights: Floats, units: NDArray[np.int64] | None = None) -> Floats:
-        """Pearson's r over all groups together.
+        """Pearson's r of all units, or some, over all groups together, each counted so often: (crowds, units).
 
         Args:
-            weights: how often each group counts, (crowds, groups).
+            weights: (crowds, groups).
             units: which; None takes all.
-
-        Returns:
-            (crowds, units); not a number where the unit or the target is constant.
         """
         chosen = np.arange(self.means.shape[1]) if units is None else units
         means = self.means[:, chosen]
@@ -138,3 +120,108 @@ class Moments:
         scale = np.abs(middle)[None, :] + np.abs(shift).max(axis=0, initial=0.0)[None, :]
         varies = (variance > total * (_CONSTANT * scale) ** 2) & (target_variance > 0) & (total >= FEWEST)
         return np.where(varies, found.clip(-1, 1), np.nan)
+
+
+class Tally:
+    """What is kept of the frames that went by: correlations within utterances, sums over frames, utterance means.
+
+    Kept by speaker, so that any crowd of speakers can be looked at afterwards; its size depends on the numbers of
+    speakers, units and utterances, never on that of frames.
+
+    Spearman's correlation is that of ranks within an utterance, exact and with ties; so no distribution over the whole
+    corpus has to be estimated.
+
+    The permutation null turns a target round within each utterance by a number of frames that chance draws, as if its
+    beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not. Two
+    things that merely both fall from the beginning of an utterance to its end follow each other in this sense.
+
+    Args:
+        groups: of the layers.
+        speakers: (utterances,) the number of each one's speaker.
+        shuffled: (utterances,) whether one counts for the null.
+        permutations: of the null.
+        rng: draws its shifts.
+    """
+
+    def __init__(
+        self,
+        groups: tuple[Group, ...],
+        speakers: NDArray[np.int64],
+        *,
+        shuffled: NDArray[np.bool_],
+        permutations: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.groups, self.speakers, self.shuffled, self.permutations = groups, speakers, shuffled, permutations
+        self._rng = rng
+        units, people = groups[-1].units.stop, int(speakers.max()) + 1
+        # Which utterances were added; each unit's and each target's mean over the frames in which it counts.
+        self.seen = np.zeros(len(speakers), dtype=np.bool_)
+        self.means = np.full((len(speakers), units), np.nan, dtype=np.float32)
+        self.prosody = np.full((len(speakers), len(TARGETS)), np.nan)
+        # Correlations within utterances, summed over each speaker's in which the unit and the target change, how many
+        # these are, and the sums of all utterances that count for the null, once for each permutation.
+        self.sums = {name: np.zeros((people, len(TARGETS), units), dtype=np.float32) for name in METHODS}
+        self.counts = np.zeros((people, len(TARGETS), units), dtype=np.int32)
+        self.null = {name: np.zeros((len(TARGETS), permutations, units), dtype=np.float32) for name in METHODS}
+        # Sums over all frames, whichever utterance they are of: of each group, of each target.
+        self.frames = [[Moments(people, group.units.stop - group.first) for _ in TARGETS] for group in groups]
+
+    def add(self, frames: UtteranceFrames) -> None:
+        """Takes an utterance."""
+        self.seen[frames.place] = True
+        self.prosody[frames.place] = frames.prosody.means()
+        turns = self._rng.random(self.permutations) if self.shuffled[frames.place] else np.zeros(0)
+        for number, (group, part) in enumerate(zip(self.groups, frames.parts, strict=True)):
+            self.means[frames.place, group.units] = part.units.mean(axis=1)
+            for units, values, targets in _by_mask(part):
+                speaker = int(self.speakers[frames.place])
+                for target, row in zip(targets, values, strict=True):
+                    self.frames[number][target].add(speaker, units, row)
+                if units.shape[1] >= FEWEST:
+                    self._add_within(speaker, group.units, units, (targets, values), turns)
+
+    def _add_within(
+        self,
+        speaker: int,
+        places: slice,
+        units: Single,
+        compared: tuple[list[int], NDArray[np.float64]],
+        turns: NDArray[np.float64],
+    ) -> None:
+        """The correlations within one utterance, with the targets as they are and turned round."""
+        targets, values = compared
+        for name in METHODS:
+            scaled, varies = standardised(ranks(units) if name == "spearman" else units)
+            rows, changes = standardised(ranks(values) if name == "spearman" else values)
+            for target, row, changing in zip(targets, rows, changes, strict=True):
+                if not changing:
+                    continue
+                self.sums[name][speaker, target, places] += scaled @ row
+                if name == METHODS[0]:
+                    self.counts[speaker, target, places] += varies
+                if len(turns):
+                    self.null[name][target, :, places] += turned(row, turns) @ scaled.T
+
+
+def turned(values: Single, turns: NDArray[np.float64]) -> Single:
+    """The same values (frames,) in a circle, begun after each part (turns,) of it, from 0 to 1: (turns, frames).
+
+    >>> turned(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 0.3])).tolist()
+    [[1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 1.0]]
+    """
+    steps = (turns * len(values)).astype(np.int64)
+    found: Single = values[(np.arange(len(values)) + steps[:, None]) % len(values)]
+    return found
+
+
+def _by_mask(part: Part) -> Iterator[tuple[Single, NDArray[np.float64], list[int]]]:
+    """Units (units, n) and targets (targets, n) in the frames in which those targets count, once for each such mask."""
+    masks: dict[bytes, list[int]] = {}
+    for target, mask in enumerate(part.prosody.valid.T):
+        masks.setdefault(mask.tobytes(), []).append(target)
+    for targets in masks.values():
+        valid = part.prosody.valid[:, targets[0]]
+        if valid.any():
+            units = part.units if valid.all() else np.ascontiguousarray(part.units[:, valid])
+            yield units, part.prosody.values[valid][:, targets].T, targets

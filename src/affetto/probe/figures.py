@@ -22,18 +22,13 @@ from affetto.probe.selection import BestUnit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
 _LEVELS = {"frame": "frame by frame", "utterance": "by utterance"}
 _WAYS = {"tsne": "t-SNE", "pca": "principal components"}
 
 
 def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
-    """Every figure of a probe's folder.
-
-    Args:
-        root: the folder.
-        classes: of a probe of projections, the two whose utterances are drawn; all where empty.
+    """Every figure of a probe's folder; of a probe of projections, only of the two classes asked for.
 
     Raises:
         RunError: the folder is no probe's, or is damaged.
@@ -55,19 +50,10 @@ def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
 
 
 def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
-    """Draws a probe's folder as PNG and SVG, with the captions in ``captions.md``.
-
-    Args:
-        root: the probe's folder.
-        output: where the files go; it is made if it is not there.
-        classes: see `pictures_of`.
-
-    Returns:
-        The files.
+    """Draws a probe's folder as PNG and SVG into the output, with the captions in ``captions.md``; see `pictures_of`.
 
     Raises:
         RunError: the folder is no probe's or is damaged, or nothing can be written to the output.
-        ConfigError: there are no such classes to choose of.
         MissingExtraError: matplotlib is not installed.
     """
     drawn = [render(picture) for picture in pictures_of(root, classes)]
@@ -82,23 +68,27 @@ def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list
 
 def layers_picture(found: LayerCurve) -> Picture:
     """UAR of a linear probe against the layer."""
-    by_network = {
-        name: [score for score in found.scores if score.network == name]
-        for name in dict.fromkeys(score.network for score in found.scores)
-    }
-    names = [score.layer for score in by_network["trained"]]
-    features = by_network.pop("features", [])
+    networks: dict[str, list[LayerScore]] = {}
+    for score in found.scores:
+        networks.setdefault(score.network, []).append(score)
+    names = [score.layer for score in networks["trained"]]
     chance = 1 / len(found.facts["config"]["classes"])
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(3.6)
-        axes = canvas.panels(1, 1)[0]
-        for score in features:
+        (axes,) = canvas.panels(1, inches=3.6)
+        for score in networks.get("features", ()):
             axes.axhspan(score.low, score.high, color=MUTED, alpha=0.16, linewidth=0)
             axes.axhline(score.uar, color=MUTED, linewidth=1.2, label="MFCC and pitch, averaged")
-        styles = {"trained": (ACCENT, "o", "-", -0.06), "untrained": (SECOND, "s", (0, (4, 2)), 0.06)}
-        for name, scores in by_network.items():
-            _curve(axes, scores, name, styles[name])
+        for name, label, colour, marker, dashes, shift in (
+            ("trained", "trained recogniser", ACCENT, "o", "-", -0.06),
+            ("untrained", "random weights", SECOND, "s", (0, (4, 2)), 0.06),
+        ):
+            if name not in networks:
+                continue
+            uars, lows, highs = np.array([(score.uar, score.low, score.high) for score in networks[name]]).T
+            places = np.arange(len(uars)) + shift
+            axes.vlines(places, lows, highs, color=colour, linewidth=2)
+            axes.plot(places, uars, color=colour, marker=marker, linestyle=dashes, linewidth=1.2, label=label)
         axes.axhline(chance, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label="guessing")
         axes.set_xticks(range(len(names)), names)
         axes.set_ylabel("UAR of a linear probe")
@@ -119,24 +109,14 @@ def layers_picture(found: LayerCurve) -> Picture:
     return Picture("layers", "Which layer carries emotion", draw, caption, f"UAR by layer: {values}.")
 
 
-def _curve(axes: Axes, scores: Sequence[LayerScore], name: str, style: tuple[object, ...]) -> None:
-    colour, marker, dashes, shift = style
-    assert isinstance(shift, float)
-    places = np.arange(len(scores)) + shift
-    values = np.array([[score.uar, score.low, score.high] for score in scores])
-    axes.vlines(places, values[:, 1], values[:, 2], color=colour, linewidth=2)
-    label = {"trained": "trained recogniser", "untrained": "random weights"}.get(name, name)
-    axes.plot(places, values[:, 0], color=colour, marker=marker, linestyle=dashes, linewidth=1.2, label=label)
-
-
 def units_picture(found: Neurons) -> Picture:
     """A heat map: the best unit of each layer for each target, on unseen speakers."""
     targets, layers = list(found.facts["targets"]), [layer["name"] for layer in found.facts["layers"]]
     grids = {level: _grid(found.by_layer, level, targets, layers) for level in _LEVELS}
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(1.25 + 0.36 * len(layers))
-        for place, (axes, (level, title)) in enumerate(zip(canvas.panels(1, 2), _LEVELS.items(), strict=True)):
+        panels = canvas.panels(2, 2, inches=1.25 + 0.36 * len(layers))
+        for place, (axes, (level, title)) in enumerate(zip(panels, _LEVELS.items(), strict=True)):
             _heat(axes, grids[level], targets, layers)
             axes.set_title(title)
             if place:
@@ -182,8 +162,7 @@ def _heat(axes: Axes, grid: tuple[np.ndarray, np.ndarray], targets: Sequence[str
 
 def overlay_pictures(found: Neurons) -> list[Picture]:
     """A unit over the time of single utterances with what it follows (the paper's figure 6): one for each target."""
-    targets = dict.fromkeys(each["target"] for each in found.facts["traces"])
-    return [_overlay(found, target) for target in targets]
+    return [_overlay(found, target) for target in dict.fromkeys(each["target"] for each in found.facts["traces"])]
 
 
 def _overlay(found: Neurons, target: str) -> Picture:
@@ -198,10 +177,8 @@ def _overlay(found: Neurons, target: str) -> Picture:
     name = f"unit {best.number} of {best.layer}{over}"
 
     def draw(canvas: Canvas) -> None:
-        rows = math.ceil(len(traces) / 2)
-        canvas.height(1.7 * rows + 0.65)
-        panels = canvas.panels(rows, 2)
-        for axes, each in zip(panels, traces, strict=False):
+        panels = canvas.panels(len(traces), 2, inches=1.7, margin=0.65)
+        for axes, each in zip(panels, traces, strict=True):
             times_s, activation, value = arrays[f"{each['utterance']}/{target}"]
             axes.plot(times_s, _scaled(value), color=SECOND, linewidth=1.6, label=target)
             unit = sign * _scaled(activation, np.isfinite(value))
@@ -210,8 +187,6 @@ def _overlay(found: Neurons, target: str) -> Picture:
             axes.set_title(", ".join([*([each["emotion"]] if each["emotion"] else []), r]))
             axes.set_yticks([])
             axes.set_xlim(0, times_s[-1])
-        for axes in panels[len(traces) :]:
-            axes.set_visible(False)
         lines, labels = panels[0].get_legend_handles_labels()
         canvas.figure.legend(lines, labels, loc="outside upper left", ncols=2, handlelength=2.2)
         canvas.figure.supxlabel("seconds", fontsize=9)
@@ -236,12 +211,7 @@ def _scaled(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
 
 
 def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()) -> Picture:
-    """Utterances as points, a panel a representation (the paper's figure 4).
-
-    Args:
-        found: by the probe.
-        way: "tsne" or "pca".
-        chosen: the two classes to draw, with the numbers of these two; all where empty.
+    """Utterances as points, a panel a representation (the paper's figure 4), of all classes or of the two chosen.
 
     Raises:
         ConfigError: these are not two of the classes.
@@ -254,11 +224,11 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
     scores = {score.name: score for score in found.scores if score.classes == "+".join(classes)}
 
     def draw(canvas: Canvas) -> None:
-        rows = math.ceil(len(names) / 4)
-        canvas.height(2.05 * rows + 0.3)
-        panels = canvas.panels(rows, 4)
+        from matplotlib.lines import Line2D
+
+        panels = canvas.panels(len(names), 4, inches=2.05, margin=0.3)
         order = np.random.default_rng(0).permutation(drawn)  # so that no class lies on top
-        for axes, name in zip(panels, names, strict=False):
+        for axes, name in zip(panels, names, strict=True):
             points = found.coordinates[f"{name}/{way}"][order]
             tints = [palette[each] for each in emotions[order]]
             axes.scatter(points[:, 0], points[:, 1], s=5, c=tints, linewidths=0, alpha=0.75, rasterized=True)
@@ -266,9 +236,7 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
             axes.set_title(f"{name}  UAR {_shown(score.uar, 3)}\nsilhouette {_shown(getattr(score, way))}", fontsize=8)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        for axes in panels[len(names) :]:
-            axes.set_visible(False)
-        marks = [_mark(palette[name]) for name in classes]
+        marks = [Line2D([], [], linestyle="", marker="o", color=palette[name], markersize=6) for name in classes]
         canvas.figure.legend(marks, classes, loc="outside lower center", ncols=len(classes), handletextpad=0.2)
 
     highest = max(scores.values(), key=lambda score: -1.0 if math.isnan(score.uar) else score.uar)
@@ -295,13 +263,6 @@ def _of_two(every: Sequence[str], chosen: Sequence[str]) -> list[str]:
             f"not two of the classes: {', '.join(chosen)}", f"choose two of {', '.join(every)}", "classes"
         )
     return [name for name in every if name in chosen]
-
-
-def _mark(colour: str) -> Line2D:
-    """A dot for a legend."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], linestyle="", marker="o", color=colour, markersize=6)
 
 
 def _shown(value: float, digits: int = 2) -> str:

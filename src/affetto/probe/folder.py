@@ -35,11 +35,7 @@ N = TypeVar("N", bound=NamedTuple)
 
 @contextmanager
 def writing(root: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes ``root`` when all is done, and is removed if something fails.
-
-    Raises:
-        RunError: there is something at that place already, or it cannot be written to.
-    """
+    """A folder to write to, which becomes ``root`` when all is done, and is removed if something fails."""
     check_free(root)
     draft = root.with_name(f".{root.name}.{uuid.uuid4().hex}")
     try:
@@ -54,11 +50,7 @@ def writing(root: Path) -> Iterator[Path]:
 
 
 def check_free(root: Path) -> None:
-    """Makes sure before the work that there is nothing yet.
-
-    Raises:
-        RunError: there is.
-    """
+    """Makes sure before the work that there is nothing yet."""
     if root.exists():
         raise RunError("is there already", "give another --output, or remove it", root)
 
@@ -70,11 +62,7 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_facts(root: Path, kind: str) -> dict[str, Any]:
-    """Reads ``probe.json``.
-
-    Raises:
-        RunError: the folder is no probe's, is damaged, or is of another kind or version.
-    """
+    """Reads ``probe.json`` of a kind of probe."""
     path = root / FACTS
     if not path.is_file():
         raise RunError("no probe's folder", f"name the output folder of affetto probe {kind}", root)
@@ -104,24 +92,24 @@ def _written(value: object) -> object:
 
 
 def read_rows(path: Path, kind: type[N]) -> list[N]:
-    """Reads what `write_rows` wrote.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
+    """Reads what `write_rows` wrote."""
     types = list(get_type_hints(kind).values())
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *lines = list(csv.reader(file, strict=True)) or [[]]
         if header != list(kind._fields):
             raise ValueError("the header is another")
-        return [kind(*(_read(text, type_) for text, type_ in zip(line, types, strict=True))) for line in lines]
+        return [
+            kind(
+                *(
+                    type_("nan" if type_ is float and not text else text)
+                    for text, type_ in zip(line, types, strict=True)
+                )
+            )
+            for line in lines
+        ]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
-
-
-def _read(text: str, type_: Any) -> Any:
-    return float("nan") if type_ is float and not text else type_(text)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -130,11 +118,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads what `write_arrays` wrote.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
+    """Reads what `write_arrays` wrote."""
     try:
         found: dict[str, NDArray[Any]] = load_file(path)
     except (OSError, SafetensorError) as error:

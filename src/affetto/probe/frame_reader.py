@@ -18,8 +18,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import AudioError
 from affetto.frames import Waves, pad_waves
 from affetto.models.encoders.encoder import Encoder, LayerInfo
-from affetto.probe.alignment import align
-from affetto.probe.targets import Prosody, prosody
+from affetto.probe.targets import Prosody, align, prosody
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +30,11 @@ _BATCH_SAMPLES = 240 * audio.SAMPLE_RATE
 
 
 class Group(NamedTuple):
-    """Layers that run at one rate, whose units are looked at together.
-
-    Attributes:
-        rate_hz: their frames a second.
-        layers: from the input up.
-        first: the place of their first unit among all units.
-    """
+    """Layers that run at one rate, whose units are looked at together."""
 
     rate_hz: float
-    layers: tuple[LayerInfo, ...]
-    first: int
+    layers: tuple[LayerInfo, ...]  # from the input up
+    first: int  # the place of their first unit among all units
 
     @property
     def units(self) -> slice:
@@ -66,43 +59,27 @@ def groups(layers: Sequence[LayerInfo]) -> tuple[Group, ...]:
 
 
 class Part(NamedTuple):
-    """One utterance in the layers of one group.
-
-    Attributes:
-        units: their activations, (units, frames).
-        prosody: of the same frames.
-    """
+    """One utterance in the layers of one group: their activations, (units, frames), and the prosody of these frames."""
 
     units: NDArray[np.float32]
     prosody: Prosody
 
 
 class UtteranceFrames(NamedTuple):
-    """One utterance.
+    """One utterance."""
 
-    Attributes:
-        place: among the utterances that were given.
-        parts: one for each group of layers.
-        prosody: at its own rate.
-    """
-
-    place: int
-    parts: tuple[Part, ...]
-    prosody: Prosody
+    place: int  # among the utterances that were given
+    parts: tuple[Part, ...]  # one for each group of layers
+    prosody: Prosody  # at its own rate
 
 
 class FrameReader:
-    """Reads utterances, and remembers those that cannot be read.
-
-    Args:
-        encoder: whose layers are looked at.
-    """
+    """Reads utterances through an encoder, and remembers those that cannot be read."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.groups = groups(encoder.layers)
-        self.unreadable: dict[str, str] = {}
-        """Utterance -> what is wrong with its sound."""
+        self.unreadable: dict[str, str] = {}  # utterance -> what is wrong with its sound
 
     def batches(self, utterances: Sequence[Utterance]) -> Iterator[list[UtteranceFrames]]:
         """Reads each utterance once, in batches of like length; a warning names each file that cannot be read."""
@@ -143,16 +120,8 @@ def _part(group: Group, layers: dict[str, list[NDArray[np.float32]]], row: int, 
 
 def _batches(sounds: list[tuple[int, Tensor]]) -> Iterator[tuple[list[int], Waves]]:
     """Recordings of like length together, the longest first, so that memory runs short at once or never."""
-    batch: list[tuple[int, Tensor]] = []
-    for sound in sorted(sounds, key=lambda each: -len(each[1])):
-        longest = len(batch[0][1]) if batch else len(sound[1])
-        if len(batch) == _BATCH_UTTERANCES or (batch and (len(batch) + 1) * longest > _BATCH_SAMPLES):
-            yield _joined(batch)
-            batch = []
-        batch.append(sound)
-    if batch:
-        yield _joined(batch)
-
-
-def _joined(batch: list[tuple[int, Tensor]]) -> tuple[list[int], Waves]:
-    return [place for place, _ in batch], pad_waves([wave for _, wave in batch])
+    sounds = sorted(sounds, key=lambda each: -len(each[1]))
+    while sounds:
+        size = min(_BATCH_UTTERANCES, max(1, _BATCH_SAMPLES // len(sounds[0][1])))
+        batch, sounds = sounds[:size], sounds[size:]
+        yield [place for place, _ in batch], pad_waves([wave for _, wave in batch])

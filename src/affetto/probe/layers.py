@@ -26,14 +26,14 @@ from affetto.data.splits import Split, by_speaker
 from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.errors import CorpusError, RunError
-from affetto.evaluate import Prediction, read_predictions, write_predictions
+from affetto.evaluate import Prediction, write_predictions
+from affetto.evaluate.predictions import read_columns
 from affetto.models.encoders import open_encoder
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
-from affetto.probe.linear import COMPLEXITIES, linear_probe
-from affetto.probe.vectors import FEATURES, Vectors, feature_vectors, layer_vectors
+from affetto.probe.vectors import COMPLEXITIES, FEATURES, Vectors, feature_vectors, layer_vectors, linear_probe
 from affetto.represent import Progress
-from affetto.stats import ConfusionCounts, run_scores, speaker_interval, tally
+from affetto.stats import run_scores, speaker_interval
 from affetto.training.heads.tasks import Task
 
 KIND = "layers"
@@ -41,44 +41,25 @@ CURVE, BEGUN, PREDICTIONS = "layers.csv", "begun.json", "predictions"
 
 
 class LayersConfig(ProbeConfig):
-    """Settings of the probe of layers.
+    """Settings of the probe of layers."""
 
-    Attributes:
-        folds: of speakers; the fold after the tested one chooses the complexity.
-        control: whether a network of the same shape with random weights is probed, too.
-        complexities: to choose from.
-    """
-
-    folds: Annotated[int, Field(ge=3)] = 10
-    control: bool = True
+    folds: Annotated[int, Field(ge=3)] = 10  # of speakers; the fold after the tested one chooses the complexity
+    control: bool = True  # whether a network of the same shape with random weights is probed, too
     complexities: Annotated[tuple[float, ...], Field(min_length=1)] = COMPLEXITIES
 
 
 class LayerScore(NamedTuple):
-    """A line of ``layers.csv``.
+    """A line of ``layers.csv``: scores over all folds together, with intervals over speakers."""
 
-    Attributes:
-        network: "trained", "untrained" or "features".
-        layer: its name.
-        width: of its vectors.
-        uar: over all folds together.
-        low: the interval's lower end, over speakers.
-        high: its upper end.
-        accuracy: over all folds together.
-        behind: how far its UAR is behind that of the best.
-        behind_low: the lower end of the interval of that difference; no number for the best itself.
-        behind_high: its upper end.
-    """
-
-    network: str
+    network: str  # "trained", "untrained" or "features"
     layer: str
-    width: int
+    width: int  # of its vectors
     uar: float
     low: float
     high: float
     accuracy: float
-    behind: float
-    behind_low: float
+    behind: float  # how far its UAR is behind that of the best
+    behind_low: float  # no number for the best itself
     behind_high: float
 
 
@@ -93,14 +74,7 @@ class LayerCurve(NamedTuple):
 def probe_layers(
     config: LayersConfig, data_root: Path, output: Path, *, device: str = "auto", progress: Progress | None = None
 ) -> LayerCurve:
-    """Probes every layer, or goes on where the same command was stopped.
-
-    Args:
-        config: what to look at.
-        data_root: the folder that the corpus is relative to.
-        output: the folder; representations are kept in ``cache`` beside it.
-        device: where the recogniser runs.
-        progress: receives how far one representation, or the probing of all of them, is.
+    """Probes every layer, or goes on where the same command was stopped; keeps representations beside the output.
 
     Raises:
         AffettoError: there is no such corpus, class, recogniser or device; there are too few speakers for the folds;
@@ -143,20 +117,12 @@ def probe_layers(
 
 
 def read_layers(root: Path) -> LayerCurve:
-    """Reads the folder of a probe of layers.
-
-    Raises:
-        RunError: it is none, or is damaged.
-    """
+    """Reads the folder of a probe of layers."""
     return LayerCurve(root, folder.read_facts(root, KIND), folder.read_rows(root / CURVE, LayerScore))
 
 
 def _begin(output: Path, facts: dict[str, Any]) -> None:
-    """Makes the folder, or makes sure that it is of the same probe.
-
-    Raises:
-        RunError: it is not, or cannot be written to.
-    """
+    """Makes the folder, or makes sure that it is of the same probe."""
     path = output / BEGUN
     text = json.dumps(facts, indent=2) + "\n"
     try:
@@ -169,11 +135,7 @@ def _begin(output: Path, facts: dict[str, Any]) -> None:
 
 
 def tasks(utterances: Sequence[Utterance], folds: Sequence[Split], readable: NDArray[np.bool_]) -> Iterator[Task]:
-    """Folds by the places of their utterances, without those that cannot be read.
-
-    Raises:
-        CorpusError: no sound of a part can be read.
-    """
+    """Folds by the places of their utterances, without those that cannot be read."""
     place = {(each.corpus, each.id): number for number, each in enumerate(utterances)}
     for number, fold in enumerate(folds):
         parts = [
@@ -211,7 +173,8 @@ def _predictions(
 
 
 def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> list[LayerScore]:
-    counted = {name: _tally(output / PREDICTIONS / f"{name}.csv", config.classes) for name in every}
+    read = {name: read_columns(output / PREDICTIONS / f"{name}.csv")[1] for name in every}
+    counted = {name: answers.tally(config.classes) for name, answers in read.items()}
     values = {name: run_scores(each)[0] for name, each in counted.items()}
     best = max(values, key=lambda name: float(values[name][0]))
     seed = stable_seed(config.seed, "crowds")
@@ -219,30 +182,8 @@ def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> li
     for name, vectors in every.items():
         interval = speaker_interval(counted[name], np.random.default_rng(seed))
         behind = speaker_interval(counted[best], np.random.default_rng(seed), against=counted[name])
-        own = name == best
-        found.append(
-            LayerScore(
-                vectors.network,
-                vectors.layer,
-                vectors.values.shape[1],
-                float(values[name][0]),
-                float(interval.low[0]),
-                float(interval.high[0]),
-                float(values[name][1]),
-                float(values[best][0] - values[name][0]),
-                float("nan") if own else float(behind.low[0]),
-                float("nan") if own else float(behind.high[0]),
-            )
-        )
+        gap = (float("nan"), float("nan")) if name == best else (behind.low[0], behind.high[0])
+        uar, accuracy, _ = values[name]
+        figures = (uar, interval.low[0], interval.high[0], accuracy, values[best][0] - uar, *gap)
+        found.append(LayerScore(vectors.network, vectors.layer, vectors.values.shape[1], *map(float, figures)))
     return found
-
-
-def _tally(path: Path, classes: Sequence[str]) -> ConfusionCounts:
-    predictions = read_predictions(path)
-    return tally(
-        [(each.repeat, each.fold) for each in predictions],
-        [each.speaker for each in predictions],
-        [each.reference for each in predictions],
-        [each.predicted for each in predictions],
-        classes,
-    )

@@ -26,11 +26,10 @@ from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
-from affetto.probe.frame_reader import FrameReader
-from affetto.probe.selection import BestUnit, Found, best_rows, find
-from affetto.probe.tally import Tally
+from affetto.probe.correlation import Tally, correlations
+from affetto.probe.frame_reader import FrameReader, Part
+from affetto.probe.selection import BestUnit, best_rows, find
 from affetto.probe.targets import TARGETS, UNITS
-from affetto.probe.traces import traces
 
 KIND = "neurons"
 BEST, BY_LAYER, ARRAYS, TRACES = "best.csv", "by-layer.csv", "correlations.safetensors", "traces.safetensors"
@@ -38,50 +37,28 @@ Progress = Callable[[int, int], None]
 
 
 class NeuronConfig(ProbeConfig):
-    """Settings of the probe of neurons.
+    """Settings of the probe of neurons."""
 
-    Attributes:
-        untrained: look into a network of the same shape with random weights instead.
-        permutations: of the null; p-values are no smaller than 1 / (permutations + 1).
-        best: units of each target to list.
-        shown: utterances of the measuring half to draw, taken by chance.
-        show: ids of further utterances to draw.
-    """
-
-    untrained: bool = False
-    permutations: Annotated[int, Field(ge=1, le=10_000)] = 199
-    best: Annotated[int, Field(ge=1)] = 5
-    shown: Annotated[int, Field(ge=0)] = 4
-    show: tuple[str, ...] = ()
+    untrained: bool = False  # look into a network of the same shape with random weights instead
+    permutations: Annotated[int, Field(ge=1, le=10_000)] = 199  # p-values are no smaller than 1 / (permutations + 1)
+    best: Annotated[int, Field(ge=1)] = 5  # units of each target to list
+    shown: Annotated[int, Field(ge=0)] = 4  # utterances of the measuring half to draw, taken by chance
+    show: tuple[str, ...] = ()  # ids of further utterances to draw
 
 
 class Neurons(NamedTuple):
-    """What was found.
-
-    Attributes:
-        root: the folder.
-        facts: ``probe.json``.
-        best: the best units of each target among all layers.
-        by_layer: the best unit of each layer for each target.
-    """
+    """What was found: the folder, ``probe.json``, and the best units of each target."""
 
     root: Path
     facts: dict[str, Any]
-    best: list[BestUnit]
-    by_layer: list[BestUnit]
+    best: list[BestUnit]  # among all layers
+    by_layer: list[BestUnit]  # the best of each layer
 
 
 def probe_neurons(
     config: NeuronConfig, data_root: Path, output: Path, *, device: str = "auto", progress: Progress | None = None
 ) -> Neurons:
-    """Looks into every unit, and writes what it finds to a folder.
-
-    Args:
-        config: what to look at.
-        data_root: the folder that the corpus is relative to.
-        output: the folder, which must not be there yet.
-        device: where the recogniser runs.
-        progress: receives the utterances read and the utterances in all.
+    """Looks into every unit, and writes what it finds to a folder that must not be there yet.
 
     Raises:
         AffettoError: the output is there already; there is no such corpus, class, recogniser or device; there are fewer
@@ -98,7 +75,7 @@ def probe_neurons(
         folder.write_rows(draft / BEST, looked.best, BestUnit._fields)
         folder.write_rows(draft / BY_LAYER, looked.by_layer, BestUnit._fields)
         folder.write_arrays(draft / ARRAYS, looked.arrays)
-        index, drawn = traces(encoder, looked.best, _to_show(utterances, looked.measuring, config))
+        index, drawn = _traces(encoder, looked.best, _to_show(utterances, looked.measuring, config))
         folder.write_arrays(draft / TRACES, drawn)
         facts = {
             "kind": KIND,
@@ -115,11 +92,7 @@ def probe_neurons(
 
 
 def read_neurons(root: Path) -> Neurons:
-    """Reads the folder of a probe of neurons.
-
-    Raises:
-        RunError: it is none, or is damaged.
-    """
+    """Reads the folder of a probe of neurons."""
     facts = folder.read_facts(root, KIND)
     return Neurons(root, facts, folder.read_rows(root / BEST, BestUnit), folder.read_rows(root / BY_LAYER, BestUnit))
 
@@ -137,12 +110,7 @@ class Looked(NamedTuple):
 def look(
     encoder: Encoder, utterances: Sequence[Utterance], config: NeuronConfig, progress: Progress | None = None
 ) -> Looked:
-    """Reads all utterances once, then chooses and measures units.
-
-    Raises:
-        SplitError: there are fewer than two speakers.
-        CorpusError: no sound of one of the halves can be read.
-    """
+    """Reads all utterances once, then chooses and measures units."""
     names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
     _, held_out = held_out_groups(utterances, group=by_speaker, share=0.5, seed=stable_seed(config.seed, "halves"))
     choosing = ~np.isin(names, [by_speaker(each) for each in held_out])
@@ -181,16 +149,9 @@ def _tables(
             units = slice(first, first + layer.width)
             by_layer += best_rows(tally, found, choosing, rng, count=1, units=units)
             first += layer.width
-        arrays |= _arrays(found)
+        every = {"chosen": found.chosen, "measured": found.measured, "null_highest": found.highest}
+        arrays |= {f"{found.level}.{found.method}.{name}": each.astype(np.float32) for name, each in every.items()}
     return best, by_layer, arrays
-
-
-def _arrays(found: Found) -> dict[str, NDArray[Any]]:
-    """The correlations of all units, and the null's, by level, method and what they are."""
-    return {
-        f"{found.level}.{found.method}.{name}": values.astype(np.float32)
-        for name, values in (("chosen", found.chosen), ("measured", found.measured), ("null_highest", found.highest))
-    }
 
 
 def _check_seen(tally: Tally, choosing: NDArray[np.bool_]) -> None:
@@ -223,11 +184,7 @@ def _facts(tally: Tally, reader: FrameReader, names: NDArray[np.str_], choosing:
 
 
 def _to_show(utterances: Sequence[Utterance], measuring: NDArray[np.bool_], config: NeuronConfig) -> list[Utterance]:
-    """Those asked for, and some of the measuring half.
-
-    Raises:
-        CorpusError: there is no utterance of an id that was asked for.
-    """
+    """Those asked for, and some of the measuring half."""
     known = {each.id: each for each in utterances}
     unknown = [name for name in config.show if name not in known]
     if unknown:
@@ -236,3 +193,47 @@ def _to_show(utterances: Sequence[Utterance], measuring: NDArray[np.bool_], conf
     places = np.flatnonzero(measuring)
     drawn = rng.choice(places, min(config.shown, len(places)), replace=False)
     return [known[name] for name in dict.fromkeys([*config.show, *(utterances[place].id for place in drawn)])]
+
+
+def _traces(
+    encoder: Encoder, best: Sequence[BestUnit], utterances: Sequence[Utterance]
+) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    """Reads some utterances again and keeps the best unit of each target, frame by frame (the paper's figure 6).
+
+    Returns:
+        For ``probe.json``, what there is (utterance, emotion, text, target, layer, number, r); and arrays by
+        "utterance/target": (3, frames), the times in seconds, the activation, and the target, not a number where it
+        does not count.
+    """
+    followed = [row for row in best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
+    index: list[dict[str, Any]] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    reader = FrameReader(encoder)
+    for batch in reader.batches(utterances):
+        for frames in batch:
+            utterance = utterances[frames.place]
+            for each in followed:
+                drawn, r = _trace(reader, frames.parts, each)
+                arrays[f"{utterance.id}/{each.target}"] = drawn
+                facts = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
+                index.append({**facts, "target": each.target, "layer": each.layer, "number": each.number, "r": r})
+    order = {each.id: place for place, each in enumerate(utterances)}
+    return sorted(index, key=lambda each: order[each["utterance"]]), arrays
+
+
+def _trace(reader: FrameReader, parts: Sequence[Part], followed: BestUnit) -> tuple[NDArray[np.float32], float | None]:
+    """Time, activation and target, (3, frames), and their correlation, None where there is none."""
+    for group, part in zip(reader.groups, parts, strict=True):
+        first = 0
+        for layer in group.layers:
+            if layer.name == followed.layer:
+                column = TARGETS.index(followed.target)
+                valid = part.prosody.valid[:, column]
+                activation = part.units[first + followed.number]
+                target = np.where(valid, part.prosody.values[:, column], np.nan)
+                times_s = np.arange(len(activation)) / group.rate_hz
+                r = correlations(activation[None, valid], target[None, valid])[0, 0]
+                drawn = np.stack([times_s, activation, target]).astype(np.float32)
+                return drawn, None if np.isnan(r) else round(float(r), 4)
+            first += layer.width
+    raise AssertionError("the table names layers that there are")

@@ -16,6 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.preprocessing import StandardScaler
 
 from affetto.config import stable_seed
 from affetto.data.manifest import manifest_digest
@@ -31,8 +35,7 @@ from affetto.models.heads.kinds import RecurrentConfig
 from affetto.probe import folder
 from affetto.probe.corpus import ProbeConfig, read_utterances
 from affetto.probe.layers import labels_of, tasks
-from affetto.probe.linear import linear_probe
-from affetto.probe.vectors import Vectors, layer_vectors
+from affetto.probe.vectors import Vectors, layer_vectors, linear_probe
 from affetto.represent import Layers, Progress, represent
 from affetto.stats import run_scores, speaker_interval, tally
 from affetto.training.heads.fit import Study, material_of, new_head
@@ -46,23 +49,14 @@ PERPLEXITY = 30.0
 
 
 class ProjectionsConfig(ProbeConfig):
-    """Settings of the probe of representations.
+    """Settings of the probe of representations."""
 
-    Attributes:
-        parts: into which the speakers are divided; one is drawn, one validates, the others train.
-        recurrent: layers that a GRU is trained on; None takes every GRU layer.
-        units: of that GRU, in each direction.
-        stride: frames averaged into one before it.
-        training: how it is trained.
-        points: utterances drawn at most.
-    """
-
-    parts: Annotated[int, Field(ge=3)] = 4
-    recurrent: tuple[str, ...] | None = None
-    units: Annotated[int, Field(ge=1)] = 32
-    stride: Annotated[int, Field(ge=1)] = 4
+    parts: Annotated[int, Field(ge=3)] = 4  # of the speakers; one is drawn, one validates, the others train
+    recurrent: tuple[str, ...] | None = None  # layers that a GRU is trained on; None takes every GRU layer
+    units: Annotated[int, Field(ge=1)] = 32  # of that GRU, in each direction
+    stride: Annotated[int, Field(ge=1)] = 4  # frames averaged into one before it
     training: HeadTraining = HeadTraining(epochs=10, learning_rate=2e-3, patience=1, stop_learning_rate=2e-4)
-    points: Annotated[int, Field(ge=10)] = 1_500
+    points: Annotated[int, Field(ge=10)] = 1_500  # utterances drawn at most
 
 
 class Point(NamedTuple):
@@ -74,58 +68,32 @@ class Point(NamedTuple):
 
 
 class ProjectionScore(NamedTuple):
-    """A line of ``projections.csv``.
+    """A line of ``projections.csv``."""
 
-    Attributes:
-        name: "MP-gru3" or "RNN-gru3".
-        classes: all of those drawn, with "+" between, or two of them.
-        uar: of a linear probe of these classes in the whole space, on the speakers drawn.
-        low: the interval's lower end, over speakers.
-        high: its upper end.
-        silhouette: of the classes in the whole space, on the same.
-        tsne: the silhouette in the picture of t-SNE.
-        pca: the silhouette in the picture of the first two principal components.
-    """
-
-    name: str
-    classes: str
-    uar: float
-    low: float
+    name: str  # "MP-gru3" or "RNN-gru3"
+    classes: str  # all of those drawn, with "+" between, or two of them
+    uar: float  # of a linear probe of these classes in the whole space, on the speakers drawn
+    low: float  # its interval over speakers
     high: float
-    silhouette: float
-    tsne: float
-    pca: float
+    silhouette: float  # of the classes in the whole space, on the same speakers
+    tsne: float  # the silhouette in the picture of t-SNE
+    pca: float  # and in that of the first two principal components
 
 
 class Projections(NamedTuple):
-    """What was found.
-
-    Attributes:
-        root: the folder.
-        facts: ``probe.json``.
-        scores: the numbers beside the pictures.
-        points: the utterances drawn.
-        coordinates: "MP-gru3/tsne" -> (points, 2).
-    """
+    """What was found: the folder, ``probe.json``, the numbers beside the pictures, and the utterances drawn."""
 
     root: Path
     facts: dict[str, Any]
     scores: list[ProjectionScore]
     points: list[Point]
-    coordinates: dict[str, NDArray[Any]]
+    coordinates: dict[str, NDArray[Any]]  # "MP-gru3/tsne" -> (points, 2)
 
 
 def probe_projections(
     config: ProjectionsConfig, data_root: Path, output: Path, *, device: str = "auto", progress: Progress | None = None
 ) -> Projections:
-    """Trains what has to be trained, projects held-out speakers, and writes a folder.
-
-    Args:
-        config: what to look at.
-        data_root: the folder that the corpus is relative to.
-        output: the folder, which must not be there yet; representations are kept in ``cache`` beside it.
-        device: where the recogniser runs.
-        progress: receives how far one representation is, or the pictures.
+    """Trains what has to be trained, projects held-out speakers, and writes a folder that must not be there yet.
 
     Raises:
         AffettoError: the folder is there; there is no such corpus, class, layer, recogniser or device; there are too
@@ -169,11 +137,7 @@ def probe_projections(
 
 
 def read_projections(root: Path) -> Projections:
-    """Reads the folder of a probe of representations.
-
-    Raises:
-        RunError: it is none, or is damaged.
-    """
+    """Reads the folder of a probe of representations."""
     facts = folder.read_facts(root, KIND)
     scores = folder.read_rows(root / SCORES, ProjectionScore)
     points = folder.read_rows(root / POINTS, Point)
@@ -236,18 +200,13 @@ def _project(
     vectors: Vectors, task: Task, drawn: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Points in two pictures; the principal components are those of the training speakers."""
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from sklearn.preprocessing import StandardScaler
-
     scaler = StandardScaler().fit(vectors.values[task.training].astype(np.float64))
     known = scaler.transform(vectors.values[task.training].astype(np.float64))
     space = scaler.transform(vectors.values[drawn].astype(np.float64))
-    components = min(50, *known.shape)
-    pca = PCA(components, svd_solver="full").fit(known)
-    reduced = pca.transform(space)
-    perplexity = min(PERPLEXITY, (len(drawn) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=stable_seed(seed, "tsne"), n_jobs=1)
+    reduced = PCA(min(50, *known.shape), svd_solver="full").fit(known).transform(space)
+    tsne = TSNE(
+        perplexity=min(PERPLEXITY, (len(drawn) - 1) / 3), init="pca", random_state=stable_seed(seed, "tsne"), n_jobs=1
+    )
     return tsne.fit_transform(reduced).astype(np.float32), reduced[:, :2].astype(np.float32)
 
 
@@ -297,8 +256,6 @@ def _uar(
 
 def _silhouette(points: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """The mean silhouette (Rousseeuw 1987); not a number where there are fewer than two classes."""
-    from sklearn.metrics import silhouette_score
-
     if not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
     return float(silhouette_score(points, labels))

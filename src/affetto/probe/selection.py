@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.probe.correlation import FEWEST, Moments, correlations, ranks
-from affetto.probe.tally import METHODS, Tally
+from affetto.probe.correlation import FEWEST, METHODS, Moments, Tally, correlations, ranks
 from affetto.probe.targets import TARGETS
 from affetto.stats import RESAMPLES, Interval, draw_crowds, interval_of
 
@@ -24,22 +23,13 @@ LEAST_SHARE = 0.5
 
 
 class Found(NamedTuple):
-    """The correlations of every unit with every target, at one level, by one method.
+    """The correlations of every unit with every target, at one level, by one method; no numbers where there is none."""
 
-    Attributes:
-        level: "frame", the mean of the correlations within utterances, or "utterance", that of utterance means.
-        method: "pearson" or "spearman".
-        chosen: by the choosing half of the speakers, (targets, units); not a number where there is none.
-        measured: by the other half, (targets, units).
-        highest: the largest absolute correlation of all units in each permutation, by the measuring half,
-            (targets, permutations).
-    """
-
-    level: str
+    level: str  # "frame", the mean of the correlations within utterances, or "utterance", that of utterance means
     method: str
-    chosen: Floats
-    measured: Floats
-    highest: Floats
+    chosen: Floats  # (targets, units) by the choosing half of the speakers
+    measured: Floats  # (targets, units) by the other half
+    highest: Floats  # (targets, permutations) the largest absolute one of all units, by the measuring half
 
     def p(self) -> Floats:
         """A p-value for each unit and target that holds for all units together, (targets, units)."""
@@ -56,12 +46,9 @@ class Found(NamedTuple):
 
 
 def find(tally: Tally, choosing: NDArray[np.bool_], rng: np.random.Generator) -> Iterator[Found]:
-    """Every unit's correlation with every target, at both levels, by both methods.
+    """Every unit's correlation with every target, at both levels, by both methods; the rng draws the null.
 
-    Args:
-        tally: of all utterances.
-        choosing: which speakers choose, (speakers,); the others measure.
-        rng: shuffles utterances for the null.
+    Speakers marked in ``choosing``, (speakers,), choose; the others measure.
     """
     for method in METHODS:
         chosen, measured = (_within(tally, method, half) for half in (choosing, ~choosing))
@@ -119,11 +106,7 @@ def exchanged(speakers: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
 
     Utterances of one speaker are alike; shuffled one by one, they would be taken for as many independent ones, and a
     unit that knows nothing but the speaker for one that follows the pitch. So speakers change places with all their
-    utterances, and utterances of one speaker change places among themselves.
-
-    Args:
-        speakers: of each utterance, those of one standing together, (utterances,).
-        rng: draws the order.
+    utterances, which change places among themselves; those of one stand together in ``speakers``, (utterances,).
 
     >>> exchanged(np.array([3, 3, 3, 5, 5, 5]), np.random.default_rng(0)).tolist()
     [4, 3, 5, 2, 0, 1]
@@ -133,36 +116,20 @@ def exchanged(speakers: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
 
 
 class BestUnit(NamedTuple):
-    """A line of the tables of best units.
-
-    Attributes:
-        level: see `Found`.
-        method: see `Found`.
-        target: what it follows.
-        place: its place among the units by the choosing half, from 1.
-        layer: its layer, by name.
-        number: its number in the layer, from 0.
-        chosen: its correlation by the choosing half.
-        measured: by the other half.
-        low: where the correlation lies with other speakers: the interval's lower end.
-        high: the upper end.
-        p: for all units together.
-        pooled: Pearson's r over all frames of the measuring half at once, whichever utterance they are of; not a number
-            at the level of utterances and for ranks.
-    """
+    """A line of the tables of best units; level and method as in `Found`."""
 
     level: str
     method: str
     target: str
-    place: int
+    place: int  # among the units by the choosing half, from 1
     layer: str
-    number: int
-    chosen: float
-    measured: float
-    low: float
-    high: float
-    p: float
-    pooled: float
+    number: int  # in the layer, from 0
+    chosen: float  # its correlation by the choosing half
+    measured: float  # by the other half
+    low: float  # with other speakers, it lies between this
+    high: float  # and this
+    p: float  # for all units together
+    pooled: float  # Pearson's r over all frames of the measuring half; no number for utterances and for ranks
 
 
 def best_rows(
@@ -174,16 +141,7 @@ def best_rows(
     count: int,
     units: slice = slice(None),
 ) -> Iterator[BestUnit]:
-    """The best units of each target.
-
-    Args:
-        tally: of all utterances.
-        found: of one level and method.
-        choosing: which speakers chose.
-        rng: draws crowds of speakers for the intervals.
-        count: units a target.
-        units: among these.
-    """
+    """The best ``count`` units of each target among some; the rng draws crowds of speakers for the intervals."""
     p = found.p()
     owners = [(layer.name, number) for group in tally.groups for layer in group.layers for number in range(layer.width)]
     for target, name in enumerate(TARGETS):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from affetto.data.folds import short_names
 from affetto.errors import RunError
 from affetto.evaluate import Row, RunFolder
 from affetto.evaluate.division import check_division, read_division
-from affetto.evaluate.predictions import Answers
 from affetto.report.notes import RunFacts, write_notes
 from affetto.report.published import published, reported
 from affetto.report.table import Comparison, CorpusFigures, Figure, Table, TableRow, Verdict
@@ -28,39 +27,15 @@ UAR = stats.METRICS.index("uar")
 Progress = Callable[[float, float], None]
 
 
-class _Counted(NamedTuple):
-    """A row and its test predictions, counted."""
-
-    row: Row
-    counted: stats.ConfusionCounts
-
-
-class _Chosen(NamedTuple):
-    """The baseline, and in words how it was chosen."""
-
-    name: str | None
-    reason: str
-
-
 class Derived(NamedTuple):
-    """A table, and what its scores were counted from.
-
-    Attributes:
-        table: of the run.
-        counted: row name -> its whole runs, or without any what there is of it.
-    """
+    """A table, and what its scores were counted from: of each row its whole runs, or without any what there is."""
 
     table: Table
     counted: dict[str, stats.ConfusionCounts]
 
 
 def build_table(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Table:
-    """Derives the table from the predictions in a run folder, finished or not; see `derive`."""
-    return derive(run, baseline, progress).table
-
-
-def derive(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Derived:
-    """Derives the table from the predictions in a run folder, finished or not, and keeps what it was counted from.
+    """Derives the table from the predictions in a run folder, finished or not.
 
     Args:
         run: the folder.
@@ -71,67 +46,68 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     Raises:
         RunError: the folder is none or damaged, nothing is finished in it, or no row is called like that.
     """
+    return derive(run, baseline, progress).table
+
+
+def derive(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Derived:
+    """Derives the table as `build_table` does, and keeps what it was counted from."""
     rows = run.rows()
     if not rows:
         raise RunError("no cell is finished yet", "wait for the first one, or go on with the experiment", run.root)
     facts, division = run.facts(), read_division(run)
     classes = tuple(str(name) for name in facts.get("classes", ()))
-    chosen = _choose(run, rows, classes, baseline)
-    counts = []
+    against, reason = _choose_baseline(run, rows, classes, baseline)
+    counted: dict[str, stats.ConfusionCounts] = {}
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
         answers = run.answers(row.name)
         check_division(run, division, row.name, "test", answers)
-        counts.append(_Counted(row, count(answers, classes)))
-    repeats, folds = _design(run, counts)
-    utterances = list(run.readable().values())
-    everyone = run.utterances()
+        counted[row.name] = answers.tally(classes)
+    repeats = {row["name"]: row.get("repeats", 1) for row in run.config()["rows"]}
+    folds = {fold for each in counted.values() for fold in each.folds.tolist()}
+    folds |= set(range(facts.get("counts", {}).get("folds", 0)))
+    everyone, utterances = run.utterances(), list(run.readable().values())
     homes = dict(zip(short_names(everyone, "speaker"), (each.corpus for each in everyone), strict=True))
-    entries = [_entry(each, repeats[each.row.name], folds, homes) for each in counts]
-    if chosen.name is not None:
-        against = next(each for each in counts if each.row.name == chosen.name)
-        ratio = test_to_training(run, against.row.name, against.counted, len(utterances))
-        entries = [replace(entry, comparison=found) for entry, found in _compare(entries, counts, against, ratio)]
-    table = Table(tuple(entries), chosen.name)
-    described = RunFacts(
-        run.config(), facts, run.environment(), classes, chosen.reason, utterances, [each.counted for each in counts]
-    )
-    return Derived(
-        replace(table, notes=tuple(write_notes(table, described))),
-        {each.row.name: _whole(each.counted, folds) for each in counts},
-    )
+    entries = [_entry(row, counted[row.name], repeats.get(row.name, 1), folds, homes) for row in rows]
+    if against is not None:
+        ratio = test_to_training(run, against, counted[against], len(utterances))
+        entries = _compared(entries, counted, against, ratio)
+    table = Table(tuple(entries), against)
+    described = RunFacts(run.config(), facts, run.environment(), classes, reason, utterances, list(counted.values()))
+    table = replace(table, notes=tuple(write_notes(table, described)))
+    return Derived(table, {name: _whole(each, folds) for name, each in counted.items()})
 
 
-def count(answers: Answers, classes: Sequence[str]) -> stats.ConfusionCounts:
-    """Counts answers by cell and speaker."""
-    return stats.tally(answers.cells, answers.speakers, answers.references, answers.predicted, classes)
-
-
-def _choose(run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted: str | None) -> _Chosen:
-    """The row that was asked for, or the best baseline on validation speakers, over the cells all baselines have."""
-    names = [row.name for row in rows]
-    if wanted is not None:
-        if wanted not in names:
+def check_rows(run: RunFolder, wanted: Sequence[str], rows: Sequence[str]) -> None:
+    """Makes sure that there are rows of these names."""
+    for name in wanted:
+        if name not in rows:
             raise RunError(
-                f"no row with a finished cell is called {wanted!r}", f"choose among {', '.join(names)}", run.root
+                f"no row with a finished cell is called {name!r}", f"choose among {', '.join(rows)}", run.root
             )
-        return _Chosen(wanted, "as asked for")
+
+
+def _choose_baseline(
+    run: RunFolder, rows: Sequence[Row], classes: Sequence[str], wanted: str | None
+) -> tuple[str | None, str]:
+    """The row asked for, or the best baseline on validation speakers over the cells all baselines have; and why."""
+    if wanted is not None:
+        check_rows(run, [wanted], [row.name for row in rows])
+        return wanted, "as asked for"
     candidates = [row.name for row in rows if row.model.get("kind") == "baseline"]
     if not candidates:
-        return _Chosen(None, "no row is of kind baseline; name one with --baseline to test the others against it")
+        return None, "no row is of kind baseline; name one with --baseline to test the others against it"
     if len(candidates) == 1:
-        return _Chosen(candidates[0], "the only row of kind baseline")
-    counted = {name: count(run.validation_answers(name), classes) for name in candidates}
+        return candidates[0], "the only row of kind baseline"
+    counted = {name: run.validation_answers(name).tally(classes) for name in candidates}
     shared = set.intersection(*(each.cells() for each in counted.values()))
     if not shared:
-        return _Chosen(candidates[0], "the first of its kind, since no cell of all of them is finished")
+        return candidates[0], "the first of its kind, since no cell of all of them is finished"
     uars = {name: _mean(_only(each, shared))[UAR] for name, each in counted.items()}
-    uars_shown = ", ".join(f"{name} {uar:.3f}".replace(" 0.", " .") for name, uar in uars.items())
-    return _Chosen(
-        max(uars, key=uars.__getitem__),
-        f"the best of its kind on the validation speakers, not on the tested ones: {uars_shown}",
-    )
+    shown = ", ".join(f"{name} {uar:.3f}".replace(" 0.", " .") for name, uar in uars.items())
+    reason = f"the best of its kind on the validation speakers, not on the tested ones: {shown}"
+    return max(uars, key=uars.__getitem__), reason
 
 
 def _only(counted: stats.ConfusionCounts, cells: set[tuple[int, int]]) -> stats.ConfusionCounts:
@@ -143,37 +119,30 @@ def _mean(counted: stats.ConfusionCounts) -> stats.Floats:
     return stats.mean_and_deviation(stats.run_scores(counted))[0]
 
 
-def _design(run: RunFolder, counts: Sequence[_Counted]) -> tuple[dict[str, int], set[int]]:
-    """How many repeats each row will have, by name, and the folds: as the recipe says, or more if more are there."""
-    asked = {row["name"]: row.get("repeats", 1) for row in run.config()["rows"]}
-    repeats = {each.row.name: max(asked.get(each.row.name, 1), 1 + int(each.counted.repeats.max())) for each in counts}
-    folds = {fold for each in counts for fold in each.counted.folds.tolist()}
-    return repeats, folds | set(range(run.facts().get("counts", {}).get("folds", 0)))
-
-
 def _whole(counted: stats.ConfusionCounts, folds: set[int]) -> stats.ConfusionCounts:
     """Its whole runs; without any, what is there."""
     whole = stats.whole_runs(counted, folds)
     return whole if len(whole.folds) else counted
 
 
-def _entry(entry: _Counted, repeats: int, folds: set[int], homes: Mapping[str, str]) -> TableRow:
-    counted = _whole(entry.counted, folds)
-    figures = _figures(counted)
+def _entry(row: Row, every: stats.ConfusionCounts, repeats: int, folds: set[int], homes: Mapping[str, str]) -> TableRow:
+    """A row without its comparison; of so many repeats, or of more if more are there."""
+    counted = _whole(every, folds)
+    uar, accuracy, f1_macro = _figures(counted)
     cells = counted.cells()
     return TableRow(
-        name=entry.row.name,
-        kind=str(entry.row.model.get("kind", "")),
-        parameters=entry.row.parameters,
+        name=row.name,
+        kind=str(row.model.get("kind", "")),
+        parameters=row.parameters,
         runs=len({repeat for repeat, _ in cells}),
         folds=len({fold for _, fold in cells}),
-        cells=len(entry.counted.cells()),
-        planned=repeats * len(folds),
-        uar=figures[0],
-        accuracy=figures[1],
-        f1_macro=figures[2],
+        cells=len(every.cells()),
+        planned=max(repeats, 1 + int(every.repeats.max())) * len(folds),
+        uar=uar,
+        accuracy=accuracy,
+        f1_macro=f1_macro,
         comparison=None,
-        published=reported(entry.row.published) or published(entry.row.model),
+        published=reported(row.published) or published(row.model),
         corpora=_by_corpus(counted, homes),
     )
 
@@ -197,26 +166,25 @@ def _figures(counted: stats.ConfusionCounts) -> list[Figure]:
     return [Figure(*column) for column in columns]
 
 
-def _compare(
-    entries: Sequence[TableRow], counts: Sequence[_Counted], against: _Counted, ratio: float
-) -> Iterable[tuple[TableRow, Comparison | None]]:
-    """Each row's difference to the baseline, and which of them survive testing so many."""
-    found = [None if each is against else difference(each.counted, against.counted, ratio) for each in counts]
+def _compared(
+    entries: Sequence[TableRow], counted: Mapping[str, stats.ConfusionCounts], against: str, ratio: float
+) -> list[TableRow]:
+    """Rows with their difference to the baseline, and which of them survive testing so many."""
+    found = [
+        None if each.name == against else difference(counted[each.name], counted[against], ratio) for each in entries
+    ]
     corrected = stats.holm([float("nan") if each is None else each.p for each in found])
     judged = [
         None if each is None else replace(each, p_holm=p, verdict=_verdict(each, p))
         for each, p in zip(found, corrected, strict=True)
     ]
-    return zip(entries, judged, strict=True)
+    return [replace(entry, comparison=each) for entry, each in zip(entries, judged, strict=True)]
 
 
 def difference(counted: stats.ConfusionCounts, against: stats.ConfusionCounts, ratio: float) -> Comparison:
     """One model less another, over the folds both have; each averages over its own repeats.
 
-    Args:
-        counted: the one.
-        against: the other.
-        ratio: test utterances / training utterances.
+    The ratio is that of test utterances to training utterances.
     """
     shared = set(counted.folds.tolist()) & set(against.folds.tolist())
     one, other = (each.where(np.isin(each.folds, list(shared))) for each in (counted, against))
@@ -251,17 +219,13 @@ def _verdict(found: Comparison, p: float) -> Verdict:
 
 def test_to_training(run: RunFolder, row: str, counted: stats.ConfusionCounts, utterances: int) -> float:
     """Utterances tested for each that is trained on, averaged over a row's folds."""
-    tested = _by_cell(zip(counted.repeats, counted.folds, strict=True), counted.confusions)
+    tested: Counter[tuple[int, int]] = Counter()
+    cells = zip(counted.repeats.tolist(), counted.folds.tolist(), strict=True)
+    for cell, number in zip(cells, counted.confusions.sum(axis=(1, 2)).tolist(), strict=True):
+        tested[cell] += number
     validation = Counter(run.validation_answers(row).cells)
     trained = {cell: utterances - number - validation[cell] for cell, number in tested.items()}
     ratios = [tested[cell] / number for cell, number in trained.items() if number > 0]
     if not ratios:
         raise RunError("the manifest has fewer utterances than are tested", "restore the folder", run.root)
     return float(np.mean(ratios))
-
-
-def _by_cell(cells: Iterable[Any], confusions: stats.Integers) -> Mapping[tuple[int, int], int]:
-    found: Counter[tuple[int, int]] = Counter()
-    for cell, number in zip(cells, confusions.sum(axis=(1, 2)).tolist(), strict=True):
-        found[int(cell[0]), int(cell[1])] += number
-    return found

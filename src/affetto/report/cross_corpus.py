@@ -15,16 +15,9 @@ from affetto.timeline import NO_SPEECH
 
 SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", "predictions.csv"
 
-_NONE = "-"
-
 
 def score_sheets(scores: Sequence[CorpusScores], *, details: bool) -> list[Sheet]:
-    """Tables of scores, of which there is at least one.
-
-    Args:
-        scores: one row each.
-        details: whether to add each one's confusion, and the scores of each speaker.
-    """
+    """Tables of scores, of which there is at least one; in detail with each one's confusion and speakers."""
     header = ("corpus, condition", "clips", "UAR", "accuracy", "F1", "ECE", "right if sure")
     stated = list(scores[0].stated)
     found = [
@@ -32,12 +25,15 @@ def score_sheets(scores: Sequence[CorpusScores], *, details: bool) -> list[Sheet
         Sheet(
             "Stated, share of clips",
             ("corpus, condition", *stated),
-            tuple((_name(each), *(_percent(each.stated[name]) for name in stated)) for each in scores),
+            tuple((_name(each), *(f"{each.stated[name]:.1%}" for name in stated)) for each in scores),
         ),
     ]
     if details:
         found += [_confusion(each) for each in scores if each.confusion]
-        found += [_speakers(name, group) for name, group in _by_corpus(scores).items() if group[0].speakers]
+        groups: dict[str, list[CorpusScores]] = {}
+        for each in scores:
+            groups.setdefault(each.corpus, []).append(each)
+        found += [_speakers(name, group) for name, group in groups.items() if group[0].speakers]
     return found
 
 
@@ -58,12 +54,7 @@ def scores_to_markdown(scores: Sequence[CorpusScores]) -> str:
 
 
 def scores_to_values(about: Mapping[str, Any], scores: Iterable[CorpusScores]) -> dict[str, Any]:
-    """Plain values for JSON.
-
-    Args:
-        about: what was scored: the model and the like.
-        scores: on each corpus under each condition.
-    """
+    """Plain values for JSON; ``about`` says what was scored: the model and the like."""
     return {"version": SCHEMA_VERSION, **about, "scores": [each.as_dict() for each in scores]}
 
 
@@ -89,10 +80,8 @@ def write_scores(folder: Path, about: Mapping[str, Any], scores: Sequence[Corpus
         writer.writerow(["corpus", "condition", *fixed, *(f"p_{name}" for name in classes)])
         for each in scores:
             for clip in each.predictions:
-                values_ = clip._asdict()
-                shares = [f"{clip.probabilities[name]:.6f}" for name in classes]
-                cells = [each.corpus, each.condition, *(values_[name] for name in fixed)]
-                writer.writerow([*harmless(cells), *shares])
+                cells = [each.corpus, each.condition, *(getattr(clip, name) for name in fixed)]
+                writer.writerow([*harmless(cells), *(f"{clip.probabilities[name]:.6f}" for name in classes)])
 
 
 def _row(scores: CorpusScores) -> tuple[str, ...]:
@@ -117,20 +106,9 @@ def _speakers(corpus: str, group: Sequence[CorpusScores]) -> Sheet:
     return Sheet(f"UAR by speaker: {corpus}", ("speaker", *(each.condition for each in group)), rows)
 
 
-def _by_corpus(scores: Iterable[CorpusScores]) -> dict[str, list[CorpusScores]]:
-    groups: dict[str, list[CorpusScores]] = {}
-    for each in scores:
-        groups.setdefault(each.corpus, []).append(each)
-    return groups
-
-
 def _name(scores: CorpusScores) -> str:
     return f"{scores.corpus}, {scores.condition}"
 
 
 def _figure(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3f}"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
+    return "-" if value is None else f"{value:.3f}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mode
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,25 +23,15 @@ FEW_SPEAKERS = 20
 
 
 class RunFacts(NamedTuple):
-    """What notes are made of beside the table itself.
-
-    Attributes:
-        config: the recipe.
-        facts: of the run.
-        environment: it ran in.
-        classes: the emotions.
-        baseline: how the baseline was chosen.
-        utterances: all that are used.
-        counted: of each row.
-    """
+    """What notes are made of beside the table itself."""
 
     config: Mapping[str, Any]
     facts: Mapping[str, Any]
     environment: Mapping[str, Any]
     classes: Sequence[str]
-    baseline: str
-    utterances: Sequence[Utterance]
-    counted: Sequence[stats.ConfusionCounts]
+    baseline: str  # how it was chosen, in words
+    utterances: Sequence[Utterance]  # all that are used
+    counted: Sequence[stats.ConfusionCounts]  # of each row
 
 
 def write_notes(table: Table, run: RunFacts) -> Iterator[str]:
@@ -63,7 +54,7 @@ def _unfinished(table: Table) -> Iterator[str]:
 
 
 def _averages(table: Table, run: RunFacts) -> Iterator[str]:
-    runs, folds = _most(row.runs for row in table.rows), _most(row.folds for row in table.rows)
+    runs, folds = mode(row.runs for row in table.rows), mode(row.folds for row in table.rows)
     speakers = len({name for counted in run.counted for name in counted.speakers.tolist()})
     yield (
         f"Scores are means over {several(runs, 'run')}; a run is one repeat's predictions over all its "
@@ -89,20 +80,15 @@ def _corpora(table: Table) -> Iterator[str]:
     row = max(table.rows, key=lambda row: len(row.corpora))
     if not row.corpora:
         return
-    folds = "; ".join(f"{name} in {_folds(figures.folds)}" for name, figures in row.corpora.items())
+    numbers = {name: figures.folds for name, figures in row.corpora.items()}
+    folds = "; ".join(
+        f"{name} in " + (f"fold {each[0]}" if len(each) == 1 else several(len(each), "fold"))
+        for name, each in numbers.items()
+    )
     yield (
         f"By tested corpus: {folds}. The mean is over the corpora, however large each is; the scores above pool all "
         "utterances. An interval over the few speakers of one corpus is rough."
     )
-
-
-def _folds(numbers: Sequence[int]) -> str:
-    """How many, or which one.
-
-    >>> _folds([3]), _folds([0, 1])
-    ('fold 3', '2 folds')
-    """
-    return f"fold {numbers[0]}" if len(numbers) == 1 else several(len(numbers), "fold")
 
 
 def _tests(table: Table, run: RunFacts) -> Iterator[str]:
@@ -216,10 +202,6 @@ def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return "/".join(map(_value, value)) if len(value) <= 8 else f"{len(value)} names"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _most(values: Iterable[int]) -> int:
-    return Counter(values).most_common(1)[0][0]
 
 
 def _plain(value: float) -> str:

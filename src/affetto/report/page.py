@@ -1,32 +1,44 @@
-"""``affetto report``: a run folder as one page that needs nothing else, and its figures as files beside it."""
+"""``affetto report``: a run folder as one page that needs nothing else, and its figures as files beside it.
+
+The sections stand in the order that they are read: words, tables and pictures; what is missing is named.
+"""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from affetto.drawing.figures import Drawn, Picture, render
+import numpy as np
+
+from affetto import metrics
+from affetto.drawing.figures import Picture, render, write_files
 from affetto.drawing.page import asset, template
+from affetto.drawing.words import named, several, share
 from affetto.errors import RunError
+from affetto.evaluate.run_folder import CONFIG
+from affetto.palette import colours
+from affetto.report import findings, plots
 from affetto.report.build import Progress
+from affetto.report.findings import Calibration, Learning
 from affetto.report.reading import ReportData, read
-from affetto.report.sections import Section, sections
+from affetto.report.render import Sheet, sheets
+from affetto.report.table import CHANCE
+from affetto.stats import rank_agreement
 
 PAGE = "index.html"
 FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")
 """Every figure that there may be; those of an older report that this one lacks are removed."""
 
+SUREST = 12
+"""Mistakes shown of each row."""
+
 
 class Written(NamedTuple):
-    """What a report left.
-
-    Attributes:
-        page: the HTML file.
-        figures: the files beside it.
-        missing: row -> what of it is yet to come.
-    """
+    """What a report left: the page, the figures beside it, and row -> what of it is yet to come."""
 
     page: Path
     figures: tuple[Path, ...]
@@ -48,7 +60,7 @@ def write_report(
     Args:
         root: the run folder.
         output: the folder for the page and its figures; ``report`` in the run folder if None.
-        baseline: see `affetto.report.build.derive`.
+        baseline: see `affetto.report.build_table`.
         rows: to look into; without any, the best of each kind.
         progress: receives how many steps are done.
 
@@ -59,7 +71,7 @@ def write_report(
     """
     fill = template("page.html.jinja")
     material = read(root, baseline, rows, _part(progress, 0, 60))
-    found = list(sections(material))
+    found = list(_sections(material))
     pictures = [part for section in found for part in section.parts if isinstance(part, Picture)]
     drawn = {}
     advance = _part(progress, 70, 100)
@@ -67,10 +79,11 @@ def write_report(
         advance(number, len(pictures))
         drawn[picture.name] = render(picture)
     files = {name: content for each in drawn.values() for name, content in each.files().items()}
-    page = fill(**_values(material, found, drawn))
+    missing = material.missing()
+    page = fill(name=root.resolve().name, missing=missing, sections=found, drawn=drawn, style=asset("page.css"))
     folder = output or root / "report"
     _write(folder, {**files, PAGE: page.encode()})
-    return Written(folder / PAGE, tuple(folder / name for name in files), material.missing())
+    return Written(folder / PAGE, tuple(folder / name for name in files), missing)
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress:
@@ -83,39 +96,277 @@ def _part(progress: Progress | None, first: float, last: float) -> Progress:
     return advance
 
 
-def _values(material: ReportData, found: Sequence[Section], drawn: Mapping[str, Drawn]) -> dict[str, Any]:
-    name = material.run.root.resolve().name
-    return {
-        "name": name,
-        "missing": material.missing(),
-        "sections": found,
-        "drawn": drawn,
-        "style": asset("page.css"),
-        "version": material.run.environment().get("affetto"),
-    }
-
-
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """All drafts first, so that a full disk leaves what was there; then each takes its place, the page last."""
-    drafts: dict[Path, Path] = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            draft = folder / f".{name}.{uuid.uuid4().hex}"
-            drafts[draft] = folder / name
-            draft.write_bytes(content)
-        for name in FIGURES:
-            for path in (folder / f"{name}{kind}" for kind in (".png", ".svg", "-narrow.svg")):
-                if path.name not in files:
-                    path.unlink(missing_ok=True)
-        for draft, path in drafts.items():
-            draft.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"the report cannot be written ({error.strerror or error})",
-            "make room or give another place with --output",
-            error.filename or folder,
-        ) from error
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
+    """Writes a report and removes the figures of an older one that it lacks."""
+    write_files(folder, files, "the report")
+    for name in (f"{figure}{kind}" for figure in FIGURES for kind in (".png", ".svg", "-narrow.svg")):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+
+
+class Words(NamedTuple):
+    """A paragraph."""
+
+    text: str
+    form: str = "words"
+
+
+class Gap(NamedTuple):
+    """Something that is not there, and why."""
+
+    text: str
+    form: str = "gap"
+
+
+class Grid(NamedTuple):
+    """A table."""
+
+    sheet: Sheet
+    texts: int = 1  # columns that hold words, from the left; the rest are numbers
+    shades: tuple[tuple[tuple[str, float], ...], ...] = ()  # a colour and its strength behind each cell but the first
+    folded: bool = False  # shown when asked for
+    form: str = "grid"
+
+
+class Listing(NamedTuple):
+    """A text in lines, such as a recipe; shown when asked for."""
+
+    title: str
+    text: str
+    form: str = "listing"
+
+
+class Notes(NamedTuple):
+    """A list of remarks; shown when asked for."""
+
+    title: str
+    items: tuple[str, ...]
+    form: str = "notes"
+
+
+Part = Words | Gap | Grid | Listing | Notes | Picture
+
+
+class Section(NamedTuple):
+    """A part of a report with a heading, and an anchor to link to it."""
+
+    anchor: str
+    title: str
+    parts: tuple[Part, ...]
+
+
+def _sections(material: ReportData) -> Iterator[Section]:
+    """All sections of a report."""
+    for anchor, title, parts in (
+        ("scores", "Scores", _scores),
+        ("classes", "Confusions and recall", _classes),
+        ("speakers", "From speaker to speaker", _speakers),
+        ("learning", "Learning curves", _learning),
+        ("calibration", "Calibration", _calibration),
+        ("mistakes", "The most confident errors", _mistakes),
+        ("origin", "What this was made from", _origin),
+    ):
+        yield Section(anchor, title, tuple(parts(material)))
+
+
+def _scores(material: ReportData) -> Iterator[Part]:
+    yield plots.scores_picture(material.table, len(material.classes))
+    for sheet in sheets(material.table, wide=True):
+        yield Grid(sheet)
+    yield Notes("How to read these tables", material.table.notes)
+
+
+def _classes(material: ReportData) -> Iterator[Part]:
+    chosen = material.chosen()
+    yield Words(f"The rows looked into here and below: {named(list(chosen), most=12)} ({material.reason}).")
+    found = {name: findings.confusion(counted) for name, counted in chosen.items()}
+    tested = np.sum([each.confusions.sum(axis=(0, 2)) for each in material.counted.values()], axis=0).tolist()
+    absent = [label for label, count in zip(material.classes, tested, strict=True) if not count]
+    if absent:
+        yield Gap(
+            f"No utterance tested so far is of {named(absent)}: there is no recall, and UAR is over the other classes."
+        )
+    yield plots.confusion_picture(found, material.classes)
+    yield plots.counts_picture(found, material.classes)
+    yield plots.recall_picture(
+        {name: findings.class_recalls(counted) for name, counted in chosen.items()}, material.classes
+    )
+    yield _recalls(material)
+
+
+def _recalls(material: ReportData) -> Grid:
+    palette = colours(material.classes)
+    rows, shades = [], []
+    for row in material.table.rows:
+        values = findings.class_recalls(material.counted[row.name], intervals=False).mean.tolist()
+        rows.append((row.name, *(share(value) for value in values)))
+        shades.append(
+            tuple(
+                ("", 0.0) if math.isnan(value) else (palette[label], round(0.45 * value, 3))
+                for label, value in zip(material.classes, values, strict=True)
+            )
+        )
+    return Grid(Sheet("Recall of each class, every row", ("row", *material.classes), tuple(rows)), shades=tuple(shades))
+
+
+def _speakers(material: ReportData) -> Iterator[Part]:
+    found = {name: findings.speaker_scores(counted) for name, counted in material.chosen().items()}
+    speakers = {name for each in found.values() for name in each.names.tolist()}
+    if len(speakers) == 1:
+        yield Gap("There is a single test speaker, so how speakers differ is not known.")
+    first = next(iter(found.values()))
+    known = dict(zip(first.names.tolist(), first.uars.tolist(), strict=True))
+    order = sorted(speakers, key=lambda name: (known.get(name, math.inf), name))
+    yield plots.speaker_picture(found, order)
+    header = ("row", "lowest", "lower quarter", "median", "upper quarter", "highest", "speakers", "order shared")
+    rows = [
+        (
+            name,
+            *(share(value) for value in np.quantile(each.uars, [0, 0.25, 0.5, 0.75, 1]).tolist()),
+            str(len(each.uars)),
+            "" if each is first else share(_shared_order(first, each), 2),
+        )
+        for name, each in found.items()
+    ]
+    yield Grid(Sheet("UAR from speaker to speaker", header, tuple(rows)))
+    if len(rows) > 1:
+        yield Words(
+            f"Order shared: Kendall's tau-b of the speakers' UARs with those of {material.names[0]}; 1 where "
+            "both find the same speakers hard, 0 where they have nothing in common."
+        )
+
+
+def _shared_order(one: findings.SpeakerScores, other: findings.SpeakerScores) -> float:
+    """Kendall's tau-b over the speakers that both were tested on."""
+    _, places, others = np.intersect1d(one.names, other.names, return_indices=True)
+    return rank_agreement(one.uars[places].tolist(), other.uars[others].tolist())
+
+
+def _learning(material: ReportData) -> Iterator[Part]:
+    found: dict[str, Learning] = {}
+    none: list[str] = []
+    for name in material.names:
+        try:
+            curves = material.run.curves(name)
+        except RunError as error:
+            yield Gap(f"{name} has no learning curve here: {error.where}: {error.problem}.")
+            continue
+        averaged = findings.learning(curves)
+        if averaged is None and any(curves.values()):
+            yield Gap(f"{name}: every learning curve holds losses that are no numbers; its training went astray.")
+        elif averaged is None:
+            none.append(name)
+        else:
+            found[name] = averaged
+            if averaged.broken:
+                yield Gap(
+                    f"{name}: {several(averaged.broken, 'learning curve')} with losses that are no numbers left out."
+                )
+    if none:
+        yield Words(f"Without a learning curve, since nothing is trained in epochs: {named(none)}.")
+    if found:
+        yield plots.learning_picture(found)
+
+
+def _calibration(material: ReportData) -> Iterator[Part]:
+    found: dict[str, Calibration] = {}
+    for row in material.table.rows:
+        if row.kind in CHANCE:
+            continue
+        cells = material.counted[row.name].cells()
+        try:
+            validating = material.run.validation_answers(row.name)
+            found[row.name] = findings.calibrate(material.run.answers(row.name).of(cells), validating, material.classes)
+        except RunError as error:
+            yield Gap(f"{row.name} could not be calibrated: {error.where}: {error.problem}.")
+        except ValueError as error:
+            yield Gap(f"{row.name} could not be calibrated: {error}.")
+    shown = {name: found[name] for name in material.names if name in found}
+    if shown:
+        yield plots.calibration_picture(shown)
+    if found:
+        yield _calibration_grid(found)
+        yield Words(
+            "ECE: expected calibration error, the mean distance of confidence and accuracy over "
+            f"{metrics.BINS} bins of equal width. Cross-entropy: in nats; lower is better, and guessing among "
+            f"{len(material.classes)} classes has {math.log(len(material.classes)):.3f}. Each is averaged over runs. A "
+            "temperature above 1 makes a model less sure; that of each fold is fitted on its validation speakers, who "
+            "also chose the epoch, and judged on its test speakers, who chose nothing. Whether these differences are "
+            "more than chance was not tested."
+        )
+    else:
+        yield Gap("No row that reads the sound can be calibrated.")
+
+
+def _calibration_grid(found: Mapping[str, Calibration]) -> Grid:
+    header = (
+        "row", "ECE", "ECE scaled", "cross-entropy", "cross-entropy scaled", "temperature (median)", "lowest to highest"
+    )  # fmt: skip
+    rows = [
+        (
+            name,
+            share(each.before.error),
+            share(each.after.error),
+            f"{each.before.cross_entropy:.3f}",
+            f"{each.after.cross_entropy:.3f}",
+            f"{np.median(each.temperatures):.2f}",
+            f"{each.temperatures.min():.2f} to {each.temperatures.max():.2f}",
+        )
+        for name, each in found.items()
+    ]
+    return Grid(Sheet("Calibration on test speakers", header, tuple(rows)))
+
+
+def _mistakes(material: ReportData) -> Iterator[Part]:
+    found = {
+        name: findings.mistakes(material.run.answers(name).of(counted.cells()), material.classes)
+        for name, counted in material.chosen().items()
+    }
+    if not any(found.values()):
+        yield Gap("None of these rows makes a mistake.")
+        return
+    yield Words(
+        "Utterances that are wrong, the surest first; probabilities are averaged over repeats. Listen to these: the "
+        "speaker may have missed the emotion, the label may be wrong, or the model may rely on something else."
+    )
+    same = Counter((each.utterance, each.predicted) for wrong in found.values() for each in wrong)
+    texts = {name: each.text or "" for name, each in material.run.named().items()}
+    for place, (name, wrong) in enumerate(found.items()):
+        if not wrong:
+            yield Gap(f"{name} makes no mistake.")
+            continue
+        surest = wrong[:SUREST]
+        words = any(texts.get(each.utterance) for each in surest)
+        header = ("utterance", "speaker", "true class", "predicted", *(("words",) if words else ()))
+        numbers = ("probability", "of the true class", f"same prediction, of {several(len(found), 'row')}")
+        rows = tuple(
+            (
+                *each[:4],
+                *((texts.get(each.utterance, ""),) if words else ()),
+                share(each.probability),
+                share(each.true_probability),
+                str(same[each.utterance, each.predicted]),
+            )
+            for each in surest
+        )
+        sheet = Sheet(f"{name}: the most confident errors", (*header, *numbers), rows)
+        yield Grid(sheet, texts=len(header), folded=place > 0)
+
+
+def _origin(material: ReportData) -> Iterator[Part]:
+    facts, environment = material.run.facts(), material.run.environment()
+    pairs: list[tuple[str, object]] = [
+        ("manifest (SHA-256)", facts.get("manifest_sha256")),
+        *((str(key).replace("_", " "), value) for key, value in facts.get("counts", {}).items()),
+        *((f"environment: {key}", value) for key, value in environment.items()),
+    ]
+    rows = tuple(
+        (key, value if isinstance(value, str) else json.dumps(value)) for key, value in pairs if value is not None
+    )
+    yield Grid(Sheet("Facts", ("what", "value"), rows), texts=2)
+    recipe = (material.run.root / CONFIG).read_text(encoding="utf-8")
+    yield Listing("The recipe, with every default filled in", recipe)
+    yield Words(
+        "Every number on this page is derived from the predictions in the run folder; affetto experiment table gives "
+        "the tables as CSV, JSON, Markdown and LaTeX."
+    )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture
+from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture, shades
 from affetto.drawing.words import named, several, share
 from affetto.palette import colours
-from affetto.report.findings import Calibration, Learning, Recalls, SpeakerScores
+from affetto.report.findings import Calibration, Confusion, Floats, Learning, Recalls, SpeakerScores
 from affetto.report.table import CHANCE, Table, TableRow, Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _RARE = 0.005
 """A line leads through bins that hold at least this share of the utterances; what a few do is chance."""
+
+_HEAT = "A line of a matrix is a true class, a column a predicted one"
 
 _FLOOR = 0.25
 """An axis of shares is at least this long, so that small differences look small."""
@@ -33,13 +36,15 @@ def scores_picture(table: Table, classes: int) -> Picture:
     seen = min(ends) < 1 / classes + _FLOOR / 2
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(0.75 + 0.235 * len(rows))
-        axes = canvas.panels(1, 1)[0]
+        (axes,) = canvas.panels(1, inches=0.75 + 0.235 * len(rows))
         for place, row in enumerate(rows):
             _dot(axes, place, row)
-        _guides(axes, baseline, 1 / classes if seen else None)
+        if seen:
+            axes.axvline(1 / classes, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+        if baseline is not None:
+            axes.axvline(baseline.uar.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         _share_axis(axes, [*ends, *([1 / classes] if seen else [])])
-        axes.set_yticks(range(len(rows)), [_starred(row) for row in rows])
+        axes.set_yticks(range(len(rows)), [row.name + ("*" if row.unfinished else "") for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -55,16 +60,9 @@ def scores_picture(table: Table, classes: int) -> Picture:
         f"{guessing}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the "
         "same, since both were tested on the same speakers."
     )
-    values = "; ".join(f"{row.name} {share(row.uar.mean)}{_interval(row)}" for row in rows)
+    intervals = ("" if math.isnan(row.uar.low) else f" ({share(row.uar.low)} to {share(row.uar.high)})" for row in rows)
+    values = "; ".join(f"{row.name} {share(row.uar.mean)}{ends}" for row, ends in zip(rows, intervals, strict=True))
     return Picture("uar", "UAR of every row", draw, caption, f"Dots and intervals of UAR, highest first: {values}.")
-
-
-def _interval(row: TableRow) -> str:
-    return "" if math.isnan(row.uar.low) else f" ({share(row.uar.low)} to {share(row.uar.high)})"
-
-
-def _starred(row: TableRow) -> str:
-    return row.name + ("*" if row.unfinished else "")
 
 
 def _dot(axes: Axes, place: int, row: TableRow) -> None:
@@ -79,13 +77,6 @@ def _dot(axes: Axes, place: int, row: TableRow) -> None:
     axes.axhline(place, color=RULE, linewidth=0.5, zorder=0)
 
 
-def _guides(axes: Axes, baseline: TableRow | None, chance: float | None) -> None:
-    if chance is not None:
-        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    if baseline is not None:
-        axes.axvline(baseline.uar.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-
-
 def _share_axis(axes: Axes, values: Sequence[float], *, margin: float = 0.14) -> None:
     """A horizontal axis of shares around some values, with a margin, in parts of its length, at its right."""
     low, high = min(values), max(values)
@@ -97,17 +88,104 @@ def _share_axis(axes: Axes, values: Sequence[float], *, margin: float = 0.14) ->
     axes.grid(axis="x")
 
 
+def confusion_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Picture:
+    """Shares of the true class, a matrix a row of the table, side by side."""
+    worst = {name: worst_confusion(each, classes) for name, each in found.items()}
+    mixed = "; ".join(f"{name}: {text}" for name, text in worst.items() if text)
+    caption = (
+        f"{_HEAT}; a line adds up to 1. The diagonal is each class's recall, and its mean the table's UAR. "
+        f"Mixed up most: {mixed}."
+    )
+    recalls = "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{label} {_known(value)}" for label, value in zip(classes, np.diagonal(each.shares).tolist(), strict=True)
+        )
+        for name, each in found.items()
+    )
+    alt = f"Confusion matrices in shares. Recalls on their diagonals: {recalls}. Mixed up most: {mixed}."
+
+    draw = partial(_matrices, found={name: each.shares for name, each in found.items()}, classes=classes, counts=False)
+    return Picture("confusion", "What is taken for what", draw, caption, alt)
+
+
+def counts_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Picture:
+    """Utterances of a fold, averaged over folds and repeats."""
+    lines = np.mean([each.counts.sum(axis=1) for each in found.values()], axis=0).tolist()
+    spoken = ", ".join(f"{name} {_few(count)}" for name, count in zip(classes, lines, strict=True))
+    caption = (
+        f"{_HEAT}, in utterances of a test fold, averaged over folds and repeats. Shades are by count: a class with "
+        f"many utterances is dark even where its recall is low. Utterances of a fold: {spoken}."
+    )
+    alt = f"Confusion matrices in utterances of a fold, averaged over folds and repeats. Utterances: {spoken}."
+
+    draw = partial(_matrices, found={name: each.counts for name, each in found.items()}, classes=classes, counts=True)
+    return Picture("counts", "The same in utterances", draw, caption, alt)
+
+
+def _matrices(canvas: Canvas, found: Mapping[str, Floats], classes: Sequence[str], *, counts: bool) -> None:
+    columns = min(len(found), 3 if len(classes) <= 5 else 2)
+    panels = canvas.panels(len(found), columns, inches=min(6.7 / columns, 3.2) + 1.0)
+    highest = max(1e-9, *(float(np.nanmax(each, initial=0)) for each in found.values())) if counts else 1.0
+    for number, (axes, (name, values)) in enumerate(zip(panels, found.items(), strict=True)):
+        _matrix(axes, values, highest, counts=counts)
+        _label(axes, classes, first=number % columns == 0, crowded=columns * len(classes) > 12)
+        axes.set_title(_folded(name, 30 if columns == 1 else 54 // columns))
+
+
+def _matrix(axes: Axes, values: Floats, highest: float, *, counts: bool) -> None:
+    axes.imshow(np.nan_to_num(values), cmap=shades(), vmin=0, vmax=highest, aspect="equal")
+    size = 9.0 if len(values) <= 4 else 7.5 if len(values) <= 6 else 6.0
+    for (row, column), value in np.ndenumerate(values):
+        text = "–" if math.isnan(value) else _few(value) if counts else share(value, 2)
+        colour = MUTED if math.isnan(value) else PAPER if value > 0.45 * highest else INK
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+
+
+def _label(axes: Axes, classes: Sequence[str], *, first: bool, crowded: bool) -> None:
+    axes.set_xticks(range(len(classes)), classes)
+    if crowded or len(classes) > 3:
+        for label in axes.get_xticklabels():
+            label.set(rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes if first else [""] * len(classes))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("predicted")
+    if first:
+        axes.set_ylabel("true class")
+
+
+def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
+    """The largest share beside the diagonal, in words; empty where nothing is mixed up.
+
+    >>> worst_confusion(Confusion(np.zeros((2, 2)), np.array([[0.7, 0.3], [0.1, 0.9]])), ["anger", "fear"])
+    'anger as fear (.30)'
+    """
+    beside = np.nan_to_num(found.shares - np.diag(np.diagonal(found.shares)))
+    true, predicted = divmod(int(beside.argmax()), len(classes))
+    if beside[true, predicted] <= 0:
+        return ""
+    return f"{classes[true]} as {classes[predicted]} ({share(float(beside[true, predicted]), 2)})"
+
+
+def _few(count: float) -> str:
+    """A mean count.
+
+    >>> _few(0.0), _few(3.25), _few(117.4)
+    ('0', '3.2', '117')
+    """
+    return f"{count:.1f}" if 0 < count < 99.95 else f"{count:.0f}"
+
+
 def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Picture:
     """Recall of each class, a panel a class, a line a row."""
     palette, names = colours(classes), list(found)
     ends = [value for each in found.values() for part in each for value in part.tolist() if not math.isnan(value)]
 
     def draw(canvas: Canvas) -> None:
-        columns = min(2, len(classes))
-        rows = math.ceil(len(classes) / columns)
-        canvas.height(rows * (0.55 + 0.2 * len(names)) + 0.35)
-        panels = canvas.panels(rows, columns, sharey=True)
-        for place, (axes, label) in enumerate(zip(panels, classes, strict=False)):
+        inches = 0.55 + 0.2 * len(names)
+        panels = canvas.panels(len(classes), min(2, len(classes)), inches=inches, margin=0.35, sharey=True)
+        for place, (axes, label) in enumerate(zip(panels, classes, strict=True)):
             for line, each in enumerate(found.values()):
                 _recall(axes, line, [float(part[place]) for part in each], palette[label])
             axes.set_title(label, color=INK)
@@ -116,7 +194,6 @@ def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Pict
             axes.tick_params(axis="y", length=0)
             axes.axvline(1 / len(classes), color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
             _share_axis(axes, [*ends, 1 / len(classes)], margin=0.02)
-        hide(panels[len(classes) :])
         canvas.figure.supxlabel("recall", fontsize=9)
 
     values = "; ".join(
@@ -150,8 +227,7 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
     place = {name: number for number, name in enumerate(order)}
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(0.5 + 1.05 * len(found))
-        panels = canvas.panels(len(found), 1, sharex=True, sharey=True)
+        panels = canvas.panels(len(found), inches=1.05, margin=0.5, sharex=True, sharey=True)
         for axes, (name, each) in zip(panels, found.items(), strict=True):
             low, middle, high = np.quantile(each.uars, [0.25, 0.5, 0.75])
             axes.axhspan(low, high, color=ACCENT, alpha=0.12, linewidth=0)
@@ -168,7 +244,10 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
         axes.set_xlabel(f"speakers, hardest to easiest for {_short(next(iter(found)), 30)}")
         canvas.figure.supylabel("UAR", fontsize=9)
 
-    spread = "; ".join(f"{name} {_range(each)}" for name, each in found.items())
+    spread = "; ".join(
+        f"{name} " + ", ".join(share(float(value), 2) for value in np.quantile(each.uars, [0, 0.5, 1]))
+        for name, each in found.items()
+    )
     first = next(iter(found))
     ends = "" if len(order) < 2 else f" Hardest for {first}: {named(order[:3])}; easiest: {named(order[:-4:-1])}."
     others = (
@@ -184,19 +263,13 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
     return Picture("speakers", "From speaker to speaker", draw, caption, alt)
 
 
-def _range(found: SpeakerScores) -> str:
-    return ", ".join(share(float(value), 2) for value in np.quantile(found.uars, [0, 0.5, 1]))
-
-
 def learning_picture(found: Mapping[str, Learning]) -> Picture:
     """Training and validation loss by epoch, a panel a row."""
 
     def draw(canvas: Canvas) -> None:
         columns = min(len(found), 3 if len(found) in (3, 5, 6) else 2)
-        rows = math.ceil(len(found) / columns)
-        canvas.height(rows * 1.95 + 0.3)
-        panels = canvas.panels(rows, columns, sharey=True)
-        for axes, (name, each) in zip(panels, found.items(), strict=False):
+        panels = canvas.panels(len(found), columns, inches=1.95, margin=0.3, sharey=True)
+        for axes, (name, each) in zip(panels, found.items(), strict=True):
             best = float(np.median(each.best))
             axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
             for (mean, deviation), colour, label, dashes in (
@@ -207,14 +280,13 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
                     each.epochs, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0
                 )
                 axes.plot(each.epochs, mean, color=colour, linestyle=dashes, label=label)
-            axes.set_title(folded(name, 84 // columns))
+            axes.set_title(_folded(name, 84 // columns))
             axes.set_xlabel("epoch")
             axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
         panels[0].legend(loc="upper right")  # to look for the best place takes long, and matplotlib warns of it
         for axes in panels[::columns]:
             axes.set_ylabel("cross-entropy")
-        hide(panels[len(found) :])
 
     values = "; ".join(
         f"{name}: validation loss {each.validation[0].min():.2f} at its lowest, best epoch {np.median(each.best):g}"
@@ -233,10 +305,8 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
 
     def draw(canvas: Canvas) -> None:
         columns = min(len(found), 3)
-        rows = math.ceil(len(found) / columns)
-        canvas.height(rows * (3.2 if columns == 1 else 2.75))
-        panels = canvas.panels(rows, columns, sharey=True)
-        for axes, (name, each) in zip(panels, found.items(), strict=False):
+        panels = canvas.panels(len(found), columns, inches=3.2 if columns == 1 else 2.75, sharey=True)
+        for axes, (name, each) in zip(panels, found.items(), strict=True):
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
             for (_, _, bins), colour, label, marker in (
                 (each.before, SECOND, "as trained", "s"),
@@ -247,7 +317,7 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
                 axes.plot(bins.confidence[many], bins.accuracy[many], color=colour, linewidth=1.2, label=label)
                 sizes = 8 + 90 * parts
                 axes.scatter(bins.confidence, bins.accuracy, sizes, color=colour, marker=marker, linewidths=0, zorder=3)
-            axes.set_title(folded(name, 72 // columns))
+            axes.set_title(_folded(name, 72 // columns))
             axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence")
             axes.grid()
             axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
@@ -255,7 +325,6 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
         panels[0].legend(loc="upper left", handlelength=1.2)
         for axes in panels[::columns]:
             axes.set_ylabel("share that is right")
-        hide(panels[len(found) :])
 
     values = "; ".join(
         f"{name} {share(each.before.error)} as trained, {share(each.after.error)} scaled"
@@ -280,16 +349,10 @@ def _short(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def folded(name: str, letters: int) -> str:
+def _folded(name: str, letters: int) -> str:
     r"""A title of at most two lines.
 
-    >>> folded("Fine-tuning MP-3, layer 3 trained along", 22)
+    >>> _folded("Fine-tuning MP-3, layer 3 trained along", 22)
     'Fine-tuning MP-3,\nlayer 3 trained along'
     """
     return "\n".join(textwrap.wrap(name, letters, max_lines=2, placeholder=" …", break_on_hyphens=False)) or name
-
-
-def hide(panels: Sequence[Axes]) -> None:
-    """Leaves panels empty."""
-    for axes in panels:
-        axes.set_visible(False)

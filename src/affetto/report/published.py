@@ -19,21 +19,13 @@ CORPUS = "IEMOCAP, 6,416 utterances, 10 speakers"
 
 
 class Published(NamedTuple):
-    """A row of the paper's table 1, as printed.
-
-    Attributes:
-        name: the paper's; empty for figures that a recipe gives.
-        u_acc: mean and ± of "U-Acc".
-        w_acc: mean and ± of "W-acc".
-        f1: mean and ± of "F1-score"; None where it says NaN.
-        readable: U-Acc can be read as unweighted average recall and W-Acc as accuracy.
-    """
+    """A row of the paper's table 1 as printed, each score with its ±; or of figures that a recipe gives, unnamed."""
 
     name: str
     u_acc: tuple[float, float]
     w_acc: tuple[float, float]
-    f1: tuple[float, float] | None
-    readable: bool = True
+    f1: tuple[float, float] | None  # None where it says NaN
+    readable: bool = True  # U-Acc as unweighted average recall and W-Acc as accuracy
 
 
 PAPER: dict[tuple[str, int | None], Published] = {
@@ -72,13 +64,10 @@ def reported(figures: Mapping[str, float]) -> Published | None:
 
 
 def published(model: Mapping[str, Any]) -> Published | None:
-    """The paper's row for a model, or None where the paper has none.
+    """The paper's row for the config of a model, or None where the paper has none.
 
     The units of RNN-x and of the progressive branch are not given, so any match. The paper's baselines have two layers,
     and it never trains the recogniser's layers along.
-
-    Args:
-        model: the config of a row.
 
     >>> published({"kind": "progressive", "layer": "gru2"}).w_acc
     (0.61, 0.04)
@@ -90,9 +79,9 @@ def published(model: Mapping[str, Any]) -> Published | None:
         return None
     if kind == "baseline":
         branch = model.get("branch")
-        known = isinstance(branch, Mapping) and branch.get("depth", 2) == 2
-        units = branch.get("units") if known and isinstance(branch, Mapping) else None
-        return PAPER.get((kind, units)) if isinstance(units, int) else None
+        if not isinstance(branch, Mapping) or branch.get("depth", 2) != 2:
+            return None
+        return PAPER.get((kind, branch.get("units")))
     if "layer" not in model:
         return PAPER.get((kind, None))
     if model.get("statistics", ["mean"]) != ["mean"]:

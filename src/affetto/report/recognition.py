@@ -8,7 +8,7 @@ speakers that were held out of its own training.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +25,7 @@ from affetto.report.table import CHANCE, Comparison, Figure
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row over one recogniser.
-
-    Attributes:
-        run: the run folder's name.
-        recogniser: as the run's recipe calls it.
-        cer: of the recogniser.
-        uar: of the row.
-    """
+    """One row over one recogniser: the run folder's name, the recogniser as its recipe calls it, and both results."""
 
     run: str
     recogniser: str
@@ -42,31 +35,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row over all recognisers.
-
-    Attributes:
-        name: of the row.
-        points: highest CER first.
-        agreement: Kendall's tau-b between UAR and lower CER; 1 where each better recogniser recognises emotion better.
-        gain: UAR over the best recogniser less that over the worst.
-    """
+    """One row over all recognisers."""
 
     name: str
-    points: tuple[Point, ...]
-    agreement: float
-    gain: Comparison
+    points: tuple[Point, ...]  # highest CER first
+    agreement: float  # Kendall's tau-b of UAR and lower CER; 1 where each better recogniser recognises emotion better
+    gain: Comparison  # UAR over the best recogniser less that over the worst
 
 
 @dataclass(frozen=True, slots=True)
 class RecogniserComparison:
-    """What the runs of several recognisers have in common.
-
-    Attributes:
-        lines: the rows that every run has finished, in the order of the first run's recipe.
-        utterances: of each run.
-        speakers: of each run.
-        folds: of each run.
-    """
+    """What the runs of several recognisers have in common, and the rows that every run has finished, in order."""
 
     lines: tuple[Line, ...]
     utterances: int
@@ -145,15 +124,13 @@ def _check_like(run: RunFolder, first: RunFolder) -> None:
     for key in sorted((mine.keys() | theirs.keys()) - _MAY_DIFFER):
         if mine.get(key) != theirs.get(key):
             raise RunError(f"was run with another {key} than {first.root}", "compare runs of one recipe", run.root)
-    rows, known = _rows(mine), _rows(theirs)
+    rows, known = (
+        {row["name"]: {key: value for key, value in row.items() if key != "repeats"} for row in config["rows"]}
+        for config in (mine, theirs)
+    )
     for name in rows.keys() & known.keys():
         if rows[name] != known[name]:
             raise RunError(f"{name} is another model in {first.root}", "compare runs of one recipe", run.root)
-
-
-def _rows(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a row is and how it is trained, by its name."""
-    return {row["name"]: {key: value for key, value in row.items() if key != "repeats"} for row in config["rows"]}
 
 
 def recognition_sheets(found: RecogniserComparison) -> list[Sheet]:
@@ -201,8 +178,7 @@ def recognition_picture(found: RecogniserComparison) -> Picture:
     many = len(found.lines)
 
     def draw(canvas: Canvas) -> None:
-        canvas.height(3.6)
-        axes = canvas.panels(1, 1)[0]
+        (axes,) = canvas.panels(1, inches=3.6)
         shown = sorted(found.lines, key=lambda line: -line.points[-1].uar.mean)
         for place, line in enumerate(shown):
             colour = _mixed(place / max(1, many - 1))

@@ -22,13 +22,7 @@ Cells = list[tuple[str, str]]
 
 
 class Sheet(NamedTuple):
-    """Cells to be set out in columns; the first column holds names, the others numbers.
-
-    Attributes:
-        title: what it shows.
-        header: a heading a column.
-        rows: as many cells each.
-    """
+    """Cells to be set out in columns; the first column holds names, the others numbers."""
 
     title: str
     header: tuple[str, ...]
@@ -36,12 +30,7 @@ class Sheet(NamedTuple):
 
 
 def sheets(table: Table, *, wide: bool) -> list[Sheet]:
-    """A table in parts that fit a page or a terminal.
-
-    Args:
-        table: to show.
-        wide: with the spread of every score (about 130 characters); otherwise with UAR's only (80).
-    """
+    """A table in parts: wide with the spread of every score (about 130 characters), else with UAR's only (80)."""
     found = [_sheet("Scores", table.rows, lambda row: _scores(row, wide))]
     if any(row.corpora for row in table.rows):
         found.append(_corpora_sheet(table.rows, wide))
@@ -65,7 +54,8 @@ def markdown_of(found: Iterable[Sheet], notes: Iterable[str]) -> str:
     for sheet in found:
         rows = [[_markdown(cell) for cell in cells] for cells in (sheet.header, *sheet.rows)]
         rule = ["---", *["---:"] * (len(sheet.header) - 1)]
-        lines += [f"**{_markdown(sheet.title)}**", "", *map(_piped, [rows[0], rule, *rows[1:]]), ""]
+        table = [f"| {' | '.join(cells)} |" for cells in (rows[0], rule, *rows[1:])]
+        lines += [f"**{_markdown(sheet.title)}**", "", *table, ""]
     return "\n".join([*lines, *(f"- {_markdown(note)}" for note in notes), ""])
 
 
@@ -109,24 +99,23 @@ def to_values(table: Table) -> dict[str, Any]:
     values = asdict(table)
     for row, original in zip(values["rows"], table.rows, strict=True):
         row["unfinished"] = original.unfinished
-        row["published"] = _paper_values(original.published)
+        row["published"] = original.published and _paper_values(original.published)
     return {"version": VERSION, "unfinished": table.unfinished, **{key: plain(value) for key, value in values.items()}}
 
 
 def _sheet(title: str, rows: Iterable[TableRow], shown: Callable[[TableRow], Cells]) -> Sheet:
-    cells = [shown(row) for row in rows]
+    """A line a row: its name, and the cells that are shown of it."""
+    cells = [[("row", row.name + ("*" if row.unfinished else "")), *shown(row)] for row in rows]
     header = tuple(heading for heading, _ in cells[0])
     return Sheet(title, header, tuple(tuple(text for _, text in row) for row in cells))
 
 
-def _name(row: TableRow) -> tuple[str, str]:
-    return "row", row.name + ("*" if row.unfinished else "")
-
-
 def _scores(row: TableRow, wide: bool) -> Cells:
-    found = [_name(row), ("parameters" if wide else "params", _count(row.parameters, exact=wide))]
     if wide:
-        found.append(("runs × folds", f"{row.runs} × {row.folds}"))
+        exact = "" if row.parameters is None else f"{row.parameters:,}"
+        found = [("parameters", exact), ("runs × folds", f"{row.runs} × {row.folds}")]
+    else:
+        found = [("params", _rounded(row.parameters))]
     found += [("UAR", share(row.uar.mean)), *_spread(row.uar), ("95 %", extent(row.uar.low, row.uar.high))]
     for heading, figure in (("accuracy", row.accuracy), ("F1", row.f1_macro)):
         found += [(heading, share(figure.mean)), *(_spread(figure) if wide else ())]
@@ -138,7 +127,7 @@ def _corpora_sheet(rows: Sequence[TableRow], wide: bool) -> Sheet:
     names = sorted({name for row in rows for name in row.corpora})
 
     def shown(row: TableRow) -> Cells:
-        cells = [_name(row)]
+        cells: Cells = []
         for name in names:
             uar = row.corpora[name].uar if name in row.corpora else Figure(*[math.nan] * 6)
             cells += [(name, share(uar.mean)), *([("95 %", extent(uar.low, uar.high))] if wide else [])]
@@ -155,7 +144,7 @@ def _spread(figure: Figure) -> Cells:
 def _difference(row: TableRow, wide: bool) -> Cells:
     found = row.comparison
     assert found is not None
-    cells = [_name(row), ("difference", signed(found.difference)), ("95 %", extent(found.low, found.high, signed))]
+    cells = [("difference", signed(found.difference)), ("95 %", extent(found.low, found.high, signed))]
     if wide:
         cells += [("over folds", signed(found.fold_difference)), ("folds", str(found.folds))]
     cells += [("p", chance(found.p)), ("p (Holm)", chance(found.p_holm))]
@@ -174,7 +163,6 @@ def _beside_paper(row: TableRow) -> Cells:
 
     readings = [(u_acc, w_acc)] if theirs.readable else [(u_acc, w_acc), (w_acc, u_acc)]
     return [
-        _name(row),
         ("UAR", share(row.uar.mean)),
         ("published", " or ".join(printed(uar) for uar, _ in readings)),
         ("accuracy", share(row.accuracy.mean)),
@@ -214,26 +202,23 @@ def chance(p: float) -> str:
     return share(p, 4) if 0.0495 <= p < 0.0505 else share(p)
 
 
-def _count(count: int | None, *, exact: bool) -> str:
-    """A count, in full or to three digits.
+def _rounded(count: int | None) -> str:
+    """A count to three digits.
 
-    >>> _count(1_234_567, exact=False), _count(98_308, exact=False), _count(516, exact=False)
-    ('1.23 M', '98.3 k', '516')
+    >>> _rounded(1_234_567), _rounded(98_308), _rounded(516), _rounded(1_000)
+    ('1.23 M', '98.3 k', '516', '1.00 k')
     """
     if count is None:
         return ""
-    if exact or count < 1_000:
-        return f"{count:,}"
+    if count < 1_000:
+        return str(count)
     for unit, letter in ((1_000, "k"), (1_000_000, "M"), (1_000_000_000, "G")):
         if count < 999.5 * unit:
-            value = count / unit
-            return f"{value:.{max(0, 2 - int(math.log10(value)))}f} {letter}"
+            return f"{count / unit:#.3g}".rstrip(".") + f" {letter}"
     return f"{count:.2e}"
 
 
-def _paper_values(theirs: Published | None) -> dict[str, Any] | None:
-    if theirs is None:
-        return None
+def _paper_values(theirs: Published) -> dict[str, Any]:
     pairs = {"u_acc": theirs.u_acc, "w_acc": theirs.w_acc, "f1": theirs.f1 or (math.nan, math.nan)}
     values = {name: {"mean": mean, "plus_minus": spread} for name, (mean, spread) in pairs.items()}
     return {"name": theirs.name, **values, "readable": theirs.readable}
@@ -259,18 +244,13 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _piped(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _markdown(text: str) -> str:
     r"""Escaped, so that a name with a star or a bar stays a name.
 
     >>> print(_markdown("a|b*"))
     a\|b\*
     """
-    escaped = "".join("\\" + letter if letter in "\\`*_{}[]<>#|" else letter for letter in text)
-    return " ".join(escaped.split())
+    return " ".join(re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text).split())
 
 
 _LATEX = {

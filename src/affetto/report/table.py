@@ -13,35 +13,19 @@ CHANCE = ("most_frequent", "random")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One score of one row; what is not known is not a number.
+    """One score of one row; what is not known is not a number."""
 
-    Attributes:
-        mean: over the runs; a run is one repeat's predictions over all folds, pooled.
-        over_runs: standard deviation of the runs: what another initialisation changes.
-        over_folds: standard deviation of the folds, each averaged over repeats: what other test speakers change.
-        fold_mean: over the folds, which need not be `mean`.
-        low: lower end of the interval over speakers.
-        high: its upper end.
-    """
-
-    mean: float
-    over_runs: float
-    over_folds: float
-    fold_mean: float
-    low: float
-    high: float
+    mean: float  # over the runs; a run is one repeat's predictions over all folds, pooled
+    over_runs: float  # standard deviation of the runs: what another initialisation changes
+    over_folds: float  # of the folds, each averaged over repeats: what other test speakers change
+    fold_mean: float  # over the folds, which need not be `mean`
+    low: float  # the interval over speakers begins here
+    high: float  # and ends here
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusFigures:
-    """The scores of one row on the test utterances of one corpus among several.
-
-    Attributes:
-        folds: those that test it.
-        uar: unweighted average recall.
-        accuracy: the share that is right.
-        f1_macro: the mean F1 of the classes.
-    """
+    """The scores of one row on the test utterances of one corpus among several, and the folds that test it."""
 
     folds: tuple[int, ...]
     uar: Figure
@@ -60,64 +44,36 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A row's UAR less the baseline's, over the folds that both have finished.
+    """A row's UAR less the baseline's, over the folds that both have finished."""
 
-    Attributes:
-        difference: of the means over runs.
-        low: lower end of its interval over speakers, drawn for both rows alike.
-        high: its upper end.
-        fold_difference: the mean over folds, which is what the tests test.
-        folds: how many.
-        p: of the corrected t-test over folds.
-        p_signed_rank: of Wilcoxon's test over folds.
-        p_holm: ``p``, corrected for the number of rows tested.
-        verdict: at ``p_holm`` below `stats.ALPHA`.
-    """
-
-    difference: float
-    low: float
-    high: float
-    fold_difference: float
+    difference: float  # of the means over runs
+    low: float  # its interval over speakers, drawn for both rows alike, begins here
+    high: float  # and ends here
+    fold_difference: float  # the mean over folds, which is what the tests test
     folds: int
-    p: float
-    p_signed_rank: float
-    p_holm: float
-    verdict: Verdict
+    p: float  # of the corrected t-test over folds
+    p_signed_rank: float  # of Wilcoxon's test over folds
+    p_holm: float  # `p`, corrected for the number of rows tested
+    verdict: Verdict  # at `p_holm` below `stats.ALPHA`
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One model.
-
-    Attributes:
-        name: as the recipe calls it.
-        kind: of model.
-        parameters: how many numbers are trained; None where unknown.
-        runs: how many the means are over.
-        folds: of each run.
-        cells: how many cells are finished.
-        planned: how many there will be.
-        uar: unweighted average recall.
-        accuracy: the share that is right.
-        f1_macro: the mean F1 of the classes.
-        comparison: with the baseline; None for the baseline itself, and where there is none.
-        published: the paper's figures for the same model.
-        corpora: the same by tested corpus, where the data are of several.
-    """
+    """One model; its scores are means over so many runs of so many folds."""
 
     name: str
     kind: str
-    parameters: int | None
+    parameters: int | None  # how many numbers are trained; None where unknown
     runs: int
     folds: int
-    cells: int
+    cells: int  # finished
     planned: int
     uar: Figure
     accuracy: Figure
     f1_macro: Figure
-    comparison: Comparison | None
-    published: Published | None
-    corpora: dict[str, CorpusFigures] = field(default_factory=dict)
+    comparison: Comparison | None  # None for the baseline itself, and where there is none
+    published: Published | None  # the paper's figures for the same model
+    corpora: dict[str, CorpusFigures] = field(default_factory=dict)  # where the data are of several
 
     @property
     def unfinished(self) -> bool:
@@ -127,13 +83,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of a run.
-
-    Attributes:
-        rows: in the recipe's order.
-        baseline: the name of the row that the others are tested against; None where there is none.
-        notes: what one has to know to read it, a sentence or two each.
-    """
+    """The table of a run: rows in the recipe's order, the row they are tested against, and what helps to read it."""
 
     rows: tuple[TableRow, ...]
     baseline: str | None
