@@ -110,7 +110,8 @@ def write(found: Explanation, path: Path, form: str | None = None) -> None:
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", "give another --output", path) from error
     finally:
-        draft.unlink(missing_ok=True)
+        if draft.exists():
+            draft.unlink()
 
 
 def telling(segments: Sequence[Segment], most: int) -> list[int]:

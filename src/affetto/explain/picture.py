@@ -19,7 +19,6 @@ from affetto.palette import colours
 from affetto.timeline import Moment, clock, likeliest, strip
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
 FORMS = ("png", "svg", "html")

@@ -160,16 +160,9 @@ def _predictions(
     for task in tasks(utterances, folds, vectors.readable):
         probabilities = linear_probe(vectors.values, labels, task, config.complexities).test
         for place, chances in zip(task.test.tolist(), probabilities, strict=True):
-            each = utterances[place]
-            yield Prediction(
-                0,
-                task.fold,
-                each.id,
-                by_speaker(each),
-                each.emotion or "",
-                config.classes[int(chances.argmax())],
-                dict(zip(config.classes, chances.tolist(), strict=True)),
-            )
+            each, predicted = utterances[place], config.classes[int(chances.argmax())]
+            shares = dict(zip(config.classes, chances.tolist(), strict=True))
+            yield Prediction(0, task.fold, each.id, by_speaker(each), each.emotion or "", predicted, shares)
 
 
 def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> list[LayerScore]:

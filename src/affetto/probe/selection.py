@@ -149,21 +149,9 @@ def best_rows(
         low, high = _interval(tally, found, (target, chosen), ~choosing, rng)
         pooled = _pooled(tally, found, target, chosen, ~choosing)
         for place, unit in enumerate(chosen.tolist()):
-            layer, number = owners[unit]
-            yield BestUnit(
-                found.level,
-                found.method,
-                name,
-                place + 1,
-                layer,
-                number,
-                float(found.chosen[target, unit]),
-                float(found.measured[target, unit]),
-                float(low[place]),
-                float(high[place]),
-                float(p[target, unit]),
-                float(pooled[place]),
-            )
+            r = found.chosen[target, unit], found.measured[target, unit]
+            figures = map(float, (*r, low[place], high[place], p[target, unit], pooled[place]))
+            yield BestUnit(found.level, found.method, name, place + 1, *owners[unit], *figures)
 
 
 def _interval(

@@ -169,17 +169,12 @@ def mistakes(answers: Answers, classes: Sequence[str]) -> list[Mistake]:
     predicted = shares.argmax(axis=1)
     wrong = np.flatnonzero(predicted != truth)
     order = wrong[np.argsort(-shares[wrong, predicted[wrong]], kind="stable")]
-    return [
-        Mistake(
-            str(ids[each]),
-            answers.speakers[first[each]],
-            classes[truth[each]],
-            classes[predicted[each]],
-            float(shares[each, predicted[each]]),
-            float(shares[each, truth[each]]),
-        )
-        for each in order.tolist()
-    ]
+    found = []
+    for each in order.tolist():
+        true, taken = truth[each], predicted[each]
+        shown = shares[each, [taken, true]].tolist()
+        found.append(Mistake(str(ids[each]), answers.speakers[first[each]], classes[true], classes[taken], *shown))
+    return found
 
 
 def _places(names: Sequence[str], classes: Sequence[str]) -> Integers:
