@@ -28,23 +28,21 @@ TILT_LOWEST_HZ, TILT_HIGHEST_HZ = 100.0, 5000.0
 WHISPER_WINDOW_SAMPLES = 400  # 25 ms
 
 
-def frame(waves: Waves, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> tuple[Tensor, Tensor]:
+def frame(waves: Waves) -> tuple[Tensor, Tensor]:
     """Overlapping windows of each recording, without padding at the ends but where one is shorter than a window.
 
     Returns:
-        The windows, (batch, frames, window_samples), a view where possible, and the recordings' frames, (batch,).
+        The windows, (batch, frames, 320), a view where possible, and the recordings' frames, (batch,).
         Windows beyond a recording's frames hold what the padding holds.
 
     >>> windows, lengths = frame(Waves(torch.arange(800.0)[None], torch.tensor([800])))
     >>> windows.shape, lengths.tolist(), windows[0, 1, 0].item()
     (torch.Size([1, 4, 320]), [4], 160.0)
     """
-    values = waves.values
-    missing = window_samples - values.shape[1]
-    if missing > 0:
-        values = torch.nn.functional.pad(values, (0, missing))
-    lengths = 1 + (waves.lengths - window_samples).clamp(min=0) // hop_samples
-    return values.unfold(1, window_samples, hop_samples), lengths
+    missing = WINDOW_SAMPLES - waves.values.shape[1]
+    values = torch.nn.functional.pad(waves.values, (0, missing)) if missing > 0 else waves.values
+    lengths = 1 + (waves.lengths - WINDOW_SAMPLES).clamp(min=0) // HOP_SAMPLES
+    return values.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES), lengths
 
 
 def power(waves: Waves) -> Frames:

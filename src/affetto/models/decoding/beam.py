@@ -69,7 +69,7 @@ class _Step(NamedTuple):
 
 
 class _Prior:
-    """What language model and bonus add for each next character."""
+    """What language model and bonus add for each next character: nothing where there is no language model."""
 
     def __init__(self, alphabet: Alphabet, config: BeamConfig, language_model: LanguageModel | None) -> None:
         if language_model is not None and language_model.alphabet.symbols != alphabet.symbols:
@@ -77,32 +77,26 @@ class _Prior:
                 f"a language model over {language_model.alphabet.symbols!r} for a recogniser of {alphabet.symbols!r}",
                 "train the language model with this recogniser's alphabet",
             )
-        self._model = language_model
-        self._config = config
+        nothing = torch.zeros(1, len(alphabet.symbols))
+        self._model = language_model or LanguageModel(alphabet, nothing, nothing.int(), start=0)
+        self._weight, self._bonus = (0.0, 0.0) if language_model is None else (config.weight, config.bonus)
         self._space = alphabet.encode(" ")[0] if " " in alphabet.symbols else -1
+        self.start = self._model.start  # the language model's state before anything is said
 
     def __call__(self, beam: _Beam) -> Tensor:
-        """(batch, width, symbols), or nothing for all: ()."""
-        if self._model is None:
-            return torch.zeros((), dtype=torch.float64)
-        return self._config.bonus + self._config.weight * self._model.log_probs[beam.state].double()
-
-    def start(self) -> int:
-        """The language model's state before anything is said."""
-        return 0 if self._model is None else self._model.start
+        """(batch, width, symbols)."""
+        return self._bonus + self._weight * self._model.log_probs[beam.state].double()
 
     def advance(self, state: Tensor, added: Tensor) -> Tensor:
         """The state after a character; 0 adds none."""
-        if self._model is None:
-            return state
         following = self._model.following[state, (added - 1).clamp(min=0)]
         return torch.where(added > 0, following.long(), state)
 
     def end(self, beam: _Beam) -> Tensor:
         """What is added at the end of an utterance, where a word that is begun has to be one."""
-        if self._model is None or self._space < 0:
+        if self._space < 0:
             return torch.zeros_like(beam.prior)
-        ends = self._config.weight * self._model.log_probs[beam.state, self._space - 1]
+        ends = self._weight * self._model.log_probs[beam.state, self._space - 1]
         return torch.where((beam.last == 0) | (beam.last == self._space), 0.0, ends)
 
 
@@ -122,7 +116,7 @@ def beam_search(
     """
     prior = _Prior(alphabet, config, language_model)
     frames = _padded_with_blanks(log_probs)
-    beam = _first(len(frames), config.width, prior.start())
+    beam = _first(len(frames), config.width, prior.start)
     steps = []
     for now in frames.unbind(dim=1):
         beam, step = _advance(beam, now, prior)
