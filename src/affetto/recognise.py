@@ -154,19 +154,19 @@ class EmotionRecogniser:
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
         """
-        for heard in listen(sources, self.predict, progress):
-            yield heard if isinstance(heard, Failure) else self.judge(heard, judgement)
+        for found in listen(sources, self.predict, progress):
+            yield found if isinstance(found, Failure) else self.judge(found, judgement)
 
     recognize, recognize_samples, recognize_many = recognise, recognise_samples, recognise_many
 
-    def judge(self, heard: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
+    def judge(self, found: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
         """A recording out of what `predict` made of its segments."""
-        if heard.pieces:
-            segments = [_segment(piece) for piece in heard.pieces]
-            return join_segments(heard.source, heard.duration_s, segments, judgement)
+        if found.pieces:
+            segments = [_segment(piece) for piece in found.pieces]
+            return join_segments(found.source, found.duration_s, segments, judgement)
         nothing = dict.fromkeys(self.emotions, 0.0)
         return Recording(
-            heard.source, heard.duration_s, (), None, nothing, "", False, nothing, 0.0, heard.silent, judgement
+            found.source, found.duration_s, (), None, nothing, "", False, nothing, 0.0, found.silent, judgement
         )
 
     def follow(self, blocks: Iterable[Tensor], judgement: Judgement = _JUDGEMENT) -> Iterator[Segment]:
@@ -177,7 +177,7 @@ class EmotionRecogniser:
             judgement: when an emotion is sure; what comes later is not known yet, so that nothing is smoothed.
 
         Yields:
-            Each stretch of speech as soon as a pause of 0.4 s tells that it has ended.
+            Each stretch of speech as soon as a pause of 0.4 s has ended it.
         """
         for spoken in cut(blocks, live=True):
             (opinion,) = self.predict(join([spoken]))

@@ -97,7 +97,7 @@ def _noise(wave: Wave, snr_db: float, scene: Scene, slope: float | None = None) 
 
 
 def _babble(wave: Wave, snr_db: float, scene: Scene) -> Wave:
-    """Several people, each as loud as the others and heard from anywhere in their recording on, over and over."""
+    """Several people, each as loud as the others, from anywhere in their recording on, over and over."""
     if scene.voices is None:
         raise ConfigError("babble needs voices", "say which corpus it is made of", "babble")
     mixture = np.zeros(len(wave))

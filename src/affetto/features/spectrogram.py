@@ -74,9 +74,8 @@ def loudness(waves: Waves) -> Frames:
     """How loud each window is, the prosodic feature the paper finds in a recogniser's neurons (paper 4, Figure 6).
 
     The definition is openSMILE's (Eyben et al. 2013, component ``cIntensity``): the intensity I of a frame is its
-    mean square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of the
-    ear's law. We keep to that definition; the component as released sums over as many samples as it has outputs, one
-    or two a frame.
+    mean square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of how loud
+    it seems. The component as released sums over as many samples as it has outputs, one or two a frame.
 
     Returns:
         (batch, time, 1), in units of the loudness at 60 dB under full scale; silence is 0, full scale about 63.

@@ -36,7 +36,7 @@ class NGrams(NamedTuple):
     """A tree of n-grams, level by level, each level in the order of its parents and then of its last characters."""
 
     symbols: Tensor  # the last character's class, (n-grams,), uint8; `START` only as the first n-gram of all
-    # of that character after those before it, (n-grams,), natural, float; of `START` it means nothing
+    # of that character after those before it, (n-grams,), natural, float; that of `START` is not used
     log_probs: Tensor
     children: Tensor  # how many longer n-grams begin with it, (n-grams of all levels but the last,)
     backoffs: Tensor  # log weight of the shorter context for characters that have no child, (as many,), float

@@ -80,7 +80,7 @@ class Block(nn.Module):
         self.feed_forward_in = nn.Linear(width, config.feed_forward)
         self.feed_forward_out = nn.Linear(config.feed_forward, width)
 
-    def hear(self, states: Tensor) -> Memory:
+    def read_sound(self, states: Tensor) -> Memory:
         """Keys and values of the encoder's states, (batch, frames, width)."""
         keys, values = (self._heads(part).contiguous() for part in self.sound_in(states).chunk(2, dim=-1))
         return Memory(keys, values)
@@ -136,7 +136,7 @@ class WhisperDecoder(nn.Module):
         nothing = states.values.new_zeros(len(states.values), self.config.heads, 0, width)
         real = states.values.new_zeros(states.mask.shape).masked_fill(~states.mask, -torch.inf)[:, None, None]
         return Progress(
-            tuple(block.hear(states.values) for block in self._blocks()),
+            tuple(block.read_sound(states.values) for block in self._blocks()),
             None if bool(states.mask.all()) else real,
             tuple(Memory(nothing, nothing) for _ in self.blocks),
         )

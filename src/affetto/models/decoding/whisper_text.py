@@ -3,7 +3,7 @@
 After Radford et al. 2022 (4.5) and their reference code, but each utterance is written by itself and is not filled up
 to 30 s. The decoder was trained on windows of 30 s, in which silence follows what is said; where there is none, it
 begins anew. So it is given the states of some silence after those of the utterance: the same for all, computed once, at
-next to no cost (docs/results/whisper.md tells what that gains). A phrase that it repeats nevertheless, until there are
+next to no cost (docs/results/whisper.md has what that gains). A phrase that it repeats nevertheless, until there are
 more tokens than anyone could say in that time, is written once.
 
 The likeliest tokens are taken; where that leads to a text that repeats itself otherwise, or to tokens that are too
@@ -89,7 +89,7 @@ class _Draft:
         self._looks: list[Tensor] = []
 
     def take(self, token: int, log_prob: float, look: Tensor) -> None:
-        """One more token, unless the end was written; ``look`` (heads, frames) tells where it was looked for."""
+        """One more token, unless the end was written; ``look`` (heads, frames) is where it was looked for."""
         if not self.writing:
             return
         self._log_probs.append(log_prob)
@@ -130,7 +130,7 @@ class WhisperText:
     vocabulary: Vocabulary  # its tokens
     heads: tuple[tuple[int, int], ...]  # (layer, head) of those that look at what is written next
     config: WhisperTextConfig  # how to decode
-    silence: Tensor  # the encoder's states where nothing is heard for 30 s, (frames, width)
+    silence: Tensor  # the encoder's states of 30 s of silence, (frames, width)
 
     @property
     def name(self) -> str:

@@ -42,7 +42,7 @@ class Vocabulary:
 
     spelt: dict[int, bytes]  # what each token of text spells, UTF-8; a character may be divided between tokens
     special: dict[str, int]  # name -> token of those that spell nothing
-    multilingual: bool  # whether it is told, and can tell, which language it hears
+    multilingual: bool  # whether it takes, and can predict, the language that is spoken
     unspoken: frozenset[int]  # tokens that are never written
     unspoken_first: frozenset[int]  # those that are not written first
 
@@ -58,7 +58,7 @@ class Vocabulary:
 
     @property
     def no_speech(self) -> int | None:
-        """The token whose probability tells that nobody speaks; None if there is none."""
+        """The token whose probability is that nobody speaks; None if there is none."""
         return next((self.special[name] for name in _NO_SPEECH if name in self.special), None)
 
     @cached_property

@@ -1,7 +1,7 @@
 """Beam search over words: those of a lexicon, with a language model of words that KenLM reads.
 
 Both are flashlight-text's, whose wheels for Linux and macOS bring KenLM along. Its search goes through a tree of the
-lexicon's letters and adds up the paths that spell the same words; the language model tells of a word once it is whole.
+lexicon's letters and adds up the paths that spell the same words; the language model scores a word once it is whole.
 """
 
 from __future__ import annotations
@@ -89,12 +89,14 @@ def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = Non
         with _quiet():
             scores = kenlm.KenLM(str(path), names)
     except (RuntimeError, ValueError) as error:  # ValueError: a complaint that quotes bytes which are no text
-        raise CheckpointError(f"KenLM cannot read it ({_told(error)})", "copy or make the file again", path) from error
+        raise CheckpointError(
+            f"KenLM cannot read it ({_complaint(error)})", "copy or make the file again", path
+        ) from error
     return WordModel(path, alphabet, lexicon, scores, _tree(decoder, scores, lexicon, alphabet, word_list or path))
 
 
-def _told(error: Exception) -> str:
-    """What KenLM complains of, without the place in its source that the first line tells."""
+def _complaint(error: Exception) -> str:
+    """What KenLM complains of, without the place in its source, its first line."""
     if not isinstance(error, RuntimeError):
         return "it is no text"
     lines = str(error).strip().splitlines()

@@ -127,7 +127,7 @@ class Whisper(NetworkEncoder[WhisperEncoder]):
         return FRAME_RATE_HZ
 
     def text_decoder(self, language: str | None) -> TextDecoder:
-        """Whisper's decoder; it takes what it hears for English unless another language is named, or "auto"."""
+        """Whisper's decoder; it takes speech for English unless another language is named, or "auto"."""
         assert self.origin.folder is not None, "it was opened from a folder"
         config = WhisperTextConfig() if language is None else WhisperTextConfig(language=language)
         return load_whisper_text(self.origin.folder, self.network, config)

@@ -1,7 +1,7 @@
 """wav2vec 2.0 and what is built like it (HuBERT, WavLM, UniSpeech), read and computed by transformers.
 
 Strided convolutions over the sound, then a transformer. Where the first convolution is normalised over time ("group",
-as in wav2vec2-base), padding would change every number, so the convolutions hear one recording at a time; the
+as in wav2vec2-base), padding would change every number, so the convolutions take one recording at a time; the
 transformer runs on batches, with masks.
 """
 
@@ -30,7 +30,7 @@ from affetto.text import Alphabet
 _FRONT = "conv"
 _SPECIAL = re.compile(r"<.*>|\[.*\]")
 _UNUSED = {"masked_spec_embed"}  # What only training reads, so that a file may lack it
-# What a config tells that no number depends on.
+# What stands in a config and no number depends on.
 _ELSEWHERE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 
 
