@@ -77,11 +77,8 @@ def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16
 
 
 def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
-    """Writes a model folder's card from what its checkpoints and evaluations say.
-
-    Args:
-        folder: holds a packed recogniser, a packed head, or both.
-        evaluations: what ``affetto asr evaluate`` and ``affetto evaluate`` print as JSON.
+    """Writes a model folder's card from what its checkpoints say, and evaluations that ``affetto evaluate`` printed as
+    JSON.
 
     Raises:
         CheckpointError: the folder holds no recogniser, or a model about which too little is known for a card.

@@ -13,11 +13,7 @@ from affetto.errors import RegistryError
 
 
 class Registry:
-    """A table of parts of one kind.
-
-    Args:
-        kind: what the parts are, in the plural ("corpora").
-        targets: name -> "module:attribute".
+    """A table of parts of one kind, in the plural: name -> "module:attribute".
 
     >>> Registry("numbers", {"pi": "math:pi"}).load("pi")
     3.141592653589793
@@ -29,11 +25,7 @@ class Registry:
         self._entry_points_read = False
 
     def add(self, name: str, target: str) -> None:
-        """Registers one more part.
-
-        Raises:
-            RegistryError: the name is taken.
-        """
+        """Registers one more part; RegistryError if the name is taken."""
         if name in self._targets:
             raise RegistryError(f"{name!r} is registered twice among {self.kind}", "choose another name")
         self._targets[name] = target
@@ -44,11 +36,7 @@ class Registry:
         return sorted(self._targets)
 
     def load(self, name: str) -> Any:
-        """The part of that name.
-
-        Raises:
-            RegistryError: nothing is registered under it.
-        """
+        """The part of that name; RegistryError if nothing is registered under it."""
         self._read_entry_points()
         if name not in self._targets:
             raise RegistryError(f"no {name!r} among {self.kind}", f"choose one of {', '.join(self.names())}")

@@ -48,17 +48,10 @@ def tally(
     predicted: Sequence[str],
     classes: Sequence[str],
 ) -> ConfusionCounts:
-    """Counts predictions, one entry of each argument but the last, which orders rows and columns.
-
-    Args:
-        cells: (repeat, fold).
-        speakers: who speaks.
-        references: the true class.
-        predicted: the predicted class.
-        classes: all of them.
+    """Counts predictions, an entry of each (repeat, fold), speaker, true and predicted class for each.
 
     Raises:
-        ValueError: a label is none of the classes, or the arguments differ in length.
+        ValueError: a label is none of the classes, which order rows and columns, or the arguments differ in length.
     """
     places = {name: place for place, name in enumerate(classes)}
     unknown = (set(references) | set(predicted)) - set(places)

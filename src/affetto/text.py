@@ -173,11 +173,7 @@ def without_marks(text: str) -> str:
 def normalise(text: str) -> str:
     """Brings a transcript into the alphabet: lower case, numbers in words, no accents, punctuation or marks of noise.
 
-    Args:
-        text: any text.
-
-    Returns:
-        Words of a-z and apostrophes with single spaces between; empty if nothing can be spelt.
+    What is left are words of a-z and apostrophes with single spaces between; nothing if nothing can be spelt.
 
     >>> normalise("Don’t pay $20 to Zoë at No. 7!")
     "don't pay twenty dollars to zoe at number seven"
@@ -207,10 +203,7 @@ def harmless(cells: Iterable[object]) -> list[object]:
 
 
 class Alphabet:
-    """Symbols and the class numbers that stand for them; class 0 is CTC's blank.
-
-    Args:
-        symbols: the characters, each once.
+    """Symbols, each once, and the class numbers that stand for them; class 0 is CTC's blank.
 
     >>> alphabet = Alphabet()
     >>> alphabet.encode("it's")

@@ -46,7 +46,7 @@ def frame(waves: Waves) -> tuple[Tensor, Tensor]:
 
 
 def power(waves: Waves) -> Frames:
-    """|FFT| squared of each Hamming window: (batch, time, 161); bin k is k x 50 Hz."""
+    """|FFT| squared of each Hamming window, (batch, time, 161); bin k is k x 50 Hz."""
     windows, lengths = frame(waves)
     hamming = torch.hamming_window(WINDOW_SAMPLES, periodic=False, device=windows.device)
     spectrum = torch.fft.rfft(windows * hamming)
@@ -74,15 +74,11 @@ def loudness(waves: Waves) -> Frames:
     """How loud each window is, the prosodic feature the paper finds in a recogniser's neurons (paper 4, Figure 6).
 
     The definition is openSMILE's (Eyben et al. 2013, component ``cIntensity``): the intensity I of a frame is its
-    mean square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of how loud
-    it seems. The component as released sums over as many samples as it has outputs, one or two a frame.
+    mean square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of how
+    loud it seems. The component as released sums over as many samples as it has outputs, one or two a frame.
 
     Returns:
         (batch, time, 1), in units of the loudness at 60 dB under full scale; silence is 0, full scale about 63.
-
-    >>> full_scale = Waves(torch.ones(1, 320), torch.tensor([320]))
-    >>> round(loudness(full_scale).values.item(), 1)
-    63.1
     """
     windows, lengths = frame(waves)
     hamming = torch.hamming_window(WINDOW_SAMPLES, periodic=False, device=windows.device)
@@ -151,16 +147,11 @@ _MOST_RAISED = 7.0  # powers of ten; digital silence stays far below speech
 
 
 def log_mel(waves: Waves, filters: int = 80, level: float | None = None) -> Frames:
-    """Decimal logarithms of the powers in mel bands, clamped to 80 dB below the loudest, then (x + 4) / 4.
+    """Whisper's input: (batch, time, filters), 100 frames a second and at least one.
 
-    Args:
-        waves: the recordings.
-        filters: bands of equal area on Slaney's mel scale.
-        level: the decimal logarithm that each utterance's loudest value is brought to, without direct current; None
-            leaves both as Whisper does.
-
-    Returns:
-        (batch, time, filters), 100 frames a second and at least one.
+    Decimal logarithms of the powers in mel bands of equal area, clamped to 80 dB below the loudest, then (x + 4) /
+    4. Where a ``level`` is given, direct current is taken away, and each utterance's loudest value becomes that;
+    Whisper leaves both.
     """
     lengths = (waves.lengths // HOP_SAMPLES).clamp(min=1)
     windows = _mirrored(waves).unfold(1, WHISPER_WINDOW_SAMPLES, HOP_SAMPLES)[:, : int(lengths.max())]

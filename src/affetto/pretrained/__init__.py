@@ -30,13 +30,7 @@ def heads() -> list[Path]:
 
 
 def find(model: str | Path) -> Path:
-    """The folder of a model.
-
-    Args:
-        model: the name of an embedded model, or a folder.
-
-    Raises:
-        CheckpointError: it is neither.
+    """The folder of an embedded model by its name, or of any other.
 
     >>> find("enormous")
     Traceback (most recent call last):

@@ -225,19 +225,18 @@ def represent(
     surroundings: Surroundings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Bank]:
-    """Extracts, or finds in the cache, what an extractor computes of each utterance.
+    """Extracts, or finds in the cache folder, what an extractor computes of each utterance.
 
     Args:
         utterances: any number, in any order.
         extractor: what to compute.
         cache: the folder to keep results in.
-        variants: which variants of each recording are added to the recording as it is; None adds none.
+        variants: which variants of each recording are added to the recording as it is.
         surroundings: the listening condition of everything, the variants too, and whose voices babble is made of.
         progress: called after every shard.
 
     Returns:
-        A bank for each of the extractor's names. An utterance whose sound cannot be read (a warning names the file)
-        has no frames.
+        A bank for each of the extractor's names; what cannot be read (a warning names the file) has no frames.
 
     Raises:
         RunError: the cache cannot be written to; the disk may be full.

@@ -105,11 +105,7 @@ def beam_search(
 ) -> list[Found]:
     """The text of the highest score of each utterance, as far as the beam's width lets it be found.
 
-    Args:
-        log_probs: (batch, time, classes), class 0 the blank.
-        alphabet: of these classes.
-        config: how to search.
-        language_model: over the same alphabet; None searches by the recogniser alone.
+    Of log probabilities (batch, time, classes), class 0 the blank; without a language model by the recogniser alone.
 
     Raises:
         ConfigError: the language model is one of another alphabet.

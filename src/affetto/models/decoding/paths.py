@@ -48,9 +48,7 @@ def greedy(log_probs: Frames, alphabet: Alphabet) -> list[str]:
 def align(log_probs: Frames, texts: Sequence[Sequence[int]]) -> list[Tensor]:
     """The likeliest path of each utterance among those that spell its text (Viterbi): class numbers, (length,) each.
 
-    Args:
-        log_probs: (batch, time, classes), class 0 the blank.
-        texts: the class numbers of each utterance's characters, no blanks; each fits into its frames.
+    Of log probabilities (batch, time, classes), class 0 the blank, and texts as classes that fit into their frames.
     """
     rows = [torch.tensor([0] + [each for number in text for each in (number, 0)]) for text in texts]
     places = pad_sequence(rows, batch_first=True)  # (batch, 2 x characters + 1): blanks around each character

@@ -76,11 +76,9 @@ class Vocabulary:
 
 
 def read_vocabulary(folder: Path, size: int) -> Vocabulary:
-    """Reads the tokens of a model's folder: ``tokenizer.json``, and ``generation_config.json`` on what may be written.
+    """Reads ``tokenizer.json`` of a model's folder, and in ``generation_config.json`` what may be written.
 
-    Args:
-        folder: of the model.
-        size: of the decoder's vocabulary, time marks included.
+    ``size`` is the decoder's vocabulary, time marks included.
 
     Raises:
         CheckpointError: they are missing or damaged, or no vocabulary of Whisper.

@@ -60,15 +60,12 @@ class WordModel:
 
 
 def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = None) -> WordModel:
-    """Reads a language model of words for a recogniser with this alphabet.
+    """Reads a language model of words for a recogniser: an ARPA file, or one that KenLM's build_binary made.
 
-    A binary file is mapped into memory as it is: only one from someone who is trusted should be loaded. An ARPA file is
-    text, of which header, words and end are checked here and the rest by KenLM.
-
-    Args:
-        path: an ARPA file, or one that KenLM's build_binary made.
-        alphabet: the recogniser's; words are spelt in its case.
-        word_list: a file with a word a line, written as the model writes them; None takes the model's own words.
+    A binary file is mapped into memory as it is: only one from someone who is trusted should be loaded. An ARPA file
+    is text, of which header, words and end are checked here and the rest by KenLM. Words are spelt in the alphabet's
+    case; those of ``word_list``, a line each, are written as the model writes them. Without it the model's own words
+    are taken.
 
     Raises:
         CheckpointError: the file is missing, damaged or foreign.

@@ -51,11 +51,8 @@ def locate(name: str | Path) -> tuple[Path, Origin]:
 
 
 def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
-    """Opens any recogniser whose layers can be reused.
-
-    Args:
-        name: see `locate`.
-        device: see `choose_device`.
+    """Opens any recogniser whose layers can be reused, by a name that `locate` knows, on a device (see
+    `choose_device`).
 
     Raises:
         CheckpointError: there is no such model, it is damaged, or nothing that affetto can open.

@@ -49,13 +49,8 @@ class Wav2Vec2:
     """The layers of a model like wav2vec 2.0, and the characters if it has a CTC head with a vocabulary of such.
 
     Its layers are "conv", what the convolutions give, and "layer1", "layer2" and so on, as in transformers'
-    ``hidden_states``: the last comes after the final normalisation where there is one.
-
-    Args:
-        model: of transformers, with a CTC head or without.
-        origin: where it comes from.
-        normalised: whether recordings are brought to mean 0 and variance 1 first.
-        vocabulary: token -> class of the CTC head; None if there is no head.
+    ``hidden_states``: the last comes after the final normalisation where there is one. Recordings that are
+    ``normalised`` are brought to mean 0 and variance 1 first.
     """
 
     network = None

@@ -266,13 +266,10 @@ class Familiarity(nn.Module):
 
     @classmethod
     def fitted(cls, training: Tensor, judging: Tensor, components: int, quantile: float) -> Familiarity:
-        """Fits it to vectors of training speech, (utterances, width).
+        """Fits it to vectors of training speech, (utterances, width), of which so many principal components count at
+        most.
 
-        Args:
-            training: those.
-            judging: of other speakers under the same conditions, which set the limit.
-            components: principal components that count, no more than there are directions in the training speech.
-            quantile: so much of the other speakers' speech counts as familiar.
+        The limit is set by other speakers under the same conditions: a ``quantile`` of their speech counts as familiar.
 
         >>> speech = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
         >>> Familiarity.fitted(speech, speech, 2, 1.0)(torch.tensor([[0.5, 0.5], [3.0, 0.0]])).tolist()
