@@ -1,4 +1,6 @@
-"""Loudness against openSMILE's own component, worked cases, and real speech."""
+"""Spectral tilt against numpy, loudness against openSMILE, the input of Whisper against transformers."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
@@ -7,12 +9,44 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 from scipy.signal.windows import hamming
+from torch import Tensor
 
 from affetto.audio import load
-from affetto.features.spectrogram import loudness
+from affetto.features.spectrogram import TILT_HIGHEST_HZ, TILT_LOWEST_HZ, log_mel, log_power, loudness, spectral_tilt
 from affetto.frames import Waves, pad_waves
+
+
+def _noise(slope_db: float, samples: int = 48_000) -> Waves:
+    """Noise whose power falls by so many decibels an octave."""
+    rng = np.random.default_rng(3)
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    hz = np.maximum(np.fft.rfftfreq(samples, 1 / 16_000), 20.0)
+    wave = np.fft.irfft(spectrum * 10 ** (slope_db / 20 * np.log2(hz / 1000)), samples)
+    return pad_waves([torch.from_numpy(wave / np.abs(wave).max()).float()])
+
+
+def test_it_is_the_slope_that_numpy_fits() -> None:
+    waves = _noise(-3.0, 4800)
+    hz = np.arange(161) * 50.0
+    used = (hz >= TILT_LOWEST_HZ) & (hz <= TILT_HIGHEST_HZ)
+    decibels = 10 / np.log(10) * log_power(waves).values[0].numpy()
+    expected = np.polyfit(np.log2(hz[used]), decibels[:, used].T, 1)[0]
+    np.testing.assert_allclose(spectral_tilt(waves).values[0, :, 0].numpy(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("slope_db", [0.0, -3.0, -6.0])
+def test_noise_of_a_known_slope(slope_db: float) -> None:
+    assert spectral_tilt(_noise(slope_db)).values.mean().item() == pytest.approx(slope_db, abs=0.5)
+
+
+def test_gain_and_padding_change_nothing() -> None:
+    waves = _noise(-6.0, 4800)
+    padded = Waves(torch.nn.functional.pad(0.25 * waves.values, (0, 4000)), waves.lengths)
+    torch.testing.assert_close(spectral_tilt(padded).unpad(), spectral_tilt(waves).unpad(), atol=0.02, rtol=0)
+
 
 CREMA_D = Path(os.environ.get("AFFETTO_DATA", "../shared/data")) / "crema-d" / "AudioWAV"
 
@@ -104,3 +138,40 @@ def test_follows_the_auditory_loudness_of_egemaps() -> None:
     assert len(correlations) >= 5
     assert np.median(correlations) > 0.9
     assert min(correlations) > 0.8
+
+
+WINDOW = 30 * 16_000
+
+
+def _random(samples: int, seed: int = 0) -> Tensor:
+    return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("filters", [80, 128])
+def test_a_whole_window_is_as_whisper_has_it(filters: int) -> None:
+    transformers = pytest.importorskip("transformers")
+    extractor = transformers.WhisperFeatureExtractor(feature_size=filters)
+    wave = _random(WINDOW) * torch.linspace(0, 1, WINDOW) ** 2
+    theirs = extractor(wave.numpy(), sampling_rate=16_000, return_tensors="pt").input_features[0].T
+    torch.testing.assert_close(log_mel(pad_waves([wave]), filters).values[0], theirs, atol=1e-4, rtol=0)
+
+
+def test_a_short_sound_has_the_first_frames_of_the_window_that_whisper_fills_up() -> None:
+    transformers = pytest.importorskip("transformers")
+    wave = _random(40_000)
+    theirs = transformers.WhisperFeatureExtractor()(wave.numpy(), sampling_rate=16_000, return_tensors="pt")
+    ours = log_mel(pad_waves([wave]))
+    assert ours.lengths.tolist() == [250]
+    expected = theirs.input_features[0].T[:248]  # the windows that do not reach beyond the end
+    torch.testing.assert_close(ours.values[0, :248], expected, atol=1e-4, rtol=0)
+
+
+@given(samples=st.lists(st.integers(1, 4000), min_size=2, max_size=4), seed=st.integers(0, 99))
+@with_settings(max_examples=25)
+def test_batch_mates_and_padding_change_no_mel(samples: list[int], seed: int) -> None:
+    waves = [_random(count, seed + place) * 10.0**-place for place, count in enumerate(samples)]
+    batch = pad_waves(waves)
+    together = log_mel(Waves(torch.nn.functional.pad(batch.values, (0, 777)), batch.lengths))
+    alone = [log_mel(pad_waves([wave])).values[0] for wave in waves]
+    torch.testing.assert_close(together.unpad(), alone, atol=1e-5, rtol=0)
+    assert not together.values[~together.mask].any()
