@@ -106,14 +106,9 @@ def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
     frames = Frames(torch.cat(columns, dim=-1), cepstra.lengths).zero_padding()
     if config.level == "utterance":
         frames = normalise(frames)
-    if config.level == "relative":
-        frames = _without_gain(frames, config)
+    if config.level == "relative":  # the mean of what a gain adds to: the first coefficient and the log of loudness
+        shifts = torch.zeros_like(frames.values[:, :1])  # (batch, 1, width)
+        affected = [0, -1] if config.loudness else [0]
+        shifts[..., affected] = frames.mean()[:, None, affected]
+        frames = Frames(frames.values - shifts, frames.lengths).zero_padding()
     return thin(frames, config.stride)
-
-
-def _without_gain(frames: Frames, config: AcousticConfig) -> Frames:
-    """Takes the utterance's mean from what a gain adds to: the first coefficient and the logarithm of loudness."""
-    shifts = torch.zeros_like(frames.values[:, :1])  # (batch, 1, width)
-    columns = [0, -1] if config.loudness else [0]
-    shifts[..., columns] = frames.mean()[:, None, columns]
-    return Frames(frames.values - shifts, frames.lengths).zero_padding()

@@ -156,8 +156,10 @@ def log_mel(waves: Waves, filters: int = 80, level: float | None = None) -> Fram
     lengths = (waves.lengths // HOP_SAMPLES).clamp(min=1)
     windows = _mirrored(waves).unfold(1, WHISPER_WINDOW_SAMPLES, HOP_SAMPLES)[:, : int(lengths.max())]
     spectrum = torch.fft.rfft(windows * torch.hann_window(WHISPER_WINDOW_SAMPLES, device=windows.device))
-    if level is not None:
-        spectrum = _without_direct_current(spectrum)
+    if level is not None:  # what is constant over a window, a Hann window spreads: 1/2 of it here, -1/4 in the next bin
+        constant = spectrum[..., :1].real.clone()
+        spectrum[..., :1] = 0
+        spectrum[..., 1:2] += constant / 2
     powers = spectrum.real.square() + spectrum.imag.square()  # (batch, time, 201)
     bands = powers @ mel_filters(filters, WHISPER_WINDOW_SAMPLES // 2 + 1, equal_area=True).to(powers.device)
     frames = Frames(bands.clamp_(min=_WHISPER_FLOOR).log10_(), lengths)
@@ -166,14 +168,6 @@ def log_mel(waves: Waves, filters: int = 80, level: float | None = None) -> Fram
     if level is not None:
         values = values + (level - loudest).clamp(max=_MOST_RAISED)
     return Frames((values + 4) / 4, lengths).zero_padding()
-
-
-def _without_direct_current(spectrum: Tensor) -> Tensor:
-    """What is constant over a window, which a Hann window spreads over two bins, taken off: (batch, time, bins)."""
-    constant = spectrum[..., :1].real  # the window's own: 1/2 of its samples here, and -1/4 of them in the next bin
-    return torch.cat(
-        [torch.zeros_like(spectrum[..., :1]), spectrum[..., 1:2] + constant / 2, spectrum[..., 2:]], dim=-1
-    )
 
 
 def _mirrored(waves: Waves) -> Tensor:

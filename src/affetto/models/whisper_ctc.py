@@ -94,15 +94,12 @@ class WhisperCtc(RecogniserNetwork):
         start, end, border = names.index(first), names.index(last), len(self.encoder.layers)
         if start < border:
             frames = self.encoder.climb(frames, first, names[min(end, border - 1)])
-        for place in range(max(start, border), end + 1):
-            frames = self._step(place - border, frames)
+        if start <= border <= end:
+            values = nn.functional.gelu(self.pairs(frames.values.transpose(1, 2))).transpose(1, 2)
+            frames = Frames(self.dropout(values), -(-frames.lengths // _STRIDE)).zero_padding()
+        for place in range(max(start, border + 1), end + 1):
+            frames = unpack(self.recurrent[place - border - 1](pack(frames)), frames.lengths)
         return frames
-
-    def _step(self, place: int, frames: Frames) -> Frames:
-        if place > 0:
-            return unpack(self.recurrent[place - 1](pack(frames)), frames.lengths)
-        values = nn.functional.gelu(self.pairs(frames.values.transpose(1, 2))).transpose(1, 2)
-        return Frames(self.dropout(values), -(-frames.lengths // _STRIDE)).zero_padding()
 
     def spell(self, frames: Frames) -> Frames:
         """See `RecogniserNetwork.spell`."""

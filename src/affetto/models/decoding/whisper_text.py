@@ -176,7 +176,7 @@ class WhisperText:
 
     def _rank(self, attempt: _Attempt) -> tuple[int, float]:
         """0 if it repeats itself, 1 if it is unlikely, 2 if it can be believed; and its log probability."""
-        said = self._said(attempt).strip()
+        said = b"".join(self.vocabulary.spelt[token] for token in attempt.tokens).strip()
         if len(said) > self.config.repetition * len(zlib.compress(said)):
             return 0, attempt.log_prob
         return (2 if attempt.log_prob >= self.config.log_prob else 1), attempt.log_prob
@@ -184,9 +184,6 @@ class WhisperText:
     def _nobody(self, attempt: _Attempt) -> bool:
         unlikely = attempt.log_prob < self.config.log_prob
         return attempt.no_speech > (self.config.no_speech if unlikely else self.config.surely_no_speech)
-
-    def _said(self, attempt: _Attempt) -> bytes:
-        return b"".join(self.vocabulary.spelt[token] for token in attempt.tokens)
 
     def _spelling(self, attempt: _Attempt, frames: int) -> Spelling:
         if not attempt.tokens or self._nobody(attempt) or self._rank(attempt)[0] == 0:
@@ -202,16 +199,20 @@ class WhisperText:
         states = pad([torch.cat([window, self._silence_after(len(window))]) for window in windows])
         prompt = self._prompts(states)
         scores, attended, progress = self.decoder(prompt, self.decoder.begin(states))
-        no_speech = self._no_speech(scores[:, 0])
+        silent = self.vocabulary.no_speech
+        first = scores[:, 0].float().softmax(dim=-1)
+        no_speech = [0.0] * len(windows) if silent is None else first[:, silent].tolist()
         room = self.decoder.config.positions - prompt.shape[1]
         drafts = [_Draft(len(window), room, self.vocabulary.end) for window in windows]
+        layers, heads = zip(*self.heads, strict=True)
         later = self._mask(self.vocabulary.unspoken, scores.device)
         lines, mask = drafts, later + self._mask(self.vocabulary.unspoken_first, scores.device)
         while True:
             likely = (scores[:, -1] + mask).log_softmax(dim=-1)
             chosen = _choose(likely, temperature, [draft.generator for draft in lines])
             sure = likely.gather(1, chosen[:, None])[:, 0].tolist()
-            for draft, token, log_prob, look in zip(lines, chosen.tolist(), sure, self._look(attended), strict=True):
+            looks = attended[list(layers), :, list(heads), -1].transpose(0, 1)  # (batch, heads, frames)
+            for draft, token, log_prob, look in zip(lines, chosen.tolist(), sure, looks, strict=True):
                 draft.take(token, log_prob, look)
             writing = [place for place, draft in enumerate(lines) if draft.writing]
             if not writing:
@@ -243,23 +244,11 @@ class WhisperText:
             rows = [self.vocabulary.prompt(token) for token in known[scores[:, 0, known].argmax(dim=1)].tolist()]
         return torch.tensor(rows, device=states.values.device)
 
-    def _no_speech(self, scores: Tensor) -> list[float]:
-        token = self.vocabulary.no_speech
-        if token is None:
-            return [0.0] * len(scores)
-        found: list[float] = scores.float().softmax(dim=-1)[:, token].tolist()
-        return found
-
     def _mask(self, tokens: Collection[int], device: torch.device) -> Tensor:
         """What is added to scores, so that these tokens are not written."""
         mask = torch.zeros(self.decoder.config.tokens, device=device)
         mask[list(tokens)] = -torch.inf
         return mask
-
-    def _look(self, attended: Tensor) -> Tensor:
-        """(layers, batch, heads, tokens, frames) to where the last token was looked for, (batch, heads, frames)."""
-        layers, heads = zip(*self.heads, strict=True)
-        return attended[list(layers), :, list(heads), -1].transpose(0, 1)
 
 
 def _choose(likely: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:

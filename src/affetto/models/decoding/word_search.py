@@ -198,15 +198,11 @@ class WordSearch:
             options, self.model.letters, self.model.scores, space, Alphabet.BLANK, len(self.model.lexicon.words), [],
             False,
         )  # fmt: skip
-        ended = _with_last_space(log_probs, space)
+        # One more frame, certain to be a space: a word ends with the utterance, and what is none is dropped.
+        last = torch.full((1, log_probs.shape[1]), _NEVER)
+        last[0, space] = 0
+        ended = torch.cat([log_probs.detach().float().clamp(min=_NEVER), last]).contiguous()
         best = search.decode(ended.data_ptr(), *ended.shape)[0]
         # Of all words that the path completes; -1 stands where it completes none.
         spellings = [self.model.lexicon.spellings[number] for number in best.words if number >= 0]
         return Found([each for spelling in spellings for each in (*spelling, space)][:-1], best.score)
-
-
-def _with_last_space(log_probs: Tensor, space: int) -> Tensor:
-    """One more frame, certain to be a space: a word ends with the utterance, and what is none is dropped."""
-    last = torch.full((1, log_probs.shape[1]), _NEVER)
-    last[0, space] = 0
-    return torch.cat([log_probs.detach().float().clamp(min=_NEVER), last]).contiguous()

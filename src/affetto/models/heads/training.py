@@ -55,16 +55,15 @@ class HeadStack:
             heads: which.
         """
         own = {name: values[heads] for name, values in self.values.items()}
+        of_part = {
+            part: {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}
+            for part in self.head.parts
+        }
         vectors = torch.cat(
-            [part.stacked(_of(name, own), given, chosen) for name, part in self.head.parts.items()], dim=-1
+            [part.stacked(of_part[name], given, chosen) for name, part in self.head.parts.items()], dim=-1
         )
         kept = vectors if keep is None else vectors * keep
         return torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
-
-
-def _of(part: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is a part's own, by the names that it has there."""
-    return {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}
 
 
 INPUT = "input"  # What stands below a recogniser's first layer: its features of the sound
