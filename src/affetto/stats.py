@@ -146,7 +146,6 @@ def speaker_interval(
     *,
     against: ConfusionCounts | None = None,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
 ) -> Interval:
     """Where the scores, or their differences to a model ``against`` it, would lie with other speakers of the kind.
 
@@ -170,7 +169,7 @@ def speaker_interval(
     values = _crowd_scores(crowds, counted, names)
     if against is not None:
         values = values - _crowd_scores(crowds, against, names)
-    return interval_of(values, count, level)
+    return interval_of(values, count)
 
 
 def draw_crowds(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> NDArray[np.float32]:
@@ -178,7 +177,7 @@ def draw_crowds(count: int, rng: np.random.Generator, resamples: int = RESAMPLES
     return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float32)
 
 
-def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
+def interval_of(values: Floats, count: int) -> Interval:
     """The expanded percentile interval (Hesterberg 2015) of figures of drawn crowds, (resamples, ...).
 
     Not a number where a figure is, or where ``count``, the number of speakers, is below two; see `speaker_interval`.
@@ -186,7 +185,7 @@ def interval_of(values: Floats, count: int, level: float = LEVEL) -> Interval:
     if count < 2:
         nowhere = np.full(values.shape[1:], np.nan)
         return Interval(nowhere, nowhere)
-    widened = np.sqrt(count / (count - 1)) * distributions.t.isf((1 - level) / 2, count - 1)
+    widened = np.sqrt(count / (count - 1)) * distributions.t.isf((1 - LEVEL) / 2, count - 1)
     tail = float(distributions.norm.sf(widened))
     low, high = np.quantile(values, [tail, 1 - tail], axis=0)
     return Interval(low, high)

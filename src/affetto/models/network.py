@@ -40,11 +40,15 @@ class Network(nn.Module):
 
     def represent(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """Some layers' frames; nothing above the highest of them is computed."""
-        frames, start = self.features(waves), 0
-        found = {}
-        for place, (name, _, _) in enumerate(self.layers):
-            if name in names:
-                frames = found[name] = self.climb(frames, self.layers[start].name, name)
+        return self.climb_through(self.features(waves), names)
+
+    def climb_through(self, frames: Frames, names: Collection[str], first: str | None = None) -> dict[str, Frames]:
+        """The same from what `features` gave, or from the frames below ``first``, the lowest layer to run then."""
+        known = [layer.name for layer in self.layers]
+        start, found = 0 if first is None else known.index(first), {}
+        for place in range(start, len(known)):
+            if known[place] in names:
+                frames = found[known[place]] = self.climb(frames, known[start], known[place])
                 start = place + 1
         return found
 
@@ -86,15 +90,10 @@ class RecogniserNetwork(Network):
         return self.recognise(self.features(waves), collect)
 
     def recognise(self, inputs: Frames, collect: Collection[str] = (), first: str | None = None) -> Recognition:
-        """The same from what `features` gave, or from the frames below ``first``, the lowest layer to run then."""
-        layers: dict[str, Frames] = {}
-        names, frames = [layer.name for layer in self.layers], inputs
-        start = 0 if first is None else names.index(first)
-        for place in range(start, len(names)):
-            if names[place] in collect or place == len(names) - 1:
-                frames, start = self.climb(frames, names[start], names[place]), place + 1
-                layers[names[place]] = frames
-        return Recognition(self.spell(frames), {name: layers[name] for name in layers if name in collect})
+        """The same from the inputs that `climb_through` starts from."""
+        last = self.layers[-1].name
+        found = self.climb_through(inputs, {*collect, last}, first)
+        return Recognition(self.spell(found[last]), {name: found[name] for name in found if name in collect})
 
     def spell(self, frames: Frames) -> Frames:
         """Log probabilities of the blank and the symbols from the frames of the highest layer."""
