@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
+from affetto.models.transformers_folder import read_json
 
 FORMAT = "affetto"
 VERSION = 1
@@ -95,15 +96,8 @@ def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def describe(path: Path, kind: str) -> Description:
     """Reads the JSON beside a ``.safetensors`` file; CheckpointError if it is missing, damaged or of another kind."""
     card = path.with_suffix(".json")
-    try:
-        values = json.loads(card.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot be read ({error.strerror})", "name a model that affetto saved, with its .json beside it", card
-        ) from error
-    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of a number too long, of too deep a nesting
-        raise CheckpointError(f"is not JSON ({error})", "copy the model again", card) from error
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    values = read_json(card, "name a model that affetto saved, with its .json beside it")
+    if values.get("format") != FORMAT:
         raise CheckpointError("was not written by affetto", "name a model that affetto saved", card)
     if values.get("version") != VERSION:
         raise CheckpointError(
