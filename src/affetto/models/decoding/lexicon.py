@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -46,7 +46,7 @@ def read_words(path: Path) -> list[str] | None:
             if start == _BINARY:
                 return None
             file.seek(0)
-            return list(_Arpa(path, file).words())
+            return _Arpa(path, file).words()
     except OSError as error:
         raise CheckpointError(error.strerror or str(error), "check the language model's path", path) from error
 
@@ -59,7 +59,7 @@ class _Arpa:
         self._file = file
         self._line = 0
 
-    def words(self) -> Iterator[str]:
+    def words(self) -> list[str]:
         """Reads header and words, and checks how the file goes on and ends."""
         counts = self._header()
         self._end()
@@ -76,7 +76,7 @@ class _Arpa:
             if marker not in seen:
                 raise self._fault(f"has no {marker} among its words")
         self._expect(b"\\2-grams:")
-        yield from (word for word in seen if word not in MARKERS)
+        return [word for word in seen if word not in MARKERS]
 
     def _header(self) -> list[int]:
         """How many n-grams of each length there are; more than the file can hold are refused, not made room for."""
@@ -84,14 +84,12 @@ class _Arpa:
             raise CheckpointError("is neither an ARPA file nor one of KenLM's", "choose one of these", self._path)
         counts: list[int] = []
         line = self._next_filled()
-        while line.startswith(b"ngram"):
+        while line:
             found = _COUNT.fullmatch(line)
             if found is None or int(found[1]) != len(counts) + 1:
                 raise self._fault(f"has {line[:40]!r} in its header")
             counts.append(int(found[2]))
             line = self._next()
-        if line:
-            raise self._fault(f"has {line[:40]!r} in its header")
         if len(counts) not in ORDERS:
             raise self._fault(
                 f"has n-grams of up to {len(counts)} words", f"choose one of {ORDERS[0]} to {ORDERS[-1]} words"
@@ -131,10 +129,10 @@ class _Arpa:
 
     def _next_filled(self) -> bytes:
         """The next line that is not blank."""
-        while True:
+        line = self._next()
+        while not line:
             line = self._next()
-            if line:
-                return line
+        return line
 
     def _next(self) -> bytes:
         line = self._file.readline(_LONGEST_LINE)
