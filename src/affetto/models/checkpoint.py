@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
-from affetto.models.transformers_folder import read_json
+from affetto.models.transformers_folder import read_values
 
 FORMAT = "affetto"
 VERSION = 1
@@ -96,8 +96,8 @@ def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def describe(path: Path, kind: str) -> Description:
     """Reads the JSON beside a ``.safetensors`` file; CheckpointError if it is missing, damaged or of another kind."""
     card = path.with_suffix(".json")
-    values = read_json(card, "name a model that affetto saved, with its .json beside it")
-    if values.get("format") != FORMAT:
+    values = read_values(card, "name a model that affetto saved, with its .json beside it")
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError("was not written by affetto", "name a model that affetto saved", card)
     if values.get("version") != VERSION:
         raise CheckpointError(

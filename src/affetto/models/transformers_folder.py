@@ -20,14 +20,19 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
-def read_json(path: Path, remedy: str = "name a whole model's folder") -> dict[str, Any]:
-    """An object in JSON; CheckpointError if the file is missing or holds something else."""
+def read_values(path: Path, remedy: str) -> Any:
+    """What a file of JSON holds; CheckpointError, with a remedy if it is missing."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"cannot be read ({error.strerror})", remedy, path) from error
     except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of a number too long, of too deep a nesting
         raise CheckpointError(f"is not JSON ({error})", "copy the model again", path) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in JSON; CheckpointError if the file is missing or holds something else."""
+    values = read_values(path, "name a whole model's folder")
     if not isinstance(values, dict):
         raise CheckpointError("is no JSON object", "copy the model again", path)
     return values
