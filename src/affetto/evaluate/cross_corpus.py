@@ -41,10 +41,7 @@ class Recognises(Protocol):
         ...
 
     def recognise_many(
-        self,
-        sources: Iterable[Source],
-        progress: Callable[[float], None] | None = None,
-        judgement: Judgement = ...,
+        self, sources: Iterable[Source], progress: Callable[[float], None] | None = None, judgement: Judgement = ...
     ) -> Iterator[Recording | Failure]:
         """One result a source, in their order."""
         ...

@@ -207,11 +207,7 @@ class RunFolder:
             raise _unwritable(self.root, error) from error
 
     def write_cell(
-        self,
-        card: RowCard,
-        predictions: Sequence[Prediction],
-        validation: Sequence[Prediction],
-        curve: Sequence[Epoch],
+        self, card: RowCard, predictions: Sequence[Prediction], validation: Sequence[Prediction], curve: Sequence[Epoch]
     ) -> None:
         """Adds a finished cell, whole or not at all; one that is finished already stays as it is.
 

@@ -155,11 +155,7 @@ def best_rows(
 
 
 def _interval(
-    tally: Tally,
-    found: Found,
-    of: tuple[int, NDArray[np.int64]],
-    half: NDArray[np.bool_],
-    rng: np.random.Generator,
+    tally: Tally, found: Found, of: tuple[int, NDArray[np.int64]], half: NDArray[np.bool_], rng: np.random.Generator
 ) -> Interval:
     """Intervals over the speakers of a half for some units, (units,) each; ranks stay those of the whole half."""
     target, chosen = of

@@ -78,10 +78,7 @@ class Probed(NamedTuple):
 
 
 def linear_probe(
-    vectors: NDArray[np.floating],
-    labels: NDArray[np.int64],
-    task: Task,
-    complexities: Sequence[float] = COMPLEXITIES,
+    vectors: NDArray[np.floating], labels: NDArray[np.int64], task: Task, complexities: Sequence[float] = COMPLEXITIES
 ) -> Probed:
     """Fits a multinomial logistic regression, whose complexity the validation speakers choose by UAR.
 
