@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def by_affetto(path: Path) -> float | None:
         return None
 
 
+def sizes_in(content: bytes, duration_s: float) -> list[tuple[int, str, int]]:
+    """What in a header may be a size in bytes or frames: place, order of bytes, value."""
+    found = []
+    for place in range(4, min(256, len(content) - 4)):
+        for order in ("<I", ">I"):
+            (size,) = struct.unpack_from(order, content, place)
+            frames = any(abs(size / rate - duration_s) < LEFT_OUT_S for rate in (8_000, 16_000, 48_000))
+            if frames or abs(size - len(content)) < 600:
+                found.append((place, order, size))
+    return found
+
+
 def test_whole_files_are_decoded_to_their_end(written: Path, original: Path) -> None:
     found = by_affetto(written)
     assert found is not None
@@ -130,6 +143,22 @@ def test_of_cut_files_as_much_is_decoded_as_there_is(written: Path, share: float
     written.write_bytes(content[: round(share * len(content))])
     found = by_affetto(written)
     assert found is None or found >= by_ffmpeg(written) - LEFT_OUT_S
+
+
+@pytest.mark.parametrize(("times", "value"), [(0, 0), (0, 0xFFFFFFFF), (0, 0x7FFFFFFF), (0.5, 0), (0.1, 0), (2, 0)])
+def test_wrong_sizes_in_headers_take_no_sound_away(written: Path, times: float, value: int) -> None:
+    """What ffmpeg decodes in spite of them, up to all of it, is decoded, or they are an error."""
+    content, whole = written.read_bytes(), by_affetto(written)
+    assert whole is not None
+    wrong = []
+    for place, order, size in sizes_in(content, whole):
+        changed = bytearray(content)
+        struct.pack_into(order, changed, place, min(round(times * size) + value, 0xFFFFFFFF))
+        written.write_bytes(changed)
+        found = by_affetto(written)
+        if found is not None and found < min(by_ffmpeg(written), whole) - LEFT_OUT_S:
+            wrong.append((place, order, size, found))
+    assert not wrong
 
 
 @pytest.mark.parametrize("seed", range(8))

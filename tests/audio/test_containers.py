@@ -180,7 +180,25 @@ def piped_wav(wave: Wave) -> bytes:
     return resized(content, 4, content.index(b"data") + 4, value=0xFFFFFFFF)
 
 
+def flac_of_too_few(wave: Wave) -> bytes:
+    content = flac_without_length(wave)
+    return content[:25] + b"\x64" + content[26:]
+
+
+def au_of_too_few(wave: Wave) -> bytes:
+    return resized(encoded(wave, JOINABLE["au"]), 8, order=">I", value=len(wave))
+
+
+def au_of_too_many(wave: Wave) -> bytes:
+    return resized(encoded(wave, JOINABLE["au"]), 8, order=">I", value=0x7FFFFFFF)
+
+
+def rf64_of_too_many(wave: Wave) -> bytes:
+    return resized(encoded(wave, ("RF64", "PCM_16")), 28, order="<Q", value=2**64 - 1)
+
+
 UNFINISHED = [
+    flac_of_too_few, au_of_too_few, au_of_too_many, rf64_of_too_many,
     unfinished_wav, unfinished_data, unfinished_rf64, unfinished_aiff, unfinished_au, piped_wav, flac_without_length,
 ]  # fmt: skip
 
@@ -234,6 +252,22 @@ def test_joined_files_may_be_of_different_kinds(kind: str) -> None:
     stereo = np.stack([tone(500, 0.8, 48_000)] * 2, axis=1)
     parts = [encoded(tone(300, 0.5), JOINABLE[kind]), encoded(stereo, JOINABLE[kind], 48_000)]
     assert_all_is_there(parts, [0.5, 0.8])
+
+
+@pytest.mark.parametrize("between", [b"\n", bytes(512)])
+def test_something_may_lie_between_joined_wavs(between: bytes) -> None:
+    part = encoded(tone(300), JOINABLE["wav"])
+    assert measured(part + between + part) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("magic", [b"RIFF", b"RIFX"])
+@pytest.mark.parametrize("chunk", [b"", b"bext", b"JUNK"])
+def test_joined_wavs_may_begin_with_any_chunk(magic: bytes, chunk: bytes) -> None:
+    content = encoded(tone(300), JOINABLE["wav"], endian="BIG" if magic == b"RIFX" else "FILE")
+    assert content[:4] == magic
+    size = struct.pack("<I" if magic == b"RIFF" else ">I", 602)
+    content = content[:12] + (chunk + size + bytes(602) if chunk else b"") + content[12:]
+    assert measured(content * 3) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("first", ["headed", "headless"])

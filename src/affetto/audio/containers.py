@@ -22,14 +22,16 @@ _MP3_TAGS = (0x50, 0x55)
 _WAVE_CHUNKS = frozenset(
     {b"data", b"fmt ", b"fact", b"LIST", b"bext", b"cue ", b"PEAK", b"JUNK", b"id3 ", b"ID3 ", b"smpl"}
 )
-_WAVE = re.compile(rb"RIFF.{4}WAVEfmt |RF64.{4}WAVEds64", re.DOTALL)
-_AIFF = re.compile(rb"FORM.{4}AIF[FC](?:COMM|COMT|FVER|MARK|NAME|AUTH|ANNO|SSND)", re.DOTALL)
+_WAVE = re.compile(rb"(?:RIF[FX]|RF64).{4}WAVE[ -~]{4}", re.DOTALL)
+_AIFF = re.compile(rb"FORM.{4}AIF[FC][ -~]{4}", re.DOTALL)
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf][\x00-\xfd]", re.DOTALL)
+_FLAC_HEAD, _FLAC_TAIL = 42, 1 << 17
 _AU = re.compile(rb"\.snd\x00.{3}.{4}\x00\x00\x00[\x01-\x1b]\x00.{3}\x00\x00\x00", re.DOTALL)
 _SVX = re.compile(rb"FORM.{4}(?:8SVX|16SV)[A-Z]{4}", re.DOTALL)
 _SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
 _CAF = re.compile(rb"caff\x00\x01\x00\x00desc")
-_NIST = re.compile(rb"NIST_1A\n +1024\n")
+_NIST = re.compile(rb"NIST_1A\n +\d+\n")
 _VOC = re.compile(rb"Creative Voice File\x1a")
 _W64 = re.compile(re.escape(bytes.fromhex("726966662e91cf11a5d628db04c10000")))
 _OGG = re.compile(rb"OggS\x00")
@@ -41,7 +43,7 @@ def streams(file: IO[bytes]) -> list[Pieces] | None:
     content = Bytes(file)
     start = content.at(0, 4)
     if start[:3] == b"ID3" or frame(start) is not None:
-        return _joined(content, _FLAC) or mpeg_streams(content, 0, content.size)
+        return _mended(content, _FLAC, _mended_flac) or mpeg_streams(content, 0, content.size)
     return _READERS[start](content) if start in _READERS else None
 
 
@@ -74,10 +76,41 @@ def _form(content: Bytes) -> list[Pieces] | None:
     return _joined(content, _SVX)
 
 
+def _mended_flac(content: Bytes, span: Span) -> Pieces:
+    """One that goes on after the number of samples it tells gets a header that tells none."""
+    head = content.at(span.start, _FLAC_HEAD)
+    block, total = int.from_bytes(head[10:12], "big"), int.from_bytes(head[18:26], "big") & 0xF_FFFF_FFFF
+    first = max(span.start + len(head), span.end - _FLAC_TAIL)
+    tail = content.at(first, span.end - first)
+    starts = [_first_sample(tail[found.start() :][:16], block) for found in _FLAC_FRAME.finditer(tail)]
+    known = [start for start in starts if start is not None]
+    if not total or not known or known[-1] < total:
+        return (span,)
+    return (head[:21] + bytes([head[21] & 0xF0]) + bytes(4) + head[26:], Span(span.start + len(head), span.end))
+
+
+def _first_sample(head: bytes, block: int) -> int | None:
+    """Which one a FLAC frame begins with; None where this is the head of none. A block may be as long as all others."""
+    more = f"{head[4]:08b}".index("0")  # a number as in UTF-8
+    more -= more > 0
+    number = head[4] & (0x7F >> (more + (more > 0)))
+    for byte in head[5 : 5 + more]:
+        number = number << 6 | byte & 0x3F
+    end = 5 + more + {6: 1, 7: 2}.get(head[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    check = 0
+    for byte in head[:end]:  # CRC-8
+        check ^= byte
+        for _ in range(8):
+            check = (check << 1 ^ 0x107 * (check >> 7)) & 0x1FF
+    fits = len(head) > end and check == head[end] and all(byte >> 6 == 2 for byte in head[5 : 5 + more])
+    return number * (1 if head[1] & 1 else block) if fits else None
+
+
 def _mended_au(content: Bytes, span: Span) -> Pieces:
-    """One without a size that is not 0; there is a value for those that are not known."""
+    """One of another size than it says; there is a value for those that are not known."""
     head = content.at(span.start, 12)
-    if any(head[8:]):
+    start, size = struct.unpack(">II", head[4:])
+    if size == _UNKNOWN or span.start + start + size == span.end:
         return (span,)
     return (head[:8] + struct.pack(">I", _UNKNOWN), Span(span.start + len(head), span.end))
 
@@ -147,35 +180,22 @@ def _one_wave(content: Bytes, start: int) -> tuple[list[Pieces], int, bool] | No
     chunks, unpadded = _chunks(content, start + 12, order)
     if b"fmt " not in chunks or b"data" not in chunks:
         return None
-    data, end = chunks[b"data"], _end(content, start, order)
+    data = chunks[b"data"]
     long = content.at(start, 4) == b"RF64" and any(content.at(start + _RF64_SIZE, 8))
     if long:
         data = Span(data.start, data.start + int.from_bytes(content.at(start + _RF64_SIZE, 8), "little"))
-    end = max(end, data.end)
-    sized = long or _sized(content, data, order)
+    sized = data.end <= content.size if long else _sized(content, data, order)
     if not sized:
         joined = content.search(_WAVE, data.start)
         data = Span(data.start, content.size if joined is None else joined)
-        end = data.end
-    end += end & 1 and _begins(content, end + 1)
+    following = content.search(_WAVE, data.end)
+    end = content.size if following is None else following
     form = content.at(chunks[b"fmt "].start, chunks[b"fmt "].end - chunks[b"fmt "].start)
     if len(form) >= 2 and struct.unpack(f"{order}H", form[:2])[0] in _MP3_TAGS:
         inside = mpeg_streams(content, data.start, data.end)
         return ([(Span(start, end),)], end, not sized) if inside is None else (inside, end, True)
     fact = content.at(chunks[b"fact"].start, 4) if b"fact" in chunks else b""
-    return [_as_wave(form, fact, data, order)], end, unpadded or not sized or _begins(content, end)
-
-
-def _begins(content: Bytes, place: int) -> bool:
-    """Whether another WAV file does."""
-    return _WAVE.match(content.at(place, 16)) is not None
-
-
-def _end(content: Bytes, start: int, order: str) -> int:
-    """Where a WAV file says that it ends."""
-    if content.at(start, 4) == b"RF64":
-        return start + 8 + int.from_bytes(content.at(start + _RF64_SIZE - 8, 8), "little")
-    return start + 8 + int(struct.unpack(f"{order}I", content.at(start + 4, 4))[0])
+    return [_as_wave(form, fact, data, order)], end, unpadded or not sized or following is not None
 
 
 def _chunks(content: Bytes, place: int, order: str, last: bytes = b"data") -> tuple[dict[bytes, Span], bool]:
@@ -223,7 +243,7 @@ _READERS: dict[bytes, Callable[[Bytes], list[Pieces] | None]] = {
     b"RIFX": _wave,
     b"RF64": _wave,
     b"OggS": _ogg,
-    b"fLaC": partial(_joined, magic=_FLAC),
+    b"fLaC": partial(_mended, magic=_FLAC, mend=_mended_flac),
     b"caff": partial(_joined, magic=_CAF),
     b"Crea": partial(_joined, magic=_VOC),
     b"NIST": partial(_joined, magic=_NIST),

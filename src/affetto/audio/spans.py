@@ -41,6 +41,8 @@ class Bytes:
 
     def at(self, place: int, size: int) -> bytes:
         """So many bytes from a place on, or as many as there are."""
+        if place >= self.size:  # a damaged header may name a place that no file has
+            return b""
         first = place - self._start
         if first < 0 or first + size > len(self._chunk):
             self._file.seek(place)
