@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from affetto.recording import Recording, Segment
     from affetto.streaming import Failure
 
-__all__ = ["EmotionRecogniser", "Failure", "Recogniser", "Recording", "Segment", "__version__"]
+__all__ = ["EmotionRecogniser", "Failure", "Recogniser", "Recording", "Samples", "Segment", "__version__"]
 
 __version__: str
 
@@ -28,6 +28,7 @@ _HOMES = {
     "Failure": "affetto.streaming:Failure",
     "Recogniser": "affetto.recognise:EmotionRecogniser",  # its name in earlier versions
     "Recording": "affetto.recording:Recording",
+    "Samples": "affetto.streaming:Samples",
     "Segment": "affetto.recording:Segment",
 }
 

@@ -130,7 +130,7 @@ def blocks(source: Source) -> Iterator[Tensor]:
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source))
     elif isinstance(source, np.ndarray | Tensor | tuple | list):
-        remedy = "call recognise_samples(samples, sample_rate), or give Samples(samples, sample_rate)"
+        remedy = "call recognise_samples(samples, sample_rate), or give affetto.Samples(samples, sample_rate)"
         raise AudioError("samples where a file is expected", remedy, label(source))
     elif source.seekable():
         yield from audio.stream(source, where=label(source))
