@@ -6,10 +6,17 @@ Plain values without torch, so that formats, shell and service need nothing else
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from affetto.drawing.course import plot_course
+from affetto.errors import MissingExtraError
 from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, Judgement, Moment, likeliest, mean, shares, smooth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 SCHEMA_VERSION = 1  # Of `Recording.as_dict`; it changes when a key is renamed or removed
 _JUDGEMENT = Judgement()
@@ -203,6 +210,53 @@ class Recording:
             **({"judgement": self.judgement.model_dump()} if self.probabilities else {}),
             "segments": [segment.as_dict() for segment in self.segments],
         }
+
+    def to_dataframe(self) -> DataFrame:
+        """A row a segment, a column for each emotion's probability; no row where nobody speaks.
+
+        Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+
+        >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
+        >>> print(join_segments("a.wav", 2.0, [segment]).to_dataframe())
+            file  start_s  end_s emotion  anger  sadness transcript  sure  familiar
+        0  a.wav      0.0    2.0   anger    0.8      0.2         no  True      True
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("pandas is not installed", 'pip install "affetto[notebook]"') from error
+        kinds = {"file": "str", "start_s": "float", "end_s": "float", "emotion": "str"}
+        kinds |= {**dict.fromkeys(self.probabilities, "float"), "transcript": "str", "sure": "bool", "familiar": "bool"}
+        rows = [{"file": self.source, **asdict(each), **each.probabilities} for each in self.segments]
+        frame = pandas.DataFrame(rows, columns=list(kinds)).astype(kinds)
+        return frame if self.probabilities else frame[["file", "start_s", "end_s", "transcript"]]
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draws its course: the probabilities of the emotions in each stretch of speech, pale where it is not sure.
+
+        Args:
+            axes: of matplotlib, to draw on; None makes a figure with pyplot, which a notebook shows.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+
+        >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
+        >>> axes = join_segments("a.wav", 3.0, [segment]).plot()
+        >>> axes.get_title("left")
+        'a.wav: anger'
+        >>> axes.figure.savefig("a.png")  # doctest: +SKIP
+        """
+        return plot_course(
+            axes,
+            f"{PurePath(self.source).name}: {self.statement or 'words alone'}",
+            [each.moment for each in self.segments],
+            list(self.probabilities),
+            self.duration_s,
+            [each.sure for each in self.segments],
+        )
 
 
 def _statement(emotion: str | None, *, sure: bool, familiar: bool) -> str:

@@ -206,16 +206,28 @@ def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figur
 
 
 @contextmanager
-def _styled(picture: Picture) -> Iterator[Figure]:
-    """A figure with the picture on it; the style holds until it is saved."""
+def styled(extra: str = "report") -> Iterator[None]:
+    """The style of every figure, as long as this context lasts.
+
+    Raises:
+        MissingExtraError: matplotlib, which comes with that extra, is not installed.
+    """
     try:
         from matplotlib import rc_context
-        from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib is not installed", 'pip install "affetto[report]"') from error
+        raise MissingExtraError("matplotlib is not installed", f'pip install "affetto[{extra}]"') from error
     with rc_context(cast("Any", STYLE)), warnings.catch_warnings():
         # A name in another script is a box; the page has it right.
         warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
+@contextmanager
+def _styled(picture: Picture) -> Iterator[Figure]:
+    """A figure with the picture on it; the style holds until it is saved."""
+    with styled():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(WIDTH_INCHES, 3), layout="constrained")
         picture.draw(Canvas(figure))
         yield figure

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from affetto.drawing.course import draw_course
 from affetto.drawing.figures import ACCENT, INK, MUTED, Canvas, Picture, draw_png, draw_svg
 from affetto.drawing.page import asset, template
 from affetto.drawing.words import named
 from affetto.errors import OutputError
 from affetto.explain.explanation import DECIDING, WINDOW_S, Explanation, Passage
 from affetto.explain.passage import draw_passage, inches, signed
-from affetto.palette import colours
-from affetto.timeline import Moment, clock, likeliest, strip
+from affetto.timeline import clock, likeliest
 
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 FORMS = ("png", "svg", "html")
 
-_MOST_BARS = 300
 _MOST_ROWS = 300
 _OVERVIEW_INCHES = 2.7
 _LETTERS = 128  # of a line
@@ -196,21 +194,8 @@ def _draw_overview(figure: FigureBase, found: Explanation) -> None:
         wave.axvspan(passage.moment.start_s, passage.moment.end_s, color=ACCENT, alpha=0.15, linewidth=0)
     wave.set_title("sound")
     names = list(found.probabilities)
-    palette = colours(names)
-    moments = _few(found.moments, found.duration_s)
-    floor = np.zeros(len(moments))
-    starts, ends = (np.array([getattr(each, end) for each in moments]) for end in ("start_s", "end_s"))
-    for name in names:
-        shares = np.array([each.probabilities[name] for each in moments])
-        emotion.bar(starts, shares, ends - starts, floor, align="edge", color=palette[name], linewidth=0, label=name)
-        floor = floor + shares
-    emotion.set(ylim=(0, 1), yticks=[])
+    draw_course(emotion, found.moments, names, found.duration_s)
     emotion.set_title("emotion of each stretch of speech")
-    emotion.set_xlim(0, found.duration_s)
-    emotion.set_xlabel("seconds")
-    if found.duration_s > 120:
-        emotion.set_xlabel("minutes:seconds")
-        emotion.xaxis.set_major_formatter(lambda value, _: clock(value).rpartition(".")[0])
     if found.moments:
         for passage in found.passages:
             emotion.axvspan(
@@ -219,15 +204,3 @@ def _draw_overview(figure: FigureBase, found: Explanation) -> None:
         emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=len(names), handlelength=1)
     else:
         emotion.text(0.5, 0.5, found.statement, transform=emotion.transAxes, ha="center", va="center", fontsize=11)
-
-
-def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:
-    """Stretches of speech as they are, or, where they are more than can be seen, those that fill most of each cell."""
-    if len(moments) <= _MOST_BARS:
-        return moments
-    cell_s = duration_s / _MOST_BARS
-    return [
-        Moment(cell * cell_s, (cell + 1) * cell_s, moments[place].probabilities)
-        for cell, place in enumerate(strip(moments, duration_s, _MOST_BARS))
-        if place is not None
-    ]

@@ -1,0 +1,97 @@
+"""The course of a recording: each stretch of speech, filled with the probability of each emotion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from affetto.drawing.figures import PAPER, WIDTH_INCHES, styled
+from affetto.palette import colours
+from affetto.timeline import Moment, clock, strip
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+_MOST_BARS = 300
+
+
+def draw_course(axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], duration_s: float) -> None:
+    """Draws the probabilities of emotions over time, stacked; white is where nobody speaks.
+
+    Args:
+        axes: to draw on.
+        moments: stretches of speech, in time.
+        emotions: from bottom to top.
+        duration_s: of the whole.
+    """
+    palette, shown = colours(emotions), _few(moments, duration_s)
+    floor = np.zeros(len(shown))
+    starts, ends = (np.array([getattr(each, end) for each in shown]) for end in ("start_s", "end_s"))
+    for name in emotions:
+        shares = np.array([each.probabilities[name] for each in shown])
+        axes.bar(starts, shares, ends - starts, floor, align="edge", color=palette[name], linewidth=0, label=name)
+        floor = floor + shares
+    axes.set(ylim=(0, 1), yticks=[])
+    axes.set_xlim(0, duration_s)
+    axes.set_xlabel("seconds")
+    if duration_s > 120:
+        axes.set_xlabel("minutes:seconds")
+        axes.xaxis.set_major_formatter(lambda value, _: clock(value).rpartition(".")[0])
+
+
+def plot_course(
+    axes: Axes | None,
+    title: str,
+    moments: Sequence[Moment],
+    emotions: Sequence[str],
+    duration_s: float,
+    sure: Sequence[bool],
+) -> Axes:
+    """The course of a recording as a figure by itself, or on given axes.
+
+    Args:
+        axes: to draw on; None makes a figure with pyplot.
+        title: what is stated about the whole.
+        moments: stretches of speech, in time.
+        emotions: from bottom to top.
+        duration_s: of the whole.
+        sure: of each moment; those that are not are pale.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with styled("notebook"):
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots(figsize=(WIDTH_INCHES, 2.4), layout="constrained")[1]
+        draw_course(axes, moments, emotions, duration_s)
+        unsure = [each for each, known in zip(moments, sure, strict=True) if not known]
+        spans = [(each.start_s, each.end_s - each.start_s) for each in unsure]
+        axes.broken_barh(spans, (0, 1), facecolor=PAPER, alpha=0.6, linewidth=0)
+        axes.set_xlabel(axes.get_xlabel() + ("; pale: not sure" if spans else ""))
+        axes.set_title(title)
+        if moments and emotions:
+            axes.legend(*_downward(axes), loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
+    return axes
+
+
+def _downward(axes: Axes) -> tuple[list[Artist], list[str]]:
+    """A legend in the order of what is stacked."""
+    handles, names = axes.get_legend_handles_labels()
+    return handles[::-1], names[::-1]
+
+
+def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:
+    """Stretches of speech as they are, or, where they are more than can be seen, those that fill most of each cell."""
+    if len(moments) <= _MOST_BARS:
+        return moments
+    cell_s = duration_s / _MOST_BARS
+    return [
+        Moment(cell * cell_s, (cell + 1) * cell_s, moments[place].probabilities)
+        for cell, place in enumerate(strip(moments, duration_s, _MOST_BARS))
+        if place is not None
+    ]
