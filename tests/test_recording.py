@@ -10,10 +10,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas
 import pytest
-from affetto.formats import FORMATS
 from matplotlib import pyplot
 
 from affetto.errors import MissingExtraError
+from affetto.formats import FORMATS
 from affetto.recording import Recording, Segment, join_segments
 from affetto.timeline import Judgement
 
