@@ -115,6 +115,11 @@ def test_probabilities_are_probabilities(recogniser: EmotionRecogniser, long_sou
     assert (every > 0).all()
 
 
+def test_one_name_is_not_taken_for_many(recogniser: EmotionRecogniser) -> None:
+    with pytest.raises(AudioError, match="one name where several sources are expected"):
+        list(recogniser.recognise_many(str(DEMO[0])))
+
+
 def test_a_file_however_given(recogniser: EmotionRecogniser) -> None:
     with DEMO[0].open("rb") as file:
         results = recordings(recogniser.recognise_many([DEMO[0], str(DEMO[0]), file]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto import pretrained
-from affetto.errors import CheckpointError
+from affetto.errors import AudioError, CheckpointError
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.decoding import DecoderChoice, find_decoder
@@ -153,7 +153,12 @@ class EmotionRecogniser:
 
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
+
+        Raises:
+            AudioError: it is one name, not several sources.
         """
+        if isinstance(sources, str):
+            raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
         for found in listen(sources, self.predict, progress):
             yield found if isinstance(found, Failure) else self.judge(found, judgement)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,10 +67,12 @@ def test_channels_that_cancel_in_memory_do_not(make_sound: Callable[..., Path]) 
         (np.zeros(100, np.complex64), 16_000, "complex64"),
         (np.full(100, np.nan, np.float32), 16_000, "not finite"),
         (np.zeros(100, np.float32), 16, "sampling rate of 16 Hz"),
+        (np.zeros(100, np.float32), None, "sampling rate of None"),
+        (np.zeros(100, np.float32), "16k", "sampling rate of '16k'"),
         (np.zeros(100, np.float32), float("nan"), "sampling rate"),
     ],
 )
-def test_impossible_samples_are_refused(values: NDArray[np.generic], rate: float, problem: str) -> None:
+def test_impossible_samples_are_refused(values: NDArray[np.generic], rate: Any, problem: str) -> None:
     with pytest.raises(AudioError, match=problem):
         heard(Samples(values, rate))
 

@@ -157,6 +157,9 @@ def _from_samples(source: Samples) -> Tensor:
         raise AudioError(f"samples of the type {array.dtype}", "give floats or signed integers", label(source))
     if array.ndim not in (1, 2) or array.shape[-1] > array.shape[0] > 0:
         raise AudioError(f"samples of the shape {array.shape}", "give (samples,) or (samples, channels)", label(source))
+    rate: object = source.sample_rate  # callers without a type checker leave it out, or give it as text
+    if rate is None or isinstance(rate, str):
+        raise AudioError(f"a sampling rate of {rate!r}", "give it in Hz, as 44100", label(source))
     if not audio.LOWEST_RATE <= source.sample_rate <= audio.HIGHEST_RATE:
         raise AudioError(f"a sampling rate of {source.sample_rate} Hz", "give it in Hz, as 44100", label(source))
     if array.size == 0:
