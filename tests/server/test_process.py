@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+import soundfile
 from starlette.types import Message, Receive, Scope, Send
 from tests.conftest import REPOSITORY
 from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, running
@@ -67,6 +68,20 @@ def test_it_answers_and_stops_in_good_order(tiny_model: Path) -> None:
         assert process.stderr is not None
         log = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert [line["outcome"] for line in log] == ["unauthorised", "ok", "ok"]
+
+
+def test_what_libraries_write_is_not_in_the_log(tiny_model: Path, tmp_path: Path) -> None:
+    """libmpg123 writes of damaged files to standard error, past Python."""
+    sound, rate = soundfile.read(DEMO / "sad.flac")
+    soundfile.write(tmp_path / "a.mp3", sound, rate)
+    cut = (tmp_path / "a.mp3").read_bytes()[:-4000]
+    with started(tiny_model) as (process, client):
+        assert client.post(RECOGNISE, content=cut).status_code in {200, 422}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        log = [json.loads(line) for line in process.stderr.read().splitlines()]
+    assert [line["event"] for line in log] == ["request"]
 
 
 def test_what_is_not_done_in_time_is_told_so(tiny_model: Path) -> None:

@@ -54,11 +54,19 @@ def test_other_rates_are_resampled(rng: np.random.Generator) -> None:
         (bytes(8), "s16le", 3, "sampling rate of 3 Hz"),
         (np.array([np.nan], "<f4").tobytes(), "f32le", 16_000, "no sound"),
         (np.array([1e30], "<f4").tobytes(), "f32le", 16_000, "no sound"),
+        (b"\x1aE\xdf\xa3" + bytes(400), "s16le", 16_000, "a sound file where samples"),
+        (b"\0\0\0 ftypM4A " + bytes(400), "s16le", 16_000, "a sound file where samples"),
+        (b"RIFF\xff\xff\xff\xffWAVE" + bytes(400), "s16le", 16_000, "a sound file where samples"),
     ],
 )
 def test_what_is_no_sound_says_so(data: bytes, encoding: str, rate: int, problem: str) -> None:
     with pytest.raises(AudioError, match=problem):
         list(raw_blocks(io.BytesIO(data), encoding, rate))
+
+
+def test_a_sound_file_in_the_smallest_pieces_says_so() -> None:
+    with pytest.raises(AudioError, match="a sound file"):
+        list(raw_blocks(Torn(b"OggS" + bytes(400), 1)))
 
 
 class Device:

@@ -6,12 +6,14 @@ import asyncio
 import json
 import logging
 import math
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import h11
 import uvicorn
@@ -162,20 +164,25 @@ def run_service(model: str, device: str, settings: Settings, say: Callable[[str]
         with ThreadPoolExecutor(1, "loading") as pool:
             recogniser = pool.submit(EmotionRecogniser.from_pretrained, model, device).result()
         server = make_server(recogniser, model, settings)
-        _log_as_json()
         signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         say(f"listening on http://{host}:{listening.getsockname()[1]} (Ctrl-C ends it)")
         if settings.host not in LOOPBACK and settings.token is None:
             say("other machines may reach it, and it asks for no token; see --token-file")
-        with suppress(KeyboardInterrupt):
+        with _standard_error_for_the_log(), suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 
 
-def _log_as_json() -> None:
-    """Lines of JSON on standard error, ours and of uvicorn what matters."""
+@contextmanager
+def _standard_error_for_the_log() -> Iterator[None]:
+    """Lines of JSON, ours and of uvicorn what matters; what libraries write past Python, of damaged MP3s, is lost."""
+    sys.stderr.flush()
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:  # there may be no standard error
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        os.dup2(nowhere.fileno(), 2)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for logger, level in ((LOG, logging.INFO), (logging.getLogger("uvicorn"), logging.ERROR)):
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
+    yield

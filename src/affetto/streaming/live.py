@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 from collections.abc import Iterator
 from typing import IO
 
@@ -24,6 +25,8 @@ ENCODINGS: dict[str, tuple[str, float]] = {
 
 _READ_BYTES = 1 << 16  # at most; what is there is taken at once
 _BLOCK_S = 0.05
+_HEAD_BYTES = 8  # that tell a sound file
+_FILE = re.compile(rb"RIF[FX]|RF64|riff|fLaC|OggS|ID3|FORM|\.snd|caff|\x1aE\xdf\xa3|.{4}ftyp", re.DOTALL)
 
 
 class RawSamples:
@@ -44,10 +47,15 @@ class RawSamples:
         self._resampler = _Resampler(sample_rate)
         self._where = where
         self._rest = b""
+        self._head = b""
 
     def feed(self, data: bytes) -> Tensor:
         """Takes the next bytes; gives (samples,) float32 at 16 kHz, full scale at 1, of which some are kept back."""
         taken = self._rest + data
+        if len(self._head) < _HEAD_BYTES:
+            self._head += data[: _HEAD_BYTES - len(self._head)]
+            if _FILE.match(self._head):
+                raise AudioError("a sound file where samples without a header are due", "decode it first", self._where)
         whole = len(taken) // self._dtype.itemsize * self._dtype.itemsize
         self._rest = taken[whole:]
         values = np.frombuffer(taken[:whole], self._dtype).astype(np.float32) * np.float32(self._scale)
