@@ -161,6 +161,7 @@ def test_a_symbol_stands_once() -> None:
         ("a < b and c > d!", "a b and c d"),
         ("three (3) apples", "three apples"),
         ("stop! now", "stop now"),
+        ("well *cough* yes, *really*", "well yes really"),
     ],
 )
 def test_marks_of_noise_are_no_words(written: str, said: str) -> None:

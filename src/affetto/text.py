@@ -100,11 +100,11 @@ _NOISES = (
     "laugh(?:ing|s|ter)?|music|noise|pause|sigh(?:ing|s)?|silence|sniff(?:ing|s)?|static|unclear|unintelligible"
 )
 MARK = re.compile(
-    rf"<[^<>\s]*>|\{{[^{{}}]*\}}|\[[^\[\]]*\]|\((?:(?:audience|background|loud)[\s_-])?(?:{_NOISES})\)"
+    rf"<[^<>\s]*>|\{{[^{{}}]*\}}|\[[^\[\]]*\]|\((?:(?:audience|background|loud)[\s_-])?(?:{_NOISES})\)|\*(?:{_NOISES})\*"
     r"|\+\+[^+\s]+\+\+|(?<!\S)(?-i:![A-Z_]+)(?!\S)",
     re.IGNORECASE,
 )
-"""What transcribers write that nobody says: <unk>, [noise], {SMACK}, (applause), ++UH++, !SIL."""
+"""What transcribers write that nobody says: <unk>, [noise], {SMACK}, (applause), *cough*, ++UH++, !SIL."""
 # Which of a word's pronunciations it was: the(2).
 VARIANT = re.compile(r"(?:(?<=[\w'])(?:\(\d+\))+|(?<!\S)(?:\(\d\))+)(?!\S)")
 _LAUGHED = re.compile(r"\[laughter-([^\[\]\s]+)\]", re.IGNORECASE)  # said while laughing
