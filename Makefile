@@ -7,7 +7,7 @@ LOCK := build/lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo serve test test-heavy check clean lock
+.PHONY: help venv demo serve docs test test-heavy check clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(VENV)/run.stamp ## recognise the emotion in the bundled recordings (inst
 
 serve: $(VENV)/serve.stamp ## answer over HTTP on http://127.0.0.1:8000 (more options: SERVE_ARGS=...)
 	$(BIN)/affetto serve $(SERVE_ARGS)
+
+docs: $(VENV)/dev.stamp ## build the documentation as a site that needs no network: build/site/index.html
+	$(BIN)/python docs/site/make.py
 
 test: $(VENV)/dev.stamp ## run the tests and the examples in the docstrings (more arguments: PYTEST_ARGS=...)
 	$(BIN)/python -m pytest -m "not heavy" $(PYTEST_ARGS)
@@ -39,7 +42,7 @@ clean: ## remove the environment, the caches and everything built
 lock: ## remake constraints.txt from the newest versions that pyproject.toml allows
 	rm -rf $(LOCK)
 	$(PYTHON) -m venv $(LOCK)
-	$(LOCK)/bin/python -m pip install -e ".[train,dev]"
+	$(LOCK)/bin/python -m pip install -e ".[train,dev,docs]"
 	{ echo "# Exact versions that are known to work together; made by 'make lock', used by the Makefile through pip -c."; \
 	  echo "# torch's own accelerator libraries are left out: each build of torch pins them itself."; \
 	  $(LOCK)/bin/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' | grep -vE '^(nvidia-|cuda-|triton)'; \
@@ -63,5 +66,5 @@ $(VENV)/serve.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 	@touch $(VENV)/run.stamp $@
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e ".[train,dev]"
+	$(PIP) install -c constraints.txt -e ".[train,dev,docs]"
 	@touch $(VENV)/run.stamp $(VENV)/serve.stamp $@

@@ -125,7 +125,13 @@ _Reach = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class ConvolutionConfig(Config):
-    """A two-dimensional convolution; kernel and stride are (bins, frames)."""
+    """A two-dimensional convolution.
+
+    Attributes:
+        channels: that it puts out.
+        kernel: its reach, (bins, frames).
+        stride: its steps, (bins, frames).
+    """
 
     channels: _Width
     kernel: tuple[_Reach, _Reach]

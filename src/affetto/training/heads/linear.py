@@ -49,7 +49,12 @@ class LinearTraining(Config):
 
 
 class FamiliarityConfig(Config):
-    """How sound unlike the training speech is found; see `Familiarity`."""
+    """How sound unlike the training speech is found; see `Familiarity`.
+
+    Attributes:
+        components: principal components that count.
+        quantile: of the validation speakers' distances; what is farther away is unfamiliar.
+    """
 
     components: int = Field(default=64, ge=1)
     quantile: float = Field(default=0.99, gt=0, le=1)
