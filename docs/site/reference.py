@@ -119,7 +119,7 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"\n```console\n$ {context.command_path} {usage}\n```\n"
     records = [each.get_help_record(context) for each in command.params if not getattr(each, "hidden", False)]
-    rows = [(f"`{name}`", " ".join((about or "").split())) for name, about in filter(None, records)]
+    rows = [(f"`{name}`", _help(" ".join((about or "").split()))) for name, about in filter(None, records)]
     if rows:
         yield "\n" + _table(("argument or option", ""), rows)
     for name, part in sorted(getattr(command, "commands", {}).items()):
