@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import io
 import json
 import re
+import textwrap
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,7 +136,7 @@ def _help(text: str) -> str:
     lines = inspect.cleandoc(text).replace("\b", "").replace("\f", "").replace(r"\[", "[").splitlines()
     marked = [re.sub(r"^\[cyan\](.*)\[/\]$", r"```console\n$ \1\n```", line) for line in lines]
     joined = re.sub(r"(?<!\n)\n```console", r"\n\n```console", "\n".join(marked)).replace("\n```\n\n```console\n", "\n")
-    return re.sub(r"\[bold\](.*?)\[/\]", r"**\1**", re.sub(r"\[cyan\](.*?)\[/\]", r"`\1`", joined))
+    return re.sub(r"\[bold\](.*?)\[/\]", r"**\1**", re.sub(r"\[cyan\](.*?)\[/\]", r"`\1`", joined, flags=re.DOTALL))
 
 
 def recipes() -> str:
@@ -193,12 +197,30 @@ def _last(reference: str) -> str:
 
 
 def described(config: type[Config]) -> dict[str, str]:
-    """What the docstrings of a class and its parents say of each key."""
+    """What the comments, or the docstrings, of a class and its parents say of each key."""
     found: dict[str, str] = {}
-    for each in reversed(config.__mro__):
+    for each in reversed([parent for parent in config.__mro__ if issubclass(parent, Config)]):
         for section in Docstring(inspect.cleandoc(each.__doc__ or "")).parse("google", warnings=False):
             if isinstance(section, DocstringSectionAttributes):
                 found |= {item.name: " ".join(item.description.split()) for item in section.value}
+        found |= _comments(textwrap.dedent(inspect.getsource(each)))
+    return found
+
+
+def _comments(source: str) -> dict[str, str]:
+    """Of each field of a class: the comment behind it, or the lines above it."""
+    lines, found = source.splitlines(), {}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    [parent] = ast.parse(source).body
+    for node in getattr(parent, "body", ()):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            behind = [comments[line] for line in range(node.lineno, (node.end_lineno or 0) + 1) if line in comments]
+            above, line = [], node.lineno - 1
+            while line in comments and lines[line - 1].lstrip().startswith("#"):
+                above, line = [comments[line], *above], line - 1
+            if text := " ".join([*above, *behind]):
+                found[node.target.id] = text
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from tests.cli.test_cli_word_model import ARPA
 
 import affetto
 
@@ -58,8 +59,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for emotion, recording in {"anger": "angry", "sadness": "sad"}.items():
         (tmp_path / "path" / "to" / "corpus" / emotion / "anna").mkdir(parents=True)
         shutil.copy(DEMO / f"{recording}.flac", tmp_path / "path" / "to" / "corpus" / emotion / "anna")
-    words = "\\data\\\nngram 1=4\n\n\\1-grams:\n-2\t<unk>\n-99\t<s>\n-1\t</s>\n-0.5\tI\n\n\\end\\\n"
-    (tmp_path / "words.arpa").write_text(words)
+    (tmp_path / "words.arpa").write_text(ARPA)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
