@@ -112,7 +112,7 @@ def _output(output: dict[str, Any]) -> str:
     if "image/png" in data:
         return f"![What this cell draws](data:image/png;base64,{data['image/png']})"
     if "text/html" in data:
-        return re.sub(r"<style.*?</style>|\n", "", data["text/html"], flags=re.DOTALL)
+        return re.sub(r"<style.*?</style>|\n|(?<=<table) [^>]*", "", data["text/html"], flags=re.DOTALL)
     text = data.get("text/plain") or "".join(output["text"]).rstrip()
     return f"```text\n{text}\n```"
 

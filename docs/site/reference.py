@@ -179,7 +179,7 @@ def _subclasses(parent: type[Config]) -> Iterator[type[Config]]:
 
 
 def _keys(config: type[Config]) -> str:
-    schema, about = config.model_json_schema(), described(config)
+    schema, about = config.model_json_schema(), {"kind": "the name of the kind"} | described(config)
     rows = []
     for name, field in config.model_fields.items():
         default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))

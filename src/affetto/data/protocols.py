@@ -49,14 +49,14 @@ class LeaveOneCorpusOut(Config):
     """
 
     kind: Literal["leave_one_corpus_out"] = "leave_one_corpus_out"
-    validation_share: Share = 0.2
+    validation_share: Share = 0.2  # that share
 
 
 class GroupedKFold(Config):
     """Groups in folds of about one size and the same shares of classes; the fold after the tested one validates."""
 
     kind: Literal["grouped_k_fold"] = "grouped_k_fold"
-    folds: Annotated[int, Field(ge=3)] = 10
+    folds: Annotated[int, Field(ge=3)] = 10  # how many
 
 
 class FixedSplit(Config):

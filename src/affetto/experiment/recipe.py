@@ -42,8 +42,8 @@ Labels = Annotated[Labelling, BeforeValidator(lambda given: {"preset": given} if
 class CorpusSource(Config):
     """One corpus among several: its folder or manifest, relative to the data folder, and its own labels, if any."""
 
-    path: Path
-    labels: Labels | None = None
+    path: Path  # a folder or a manifest
+    labels: Labels | None = None  # which emotion an utterance counts as; None asks the recipe's, if it has any
 
 
 Source = Annotated[
@@ -59,7 +59,8 @@ class OnCorpora(Config):
     ['crema-d', 'ravdess']
     """
 
-    corpus: Path | None = None
+    corpus: Path | None = None  # the only one
+    # ... or several: the path of each, or a table of path and labels
     corpora: Annotated[tuple[Source, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")

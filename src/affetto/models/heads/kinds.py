@@ -207,7 +207,7 @@ class BaselineConfig(HeadConfig):
     """The branch alone, without a recogniser (paper 3.1.2, figure 3a)."""
 
     kind: Literal["baseline"] = "baseline"
-    branch: BranchConfig = BranchConfig()
+    branch: BranchConfig = BranchConfig()  # what reads the sound itself
 
     @property
     def acoustic(self) -> AcousticConfig:
@@ -254,7 +254,7 @@ class ProgressiveConfig(LayerConfig):
 
     pooling: ClassVar[tuple[Statistic, ...]] = ("mean",)
     kind: Literal["progressive"] = "progressive"
-    branch: BranchConfig = BranchConfig()
+    branch: BranchConfig = BranchConfig()  # what reads the sound itself
 
     @property
     def acoustic(self) -> AcousticConfig:

@@ -63,7 +63,7 @@ class FunctionalsSvmConfig(ClassicalConfig):
 
     kind: Literal["functionals_svm"] = "functionals_svm"
     fold_s: ClassVar[float] = 30.0  # a machine for each class and complexity
-    feature_set: FeatureSet = "ComParE_2016"
+    feature_set: FeatureSet = "ComParE_2016"  # which functionals, by openSMILE's names
     # the costs of a training error that are tried; the first best on the validation part is taken. They are for
     # features divided by the root of their number, so that the same ones fit every feature set
     complexities: tuple[_Positive, ...] = Field(default=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)

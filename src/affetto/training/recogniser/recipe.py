@@ -20,7 +20,7 @@ _Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
 class SpeechSource(Config):
     """A transcribed corpus, relative to the data folder, and which part of it validates."""
 
-    path: Path
+    path: Path  # its folder
     validation_speakers: float = Field(default=0.0, ge=0.0, lt=1.0)  # share of the speakers held out
     validation_partition: str | None = None  # an official part held out, too
     # a random choice of so many of what is held out validates; None takes all
@@ -35,8 +35,8 @@ class PublicEncoder(Config):
     Its name is its folder, relative to the data folder, or "owner/name" on the hub, with "@revision" to pin one.
     """
 
-    name: str
-    licence: str
+    name: str  # the folder's, or that on the hub
+    licence: str  # of its weights
 
 
 class SpecAugment(Config):
@@ -58,8 +58,8 @@ class SpeedAndGain(Config):
     A normalised spectrogram changes in faint sound alone.
     """
 
-    speed: tuple[_Speed, _Speed] = (1.0, 1.0)
-    gain_db: tuple[_Gain, _Gain] = (0.0, 0.0)
+    speed: tuple[_Speed, _Speed] = (1.0, 1.0)  # the slowest and the fastest
+    gain_db: tuple[_Gain, _Gain] = (0.0, 0.0)  # the softest and the loudest
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -69,20 +69,22 @@ class SpeedAndGain(Config):
 
 
 class RecogniserTraining(Config):
-    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1). See ``docs/training.md`` for the other keys."""
+    """How to train; the defaults are the paper's (3.1.1, 3.2.2, 3.3.1). More on them: ``docs/training.md``."""
 
     epochs: int = Field(default=35, ge=1)  # at most so many
     # epochs without a lower CER on the validation speakers before training stops
     patience: int = Field(default=3, ge=1)
     batch_size: int = Field(default=32, ge=1)  # utterances a batch, of each process that trains
+    # at most so much sound a batch, padding counted; ``batch_size`` is then the most utterances
     batch_seconds: float | None = Field(default=None, gt=0)
     # the first epochs, which run from the shortest utterances to the longest (SortaGrad)
     sorted_epochs: int = Field(default=1, ge=0)
-    accumulate: int = Field(default=1, ge=1)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accumulate: int = Field(default=1, ge=1)  # batches whose gradients make one step
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"  # mixed: products with half the bits
     optimiser: Literal["sgd", "adamw"] = "sgd"  # stochastic gradient descent with momentum 0.9, or AdamW
     # of the first epoch; the layers that a public encoder began with have ``encoder_rate`` times that
     learning_rate: float = Field(default=3e-4, gt=0)
+    # of the learning rate, for the layers that a public encoder began with and that are not frozen
     encoder_rate: float = Field(default=1.0, gt=0)
     anneal: float = Field(default=1.1, ge=1)  # what the learning rate is divided by after every epoch
     warmup_steps: int = Field(default=0, ge=0)  # batches over which the learning rate grows to its value
@@ -92,17 +94,18 @@ class RecogniserTraining(Config):
     max_duration_s: float = Field(default=15.0, gt=0)  # longer utterances are left out
     # a random choice of so many, the same for every seed, validates each epoch
     validation_utterances: int = Field(default=500, ge=1)
+    # also try the mean of the weights after so many last epochs; what decodes the validation speakers best is kept
     average_last: int = Field(default=1, ge=1)
-    average_best: int = Field(default=1, ge=1)
-    keep_every: int = Field(default=0, ge=0)
-    augment: SpecAugment = SpecAugment()
-    perturb: SpeedAndGain = SpeedAndGain()
-    frozen: str | None = None
-    variants: Variants = Variants()
-    share_statistics: bool = True
-    cache_sound: bool = False
-    workers: int = Field(default=0, ge=0)
-    most_skipped: int = Field(default=20, ge=1)
+    average_best: int = Field(default=1, ge=1)  # so many best epochs, see ``average_last``
+    keep_every: int = Field(default=0, ge=0)  # keep a model of its own after so many epochs; 0 keeps none
+    augment: SpecAugment = SpecAugment()  # masks
+    perturb: SpeedAndGain = SpeedAndGain()  # another speed and level in each epoch
+    frozen: str | None = None  # the highest layer that stays as it is; None trains them all
+    variants: Variants = Variants()  # of the sound that frozen layers are given, computed once
+    share_statistics: bool = True  # whether several processes normalise by the statistics of all their batches
+    cache_sound: bool = False  # keep decoded sound in the run folder, 115 MB an hour
+    workers: int = Field(default=0, ge=0)  # processes that load ahead (where new processes are forked, as on Linux)
+    most_skipped: int = Field(default=20, ge=1)  # so many steps in a row without a usable gradient end the training
 
     @model_validator(mode="after")
     def _frozen_layers_read_variants(self) -> Self:
