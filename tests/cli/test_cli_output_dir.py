@@ -109,12 +109,22 @@ def test_one_that_cannot_be_written_stops_no_other(recognise: Run, tmp_path: Pat
         assert written(out) == {"sad.json", "n" * 250 + ".json"}
 
 
-def test_the_same_name_twice_is_refused(recognise: Run, tmp_path: Path, out: Path) -> None:
-    shutil.copy(DEMO / "sad.flac", tmp_path)
-    code, _, err = recognise(DEMO / "sad.flac", tmp_path / "sad.flac")
-    assert code == 2
-    assert "sad.flac: several recordings have this name" in err
-    assert written(out) == set()
+def test_the_same_name_twice_is_an_error_of_the_second_alone(recognise: Run, tmp_path: Path, out: Path) -> None:
+    for day, voice in (("monday", "sad"), ("tuesday", "angry")):
+        shutil.copytree(DEMO, tmp_path / day, ignore=lambda _, names: [name for name in names if name != "happy.flac"])
+        shutil.copy(DEMO / f"{voice}.flac", tmp_path / day / "x.flac")
+    (tmp_path / "tuesday/happy.flac").rename(tmp_path / "tuesday/other.flac")
+    first, second = tmp_path / "monday", tmp_path / "tuesday"
+    refused = f"{second / 'x.flac'}: its result would have the name of that of {first / 'x.flac'}"
+    for said in ("3 written", "3 of 4 are in"):
+        code, _, err = recognise(first, second)
+        assert code == 1
+        assert said in err
+        assert refused in err
+        assert written(out) == {"happy.json", "other.json", "x.json"}
+    code, _, err = recognise(second, first)
+    assert (code, "3 of 4 are in" in err, "would have the name" in err) == (1, True, False)
+    assert f"x.json is of another recording, {first / 'x.flac'}" in err
 
 
 def test_what_is_finished_outlives_an_interruption(tiny_model: Path, tmp_path: Path, out: Path) -> None:

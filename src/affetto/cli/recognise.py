@@ -153,18 +153,23 @@ def _print(way: _Way, inputs: Inputs, format_: Format) -> None:
 
 def _fill(way: _Way, inputs: Inputs, folder: ResultFolder, force: bool) -> None:
     from affetto.formats.folder import Identity, result_names
-    from affetto.streaming import Failure
+    from affetto.streaming import Failure, label
 
     folder.open(again=force)
     left: list[tuple[Source, PurePath, Identity]] = []
+    taken: dict[PurePath, str] = {}
     there = written = 0
     for source, name in zip(inputs.sources, result_names(inputs.names), strict=True):
         origin = Identity.of(source if isinstance(source, Path) else None)
         try:
+            if name in taken:
+                remedy = "recognise the folder around both, or write it into another folder"
+                raise OutputError(f"its result would have the name of that of {taken[name]}", remedy, label(source))
             if force or not folder.is_done(name, origin):
                 left.append((source, name, origin))
             else:
                 there += 1
+            taken[name] = label(source)
         except OutputError as error:
             inputs.errors.append(error)
     if there:

@@ -50,24 +50,15 @@ class Identity(NamedTuple):
 def result_names(inputs: Sequence[PurePath]) -> list[PurePath]:
     """What the results of recordings are called: each without its suffix; with it, where only that tells two apart.
 
-    Raises:
-        OutputError: two are called the same.
+    Only recordings that are called the same have results that are.
 
     >>> [str(name) for name in result_names([PurePath("a.wav"), PurePath("b.wav"), PurePath("b.mp3")])]
     ['a', 'b.wav', 'b.mp3']
     """
-    _check_unlike(inputs, "several recordings have this name", "write them into different folders")
-    bare = [each.with_suffix("") if each.suffix else each for each in inputs]
-    counts = Counter(bare)
-    names = [full if counts[short] > 1 else short for full, short in zip(inputs, bare, strict=True)]
-    _check_unlike(names, "several results would have this name", "rename one of the recordings")
-    return names
-
-
-def _check_unlike(names: Sequence[PurePath], problem: str, remedy: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise OutputError(problem, remedy, name)
+    names = {each: each.with_suffix("") if each.suffix else each for each in inputs}
+    while shared := {name for name, count in Counter(names.values()).items() if count > 1}:
+        names |= {each: each for each, name in names.items() if name in shared}
+    return [names[each] for each in inputs]
 
 
 class ResultFolder:
