@@ -18,7 +18,7 @@ MakeSound = Callable[..., Path]
 
 @pytest.fixture
 def talks(tmp_path: Path, make_sound: MakeSound) -> Path:
-    """Three sound files, one of them twice; two broken ones; a stretch that begins too late."""
+    """Three sound files, one of them twice; two broken ones; stretches that begin or end too late."""
     for name, duration_s in (("a.wav", 1.0), ("b.wav", 2.0), ("c.wav", 4.0), ("none.wav", 0.0)):
         make_sound(f"talks/{name}", duration_s=duration_s)
     (tmp_path / "talks" / "empty.wav").write_bytes(b"")
@@ -26,9 +26,10 @@ def talks(tmp_path: Path, make_sound: MakeSound) -> Path:
     lines: list[dict[str, object]] = [
         {"audio": "a.wav", "speaker": "ann", "emotion": "fear", "partition": "train", "text": "one"},
         {"audio": "b.wav", "speaker": "bob", "emotion": "anger", "partition": "train", "text": ""},
-        {"audio": "c.wav", "speaker": "bob", "emotion": "fear", "start_s": 3.5, "end_s": 9},
+        {"audio": "c.wav", "speaker": "bob", "emotion": "fear", "start_s": 3.5, "end_s": 4.4},
         {"audio": "c.wav", "speaker": "bob", "start_s": 0.5, "end_s": 3.5},
         {"audio": "c.wav", "speaker": "bob", "start_s": 5},
+        {"audio": "c.wav", "speaker": "bob", "id": "late", "start_s": 3, "end_s": 50},
     ]
     lines += [{"audio": name, "speaker": "eve"} for name in ("none.wav", "empty.wav", "text.wav", "lost.wav")]
     path = tmp_path / "talks" / "manifest.jsonl"
@@ -52,9 +53,20 @@ def test_counts_what_is_broken(talks: Path) -> None:
         "audio missing": 1,
         "audio without samples": 1,
         "begins after the audio's end": 1,
+        "ends after the audio's end": 1,
         "unreadable audio": 2,
     }
     assert Skipped(str(talks / "none.wav"), "audio without samples") in summary.examples
+    assert Skipped("late", "ends after the audio's end") in summary.examples
+
+
+def test_what_ends_too_late_is_a_fault(tmp_path: Path, make_sound: MakeSound) -> None:
+    make_sound("a.wav", duration_s=4.1)
+    rows = ["audio,speaker,id,start_s,end_s", "a.wav,ann,one,0,3", "a.wav,ann,two,3,4.5"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    assert not check_corpus(tmp_path).faulty
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows, "a.wav,ann,three,3,50"]))
+    assert check_corpus(tmp_path).faulty
 
 
 def test_shows_a_few_examples_of_each_reason(build: Build) -> None:

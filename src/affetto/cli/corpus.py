@@ -29,7 +29,7 @@ def check(path: Corpus, layout: Layout = None, format_: TableOrJson = "table") -
     [bold]Example[/]
     [cyan]affetto corpus check data/crema-d[/]
 
-    Exit code 1 means that sound is missing or cannot be read.
+    Exit code 1 means that sound is missing, ends before its utterances do, or cannot be read.
     """
     from affetto.data.check import check_corpus
 

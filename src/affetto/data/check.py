@@ -12,13 +12,15 @@ from statistics import median
 from affetto import audio
 from affetto.data.corpora import CORPORA, Skipped, nothing_usable, open_corpus
 from affetto.data.parallel import in_threads
+from affetto.data.prepare import SLACK_S
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError
 from affetto.text import without_marks
 
 EXAMPLES_PER_REASON = 3
-UNREADABLE, WITHOUT_SAMPLES, BEYOND = "unreadable audio", "audio without samples", "begins after the audio's end"
-FAULTS = frozenset({"audio missing", UNREADABLE, WITHOUT_SAMPLES, BEYOND})
+UNREADABLE, WITHOUT_SAMPLES = "unreadable audio", "audio without samples"
+BEGINS_AFTER, ENDS_AFTER = "begins after the audio's end", "ends after the audio's end"
+FAULTS = frozenset({"audio missing", UNREADABLE, WITHOUT_SAMPLES, BEGINS_AFTER, ENDS_AFTER})
 """What is wrong with a copy of a corpus, rather than left out of it on purpose."""
 
 
@@ -48,7 +50,7 @@ class CorpusSummary:
 
     @property
     def faulty(self) -> bool:
-        """Whether sound is missing or cannot be read."""
+        """Whether sound is missing, ends before its utterances do, or cannot be read."""
         return not FAULTS.isdisjoint(self.skipped)
 
 
@@ -113,7 +115,9 @@ def _duration(utterance: Utterance, file_s: float | None) -> float | Skipped:
     end_s = file_s if utterance.end_s is None else min(utterance.end_s, file_s)
     if end_s <= utterance.start_s:
         what = str(utterance.audio) if file_s == 0 else utterance.id
-        return Skipped(what, WITHOUT_SAMPLES if file_s == 0 else BEYOND)
+        return Skipped(what, WITHOUT_SAMPLES if file_s == 0 else BEGINS_AFTER)
+    if utterance.end_s is not None and utterance.end_s > file_s + SLACK_S:
+        return Skipped(utterance.id, ENDS_AFTER)
     return end_s - utterance.start_s
 
 
