@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,17 +148,32 @@ class Breaking(io.RawIOBase):
     [
         (closed(), "closed file"),
         (Breaking(), "connection lost"),
-        (b"RIFF", "bytes"),
+        (b"RIFF", "bytes where a sound file is expected"),
         (None, "None"),
+        (7, "int where a sound file is expected"),
+        ({}, "dict where a sound file is expected"),
+        (io.StringIO("RIFF"), "text where a sound file is expected"),
         (Samples(np.zeros(16_000, np.float32), None), "None"),  # type: ignore[arg-type]
         (Samples([[0.0], "x"], 16_000), "cannot be read"),  # type: ignore[arg-type]
     ],
 )
-def test_a_source_that_is_none_stops_no_other(source: Any, problem: str) -> None:
+def test_a_source_that_is_none_stops_no_other(source: Any, problem: str, capfd: pytest.CaptureFixture[str]) -> None:
     first, failure, last = listen([noise(1), source, noise(2)], lengths)
     assert isinstance(failure, Failure)
     assert problem in failure.error.problem
+    assert "Traceback" not in capfd.readouterr().err
     assert [each.duration_s for each in (first, last) if isinstance(each, StreamResult)] == [1, 2]
+
+
+def test_text_is_refused_however_it_is_opened(make_sound: Callable[..., Path], tmp_path: Path) -> None:
+    path = make_sound()
+    with path.open(encoding="latin-1") as text, tempfile.NamedTemporaryFile("w+", dir=tmp_path) as wrapped:
+        for failure in listen([text, wrapped], lengths):  # type: ignore[list-item]
+            assert isinstance(failure, Failure)
+            assert "mode 'rb'" in str(failure.error)
+    with path.open("rb") as file, tempfile.NamedTemporaryFile(dir=tmp_path) as copy:
+        copy.write(path.read_bytes())
+        assert all(isinstance(each, StreamResult) for each in listen([file, copy], lengths))
 
 
 def test_half_precision_is_heard() -> None:

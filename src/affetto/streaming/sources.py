@@ -132,6 +132,11 @@ def blocks(source: Source) -> Iterator[Tensor]:
     elif isinstance(source, np.ndarray | Tensor | tuple | list):
         remedy = "call recognise_samples(samples, sample_rate), or give affetto.Samples(samples, sample_rate)"
         raise AudioError("samples where a file is expected", remedy, label(source))
+    elif not hasattr(source, "read") or not hasattr(source, "seekable"):
+        remedy = "give a path, a file opened with mode 'rb', or bytes as io.BytesIO(...)"
+        raise AudioError(f"{type(source).__name__} where a sound file is expected", remedy, label(source))
+    elif hasattr(source, "encoding"):  # as every stream of text has
+        raise AudioError("text where a sound file is expected", "open it with mode 'rb'", label(source))
     elif source.seekable():
         yield from audio.stream(source, where=label(source))
     else:
