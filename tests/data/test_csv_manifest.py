@@ -91,6 +91,7 @@ def test_names_the_line_and_the_fault(content: str, fault: str, tmp_path: Path) 
         "Path\tSpeaker ID\tLabel\na.wav\t01\tanger\n",
         "FILE,Speaker_ID,duration,EMOTION,\na.wav,01,3.2,ANGRY,\n",
         "audio,path,speaker,emotion\na.wav,/elsewhere/b.wav,01,ang\n",
+        '"audio" , "speaker" ,"emotion" \n"a.wav" , "01", "angry" \n',
     ],
 )
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.tsv"])
@@ -105,6 +106,15 @@ def test_other_headers_are_read(content: str, name: str, tmp_path: Path, make_so
             "01",
             "anger",
         )
+
+
+def test_cells_in_quotation_marks_keep_what_is_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text('"audio", "speaker" , "text" \na.wav, "ann" ,"one"" , ""two"\nb.wav,ann,5" or "6" , 7"\n')
+    with pytest.raises(ManifestError, match=r":3: 4 cells"):
+        read_csv_manifest(path)
+    path.write_text('"audio", "speaker" , "text" \na.wav, "ann" ,"one"" , \n,""two"\nb.wav,ann, "no" he said\n')
+    assert [each.text for each in read_csv_manifest(path)] == ['one" , \n,"two', '"no" he said']
 
 
 def test_columns_that_are_passed_over_are_told_of(tmp_path: Path, make_sound: Callable[..., Path]) -> None:

@@ -80,7 +80,10 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         raise ManifestError(f"not UTF-8 text ({error.reason})", "save the file as CSV in UTF-8", path) from error
     header = text.lstrip().partition("\n")[0]
-    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
+    comma = max(",;\t", key=header.count)
+    # The reader takes no spaces around a cell in quotation marks.
+    text = re.sub(rf'(\A|[{comma}\r\n]) *("(?:[^"]|"")*+") *(?=[{comma}\r\n]|\Z)', r"\1\2", text)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=comma, strict=True)
     begin = 1
     try:
         for cells in reader:
