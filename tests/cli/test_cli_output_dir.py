@@ -150,6 +150,7 @@ def test_what_is_finished_outlives_an_interruption(tiny_model: Path, tmp_path: P
     for name in done:
         json.loads((out / name).read_text())
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    known = {f"{count} of 150 are in" for count in (len(done), len(done) - 1)}  # one may lack its line in the journal yet
+    # One may lack its line in the journal yet.
+    known = {f"{count} of 150 are in" for count in (len(done), len(done) - 1)}
     assert any(each in finished.stderr for each in known)
     assert len(written(out)) == 150
