@@ -10,9 +10,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import h11
@@ -169,12 +169,12 @@ def run_service(model: str, device: str, settings: Settings, say: Callable[[str]
         say(f"listening on http://{host}:{listening.getsockname()[1]} (Ctrl-C ends it)")
         if settings.host not in LOOPBACK and settings.token is None:
             say("other machines may reach it, and it asks for no token; see --token-file")
-        with _standard_error_for_the_log(), suppress(KeyboardInterrupt):
+        _log_as_json()
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 
 
-@contextmanager
-def _standard_error_for_the_log() -> Iterator[None]:
+def _log_as_json() -> None:
     """Lines of JSON, ours and of uvicorn what matters; what libraries write past Python, of damaged MP3s, is lost."""
     sys.stderr.flush()
     with suppress(OSError), Path(os.devnull).open("wb") as nowhere:  # there may be no standard error
@@ -185,4 +185,3 @@ def _standard_error_for_the_log() -> Iterator[None]:
     for logger, level in ((LOG, logging.INFO), (logging.getLogger("uvicorn"), logging.ERROR)):
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
-    yield
