@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -26,6 +27,7 @@ import affetto
 from affetto import audio, pretrained
 from affetto.data.sound import Surroundings
 from affetto.data.utterance import Utterance
+from affetto.devices import choose_precision
 from affetto.errors import AudioError, CheckpointError, ConfigError
 from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
@@ -54,6 +56,25 @@ def recordings(results: object) -> list[Recording]:
     found = list(results)  # type: ignore[call-overload]
     assert not [result for result in found if isinstance(result, Failure)]
     return found
+
+
+def test_half_the_bits_predict_the_same() -> None:
+    exact, fast = (EmotionRecogniser.from_pretrained(device="cpu", precision=each) for each in ("float32", "bfloat16"))
+    assert exact.fingerprint() != fast.fingerprint()
+    for expected, found in zip(
+        recordings(exact.recognise_many(DEMO)), recordings(fast.recognise_many(DEMO)), strict=True
+    ):
+        assert shares(found) == pytest.approx(shares(expected), abs=0.03)
+        assert found.transcript == expected.transcript
+
+
+def test_the_precision_is_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for has_tiles, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", partial(dict, amx_bf16=has_tiles))
+        assert choose_precision("auto", cpu) == expected
+        assert choose_precision("auto", torch.device("cuda")) == torch.float32
+        assert EmotionRecogniser.from_pretrained(device="cpu", spells=False).encoder.network.precision == expected
 
 
 def test_the_package_completes_names() -> None:

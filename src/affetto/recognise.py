@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto import pretrained
+from affetto.devices import Precision
 from affetto.errors import AudioError, CheckpointError
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import find_head, open_encoder
-from affetto.models.encoders.encoder import Encoder, TextDecoder
+from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.models.heads import EmotionHead, load_head
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
@@ -70,6 +71,7 @@ class EmotionRecogniser:
         decoding: DecoderChoice | None = None,
         *,
         spells: bool = True,
+        precision: Precision = "auto",
     ) -> EmotionRecogniser:
         """Loads a model.
 
@@ -78,6 +80,7 @@ class EmotionRecogniser:
             device: see `choose_device`.
             decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
             spells: whether words are wanted at all.
+            precision: see `choose_precision`.
 
         Raises:
             CheckpointError: there is no such model, it is damaged, it has no emotion head, or its parts do not belong
@@ -85,7 +88,7 @@ class EmotionRecogniser:
             ConfigError: there is no such device.
             MissingExtraError: what it needs is not installed.
         """
-        encoder = open_encoder(model, device=device)
+        encoder = open_encoder(model, device=device, precision=precision)
         path = find_head(encoder, model)
         emotion, description = load_head(path)
         if emotion.layers and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
@@ -104,7 +107,7 @@ class EmotionRecogniser:
 
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
-        networks = (self.encoder.fingerprint, checkpoint.fingerprint(self.emotion))
+        networks = (computed(self.encoder), checkpoint.fingerprint(self.emotion))
         decoder = "none" if self.decoder is None else self.decoder.fingerprint
         return "-".join((*networks, f"{self.temperature:g}", decoder, *self.emotions))
 

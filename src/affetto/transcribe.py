@@ -14,11 +14,12 @@ import torch
 from affetto import metrics, pretrained, text
 from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
+from affetto.devices import Precision
 from affetto.errors import CorpusError
 from affetto.frames import Waves
 from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import open_encoder
-from affetto.models.encoders.encoder import Encoder, TextDecoder
+from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.recording import Recording, Segment, Spelling, Word
 from affetto.streaming import Failure, Piece, Source, Stretch, listen
 
@@ -79,7 +80,12 @@ class Transcriber:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = pretrained.DEFAULT, device: str = "auto", decoding: DecoderChoice | None = None
+        cls,
+        model: str | Path = pretrained.DEFAULT,
+        device: str = "auto",
+        decoding: DecoderChoice | None = None,
+        *,
+        precision: Precision = "auto",
     ) -> Transcriber:
         """Loads the recogniser of a model.
 
@@ -87,17 +93,18 @@ class Transcriber:
             model: see `open_encoder`.
             device: see `choose_device`.
             decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
+            precision: see `choose_precision`.
 
         Raises:
             CheckpointError: there is no such model, or it or its language model is damaged.
             ConfigError: there is no such device, or the language model does not fit the recogniser.
         """
-        encoder = open_encoder(model, device=device)
+        encoder = open_encoder(model, device=device, precision=precision)
         return cls(encoder, find_decoder(encoder, decoding))
 
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
-        return f"{self.encoder.fingerprint}-{self.decoder.fingerprint}"
+        return f"{computed(self.encoder)}-{self.decoder.fingerprint}"
 
     def transcribe_many(
         self, sources: Iterable[Source], progress: Callable[[float], None] | None = None

@@ -74,6 +74,22 @@ def _compare(folder: Path) -> None:
     torch.testing.assert_close(found, theirs, atol=1e-4, rtol=1e-4)
 
 
+def test_half_the_bits_change_little_and_come_out_whole() -> None:
+    waves = pad_waves([_noise(30_000), _noise(9_000, 1)])
+    with torch.no_grad():
+        exact = _all_frames(_model()(waves, NAMES))
+        model = _model()
+        model.compute_in(torch.bfloat16)
+        found = _all_frames(model(waves, NAMES))
+        model.compute_in(torch.float32)
+        weights = {parameter.dtype for parameter in model.parameters()}
+    assert weights == {torch.float32}
+    for name, frames in found.items():
+        assert frames.values.dtype == torch.float32
+        error = (frames.values - exact[name].values).norm() / exact[name].values.norm()
+        assert 0 < error < 0.02, name
+
+
 def test_it_is_transformers_encoder(published: Path) -> None:
     _compare(published)
 

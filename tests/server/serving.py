@@ -32,7 +32,7 @@ class Halting(EmotionRecogniser):
 
     def predict(self, waves: Waves) -> list[SegmentPrediction]:
         self.heard.append(len(waves.lengths))
-        assert self._going.wait(30)
+        assert self._going.wait(120)
         return super().predict(waves)
 
     @classmethod

@@ -18,6 +18,7 @@ from affetto.cli.arguments import (
     Model,
     Output,
     Paths,
+    Precision,
     Recipe,
     TableOrJson,
     Threads,
@@ -178,6 +179,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many utterances, spread evenly.")] = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
@@ -203,7 +205,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 
     beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
     choice = _decoder_choice(decoder, (language_model, word_model, lexicon), beam, language)
-    transcriber = _transcriber(model, device, choice)
+    transcriber = _transcriber(model, device, precision, choice)
     among = None if held_out_by is None else _held_out(held_out_by, corpus)
     utterances = transcribed_utterances(corpus, partition=partition, among=among, limit=limit)
     with ProgressBar("transcribing") as bar:
@@ -226,6 +228,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     ] = "text",
     model: Model = DEFAULT,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
     decoder: Decoding = None,
     language_model: LanguageModelFile = None,
@@ -252,7 +255,7 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
 
     beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
     choice = _decoder_choice(decoder, (language_model, word_model, lexicon), beam, language)
-    transcriber = _transcriber(model, device, choice)
+    transcriber = _transcriber(model, device, precision, choice)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)
@@ -276,12 +279,12 @@ def _decoder_choice(
     )
 
 
-def _transcriber(model: str, device: str, choice: DecoderChoice) -> Transcriber:
+def _transcriber(model: str, device: str, precision: Precision, choice: DecoderChoice) -> Transcriber:
     """Loads it, and says how many words of a lexicon cannot be written, if there are any."""
     from affetto.models.decoding import Decoder
     from affetto.transcribe import Transcriber
 
-    transcriber = Transcriber.from_pretrained(model, device, choice)
+    transcriber = Transcriber.from_pretrained(model, device, choice, precision=precision)
     words = transcriber.decoder.words if isinstance(transcriber.decoder, Decoder) else None
     lexicon = None if words is None else words.model.lexicon
     if lexicon is not None and lexicon.left_out:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure, Threads, names_in
+from affetto.cli.arguments import Device, Model, Precision, Sure, Threads, names_in
 from affetto.cli.terminal import ProgressBar, print_json, print_sheets
 from affetto.pretrained import DEFAULT
 
@@ -31,6 +31,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     limit: Annotated[int | None, typer.Option(min=1, help="So many clips of each corpus, drawn at random.")] = None,
     sure: Sure = 0.5,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
     format_: Annotated[
         Literal["table", "json", "markdown"], typer.Option("--format", help="How to print the scores.")
@@ -71,7 +72,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 
     conditions = [Condition.parse(each) for each in condition.split(",")]
     judgement = Judgement(sure=sure)
-    recogniser = EmotionRecogniser.from_pretrained(model, device, spells=False)
+    recogniser = EmotionRecogniser.from_pretrained(model, device, spells=False, precision=precision)
     parts = _parts(corpora, recogniser.emotions, speakers, held_out_by, limit)
     with ProgressBar("recognising", unit="clips") as bar:
         scores = list(score_corpora(recogniser, parts, conditions, judgement=judgement, progress=bar))

@@ -74,7 +74,7 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
         from affetto.recognise import EmotionRecogniser
         from affetto.timeline import Judgement
 
-        recogniser = EmotionRecogniser.from_pretrained(model, device)
+        recogniser = EmotionRecogniser.from_pretrained(model, device, precision="float32")
         with ProgressBar("recognising") as bar, _opened(file) as source:
             total_s = promised_s(source) if bar.wanted else 0.0
             try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Sure, Threads, standard_input
+from affetto.cli.arguments import Device, Model, Precision, Sure, Threads, standard_input
 from affetto.cli.terminal import console, extra, note
 from affetto.errors import AudioError
 from affetto.pretrained import DEFAULT
@@ -32,6 +32,7 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     sure: Sure = 0.5,
     model: Model = DEFAULT,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
 ) -> None:
     r"""Recognise emotion and words while somebody speaks: a line for each stretch of speech, soon after it has ended.
@@ -50,7 +51,7 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
         from affetto.recognise import EmotionRecogniser
         from affetto.timeline import Judgement
 
-        recogniser = EmotionRecogniser.from_pretrained(model, device)
+        recogniser = EmotionRecogniser.from_pretrained(model, device, precision=precision)
         out = console()
         if sys.stderr.isatty():
             note("listening; Ctrl-C ends it")

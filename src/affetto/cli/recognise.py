@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Sure, Threads
+from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Precision, Sure, Threads
 from affetto.cli.terminal import ProgressBar, note
 from affetto.errors import OutputError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.formats.folder import Identity, ResultFolder
+    from affetto.recognise import EmotionRecogniser
     from affetto.recording import Recording
     from affetto.streaming import Failure, Source
+    from affetto.timeline import Judgement
+    from affetto.transcribe import Transcriber
 
 
 class Format(StrEnum):
@@ -57,6 +60,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     ] = 0.0,
     model: Model = DEFAULT,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
     language: Language = None,
     words_only: Annotated[
@@ -86,7 +90,17 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     the end; 2 nothing could start; 130 interrupted.
     """
     wanted = _checked(formats, output_dir, force=force)
-    way = _words(model, device, language) if words_only else _emotions(model, device, language, sure, smooth)
+    from affetto.models.decoding import DecoderChoice
+    from affetto.recognise import EmotionRecogniser
+    from affetto.timeline import Judgement
+    from affetto.transcribe import Transcriber
+
+    decoding = DecoderChoice(language=language)
+    if words_only:
+        way = _words(Transcriber.from_pretrained(model, device, decoding, precision=precision))
+    else:
+        recogniser = EmotionRecogniser.from_pretrained(model, device, decoding, precision=precision)
+        way = _emotions(recogniser, Judgement(sure=sure, smooth_s=smooth))
     with ProgressBar("recognising") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
@@ -106,22 +120,12 @@ class _Way(NamedTuple):
     settings: Mapping[str, object]
 
 
-def _emotions(model: str, device: str, language: str | None, sure: float, smooth_s: float) -> _Way:
-    from affetto.models.decoding import DecoderChoice
-    from affetto.recognise import EmotionRecogniser
-    from affetto.timeline import Judgement
-
-    judgement = Judgement(sure=sure, smooth_s=smooth_s)
-    recogniser = EmotionRecogniser.from_pretrained(model, device, DecoderChoice(language=language))
+def _emotions(recogniser: EmotionRecogniser, judgement: Judgement) -> _Way:
     settings = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
     return _Way(partial(recogniser.recognise_many, judgement=judgement), recogniser.emotions, settings)
 
 
-def _words(model: str, device: str, language: str | None) -> _Way:
-    from affetto.models.decoding import DecoderChoice
-    from affetto.transcribe import Transcriber
-
-    transcriber = Transcriber.from_pretrained(model, device, DecoderChoice(language=language))
+def _words(transcriber: Transcriber) -> _Way:
     return _Way(transcriber.recognise_many, (), {"model": transcriber.fingerprint()})
 
 

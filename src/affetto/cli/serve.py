@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affetto.cli.arguments import Device, Model, Threads
+from affetto.cli.arguments import Device, Model, Precision, Threads
 from affetto.cli.terminal import extra, note
 from affetto.pretrained import DEFAULT
 
@@ -40,6 +40,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
     model: Model = DEFAULT,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
 ) -> None:
     r"""Answer over HTTP as [cyan]affetto recognise[/] does: one recogniser for all who ask.
@@ -82,7 +83,7 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
             "page": page,
             "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
         }
-        run_service(model, device, Settings.parse(values, "affetto serve"), note)
+        run_service(model, device, precision, Settings.parse(values, "affetto serve"), note)
     if threading.active_count() > 1:  # one still decodes or computes what nobody waits for any more
         sys.stderr.flush()
         os._exit(0)

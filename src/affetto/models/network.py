@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from pydantic import field_validator
 from torch import nn
 
@@ -22,6 +23,10 @@ class Network(nn.Module):
     """A module with named layers, from the input up, of which some can be trained along with what reads them."""
 
     layers: tuple[LayerInfo, ...]  # every one, from the input up
+    precision: torch.dtype = torch.float32  # of its large products
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """Holds the weights of its large products in another precision, if it can; what it hands out is float32."""
 
     def features(self, waves: Waves) -> Frames:
         """The input of the first layer, (batch, time, width)."""

@@ -66,9 +66,11 @@ class Block(nn.Module):
 
     def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
         """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) is true where may be attended to."""
-        values = values + self.attention_out(self._attend(self.attention_in(self.attention_norm(values)), real))
-        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values)))
-        added: Tensor = self.feed_forward_out(hidden)
+        held = self.attention_in.weight.dtype
+        mixed = self._attend(self.attention_in(self.attention_norm(values).to(held)), real)
+        values = values + self.attention_out(mixed).float()
+        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values).to(held)))
+        added: Tensor = self.feed_forward_out(hidden).float()
         return values + added
 
     def _attend(self, joined: Tensor, real: Tensor | None) -> Tensor:
@@ -102,6 +104,13 @@ class WhisperEncoder(Network):
         self.normalisation = nn.LayerNorm(config.width)
         names = ("conv", *(f"layer{number}" for number in range(1, config.depth + 1)))
         self.layers = tuple(LayerInfo(name, config.width, FRAME_RATE_HZ) for name in names)
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """See `Network.compute_in`; what layers add up to and normalisations stay in float32."""
+        self.precision = precision
+        for part in self.modules():
+            if isinstance(part, nn.Conv1d | nn.Linear):
+                part.to(precision)
 
     def features(self, waves: Waves) -> Frames:
         """The input of the convolutions: (batch, time, bins), 100 frames a second."""
@@ -140,9 +149,9 @@ class WhisperEncoder(Network):
     def _convolve(self, frames: Frames) -> Frames:
         """(batch, time, bins) to (batch, time / 2, width), with the positions added."""
         first, second = self.convolutions
-        values = nn.functional.gelu(first(frames.values.transpose(1, 2)))  # (batch, width, time)
+        values = nn.functional.gelu(first(frames.values.transpose(1, 2).to(self.precision)))  # (batch, width, time)
         values = values * frames.mask[:, None]
-        values = nn.functional.gelu(second(values)).transpose(1, 2)
+        values = nn.functional.gelu(second(values)).transpose(1, 2).float()
         return Frames(values + self.positions[: values.shape[1]], (frames.lengths + 1) // 2)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -83,6 +84,11 @@ class WhisperCtc(RecogniserNetwork):
     def output_rate_hz(self) -> float:
         """Frames a second that the characters come at."""
         return float(self.config.head.spelt * self.layers[-1].frame_rate_hz)
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """The encoder; recurrent layers gain nothing."""
+        self.encoder.compute_in(precision)
+        self.precision = precision
 
     def features(self, waves: Waves) -> Frames:
         """The encoder's: (batch, time, bins), 100 frames a second."""

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import h11
@@ -21,6 +22,7 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from affetto.devices import Precision
 from affetto.errors import ServiceError
 from affetto.recognise import EmotionRecogniser
 from affetto.server.answers import model_answer
@@ -144,12 +146,13 @@ def bind(settings: Settings) -> socket.socket:
         raise ServiceError(problem, "choose another --port or --host", f"{settings.host}:{settings.port}") from error
 
 
-def run_service(model: str, device: str, settings: Settings, say: Callable[[str], None]) -> None:
+def run_service(model: str, device: str, precision: Precision, settings: Settings, say: Callable[[str], None]) -> None:
     """Serves until SIGTERM or Ctrl-C, then finishes what was begun.
 
     Args:
         model: an embedded model's name, or a folder.
         device: see `choose_device`.
+        precision: see `choose_precision`.
         settings: the limits.
         say: called with a line for the person who started it.
 
@@ -162,7 +165,8 @@ def run_service(model: str, device: str, settings: Settings, say: Callable[[str]
         # OpenMP sends them to sleep after every step: beside the helpers of a thread that loaded the model and lives
         # on, a clip takes four times as long (benchmarks/serve.py).
         with ThreadPoolExecutor(1, "loading") as pool:
-            recogniser = pool.submit(EmotionRecogniser.from_pretrained, model, device).result()
+            load = partial(EmotionRecogniser.from_pretrained, model, device, precision=precision)
+            recogniser = pool.submit(load).result()
         server = make_server(recogniser, model, settings)
         signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 from affetto.environment import environment
+from affetto.server.problems import KINDS
 
 LOG = logging.getLogger("affetto.server")
 
@@ -42,6 +43,9 @@ class Metrics:
         self.batch = Histogram(
             "affetto_batch_recordings", "Recordings recognised together.", buckets=_BATCHES, registry=own
         )
+        for outcome in ("ok", *KINDS):  # a rate or an alarm needs the zeros from the start
+            self.requests.labels(outcome)
+            self.streams.labels(outcome)
         ProcessCollector(registry=own)
         build = {name: str(value) for name, value in environment().items() if value is not None}
         Info("affetto_build", "Versions, the commit if there is one, the kind of machine.", registry=own).info(build)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from affetto import pretrained
-from affetto.devices import choose_device, survive_forks
+from affetto.devices import Precision, choose_device, choose_precision, survive_forks
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.encoders import hub
@@ -50,9 +50,9 @@ def locate(name: str | Path) -> tuple[Path, Origin]:
     return pretrained.find(text), Origin(text, "folder")
 
 
-def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
+def open_encoder(name: str | Path, *, device: str = "auto", precision: Precision = "float32") -> Encoder:
     """Opens any recogniser whose layers can be reused, by a name that `locate` knows, on a device (see
-    `choose_device`).
+    `choose_device`), in a precision (see `choose_precision`) if it has a choice.
 
     Raises:
         CheckpointError: there is no such model, it is damaged, or nothing that affetto can open.
@@ -67,7 +67,11 @@ def open_encoder(name: str | Path, *, device: str = "auto") -> Encoder:
     survive_forks()
     folder, origin = locate(_encoder_of(_folder(str(name))) or name)
     encoder: Encoder = ENCODERS.load(family(folder)).open(folder, origin._replace(folder=folder))
-    return encoder.to(chosen)
+    encoder = encoder.to(chosen)
+    _ = encoder.fingerprint  # of the numbers as they are stored
+    if encoder.network is not None:
+        encoder.network.compute_in(choose_precision(precision, chosen))
+    return encoder
 
 
 def find_head(encoder: Encoder, model: str | Path) -> Path:

@@ -124,6 +124,12 @@ class Encoder(Protocol):
         """The named layers alone; what lies above the highest need not be computed."""
 
 
+def computed(encoder: Encoder) -> str:
+    """Its fingerprint, with the precision that it computes in, unless that is float32."""
+    precision = torch.float32 if encoder.network is None else encoder.network.precision
+    return encoder.fingerprint + f"-{precision}" * (precision != torch.float32)
+
+
 def check_layers(known: tuple[LayerInfo, ...], names: Collection[str]) -> None:
     """Raises ConfigError unless layers of these names are there.
 
