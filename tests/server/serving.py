@@ -62,11 +62,11 @@ def running(
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
                 yield server, thread, client
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive()
 
 
@@ -83,7 +83,7 @@ def metric(client: httpx.Client, name: str) -> float:
     return float(value)
 
 
-def eventually(is_so: Callable[[], bool], within_s: float = 10.0) -> bool:
+def eventually(is_so: Callable[[], bool], within_s: float = 120.0) -> bool:
     """Whether something comes true."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

@@ -340,7 +340,7 @@ def test_a_busy_service_is_asked_again(
     recogniser.hold()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, client, sound)
-        assert eventually(lambda: metric(client, "affetto_requests_taken") == 1, 60)
+        assert eventually(lambda: metric(client, "affetto_requests_taken") == 1)
         give(page, sound)
         until(page, "document.querySelector('.doing').textContent.startsWith('Many are asking')")
         recogniser.go_on()
@@ -376,10 +376,10 @@ def test_who_cancels_frees_the_place(
     page = visit(client)
     recogniser.hold()
     give(page, sound)
-    assert eventually(lambda: metric(client, "affetto_requests_taken") == 1, 60)
+    assert eventually(lambda: metric(client, "affetto_requests_taken") == 1)
     page.locator(".cancel").click()
     page.wait_for_selector("main[data-state=idle]")
-    assert eventually(lambda: metric(client, "affetto_requests_taken") == 0, 60)
+    assert eventually(lambda: metric(client, "affetto_requests_taken") == 0)
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab(tiny_model: Path, visit: Callable[..., Any], sound: bytes) -> None:

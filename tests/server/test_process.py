@@ -46,7 +46,7 @@ def started(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
             assert "listening on http://127.0.0.1:" in first
             address = first.split()[3]
             headers = {"Authorization": f"Bearer {TOKEN}"}
-            with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
+            with httpx.Client(base_url=address, headers=headers, timeout=120, trust_env=False) as client:
                 yield process, client
         finally:
             process.kill()
@@ -64,7 +64,7 @@ def test_it_answers_and_stops_in_good_order(tiny_model: Path) -> None:
             yield whole[1000:]
 
         assert client.post(RECOGNISE, content=slow_body()).status_code == 200
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         assert process.stderr is not None
         log = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert [line["outcome"] for line in log] == ["unauthorised", "ok", "ok"]
@@ -78,7 +78,7 @@ def test_what_libraries_write_is_not_in_the_log(tiny_model: Path, tmp_path: Path
     with started(tiny_model) as (process, client):
         assert client.post(RECOGNISE, content=cut).status_code in {200, 422}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         assert process.stderr is not None
         log = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert [line["event"] for line in log] == ["request"]
@@ -92,7 +92,7 @@ def test_what_is_not_done_in_time_is_told_so(tiny_model: Path) -> None:
             assert eventually(lambda: metric(client, "affetto_requests_taken") == 1)
             process.send_signal(signal.SIGTERM)
             answer = b"".join(iter(partial(connection.recv, 65_536), b""))
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         assert process.stderr is not None
         log = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert answer.startswith(b"HTTP/1.1 503 ")
@@ -118,9 +118,30 @@ def test_what_is_heard_and_what_waits_is_told_so_too(tiny_model: Path) -> None:
             (503, "stopping"),
             (503, "stopping"),
         ]
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive()  # though the recogniser is still held up
         recogniser.go_on()
+
+
+HANGING = """
+import sys, time
+from affetto.server import run, worker
+worker.Worker.stop = lambda self: time.sleep(600)
+settings = run.Settings(port=0, shutdown_s=1)
+run.run_service(sys.argv[1], "cpu", "auto", settings, lambda line: print(line, flush=True))
+"""
+
+
+def test_it_ends_in_time_whatever_hangs(tiny_model: Path) -> None:
+    command = [sys.executable, "-c", HANGING, str(tiny_model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert "listening" in process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 1
+        finally:
+            process.kill()
 
 
 def test_a_request_that_is_cancelled_is_counted_as_such() -> None:
@@ -154,7 +175,7 @@ def test_killed_and_started_again(tiny_model: Path) -> None:
     with started(tiny_model) as (process, client):
         port = str(client.base_url.port)
         process.kill()
-        process.wait(20)
+        process.wait(120)
         with pytest.raises(httpx.TransportError):
             client.get("/healthz")
     with started(tiny_model, "--port", port) as (_, again):

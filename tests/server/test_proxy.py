@@ -52,7 +52,7 @@ def proxied(serve: Callable[..., httpx.Client], tmp_path: Path) -> Iterator[Prox
         command = ["nginx", "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
         process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         stack.callback(process.terminate)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
         stack.enter_context(client)
 
         def answers() -> bool:

@@ -10,11 +10,13 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import h11
 import uvicorn
@@ -107,6 +109,16 @@ class _SteadySocket(WebSocketsSansIOProtocol):
 class _Server(uvicorn.Server):
     """Answers all that are there before it ends."""
 
+    ends_within_s: float | None = None  # of a signal, whatever its threads are at; None: as long as they take
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end, at a signal."""
+        super().handle_exit(sig, frame)
+        if self.ends_within_s is not None:
+            last = threading.Timer(self.ends_within_s, os._exit, [1])
+            last.daemon = True
+            last.start()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """What takes too long is cancelled, and its client gets an answer."""
         await super().shutdown(sockets)
@@ -114,7 +126,7 @@ class _Server(uvicorn.Server):
             await asyncio.wait(left, timeout=_ANSWERS_S)
 
 
-def make_server(recogniser: EmotionRecogniser, model: str, settings: Settings) -> uvicorn.Server:
+def make_server(recogniser: EmotionRecogniser, model: str, settings: Settings) -> _Server:
     """A server that is not started yet; `model` is the name or the folder of its recogniser."""
     config = uvicorn.Config(
         create_app(recogniser, model_answer(model, recogniser), settings),
@@ -168,7 +180,8 @@ def run_service(model: str, device: str, precision: Precision, settings: Setting
             load = partial(EmotionRecogniser.from_pretrained, model, device, precision=precision)
             recogniser = pool.submit(load).result()
         server = make_server(recogniser, model, settings)
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done
+        server.ends_within_s = settings.shutdown_s
+        signal.signal(signal.SIGTERM, server.handle_exit)  # also before uvicorn does so
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         say(f"listening on http://{host}:{listening.getsockname()[1]} (Ctrl-C ends it)")
         if settings.host not in LOOPBACK and settings.token is None:

@@ -18,7 +18,7 @@ import torch
 
 from affetto.training.recogniser.processes import SIGNALS, stoppable
 
-STARTS_S, WITHIN_S = 300.0, 10.0
+STARTS_S, WITHIN_S = 600.0, 120.0
 LINE = "affetto: stopped; the same command goes on from the last finished epoch\n"
 
 
