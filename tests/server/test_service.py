@@ -112,6 +112,7 @@ def test_other_formats(client: httpx.Client, angry: bytes) -> None:
         ("POST", RECOGNISE, {"data": {"file": "/etc/passwd"}}, "wrong_type"),
         ("POST", RECOGNISE, {"files": {"file": (None, "/etc/passwd")}}, "bad_form"),
         ("POST", RECOGNISE, {"files": {"sound": ("a.wav", b"RIFF")}}, "bad_form"),
+        ("POST", RECOGNISE, {"files": {"file": ("a.wav", b"RIFF")}, "data": {"model": "a"}}, "bad_form"),
         ("POST", RECOGNISE, {"files": [("file", ("a.wav", b"RIFF")), ("file", ("b.wav", b"RIFF"))]}, "bad_form"),
         ("POST", RECOGNISE, {"content": b"no parts", "headers": {"Content-Type": "multipart/form-data"}}, "bad_form"),
         (
@@ -178,7 +179,7 @@ def test_every_answer_is_described_by_an_example(client: httpx.Client) -> None:
         for status, answer in method["responses"].items()
         for kind, content in answer.get("content", {}).items()
     ]
-    assert len({path for path, *_ in contents}) == 6
+    assert len({path for path, *_ in contents}) == 7
     assert [told for *told, content in contents if not {"example", "examples"} & set(content)] == []
     (_, _, _, result) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/json"))
     (_, _, _, line) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/x-ndjson"))

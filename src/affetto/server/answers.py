@@ -44,30 +44,31 @@ class WordAnswer(Config):
     confidence: Share
 
 
-class SegmentAnswer(Config):
+class Judged(Config):
+    """With which emotion something was said."""
+
+    emotion: str | None
+    sure: bool
+    familiar: bool
+    probabilities: dict[str, Share]
+
+
+class SegmentAnswer(Judged):
     """A stretch of speech, at most 15 s long."""
 
     start_s: float
     end_s: float
-    emotion: str
-    sure: bool
-    familiar: bool
-    probabilities: dict[str, Share]
     transcript: str
     words: list[WordAnswer]
 
 
-class RecordingAnswer(Config):
+class RecordingAnswer(Judged):
     """What was recognised in a recording (docs/output.md)."""
 
     version: int
     file: str
     duration_s: float
     speech_s: float
-    emotion: str | None
-    sure: bool
-    familiar: bool
-    probabilities: dict[str, Share]
     shares: dict[str, Share]
     unsure_share: Share
     transcript: str

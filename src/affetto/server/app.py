@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, params
@@ -19,16 +20,16 @@ from affetto.errors import AffettoError
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
-from affetto.server import answers
+from affetto.server import answers, transcriptions
 from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer, Texts
-from affetto.server.gate import RECOGNISE_PATH, Gate
+from affetto.server.gate import RECOGNISE_PATH, TRANSCRIBE_PATH, Gate
 from affetto.server.live import Stream, add_live
 from affetto.server.page import add_page
-from affetto.server.problems import KINDS, RequestError, documented
+from affetto.server.problems import RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
-from affetto.server.uploads import FIELD, Intake
-from affetto.server.worker import Worker
+from affetto.server.uploads import FIELD, Fields, Intake
+from affetto.server.worker import T, Worker
 from affetto.timeline import Judgement
 
 _MEDIA_TYPES = {
@@ -44,20 +45,7 @@ _DESCRIPTION = """Recognises the emotion in speech, how sure it is, when, and wh
 
 The answer is a guess from the sound of a voice; see the card of the model for how often it is right."""
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_FORM_SCHEMA = {
-    "type": "object",
-    "required": [FIELD],
-    "additionalProperties": False,
-    "properties": {FIELD: {"type": "string", "format": "binary", "description": "A wav, flac, ogg, opus or mp3 file."}},
-}
-_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {"schema": _FORM_SCHEMA},
-        "application/octet-stream": _ANYTHING,
-        "audio/*": _ANYTHING,
-    },
-}
+_FILE = {"type": "string", "format": "binary", "description": "A wav, flac, ogg, opus or mp3 file."}
 _SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 _FIGURES = {
     "content": {"text/plain": {"schema": {"type": "string"}, "example": answers.EXAMPLE_FIGURES}},
@@ -67,6 +55,11 @@ _MODELS = {"content": {"application/json": {"example": {"models": [answers.EXAMP
 _HEALTH = {"content": {"application/json": {"example": Health().model_dump()}}}
 _ANYWHERE = ("bad_request", "unknown_host", "large_head")
 _UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
+_OF_RECORDINGS = (
+    *_ANYWHERE,
+    *("unauthorised", "foreign_page", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
+    *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
+)
 
 
 def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Settings) -> FastAPI:
@@ -92,7 +85,9 @@ def create_app(recogniser: EmotionRecogniser, model: ModelAnswer, settings: Sett
         lifespan=lifespan,
     )
     _handle_errors(app)
-    _add_recognise(app, Intake(settings, metrics, worker.busy), worker, settings)
+    intake = Intake(settings, metrics, worker.busy)
+    _add_recognise(app, intake, worker, settings)
+    _add_transcribe(app, intake, worker, settings, model.name)
     _add_others(app, worker, settings, model, metrics)
     add_live(app, lambda socket: Stream(socket, worker, settings, metrics, recogniser.emotions))
     if settings.page:
@@ -113,25 +108,34 @@ def _guard(settings: Settings) -> list[params.Depends]:
     return [Depends(check)]
 
 
-def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Settings) -> None:
-    codes = (
-        *_ANYWHERE,
-        *("unauthorised", "foreign_page", "bad_form", "slow_upload", "too_large", "too_long", "wrong_type"),
-        *("bad_option", "no_sound", "busy", "internal", "stopping", "timeout"),
-    )
-    texts = {
-        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": FORMATS[name].write(EXAMPLE)}
-        for name in ("jsonl", "csv", "vtt", "srt", "rttm")
+def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of a body: a form with the file and what may stand beside it, or the file itself."""
+    properties = {FIELD: _FILE, **fields}
+    form = {"type": "object", "required": [FIELD], "additionalProperties": False, "properties": properties}
+    kinds = {"multipart/form-data": {"schema": form}, "application/octet-stream": _ANYTHING, "audio/*": _ANYTHING}
+    return {"requestBody": {"required": True, "content": kinds}}
+
+
+def _texts(*names: str) -> dict[str, Any]:
+    return {
+        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": FORMATS[name].write(EXAMPLE)} for name in names
     }
-    json = {"application/json": {"example": EXAMPLE.as_dict()}}
-    result = {"content": {**json, **texts}, "description": "What was recognised."}
+
+
+def _written(recording: Recording, name: str) -> Response:
+    return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])
+
+
+def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Settings) -> None:
+    content = {"application/json": {"example": EXAMPLE.as_dict()}, **_texts("jsonl", "csv", "vtt", "srt", "rttm")}
+    result = {"content": content, "description": "What was recognised."}
 
     @app.post(
         RECOGNISE_PATH,
         summary="Recognise a recording",
         response_model=RecordingAnswer | Texts,
-        responses={200: result, **documented(*codes)},
-        openapi_extra={"requestBody": _BODY},
+        responses={200: result, **documented(*_OF_RECORDINGS)},
+        openapi_extra=_body({}),
         dependencies=_guard(settings),
     )
     async def recognise(request: Request, options: Annotated[Options, Query()]) -> Response:
@@ -139,15 +143,42 @@ def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Setti
 
         Of several formats asked for, each comes as the text of a file, by name, in one object.
         """
-        worker.check_room()  # before anything of it is read
         judgement = Judgement(sure=options.sure, smooth_s=options.smooth)
-        recording = await _recognised(request, intake, worker, judgement)
+        recording, _ = await _recognised(request, intake, worker, _no_fields, judgement)
         if len(options.format) > 1:
             return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
         if options.format == ("json",):
             return JSONResponse(recording.as_dict())
-        (name,) = options.format
-        return Response(FORMATS[name].write(recording), media_type=_MEDIA_TYPES[name])
+        return _written(recording, *options.format)
+
+
+def _no_fields(fields: Fields) -> None:
+    if fields:
+        raise RequestError("bad_form")
+
+
+def _add_transcribe(app: FastAPI, intake: Intake, worker: Worker, settings: Settings, model: str) -> None:
+    content = {"application/json": {"examples": transcriptions.EXAMPLES}, **_texts("vtt", "srt")}
+    content["text/plain"] = {"schema": {"type": "string"}, "example": EXAMPLE.transcript}
+    result = {"content": content, "description": "What was said, and with which emotion."}
+
+    @app.post(
+        TRANSCRIBE_PATH,
+        summary="Transcribe a recording as OpenAI's API does",
+        response_model=transcriptions.Transcription | transcriptions.VerboseTranscription,
+        responses={200: result, **documented(*_OF_RECORDINGS, "not_found", path=TRANSCRIBE_PATH)},
+        openapi_extra=_body(transcriptions.FIELDS),
+        dependencies=_guard(settings),
+    )
+    async def transcribe(request: Request) -> Response:
+        """For programs that speak OpenAI's API: its forms and formats, with the emotion beside the words."""
+        read = partial(transcriptions.read_form, served=model)
+        recording, form = await _recognised(request, intake, worker, read, Judgement())
+        if form.response_format == "text":
+            return Response(f"{recording.transcript}\n", media_type="text/plain")
+        if form.response_format in {"srt", "vtt"}:
+            return _written(recording, form.response_format)
+        return JSONResponse(transcriptions.transcription(recording, form))
 
 
 def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
@@ -194,17 +225,25 @@ def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAn
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _recognised(request: Request, intake: Intake, worker: Worker, judgement: Judgement) -> Recording:
-    """Takes the recording in and waits for its result, for as long as the client does."""
+async def _recognised(
+    request: Request, intake: Intake, worker: Worker, read: Callable[[Fields], T], judgement: Judgement
+) -> tuple[Recording, T]:
+    """Takes the recording in and waits for its result, for as long as the client does; reads its form, too."""
+    worker.check_room()  # before anything of it is read
     with intake.counting() as count:
         upload = await intake.receive(request, count)
+        try:
+            form = read(upload.fields)
+        except BaseException:
+            upload.sound.close()
+            raise
         result = asyncio.ensure_future(worker.recognise(upload, judgement))
         leaves = asyncio.ensure_future(_left(request))
         try:
             await asyncio.wait({result, leaves}, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
                 raise RequestError("hung_up")
-            return result.result()
+            return result.result(), form
         finally:
             leaves.cancel()
             result.cancel()
@@ -217,7 +256,7 @@ async def _left(request: Request) -> None:
 
 
 def _faults(errors: Sequence[Mapping[str, Any]]) -> str:
-    """What is wrong with the options of a query, one fault each.
+    """What is wrong with the options of a query or a form, one fault each.
 
     >>> fault = {"loc": ("query", "format", 0), "type": "literal_error", "input": "xml", "ctx": {"expected": "'json'"}}
     >>> _faults([fault, {"loc": ("query", "format"), "type": "too_short", "msg": "Tuple should have at least 1 item"}])
@@ -240,7 +279,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     def answer(request: Request, problem: RequestError) -> Response:
         request.state.course.problem = problem.code
-        return problem.response()
+        return problem.response(request.scope["path"])
 
     @app.exception_handler(AffettoError)
     async def ours(request: Request, error: AffettoError) -> Response:
@@ -253,6 +292,4 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
         codes = {404: "not_found", 405: "wrong_method"}
-        problem = RequestError(codes.get(error.status_code, "bad_request"), headers=error.headers)
-        assert problem.code in KINDS
-        return answer(request, problem)
+        return answer(request, RequestError(codes.get(error.status_code, "bad_request"), headers=error.headers))

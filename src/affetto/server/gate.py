@@ -17,7 +17,7 @@ from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, log
 
-RECOGNISE_PATH = "/v1/recognise"  # its requests are counted
+RECOGNISE_PATH, TRANSCRIBE_PATH = "/v1/recognise", "/v1/audio/transcriptions"  # their requests are counted
 LONGEST_HEAD = 32_768  # bytes; more of it than this is not waited for, and not accepted where it came at once
 _READING = {"GET", "OPTIONS"}
 _OUR_SITES = {"same-origin", "none"}  # none: a person's own doing, such as an address that is typed in
@@ -96,7 +96,7 @@ class Gate:
         async def refuse(code: str) -> None:
             course.problem = code
             if not course.status:
-                await RequestError(code).response()(scope, course.receive, course.send)
+                await RequestError(code).response(scope["path"])(scope, course.receive, course.send)
 
         try:
             if code := self._fault(course.headers, reads=scope["method"] in _READING):
@@ -119,7 +119,7 @@ class Gate:
             return
         problem = RequestError(code or "not_found")
         log("request", id=secrets.token_hex(8), route=None, status=problem.status, outcome=problem.code)
-        await problem.response()(scope, receive, send)
+        await problem.response(scope["path"])(scope, receive, send)
 
     def _fault(self, headers: Headers, *, reads: bool) -> str | None:
         """What is wrong with the head of a request, if anything.
@@ -137,7 +137,7 @@ class Gate:
         took_s = time.perf_counter() - course.began
         outcome = course.problem or "ok"
         path = getattr(route, "path", None)  # the address itself could hold anything
-        if path == RECOGNISE_PATH:
+        if path in {RECOGNISE_PATH, TRANSCRIBE_PATH}:
             self._metrics.requests.labels(outcome).inc()
             if outcome == "ok":
                 self._metrics.latency_s.observe(took_s)

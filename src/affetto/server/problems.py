@@ -1,10 +1,10 @@
-"""What can be wrong with a request, and the one shape in which that is answered."""
+"""What can be wrong with a request, and the shape in which that is answered: ours, or that of OpenAI's API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 from starlette.responses import JSONResponse
@@ -19,6 +19,15 @@ class ProblemBody(Config):
     code: str = Field(description="Stable, for programs; docs/serve.md lists them.")
     problem: str = Field(description="What was found.")
     remedy: str = Field(description="What to do about it.")
+
+
+class OpenAIProblem(Config):
+    """The same under the paths of OpenAI's API."""
+
+    error: dict[Literal["message", "type", "param", "code"], str | None]
+
+
+_OPENAI_PATHS = "/v1/audio/"
 
 
 class _Kind(NamedTuple):
@@ -89,12 +98,19 @@ class RequestError(ServiceError):
         """What is sent."""
         return ProblemBody(code=self.code, problem=self.problem, remedy=self.remedy)
 
-    def response(self) -> JSONResponse:
-        """The answer to the request."""
-        return JSONResponse(self.body.model_dump(), self.status, self.headers)
+    def body_at(self, path: str) -> ProblemBody | OpenAIProblem:
+        """What is sent to who asked for this path."""
+        if not path.startswith(_OPENAI_PATHS):
+            return self.body
+        kind = "server_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        return OpenAIProblem(error={"message": str(self), "type": kind, "param": None, "code": self.code})
+
+    def response(self, path: str) -> JSONResponse:
+        """The answer to a request for this path."""
+        return JSONResponse(self.body_at(path).model_dump(), self.status, self.headers)
 
 
-def documented(*codes: str) -> dict[int | str, dict[str, object]]:
+def documented(*codes: str, path: str = "") -> dict[int | str, dict[str, object]]:
     """The problems that a route may answer with, for its OpenAPI description, each with an example.
 
     >>> list(documented("too_large", "too_long", "busy"))
@@ -102,11 +118,10 @@ def documented(*codes: str) -> dict[int | str, dict[str, object]]:
     """
     found: dict[int | str, dict[str, object]] = {}
     for status in dict.fromkeys(KINDS[code].status for code in codes):
-        examples = {
-            code: {"value": RequestError(code).body.model_dump()} for code in codes if KINDS[code].status == status
-        }
+        bodies = {code: RequestError(code).body_at(path) for code in codes if KINDS[code].status == status}
+        examples = {code: {"value": body.model_dump()} for code, body in bodies.items()}
         found[status] = {
-            "model": ProblemBody,
+            "model": type(next(iter(bodies.values()))),
             "description": HTTPStatus(status).phrase,
             "content": {"application/json": {"examples": examples}},
         }

@@ -8,10 +8,10 @@ that clients who send slowly keep nobody else waiting; what all of it takes toge
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -29,18 +29,22 @@ from affetto.server.telemetry import Metrics
 FIELD = "file"  # the form's field
 _UNNAMED = "upload"
 _LONGEST_NAME = 200
+_MOST_FIELDS = 16
 _FORM = "multipart/form-data"
 _PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
 _UPLOAD_IN_MEMORY_BYTES, _SOUND_IN_MEMORY_BYTES = 1 << 16, 1 << 20
 _BLOCK_BYTES = 4 * 10 * SAMPLE_RATE
 _USUAL_VALUES = 192_000  # a second, as of two channels at 96 kHz; recordings with more may last less long
 
+Fields = Mapping[str, list[Any]]  # name -> texts
+
 
 class Upload(NamedTuple):
-    """A recording that has come in, and what the client calls it; whoever takes it closes the file."""
+    """A recording that has come in, what the client calls it and adds to it; whoever takes it closes the file."""
 
     sound: IO[bytes]
     name: str
+    fields: Fields
 
 
 class Decoded(NamedTuple):
@@ -127,35 +131,38 @@ async def _raw(body: AsyncIterator[bytes]) -> Upload:
     try:
         async for chunk in body:
             sound.write(chunk)
-        return _upload(cast(IO[bytes], sound), _UNNAMED, sound.tell())
+        return _upload(Upload(cast(IO[bytes], sound), _UNNAMED, {}), sound.tell())
     except BaseException:
         sound.close()
         raise
 
 
 class _FormParser(MultiPartParser):
-    spool_max_size = _UPLOAD_IN_MEMORY_BYTES
+    spool_max_size = _UPLOAD_IN_MEMORY_BYTES  # of the file, and as much of all other fields
 
 
 async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> Upload:
     try:
-        form = await _FormParser(headers, body, max_files=1, max_fields=0).parse()
+        limits = {"max_files": 1, "max_fields": _MOST_FIELDS, "max_part_size": _UPLOAD_IN_MEMORY_BYTES // _MOST_FIELDS}
+        form = await _FormParser(headers, body, **limits).parse()
     except (MultiPartException, ValueError) as error:  # of names and boundaries that are no text
         raise RequestError("bad_form") from error
-    file = form.get(FIELD)
+    fields: dict[str, list[Any]] = {name: form.getlist(name) for name in form}
     try:
-        if not isinstance(file, UploadFile):
-            raise RequestError("bad_form", f"no file in the field {FIELD!r}")
-        return _upload(cast(IO[bytes], file.file), _clean_name(file.filename), file.size or 0)
+        match fields.pop(FIELD, []):
+            case [UploadFile() as file]:
+                upload = Upload(cast(IO[bytes], file.file), _clean_name(file.filename), fields)
+                return _upload(upload, file.size or 0)
+        raise RequestError("bad_form", f"no file in the field {FIELD!r}")
     except RequestError:
         await form.close()
         raise
 
 
-def _upload(sound: IO[bytes], name: str, size: int) -> Upload:
+def _upload(upload: Upload, size: int) -> Upload:
     if size == 0:
         raise RequestError("no_sound", "the file is empty", "record or copy it again")
-    return Upload(sound, name)
+    return upload
 
 
 def _clean_name(given: str | None) -> str:
