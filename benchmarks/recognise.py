@@ -1,6 +1,7 @@
 """Measures `affetto recognise`: speed and memory of whole processes, batches against single files, the stages' shares.
 
 Run on a quiet machine: python benchmarks/recognise.py [--model MODEL] [--minutes 10] [--memory-minutes 60]
+and AFFETTO_PRECISION=float32 python benchmarks/recognise.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 
 import affetto
 from affetto.audio import SAMPLE_RATE
+from affetto.devices import choose_precision
 from affetto.frames import pad_waves
 from affetto.models.decoding import greedy
 from affetto.recognise import EmotionRecogniser
@@ -116,7 +118,7 @@ def measure(model: str, minutes: float, memory_minutes: float, folder: Path) -> 
     help_s = min(run("--help").wall_s for _ in range(5))
     whole = run("recognise", str(long), "--model", model)
     hour = run("recognise", str(longer), "--model", model)
-    recogniser = EmotionRecogniser.from_pretrained(model, "cpu")
+    recogniser = EmotionRecogniser.from_pretrained(model, "cpu", precision=os.environ.get("AFFETTO_PRECISION", "auto"))
     recogniser.recognise(DEMO[0])  # warm
     alone_s = best_of(3, lambda: [recogniser.recognise(path) for path in DEMO]) / len(DEMO)
     many = [DEMO[number % len(DEMO)] for number in range(FILES)]
@@ -142,7 +144,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--memory-minutes", type=float, default=60)
     arguments = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    precision = choose_precision(os.environ.get("AFFETTO_PRECISION", "auto"), torch.device("cpu"))
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, {precision}\n")
     with tempfile.TemporaryDirectory() as folder:
         print(measure(arguments.model, arguments.minutes, arguments.memory_minutes, Path(folder)))
 
