@@ -80,12 +80,12 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     if lacking:
         number, part, emotions = lacking[0]
         logger.warning(
-            "no %s in the %s part of fold %d, and %d other parts that lack a class; fewer folds or another protocol "
-            "may keep every class in every part, and balanced = true weighs rare ones in training",
+            "no %s in the %s part of fold %d; parts that lack a class: %d; fewer folds or another protocol may keep "
+            "every class in every part, and balanced = true weighs rare ones in training",
             ", ".join(emotions),
             part,
             number,
-            len(lacking) - 1,
+            len(lacking),
         )
     return data
 
