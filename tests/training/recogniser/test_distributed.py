@@ -28,7 +28,7 @@ def _train(recipe: Path, data: Path, folder: Path, *options: str, by: list[str] 
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("recogniser.safetensors") == 1
