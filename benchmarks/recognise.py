@@ -67,6 +67,12 @@ def write_speech(path: Path, minutes: float) -> None:
             left -= len(once)
 
 
+def write_call(path: Path, party: Path) -> None:
+    """Two parties who speak as much as one does in a file: it, and it from its middle on."""
+    first, rate = soundfile.read(party, dtype="int16")
+    soundfile.write(path, np.stack([first, np.roll(first, len(first) // 2)], axis=1), rate)
+
+
 def best_of(times: int, work: Callable[[], object]) -> float:
     """Seconds of the quickest of several runs."""
     seconds = []
@@ -115,8 +121,11 @@ def measure(model: str, minutes: float, memory_minutes: float, folder: Path) -> 
     long, longer = folder / "long.flac", folder / "longer.flac"
     write_speech(long, minutes)
     write_speech(longer, memory_minutes)
+    call = folder / "call.flac"
+    write_call(call, long)
     help_s = min(run("--help").wall_s for _ in range(5))
     whole = run("recognise", str(long), "--model", model)
+    separate = run("recognise", str(call), "--model", model, "--channels", "separate")
     hour = run("recognise", str(longer), "--model", model)
     recogniser = EmotionRecogniser.from_pretrained(model, "cpu", precision=os.environ.get("AFFETTO_PRECISION", "auto"))
     recogniser.recognise(DEMO[0])  # warm
@@ -129,6 +138,8 @@ def measure(model: str, minutes: float, memory_minutes: float, folder: Path) -> 
         (f"{minutes:g} min in one file, process start included, s", f"{whole.wall_s:.1f}"),
         ("... times real time", f"{60 * minutes / whole.wall_s:.0f}"),
         ("... peak memory, MB", f"{whole.peak_mb:.0f}"),
+        ("... two such channels, separate, times as long", f"{separate.wall_s / whole.wall_s:.2f}"),
+        ("... peak memory, MB", f"{separate.peak_mb:.0f}"),
         (f"{memory_minutes:g} min in one file, times real time", f"{60 * memory_minutes / hour.wall_s:.0f}"),
         ("... peak memory, MB", f"{hour.peak_mb:.0f}"),
         ("a file of 3 to 4 s alone, ms", f"{1000 * alone_s:.0f}"),

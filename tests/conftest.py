@@ -86,6 +86,19 @@ def demo() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="session")
+def call(tmp_path_factory: pytest.TempPathFactory, demo: dict[str, torch.Tensor]) -> Path:
+    """A folder with a call of two parties, call.wav, and what each of them says, 1.wav and 2.wav."""
+    folder = tmp_path_factory.mktemp("call")
+    parties = np.zeros((2, 14 * audio.SAMPLE_RATE), np.float32)
+    for channel, name, start_s in ((0, "angry", 0.5), (1, "sad", 2.2), (0, "happy", 6.1), (1, "neutral", 9.3)):
+        start = round(start_s * audio.SAMPLE_RATE)
+        parties[channel, start : start + len(demo[name])] = demo[name]
+    for name, wave in (("call", parties.T), ("1", parties[0]), ("2", parties[1])):
+        soundfile.write(folder / f"{name}.wav", wave, audio.SAMPLE_RATE, subtype="FLOAT")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole model, as it lies on disk, with random weights: it hears nonsense, but quickly."""
     folder = tmp_path_factory.mktemp("tiny")

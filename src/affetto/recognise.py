@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto import pretrained
+from affetto.audio import Channels
 from affetto.devices import Precision
 from affetto.errors import AudioError, CheckpointError
 from affetto.frames import Frames, Waves
@@ -111,23 +113,32 @@ class EmotionRecogniser:
         decoder = "none" if self.decoder is None else self.decoder.fingerprint
         return "-".join((*networks, f"{self.temperature:g}", decoder, *self.emotions))
 
-    def recognise(self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT) -> Recording:
+    def recognise(
+        self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT, *, channels: Channels = "mix"
+    ) -> Recording:
         """Recognises one recording of any length.
 
         Args:
             source: a sound file, or one opened for reading bytes.
             judgement: when an emotion is sure, and how far neighbouring segments count.
+            channels: "mix", or "separate": each is a voice of its own, as of a call's two parties.
 
         Returns:
             A recording without segments, whose emotion is None, where nobody speaks.
 
         Raises:
             AudioError: it is missing, damaged or no sound, or shorter than 0.1 s.
+            ConfigError: channels are neither "mix" nor "separate".
         """
-        return self._only(source, judgement)
+        return self._only(source, judgement, channels)
 
     def recognise_samples(
-        self, samples: NDArray[Any] | Tensor, sample_rate: float, judgement: Judgement = _JUDGEMENT
+        self,
+        samples: NDArray[Any] | Tensor,
+        sample_rate: float,
+        judgement: Judgement = _JUDGEMENT,
+        *,
+        channels: Channels = "mix",
     ) -> Recording:
         """Recognises sound in memory.
 
@@ -135,17 +146,20 @@ class EmotionRecogniser:
             samples: (samples,) or (samples, channels); floats with full scale at 1, or signed integers.
             sample_rate: Hz.
             judgement: see `recognise`.
+            channels: see `recognise`.
 
         Raises:
             AudioError: see `recognise`; or the samples' shape, kind or rate is none of sound.
         """
-        return self._only(Samples(samples, sample_rate), judgement)
+        return self._only(Samples(samples, sample_rate), judgement, channels)
 
     def recognise_many(
         self,
         sources: Iterable[Source],
         progress: Callable[[float], None] | None = None,
         judgement: Judgement = _JUDGEMENT,
+        *,
+        channels: Channels = "mix",
     ) -> Iterator[Recording | Failure]:
         """Recognises any number of recordings, several at a time, in bounded memory, each whatever the others are.
 
@@ -153,6 +167,7 @@ class EmotionRecogniser:
             sources: sound files or whatever else `Source` allows.
             progress: called now and then with the seconds of sound processed so far.
             judgement: see `recognise`.
+            channels: see `recognise`.
 
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
@@ -162,7 +177,7 @@ class EmotionRecogniser:
         """
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
-        for found in listen(sources, self.predict, progress):
+        for found in listen(sources, self.predict, progress, channels=channels):
             yield found if isinstance(found, Failure) else self.judge(found, judgement)
 
     recognize, recognize_samples, recognize_many = recognise, recognise_samples, recognise_many
@@ -171,11 +186,13 @@ class EmotionRecogniser:
         """A recording out of what `predict` made of its segments."""
         if found.pieces:
             segments = [_segment(piece) for piece in found.pieces]
-            return join_segments(found.source, found.duration_s, segments, judgement)
-        nothing = dict.fromkeys(self.emotions, 0.0)
-        return Recording(
-            found.source, found.duration_s, (), None, nothing, "", False, nothing, 0.0, found.silent, judgement
-        )
+            recording = join_segments(found.source, found.duration_s, segments, judgement)
+        else:
+            nothing = dict.fromkeys(self.emotions, 0.0)
+            recording = Recording(
+                found.source, found.duration_s, (), None, nothing, "", False, nothing, 0.0, found.silent, judgement
+            )
+        return replace(recording, channels=tuple(self.judge(each, judgement) for each in found.channels))
 
     def follow(self, blocks: Iterable[Tensor], judgement: Judgement = _JUDGEMENT) -> Iterator[Segment]:
         """Recognises sound while it is being made.
@@ -216,8 +233,8 @@ class EmotionRecogniser:
             return self.emotion.read(waves, layers)
         return self.emotion.read(waves.spoken(), {name: waves.of_speech(frames) for name, frames in layers.items()})
 
-    def _only(self, source: Source, judgement: Judgement) -> Recording:
-        (result,) = self.recognise_many([source], judgement=judgement)
+    def _only(self, source: Source, judgement: Judgement, channels: Channels) -> Recording:
+        (result,) = self.recognise_many([source], judgement=judgement, channels=channels)
         if isinstance(result, Failure):
             raise result.error
         return result
@@ -239,8 +256,16 @@ def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgemen
 def _segment(piece: Piece[SegmentPrediction]) -> Segment:
     said, probabilities, familiar = piece.content
     words = said.placed(piece.since_s, piece.start_s, piece.end_s)
-    emotion = likeliest(probabilities)
-    return Segment(piece.start_s, piece.end_s, said.text, emotion, probabilities, words=words, familiar=familiar)
+    return Segment(
+        piece.start_s,
+        piece.end_s,
+        said.text,
+        likeliest(probabilities),
+        probabilities,
+        words=words,
+        familiar=familiar,
+        channel=piece.channel,
+    )
 
 
 def _temperature(description: checkpoint.Description, where: Path) -> float:

@@ -81,6 +81,7 @@ class Segment:
         sure: whether the emotion can be stated: the sound is familiar, and it is probable enough (see `Judgement`).
         words: the transcript word by word, with times in the recording and confidences.
         familiar: whether the model was trained on sound like this.
+        channel: in which it is, from 1 on, where channels are separate.
     """
 
     start_s: float
@@ -91,11 +92,21 @@ class Segment:
     sure: bool = True
     words: tuple[Word, ...] = ()
     familiar: bool = True
+    channel: int | None = None
 
     @property
     def statement(self) -> str:
         """The emotion, or "not sure", or "unfamiliar sound"; empty where words alone were asked for."""
         return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
+
+    @property
+    def label(self) -> str:
+        """The same after its channel, where channels are separate.
+
+        >>> Segment(0.0, 1.0, "no", "anger", {"anger": 1.0}, channel=2).label
+        'channel 2 anger'
+        """
+        return self.statement if self.channel is None else f"channel {self.channel} {self.statement}".rstrip()
 
     @property
     def probability(self) -> float:
@@ -122,6 +133,7 @@ class Segment:
             "probabilities": _rounded(self.probabilities),
         }
         return {
+            **({} if self.channel is None else {"channel": self.channel}),
             "start_s": round(self.start_s, 4),
             "end_s": round(self.end_s, 4),
             **(judged if self.probabilities else {}),
@@ -137,7 +149,7 @@ class Recording:
     Attributes:
         source: its name.
         duration_s: its length in seconds.
-        segments: its stretches of speech, in time; none where nobody speaks.
+        segments: its stretches of speech, by their start; none where nobody speaks.
         emotion: the most probable emotion of the whole; None where nobody speaks, or words alone were asked for.
         probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks, empty
             where words alone were asked for.
@@ -148,6 +160,7 @@ class Recording:
         familiar: whether the model was trained on sound like at least half of the speech.
         silent: whether it is digital silence throughout, as from a microphone that is switched off.
         judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
+        channels: each by itself, the first being channel 1, where they are separate.
     """
 
     source: str
@@ -162,6 +175,7 @@ class Recording:
     silent: bool = False
     judgement: Judgement = _JUDGEMENT
     familiar: bool = True
+    channels: tuple[Recording, ...] = ()
 
     def __repr__(self) -> str:
         share = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
@@ -191,6 +205,19 @@ class Recording:
         >>> values["segments"][0]["probabilities"]
         {'anger': 0.8, 'sadness': 0.2}
         """
+        channels = [{"channel": number, **each._summary()} for number, each in enumerate(self.channels, start=1)]
+        return {
+            "version": SCHEMA_VERSION,
+            "file": self.source,
+            "duration_s": round(self.duration_s, 4),
+            **self._summary(),
+            **({"judgement": self.judgement.model_dump()} if self.probabilities else {}),
+            **({"channels": channels} if channels else {}),
+            "segments": [segment.as_dict() for segment in self.segments],
+        }
+
+    def _summary(self) -> dict[str, Any]:
+        """What all of its speech comes to."""
         judged = {
             "emotion": self.emotion,
             "sure": self.sure,
@@ -200,21 +227,17 @@ class Recording:
             "unsure_share": round(self.unsure_share, 4),
         }
         return {
-            "version": SCHEMA_VERSION,
-            "file": self.source,
-            "duration_s": round(self.duration_s, 4),
             "speech_s": round(self.speech_s, 4),
             **(judged if self.probabilities else {}),
             "transcript": self.transcript,
             "silent": self.silent,
-            **({"judgement": self.judgement.model_dump()} if self.probabilities else {}),
-            "segments": [segment.as_dict() for segment in self.segments],
         }
 
     def to_dataframe(self) -> DataFrame:
         """A row a segment, a column for each emotion's probability; no row where nobody speaks.
 
-        Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``.
+        Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``; of separate channels,
+        ``channel`` after ``file``, too.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -228,11 +251,12 @@ class Recording:
             import pandas
         except ModuleNotFoundError as error:
             raise MissingExtraError("pandas is not installed", 'pip install "affetto[notebook]"') from error
-        kinds = {"file": "str", "start_s": "float", "end_s": "float", "emotion": "str"}
+        place = {"file": "str"} | ({"channel": "int"} if self.channels else {})
+        kinds = place | {"start_s": "float", "end_s": "float", "emotion": "str"}
         kinds |= {**dict.fromkeys(self.probabilities, "float"), "transcript": "str", "sure": "bool", "familiar": "bool"}
         rows = [{"file": self.source, **asdict(each), **each.probabilities} for each in self.segments]
         frame = pandas.DataFrame(rows, columns=list(kinds)).astype(kinds)
-        return frame if self.probabilities else frame[["file", "start_s", "end_s", "transcript"]]
+        return frame if self.probabilities else frame[[*place, "start_s", "end_s", "transcript"]]
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draws its course: the probabilities of the emotions in each stretch of speech, pale where it is not sure.
@@ -276,6 +300,8 @@ def join_segments(
 ) -> Recording:
     """A recording from its segments, at least one; the whole is judged by them as they are, each by its neighbours too.
 
+    Neighbours are those of the same channel.
+
     >>> short = Segment(0.0, 1.0, "no", "anger", {"anger": 1.0, "sadness": 0.0})
     >>> long = Segment(1.0, 4.0, "i miss her", "sadness", {"anger": 0.2, "sadness": 0.8})
     >>> recording = join_segments("a.wav", 4.0, [short, long])
@@ -285,8 +311,11 @@ def join_segments(
     given = tuple(segments)
     moments = [each.moment for each in given]
     whole = mean(moments)
-    smoothed = smooth(moments, judgement.smooth_s)
-    judged = tuple(each.judged(row, judgement) for each, row in zip(given, smoothed, strict=True))
+    smoothed = {
+        channel: iter(smooth([each.moment for each in given if each.channel == channel], judgement.smooth_s))
+        for channel in {each.channel for each in given}
+    }
+    judged = tuple(each.judged(next(smoothed[each.channel]), judgement) for each in given)
     emotion, parts = likeliest(whole), shares([each.moment for each in judged], judgement.sure)
     known_s, unknown_s = (sum(e.end_s - e.start_s for e in given if e.familiar is known) for known in (True, False))
     familiar = known_s >= unknown_s

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from affetto import metrics, pretrained, text
+from affetto.audio import Channels
 from affetto.data.corpora import open_corpus
 from affetto.data.utterance import Utterance
 from affetto.devices import Precision
@@ -21,7 +22,7 @@ from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.recording import Recording, Segment, Spelling, Word
-from affetto.streaming import Failure, Piece, Source, Stretch, listen
+from affetto.streaming import Failure, Piece, Source, StreamResult, Stretch, listen
 
 SCHEMA_VERSION = 1  # Of `Transcript.as_dict`; it changes when a key is renamed or removed
 
@@ -118,21 +119,36 @@ class Transcriber:
                 yield Transcript(found.source, found.duration_s, found.transcript, words)
 
     def recognise_many(
-        self, sources: Iterable[Source], progress: Callable[[float], None] | None = None
+        self,
+        sources: Iterable[Source],
+        progress: Callable[[float], None] | None = None,
+        *,
+        channels: Channels = "mix",
     ) -> Iterator[Recording | Failure]:
-        """The same as recordings with segments, which have no emotion."""
-        for found in listen(sources, self.decode, progress, together_s=self.decoder.window_s):
-            if isinstance(found, Failure):
-                yield found
-            else:
-                segments = tuple(segment for piece in found.pieces for segment in _segments(piece))
-                said = " ".join(each.transcript for each in segments if each.transcript)
-                yield Recording(found.source, found.duration_s, segments, None, {}, said, silent=found.silent)
+        """The same as recordings with segments, which have no emotion; of separate channels, too."""
+        for found in listen(sources, self.decode, progress, together_s=self.decoder.window_s, channels=channels):
+            yield found if isinstance(found, Failure) else _recording(found)
 
     @torch.inference_mode()
     def decode(self, waves: Waves) -> list[Spelling]:
         """What is said in each recording of a batch."""
         return self.decoder(self.encoder.encode(waves, []).output)
+
+
+def _recording(found: StreamResult[Spelling]) -> Recording:
+    segments = [segment for piece in found.pieces for segment in _segments(piece)]
+    segments.sort(key=lambda each: (each.start_s, each.channel or 0))  # pieces of several channels may overlap
+    said = " ".join(each.transcript for each in segments if each.transcript)
+    return Recording(
+        found.source,
+        found.duration_s,
+        tuple(segments),
+        None,
+        {},
+        said,
+        silent=found.silent,
+        channels=tuple(map(_recording, found.channels)),
+    )
 
 
 def _segments(piece: Piece[Spelling]) -> list[Segment]:
@@ -149,7 +165,7 @@ def _segments(piece: Piece[Spelling]) -> list[Segment]:
         own = [word for word, owner in zip(piece.content.words, owners, strict=True) if owner == place]
         spelling = Spelling(" ".join(word.text for word in own), tuple(own))
         words = spelling.placed(piece.since_s, start_s, end_s)
-        segments.append(Segment(start_s, end_s, spelling.text, None, {}, words=words))
+        segments.append(Segment(start_s, end_s, spelling.text, None, {}, words=words, channel=piece.channel))
     return segments
 
 

@@ -5,8 +5,9 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,8 +18,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from affetto.audio import SAMPLE_RATE, AudioInfo, duration, info, load, stream, write_flac
+from affetto.audio import SAMPLE_RATE, AudioInfo, decoding, duration, info, load, stream, write_flac
 from affetto.errors import AudioError
+
+in_blocks_of = partial(mock.patch.object, decoding, "_BLOCK_S")
+"""Sets how many seconds are decoded at a time."""
 
 COMMON_VOICE = Path(os.environ.get("AFFETTO_DATA", "../shared/data")) / "speech" / "common-voice" / "en" / "clips"
 
@@ -147,7 +151,8 @@ def test_nothing_is_folded_down(tmp_path: Path, rate: int, hz: float) -> None:
 @pytest.mark.parametrize("block_s", [0.001, 0.01, 0.033, 0.3, 100])
 def test_streaming_equals_loading(tmp_path: Path, rate: int, block_s: float) -> None:
     path = write(tmp_path, noise(rate // 3), rate)
-    blocks = list(stream(path, block_s=block_s))
+    with in_blocks_of(block_s):
+        blocks = list(stream(path))
     assert all(len(block) > 0 for block in blocks)
     torch.testing.assert_close(torch.cat(blocks), load(path), atol=1e-6, rtol=0)
 
@@ -155,7 +160,9 @@ def test_streaming_equals_loading(tmp_path: Path, rate: int, block_s: float) -> 
 @pytest.mark.parametrize("encoding", [WAV8, FLAC, VORBIS, OPUS, MP3, NIST], ids=name)
 def test_streaming_equals_loading_in_any_encoding(tmp_path: Path, encoding: Encoding) -> None:
     path = write(tmp_path, noise(30_000), encoding=encoding)
-    torch.testing.assert_close(torch.cat(list(stream(path, block_s=0.3))), load(path), atol=1e-6, rtol=0)
+    with in_blocks_of(0.3):
+        parts = list(stream(path))
+    torch.testing.assert_close(torch.cat(parts), load(path), atol=1e-6, rtol=0)
 
 
 @pytest.mark.skipif(not COMMON_VOICE.is_dir(), reason="needs Common Voice: set AFFETTO_DATA")
@@ -171,7 +178,28 @@ def test_mp3_files_of_the_wild_are_heard_to_the_end() -> None:
 @given(block_s=st.floats(1e-4, 1), samples=st.integers(1, 20_000), rate=st.sampled_from([11_025, 16_000, 44_100]))
 def test_streaming_equals_loading_for_any_length(tmp_path: Path, block_s: float, samples: int, rate: int) -> None:
     path = write(tmp_path, noise(samples + rate // 100), rate)
-    torch.testing.assert_close(torch.cat(list(stream(path, block_s=block_s))), load(path), atol=1e-6, rtol=0)
+    with in_blocks_of(block_s):
+        parts = list(stream(path))
+    torch.testing.assert_close(torch.cat(parts), load(path), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(block_s=st.floats(1e-3, 1), count=st.integers(1, 8), rate=st.sampled_from([8000, 16_000, 44_100]))
+def test_a_separate_channel_is_as_if_it_were_alone(tmp_path: Path, block_s: float, count: int, rate: int) -> None:
+    waves = [np.roll(noise(rate), 100 * number) + 0.1 * number for number in range(count)]
+    path = write(tmp_path, np.stack(waves, axis=1), rate)
+    with in_blocks_of(block_s):
+        together = torch.cat(list(stream(path, channels="separate")), dim=1)
+        alone = [torch.cat(list(stream(write(tmp_path, wave, rate)))) for wave in waves]
+    torch.testing.assert_close(together, torch.stack(alone), atol=0, rtol=0)
+
+
+def test_separate_channels_are_as_many_throughout(tmp_path: Path) -> None:
+    parts = [noise(SAMPLE_RATE), np.stack([noise(SAMPLE_RATE)] * 2, axis=1), noise(SAMPLE_RATE)]
+    content = b"".join(write(tmp_path, part, encoding=VORBIS).read_bytes() for part in parts)
+    assert len(torch.cat(list(stream(io.BytesIO(content))))) == 3 * SAMPLE_RATE
+    with pytest.raises(AudioError, match="streams of 1 and of 2 channels"):
+        list(stream(io.BytesIO(content), channels="separate"))
 
 
 def test_streaming_a_long_file_takes_little_memory(tmp_path: Path) -> None:
@@ -182,7 +210,8 @@ def test_streaming_a_long_file_takes_little_memory(tmp_path: Path) -> None:
             sound.write(second)
     tracemalloc.start()
     try:
-        samples = sum(len(block) for block in stream(path, block_s=0.5))
+        with in_blocks_of(0.5):
+            samples = sum(len(block) for block in stream(path))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from affetto import audio
-from affetto.audio.mixing import Centre, Mixer, full_scale, mono
+from affetto.audio.mixing import Centre, Channels, Mixer, full_scale, tracks
 
 Wave = NDArray[np.float32]
 RATE = 16_000
@@ -84,14 +84,18 @@ def test_cancelling_channels_of_a_file_are_decoded(tmp_path: Path, speech: Wave)
     torch.testing.assert_close(audio.load(tmp_path / "a.wav"), audio.load(tmp_path / "b.wav"), atol=1e-6, rtol=0)
 
 
-@given(sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=8), channels=st.integers(1, 3))
-def test_blocks_change_nothing(sizes: list[int], channels: int) -> None:
+@given(
+    sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=8),
+    channels=st.integers(1, 3),
+    way=st.sampled_from(["mix", "separate"]),
+)
+def test_blocks_change_nothing(sizes: list[int], channels: int, way: Channels) -> None:
     rng = np.random.default_rng(0)
     sound = rng.normal(0.1, 0.1, (sum(sizes), channels)).astype(np.float32)
     sound[:, channels // 2] *= -1
     blocks = np.split(sound, np.cumsum(sizes)[:-1])
-    whole, parts = (np.concatenate(list(mono(each, RATE))) for each in ([sound], blocks))
-    assert len(whole) == len(sound)
+    whole, parts = (np.concatenate(list(tracks(each, RATE, way)), axis=1) for each in ([sound], blocks))
+    assert whole.shape == (1 if way == "mix" else channels, len(sound))
     np.testing.assert_allclose(parts, whole, atol=1e-6)
 
 

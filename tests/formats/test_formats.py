@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -26,6 +28,7 @@ EMOTIONS = ("anger", "neutral", "sadness")
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "output.schema.json").read_text(encoding="utf-8"))
 ROW = {"anger": 0.7, "neutral": 0.2, "sadness": 0.1}
 
+LONG = " ".join(["where have you been all these days"] * 5)
 SPOKEN = Segment(0.0, 1.0, "oh no", "anger", ROW, words=(Word("oh", 0.1, 0.3, 0.9), Word("no", 0.3, 0.8, 0.7)))
 
 words = st.text("abcdefghijklmnopqrstuvwxyz' ", max_size=120).map(lambda text: " ".join(text.split()))
@@ -198,8 +201,9 @@ def test_json_of_no_speech_keeps_to_the_schema(silent: bool) -> None:
 def test_the_schema_is_one_and_tells_of_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     values = join_segments("a.wav", 1.0, [SPOKEN]).as_dict()
-    assert set(SCHEMA["properties"]) == set(values) == {*SCHEMA["required"], *SCHEMA["dependentRequired"]}
-    assert set(SCHEMA["$defs"]["segment"]["properties"]) == set(values["segments"][0])
+    assert set(SCHEMA["properties"]) == {*values, "channels"}
+    assert set(values) == {*SCHEMA["required"], *SCHEMA["dependentRequired"]}
+    assert set(SCHEMA["$defs"]["segment"]["properties"]) == {*values["segments"][0], "channel"}
     assert set(SCHEMA["$defs"]["word"]["properties"]) == set(values["segments"][0]["words"][0])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**values, "emotion": 3}, SCHEMA)
@@ -270,6 +274,112 @@ def test_words_alone_are_read_back_from_every_format(tmp_path: Path) -> None:
     grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
     assert grid.tierNames == ("words",)
     assert [tuple(each) for each in grid.getTier("words").entries] == [(0.1, 0.3, "oh"), (0.3, 0.8, "no")]
+
+
+def separate(*, words_only: bool = False) -> Recording:
+    """A recording of three channels, the last of them silent; the first two speak at the same time."""
+    said = tuple(Word(text, 0.5 + 0.2 * place, 0.6 + 0.2 * place, 0.9) for place, text in enumerate(LONG.split()))
+    long = Segment(0.5, 9.0, LONG, "sadness", {"anger": 0.1, "neutral": 0.3, "sadness": 0.6}, words=said, channel=2)
+    segments = [replace(SPOKEN, channel=1), long, Segment(3.0, 4.0, "yes", "neutral", ROW, channel=1)]
+    if words_only:
+        segments = [replace(each, emotion=None, probabilities={}) for each in segments]
+
+    def whole(given: Sequence[Segment]) -> Recording:
+        if given and not words_only:
+            return join_segments("a.wav", 10.0, given)
+        nothing = {} if words_only else dict.fromkeys(EMOTIONS, 0.0)
+        return Recording("a.wav", 10.0, tuple(given), None, nothing, "", shares=nothing, silent=not given)
+
+    channels = [whole([each for each in segments if each.channel == channel]) for channel in (1, 2, 3)]
+    return replace(whole(segments), channels=tuple(channels))
+
+
+def test_separate_channels_in_json() -> None:
+    recording = separate()
+    values = json.loads(FORMATS["json"].write(recording))
+    jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert [each["channel"] for each in values["segments"]] == [1, 2, 1]
+    assert [each["channel"] for each in values["channels"]] == [1, 2, 3]
+    assert set(SCHEMA["$defs"]["channel"]["properties"]) == set(values["channels"][0])
+    for found, channel in zip(values["channels"], recording.channels, strict=True):
+        expected = channel.as_dict()
+        assert {key: value for key, value in found.items() if key != "channel"} == {
+            key: expected[key] for key in found if key != "channel"
+        }
+    values = json.loads(FORMATS["json"].write(separate(words_only=True)))
+    jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert set(values["channels"][0]) == {"channel", "speech_s", "transcript", "silent"}
+
+
+def test_separate_channels_in_tables() -> None:
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].write(separate()))))
+    assert list(rows[0])[:4] == ["file", "channel", "start_s", "end_s"]
+    assert [(row["channel"], row["start_s"], row["emotion"]) for row in rows] == [
+        ("1", "0.0", "anger"),
+        ("2", "0.5", "sadness"),
+        ("1", "3.0", "anger"),
+    ]
+    alone = list(csv.DictReader(io.StringIO(FORMATS["csv"].write(separate(words_only=True)))))
+    assert list(alone[0]) == ["file", "channel", "start_s", "end_s", "transcript"]
+    (nothing,) = csv.DictReader(io.StringIO(FORMATS["csv"].write(replace(nobody(), channels=(nobody(), nobody())))))
+    assert (nothing["channel"], nothing["emotion"], nothing["end_s"]) == ("", "no speech", "3.0")
+    lines = [line.split() for line in FORMATS["rttm"].write(separate()).splitlines()]
+    assert [(line[2], line[7]) for line in lines] == [
+        ("1", "channel_1_anger"),
+        ("2", "channel_2_sadness"),
+        ("1", "channel_1_anger"),
+    ]
+    lines = [line.split() for line in FORMATS["rttm"].write(separate(words_only=True)).splitlines()]
+    assert [line[7] for line in lines] == ["channel_1", "channel_2", "channel_1"]
+
+
+@pytest.mark.parametrize("words_only", [False, True])
+def test_separate_channels_in_subtitles(words_only: bool) -> None:
+    captions = webvtt.from_string(FORMATS["vtt"].write(separate(words_only=words_only))).captions
+    cues = list(srt.parse(FORMATS["srt"].write(separate(words_only=words_only))))
+    assert [each.text for each in captions] == [each.content for each in cues]
+    starts = [each.start for each in captions]
+    assert starts == sorted(starts)  # as WebVTT demands
+    assert [each.start for each in cues] == sorted(each.start for each in cues)
+    tags = ("[channel 1]", "[channel 2]") if words_only else ("[channel 1 anger]", "[channel 2 sadness]")
+    assert [" ".join(each.text.split()) for each in captions if each.text.startswith(tags[0])] == [
+        f"{tags[0]} oh no",
+        f"{tags[0]} yes",
+    ]
+    said = [" ".join(each.text.split()).removeprefix(tags[1]) for each in captions if each.text.startswith(tags[1])]
+    assert len(said) > 1
+    assert "".join(said).split() == LONG.split()
+
+
+def test_separate_channels_have_tiers_of_their_own(tmp_path: Path) -> None:
+    def grid(recording: Recording) -> textgrid.Textgrid:
+        path = tmp_path / "a.TextGrid"
+        path.write_text(FORMATS["textgrid"].write(recording), encoding="utf-8")
+        return textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
+
+    found = grid(separate())
+    assert found.tierNames == tuple(
+        f"{kind} {channel}" for channel in (1, 2, 3) for kind in ("emotion", "probability", "words")
+    )
+    for number, channel in enumerate(separate().channels, start=1):
+        alone = grid(channel)
+        for kind in alone.tierNames:
+            assert found.getTier(f"{kind} {number}").entries == alone.getTier(kind).entries
+    assert grid(separate(words_only=True)).tierNames == ("words 1", "words 2", "words 3")
+
+
+def test_smoothing_stays_within_a_channel() -> None:
+    given = separate().segments
+    judgement = Judgement(smooth_s=3.0)
+    together = join_segments("a.wav", 10.0, given, judgement).segments
+    alone = [
+        segment
+        for channel in (1, 2)
+        for segment in join_segments(
+            "a.wav", 10.0, [each for each in given if each.channel == channel], judgement
+        ).segments
+    ]
+    assert sorted(together, key=str) == sorted(alone, key=str)
 
 
 def test_the_shell_offers_every_format() -> None:

@@ -1,4 +1,4 @@
-"""Sound files to 16 kHz mono float32; nothing else in affetto reads one.
+"""Sound files to float32 at 16 kHz, of one channel or of each; nothing else in affetto reads one.
 
 libsndfile decodes (wav of every width, flac, ogg, opus, mp3, NIST sph, ...), or else ffmpeg (m4a, webm, video, ...);
 soxr resamples. All work block by block, so that a recording of any length passes through in little memory.
@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affetto.audio.mixing import full_scale, mono
+from affetto.audio.mixing import Channels, full_scale, tracks
 from affetto.audio.opening import UNKNOWN_FRAMES, Opened, headed, named, reason, sounds
 from affetto.errors import AudioError
 
 SAMPLE_RATE = 16_000
 
+_BLOCK_S = 10.0
 _SLACK_S = 0.2  # Sound mp3 files hold some frames of padding less than libsndfile counts.
 _MOST_VALUES_AT_ONCE = 2**24
 
@@ -73,11 +74,11 @@ def stream(
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
-    block_s: float = 10.0,
     where: object | None = None,
     check: Callable[[AudioInfo], None] | None = None,
+    channels: Channels = "mix",
 ) -> Iterator[Tensor]:
-    """Decodes, mixes down to mono about zero and resamples, block by block.
+    """Decodes, mixes down to mono about zero or leaves the channels separate, and resamples, block by block.
 
     All of a file is decoded, several streams in it one after the other. One cut short is an error where its container
     tells what is missing (flac, mp3); of others (wav, ogg, opus) there is as much as there is.
@@ -86,34 +87,37 @@ def stream(
         source: a path, or an open file that can seek.
         start_s: where to begin, seconds.
         end_s: where to end, seconds; None is the end of the file.
-        block_s: length of the blocks that are decoded, seconds; those that come out are about as long.
         where: the name that errors carry, if not the path.
         check: called with what the header of each stream says, before any of it is decoded; it raises to stop.
+        channels: mixed, or each about zero by itself.
 
     Yields:
-        (samples,) float32 at 16 kHz, full scale at 1, never empty.
+        (samples,) float32 at 16 kHz, full scale at 1, some 10 s, never empty; of separate channels (channels, samples).
 
     Raises:
         AudioError: the file is missing, empty, not sound, breaks off, holds no samples or holds values that are not
-            numbers; or the times asked for are no times.
+            numbers; the times asked for are no times; or it has streams of different numbers of separate channels.
     """
     where = named(source, where)
     _check_times(start_s, end_s, where)
-    empty = True
+    count = 0  # of the channels that came out
     began_s = 0.0
     with closing(sounds(source, where)) as found:
         for sound in found:
             if check is not None:
                 check(_described(sound))
             part = _Part(sound, began_s, where)
-            for out in part.decode(start_s, end_s, block_s):
-                if len(out):
-                    empty = False
-                    yield torch.from_numpy(out)
+            for out in part.decode(start_s, end_s, channels):
+                if out.size:
+                    count = count or len(out)
+                    if len(out) != count:
+                        problem = f"streams of {count} and of {len(out)} channels, one after the other"
+                        raise AudioError(problem, "let its channels be mixed", where)
+                    yield torch.from_numpy(out[0] if channels == "mix" else out)
             began_s += part.position / sound.samplerate
             if end_s is not None and end_s <= began_s:
                 break
-    if empty:
+    if not count:
         raise AudioError("no samples", "record it again, or check the times asked for", where)
 
 
@@ -134,17 +138,17 @@ class _Part:
         self._scale: float | None = None
         self.position = 0  # frames so far, those that were skipped among them
 
-    def decode(self, start_s: float, end_s: float | None, block_s: float) -> Iterator[NDArray[np.float32]]:
-        """What of it lies between two times of the file, as (samples,) at 16 kHz."""
+    def decode(self, start_s: float, end_s: float | None, channels: Channels) -> Iterator[NDArray[np.float32]]:
+        """What of it lies between two times of the file, as (tracks, samples) at 16 kHz."""
         rate = self._sound.samplerate
-        blocks = mono(self._blocks(start_s, end_s, block_s), rate)
+        blocks = tracks(self._blocks(start_s, end_s), rate, channels)
         return blocks if rate == SAMPLE_RATE else _resample(blocks, rate)
 
-    def _blocks(self, start_s: float, end_s: float | None, block_s: float) -> Iterator[NDArray[np.float32]]:
+    def _blocks(self, start_s: float, end_s: float | None) -> Iterator[NDArray[np.float32]]:
         """The same as (frames, channels), never empty."""
         sound, rate = self._sound, self._sound.samplerate
         # A header that claims a thousand channels shall not claim the memory.
-        most = max(1, min(round(block_s * rate), _MOST_VALUES_AT_ONCE // sound.channels))
+        most = max(1, min(round(_BLOCK_S * rate), _MOST_VALUES_AT_ONCE // sound.channels))
         first = max(0, round((start_s - self._began_s) * rate))
         last = UNKNOWN_FRAMES if end_s is None else max(0, round((end_s - self._began_s) * rate))
         last = last if sound.promised is None else min(last, sound.promised)
@@ -179,10 +183,12 @@ def _decoding(where: object) -> Iterator[None]:
 
 
 def _resample(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    resamplers: list[soxr.ResampleStream] = []
     for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        resamplers = resamplers or [soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") for _ in block]
+        yield np.stack([each.resample_chunk(track) for each, track in zip(resamplers, block, strict=True)])
+    if resamplers:
+        yield np.stack([each.resample_chunk(np.zeros(0, dtype=np.float32), last=True) for each in resamplers])
 
 
 def load(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Channels to one, without losing what they cancel, and sound without a constant offset; block by block.
+"""Channels to one, without losing what they cancel, or each by itself, and sound without a constant offset; by blocks.
 
 What comes out does not depend on how the sound is divided into blocks. And the full scale of samples that are plainly
 not of the scale that their type says.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 logger = logging.getLogger(__name__)
 
 Samples = NDArray[np.float32]
+Channels: TypeAlias = Literal["mix", "separate"]
+"""What becomes of the channels of a recording: one voice together, or each its own."""
 
 _MIXED_S = 0.1
 _CROSSFADE = 10  # the part of such a stretch in which the channels change
@@ -174,22 +177,20 @@ class Centre:
         return out.reshape(-1)
 
 
-def mono(blocks: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
-    """Blocks of (frames, channels) as (frames,), one channel about zero; none is empty.
+def tracks(blocks: Iterable[Samples], sample_rate: int, channels: Channels = "mix") -> Iterator[Samples]:
+    """Blocks of (frames, channels) as (tracks, frames) about zero: one track, or one a channel; some may be empty.
 
-    >>> [block.tolist() for block in mono([np.ones((4, 2), np.float32)], 16_000)]
-    [[1.0, 1.0, 1.0, 1.0]]
+    >>> block = np.array([[0.5, 0.25], [0.5, 0.75]], np.float32)
+    >>> [list(tracks([block], 16_000, channels))[-1].tolist() for channels in ("mix", "separate")]
+    [[[0.375, 0.625]], [[0.5, 0.5], [0.25, 0.75]]]
     """
-    mixer: Mixer | None = None
-    centre = Centre(sample_rate)
+    made: list[tuple[Mixer, Centre]] = []
     for block in blocks:
-        mixer = mixer or Mixer(block.shape[1], sample_rate)
-        if len(out := centre.feed(mixer.feed(block))):
-            yield out
-    rest = np.zeros(0, np.float32) if mixer is None else mixer.finish()
-    out = np.concatenate([centre.feed(rest), centre.finish()])
-    if len(out):
-        yield out
+        parts = [block] if channels == "mix" else np.split(block, block.shape[1], axis=1)
+        made = made or [(Mixer(part.shape[1], sample_rate), Centre(sample_rate)) for part in parts]
+        yield np.stack([centre.feed(mixer.feed(part)) for (mixer, centre), part in zip(made, parts, strict=True)])
+    if made:
+        yield np.stack([np.concatenate([centre.feed(mixer.finish()), centre.finish()]) for mixer, centre in made])
 
 
 def full_scale(peak: float, usual: float, where: object) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -16,6 +16,7 @@ from affetto.errors import OutputError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
+    from affetto.audio import Channels
     from affetto.formats.folder import Identity, ResultFolder
     from affetto.recognise import EmotionRecogniser
     from affetto.recording import Recording
@@ -63,6 +64,10 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     precision: Precision = "auto",
     threads: Threads = None,
     language: Language = None,
+    channels: Annotated[
+        Literal["mix", "separate"],
+        typer.Option(help="Mixed, or each a voice of its own, as those of a call's two parties."),
+    ] = "mix",
     words_only: Annotated[
         bool, typer.Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")
     ] = False,
@@ -82,6 +87,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto recognise interviews/ --format csv > emotions.csv[/]
     [cyan]affetto recognise interviews/ --output-dir results --format json --format vtt[/]
     [cyan]affetto recognise film.mkv voice.m4a[/]  (with the program ffmpeg)
+    [cyan]affetto recognise call.wav --channels separate[/]
     [cyan]affetto recognise film.wav --words-only --model openai/whisper-tiny.en --format srt[/]
 
     Stopped (Ctrl-C) and started again, a run into a folder goes on where it was.
@@ -97,10 +103,10 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
 
     decoding = DecoderChoice(language=language)
     if words_only:
-        way = _words(Transcriber.from_pretrained(model, device, decoding, precision=precision))
+        way = _words(Transcriber.from_pretrained(model, device, decoding, precision=precision), channels)
     else:
         recogniser = EmotionRecogniser.from_pretrained(model, device, decoding, precision=precision)
-        way = _emotions(recogniser, Judgement(sure=sure, smooth_s=smooth))
+        way = _emotions(recogniser, Judgement(sure=sure, smooth_s=smooth), channels)
     with ProgressBar("recognising") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
@@ -117,16 +123,24 @@ class _Way(NamedTuple):
 
     recognise: Callable[[Iterable[Source], Callable[[float], None]], Iterator[Recording | Failure]]
     emotions: Sequence[str]
-    settings: Mapping[str, object]
+    channels: Channels
+    made_with: Mapping[str, object]
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        # Of mixed channels nothing is written down: older folders have nothing of them, either.
+        return self.made_with if self.channels == "mix" else {**self.made_with, "channels": self.channels}
 
 
-def _emotions(recogniser: EmotionRecogniser, judgement: Judgement) -> _Way:
-    settings = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
-    return _Way(partial(recogniser.recognise_many, judgement=judgement), recogniser.emotions, settings)
+def _emotions(recogniser: EmotionRecogniser, judgement: Judgement, channels: Channels) -> _Way:
+    recognise = partial(recogniser.recognise_many, judgement=judgement, channels=channels)
+    made_with = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
+    return _Way(recognise, recogniser.emotions, channels, made_with)
 
 
-def _words(transcriber: Transcriber) -> _Way:
-    return _Way(transcriber.recognise_many, (), {"model": transcriber.fingerprint()})
+def _words(transcriber: Transcriber, channels: Channels) -> _Way:
+    recognise = partial(transcriber.recognise_many, channels=channels)
+    return _Way(recognise, (), channels, {"model": transcriber.fingerprint()})
 
 
 def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bool) -> list[Format]:
@@ -152,7 +166,8 @@ def _print(way: _Way, inputs: Inputs, format_: Format) -> None:
     if format_ is Format.TABLE:
         show_table(results)
     else:
-        print_recordings(format_, results, way.emotions, [label(each) for each in inputs.sources])
+        sources = [label(each) for each in inputs.sources]
+        print_recordings(format_, results, sources, way.emotions, separate=way.channels == "separate")
 
 
 def _fill(way: _Way, inputs: Inputs, folder: ResultFolder, force: bool) -> None:

@@ -29,14 +29,15 @@ def to_json_line(recording: Recording) -> str:
     return json.dumps(recording.as_dict()) + "\n"
 
 
-def csv_header(emotions: Sequence[str]) -> str:
-    r"""The names of the columns; without emotions, those of words alone.
+def csv_header(emotions: Sequence[str], *, separate: bool = False) -> str:
+    r"""The names of the columns; without emotions, those of words alone; of separate channels, theirs, too.
 
     >>> csv_header(["anger", "sadness"]), csv_header([])
     ('file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n', 'file,start_s,end_s,transcript\n')
     """
     judged = ["emotion", *emotions, "transcript", "sure", "familiar"]
-    return _lines([["file", "start_s", "end_s", *(judged if emotions else ["transcript"])]])
+    place = ["file", *(["channel"] if separate else []), "start_s", "end_s"]
+    return _lines([[*place, *(judged if emotions else ["transcript"])]])
 
 
 def csv_rows(recording: Recording) -> str:
@@ -46,24 +47,24 @@ def csv_rows(recording: Recording) -> str:
     """
     values = recording.as_dict()
     file, segments = values["file"], values["segments"]
-    if not recording.probabilities:
-        return _lines([[file, each["start_s"], each["end_s"], each["transcript"]] for each in segments])
-    if not segments:
+    if recording.probabilities and not segments:
+        place = [file, ""] if recording.channels else [file]
         empty = [""] * len(recording.probabilities)
-        return _lines([[file, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "true"]])
+        return _lines([[*place, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "true"]])
     rows: list[list[object]] = []
     for each in segments:
+        row = [file, *([each["channel"]] if recording.channels else []), each["start_s"], each["end_s"]]
+        if not recording.probabilities:
+            rows.append([*row, each["transcript"]])
+            continue
         sure, familiar = (str(each[name]).lower() for name in ("sure", "familiar"))
-        shares = each["probabilities"].values()
-        rows.append(
-            [file, each["start_s"], each["end_s"], each["emotion"], *shares, each["transcript"], sure, familiar]
-        )
+        rows.append([*row, each["emotion"], *each["probabilities"].values(), each["transcript"], sure, familiar])
     return _lines(rows)
 
 
 def to_csv(recording: Recording) -> str:
     """A table with its header."""
-    return csv_header(list(recording.probabilities)) + csv_rows(recording)
+    return csv_header(list(recording.probabilities), separate=bool(recording.channels)) + csv_rows(recording)
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:
@@ -81,8 +82,8 @@ def to_rttm(recording: Recording, name: str | None = None) -> str:
     """
     file = _field(name or PurePath(recording.source).stem)
     lines = [
-        f"SPEAKER {file} 1 {each.start_s:.3f} {each.end_s - each.start_s:.3f} <NA> <NA> "
-        f"{_field(each.statement)} {'<NA>' if each.emotion is None else f'{each.probability:.4f}'} <NA>\n"
+        f"SPEAKER {file} {each.channel or 1} {each.start_s:.3f} {each.end_s - each.start_s:.3f} <NA> <NA> "
+        f"{_field(each.label)} {'<NA>' if each.emotion is None else f'{each.probability:.4f}'} <NA>\n"
         for each in recording.segments
     ]
     return "".join(lines)

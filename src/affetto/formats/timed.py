@@ -1,8 +1,8 @@
 """Subtitles (WebVTT, SubRip) and Praat's TextGrid: words beside the emotion, at the closest times that are known.
 
-In subtitles a segment is a cue, the emotion in brackets before the words; one with many words is shown in several cues
-of two lines. WebVTT: https://www.w3.org/TR/webvtt1/. SubRip has no standard; the form here is the one that players
-agree on. TextGrid, which ELAN imports, too, in its long form:
+In subtitles a segment is a cue, the emotion in brackets before the words (and the channel before it, where channels are
+separate); one with many words is shown in several cues of two lines. WebVTT: https://www.w3.org/TR/webvtt1/. SubRip has
+no standard; the form here is the one that players agree on. TextGrid, which ELAN imports, too, in its long form:
 https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html.
 """
 
@@ -71,7 +71,7 @@ def to_webvtt(recording: Recording) -> str:
     """
     cues = [
         f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{_escape(chr(10).join(cue.lines))}\n"
-        for cue in _cues(recording)
+        for cue in _ordered(recording)
     ]
     return "\n".join(["WEBVTT\n", *(cues or [f"NOTE {NO_SPEECH}\n"])])
 
@@ -80,16 +80,21 @@ def to_srt(recording: Recording) -> str:
     """SubRip, UTF-8; empty where nobody speaks."""
     cues = [
         f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{chr(10).join(cue.lines)}\n"
-        for number, cue in enumerate(_cues(recording), start=1)
+        for number, cue in enumerate(_ordered(recording), start=1)
     ]
     return "\n".join(cues)
 
 
+def _ordered(recording: Recording) -> list[_Cue]:
+    """By their start, as WebVTT demands: segments of several channels overlap."""
+    return sorted(_cues(recording), key=lambda cue: cue.start_ms)
+
+
 def _cues(recording: Recording) -> Iterator[_Cue]:
     for segment in recording.segments:
-        tag = f"[{_one_line(segment.statement)}]" if segment.statement else ""
-        if not (tag or segment.transcript):
+        if not (segment.statement or segment.transcript):
             continue
+        tag = f"[{_one_line(segment.label)}]" if segment.label else ""
         screens = _screens(tag, spans(segment))
         starts_ms = [round(1000 * segment.start_s), *(round(1000 * words[0].start_s) for words in screens[1:])]
         for words, start_ms, end_ms in zip(
@@ -124,13 +129,19 @@ def _clock(time_ms: int, point: str) -> str:
 
 
 def to_textgrid(recording: Recording) -> str:
-    """A TextGrid, UTF-8; between the segments the intervals are empty. Words alone are one tier."""
-    segments = recording.segments
+    """A TextGrid, UTF-8; between the segments the intervals are empty. Words alone are one tier.
+
+    Separate channels have tiers of their own, such as ``words 2``.
+    """
     tiers: dict[str, list[Span]] = {}
-    if recording.probabilities:
-        tiers["emotion"] = [Span(each.start_s, each.end_s, each.statement) for each in segments]
-        tiers["probability"] = [Span(each.start_s, each.end_s, f"{each.probability:.4f}") for each in segments]
-    tiers["words"] = [span for each in segments for span in spans(each)]
+    for number, part in enumerate(recording.channels or (recording,), start=1):
+        end, segments = f" {number}" if recording.channels else "", part.segments
+        if part.probabilities:
+            tiers[f"emotion{end}"] = [Span(each.start_s, each.end_s, each.statement) for each in segments]
+            tiers[f"probability{end}"] = [
+                Span(each.start_s, each.end_s, f"{each.probability:.4f}") for each in segments
+            ]
+        tiers[f"words{end}"] = [span for each in segments for span in spans(each)]
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',

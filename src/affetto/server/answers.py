@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from affetto.audio import Channels
 from affetto.config import Config
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
@@ -27,6 +28,7 @@ class Options(Config):
     smooth: float = Field(
         default=0.0, ge=0, le=3600, description="How far neighbouring segments count, seconds; 0: not."
     )
+    channels: Channels = Field(default="mix", description="Mixed, or each a voice of its own, as in calls.")
     format: tuple[FormatName, ...] = Field(
         default=("json",),
         min_length=1,
@@ -54,26 +56,37 @@ class Judged(Config):
 
 
 class SegmentAnswer(Judged):
-    """A stretch of speech, at most 15 s long."""
+    """A stretch of speech, at most 15 s long; it has a channel where channels are separate."""
 
+    channel: int | None = None
     start_s: float
     end_s: float
     transcript: str
     words: list[WordAnswer]
 
 
-class RecordingAnswer(Judged):
-    """What was recognised in a recording (docs/output.md)."""
-
-    version: int
-    file: str
-    duration_s: float
+class _SpeechAnswer(Judged):
     speech_s: float
     shares: dict[str, Share]
     unsure_share: Share
     transcript: str
     silent: bool
+
+
+class ChannelAnswer(_SpeechAnswer):
+    """What all the speech in a channel comes to."""
+
+    channel: int
+
+
+class RecordingAnswer(_SpeechAnswer):
+    """What was recognised in a recording (docs/output.md); it has channels where they are separate."""
+
+    version: int
+    file: str
+    duration_s: float
     judgement: Judgement
+    channels: list[ChannelAnswer] | None = None
     segments: list[SegmentAnswer]
 
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from affetto import __version__
+from affetto.audio import Channels
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
@@ -144,7 +145,7 @@ def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Setti
         Of several formats asked for, each comes as the text of a file, by name, in one object.
         """
         judgement = Judgement(sure=options.sure, smooth_s=options.smooth)
-        recording, _ = await _recognised(request, intake, worker, _no_fields, judgement)
+        recording, _ = await _recognised(request, intake, worker, _no_fields, judgement, options.channels)
         if len(options.format) > 1:
             return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
         if options.format == ("json",):
@@ -226,7 +227,12 @@ def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAn
 
 
 async def _recognised(
-    request: Request, intake: Intake, worker: Worker, read: Callable[[Fields], T], judgement: Judgement
+    request: Request,
+    intake: Intake,
+    worker: Worker,
+    read: Callable[[Fields], T],
+    judgement: Judgement,
+    channels: Channels = "mix",
 ) -> tuple[Recording, T]:
     """Takes the recording in and waits for its result, for as long as the client does; reads its form, too."""
     worker.check_room()  # before anything of it is read
@@ -237,7 +243,7 @@ async def _recognised(
         except BaseException:
             upload.sound.close()
             raise
-        result = asyncio.ensure_future(worker.recognise(upload, judgement))
+        result = asyncio.ensure_future(worker.recognise(upload, judgement, channels))
         leaves = asyncio.ensure_future(_left(request))
         try:
             await asyncio.wait({result, leaves}, return_when=asyncio.FIRST_COMPLETED)

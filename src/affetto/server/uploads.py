@@ -50,15 +50,17 @@ class Upload(NamedTuple):
 class Decoded(NamedTuple):
     """Sound, float32 at 16 kHz, in a file without a name, which whoever takes it closes."""
 
-    samples: IO[bytes]
-    duration_s: float
+    samples: IO[bytes]  # (samples, channels)
+    duration_s: float  # of all separate channels together
+    channels: int | None  # None where they are mixed
 
     def blocks(self, watch: Callable[[], None]) -> Iterator[Tensor]:
-        """All of it from its beginning, (samples,) at a time; `watch` is called before each and raises to stop."""
+        """All of it from its beginning, as `audio.stream` gave it; `watch` is called before each and raises to stop."""
         self.samples.seek(0)
-        while data := self.samples.read(_BLOCK_BYTES):
+        while data := self.samples.read(_BLOCK_BYTES * (self.channels or 1)):
             watch()
-            yield torch.from_numpy(np.frombuffer(bytearray(data), np.float32))
+            block = torch.from_numpy(np.frombuffer(bytearray(data), np.float32))
+            yield block if self.channels is None else block.reshape(-1, self.channels).T
 
 
 class Intake:
@@ -176,7 +178,7 @@ def _clean_name(given: str | None) -> str:
     return kept if kept.strip(". ") else _UNNAMED
 
 
-def decode(upload: Upload, most_s: float, watch: Callable[[], None]) -> Decoded:
+def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: audio.Channels) -> Decoded:
     """Decodes a recording of at most so many seconds; the upload stays open. `watch` is called now and then.
 
     Raises:
@@ -187,11 +189,13 @@ def decode(upload: Upload, most_s: float, watch: Callable[[], None]) -> Decoded:
     allowance = _Allowance(most_s)
     samples = cast(IO[bytes], SpooledTemporaryFile(max_size=_SOUND_IN_MEMORY_BYTES))  # noqa: SIM115  # its taker closes it
     try:
-        for block in audio.stream(upload.sound, where=upload.name, check=allowance.check):
-            allowance.spend(len(block) / SAMPLE_RATE)
-            samples.write(block.numpy().tobytes())
+        separate = None
+        for block in audio.stream(upload.sound, where=upload.name, check=allowance.check, channels=channels):
+            separate = None if block.ndim == 1 else len(block)
+            allowance.spend(block.shape[-1] / SAMPLE_RATE)
+            samples.write(block.numpy().T.tobytes())
             watch()
-        return Decoded(samples, samples.tell() / (4 * SAMPLE_RATE))
+        return Decoded(samples, samples.tell() / (4 * SAMPLE_RATE), separate)
     except BaseException:
         samples.close()
         raise

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from affetto.audio import Channels
 from affetto.errors import AffettoError
 from affetto.frames import Waves
 from affetto.recognise import EmotionRecogniser, SegmentPrediction
@@ -52,6 +53,7 @@ class _Job:
 
     upload: Upload
     judgement: Judgement
+    channels: Channels
     answer: Future[Recording] = field(default_factory=Future)
     came: float = field(default_factory=time.monotonic)
     decoded: Decoded | None = None
@@ -138,13 +140,13 @@ class Worker:
             self._live_places -= 1
             self._metrics.live.set(self._live_places)
 
-    async def recognise(self, upload: Upload, judgement: Judgement) -> Recording:
+    async def recognise(self, upload: Upload, judgement: Judgement, channels: Channels = "mix") -> Recording:
         """The result of a recording, which is closed; who stops waiting gives up its place in the queue.
 
         Raises:
             AffettoError: it cannot be recognised, or not in time, or there is no room.
         """
-        job = _Job(upload, judgement)
+        job = _Job(upload, judgement, channels)
         try:
             self.check_room()
             with self._change:
@@ -184,7 +186,8 @@ class Worker:
     def _decode(self, job: _Job) -> None:
         """What comes first; the recording waits then."""
         try:
-            job.decoded = decode(job.upload, self._settings.max_duration_s, partial(self._watch, job))
+            watch = partial(self._watch, job)
+            job.decoded = decode(job.upload, self._settings.max_duration_s, watch, job.channels)
         except AffettoError as error:
             _refuse(job.answer, error)
         except Exception as error:  # noqa: BLE001  # a full disk, or whatever decoders raise: the service goes on

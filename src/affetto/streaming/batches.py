@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, get_args
 
+import torch
 from torch import Tensor
 
-from affetto.audio import SAMPLE_RATE
-from affetto.errors import AffettoError, AudioError
+from affetto.audio import SAMPLE_RATE, Channels
+from affetto.errors import AffettoError, AudioError, ConfigError
 from affetto.frames import Waves
 from affetto.streaming.segments import Spoken, cut, join, merge, neighbours
 from affetto.streaming.sources import Source, blocks, label
@@ -40,6 +41,7 @@ class Piece(Generic[T]):
         since_s: where its wave begins, with some of the pause before it.
         content: the prediction.
         stretches: of speech in it, (start_s, end_s) each, if it may have several.
+        channel: in which it is, from 1 on; None where channels are mixed.
     """
 
     start_s: float
@@ -47,6 +49,7 @@ class Piece(Generic[T]):
     since_s: float
     content: T
     stretches: tuple[tuple[float, float], ...] = ()
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,14 @@ class StreamResult(Generic[T]):
         duration_s: its length in seconds.
         pieces: its stretches of speech, in time; none where nobody speaks.
         silent: whether it is digital silence from beginning to end, as from a microphone that is switched off.
+        channels: each by itself, where they are separate.
     """
 
     source: str
     duration_s: float
     pieces: tuple[Piece[T], ...]
     silent: bool
+    channels: tuple[StreamResult[T], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,9 @@ class _Draft(Generic[T]):
 
     source: str
     samples: int = 0
-    silent: bool = True
+    silent: Tensor = field(default_factory=lambda: torch.tensor(True))  # or (channels,)
     segments: int = 0
-    pieces: dict[int, Piece[T]] = field(default_factory=dict)
+    pieces: list[Piece[T]] = field(default_factory=list)
     ended: bool = False
     error: AffettoError | None = None
 
@@ -93,15 +98,19 @@ class _Draft(Generic[T]):
     def result(self) -> StreamResult[T] | Failure:
         if self.error is not None:
             return Failure(self.source, self.error)
-        pieces = tuple(self.pieces[number] for number in range(self.segments))
-        return StreamResult(self.source, self.samples / SAMPLE_RATE, pieces, self.silent)
+        pieces = sorted(self.pieces, key=lambda each: (each.start_s, each.channel or 0))
+        duration_s = self.samples / SAMPLE_RATE
+        channels = tuple(
+            StreamResult(self.source, duration_s, tuple(each for each in pieces if each.channel == number), silent)
+            for number, silent in enumerate(self.silent.tolist() if self.silent.ndim else [], start=1)
+        )
+        return StreamResult(self.source, duration_s, tuple(pieces), bool(self.silent.all()), channels)
 
 
 class _Waiting(NamedTuple, Generic[T]):
-    """A segment in the pool: whose it is, its number there, its sound, and when somebody speaks in it."""
+    """A segment in the pool: whose it is, its sound, and when somebody speaks in it."""
 
     draft: _Draft[T]
-    number: int
     whole: Spoken
     stretches: tuple[tuple[float, float], ...]
 
@@ -111,7 +120,9 @@ class _Waiting(NamedTuple, Generic[T]):
 
     def finish(self, content: T) -> None:
         whole = self.whole
-        self.draft.pieces[self.number] = Piece(whole.start_s, whole.end_s, whole.since_s, content, self.stretches)
+        self.draft.pieces.append(
+            Piece(whole.start_s, whole.end_s, whole.since_s, content, self.stretches, whole.channel)
+        )
 
 
 class _Pool(Generic[T]):
@@ -132,7 +143,7 @@ class _Pool(Generic[T]):
     def take(self, draft: _Draft[T], stretches: Sequence[Spoken]) -> None:
         """Lets stretches of speech wait that are one segment."""
         times = tuple((each.start_s, each.end_s) for each in stretches)
-        self._waiting.append(_Waiting(draft, draft.segments, merge(stretches), times))
+        self._waiting.append(_Waiting(draft, merge(stretches), times))
         self._waiting_samples += self._waiting[-1].samples
         draft.segments += 1
 
@@ -165,6 +176,7 @@ def listen(
     progress: Callable[[float], None] | None = None,
     *,
     together_s: float = 0.0,
+    channels: Channels = "mix",
 ) -> Iterator[StreamResult[T] | Failure]:
     """Recognises recordings; one that fails never stops the others.
 
@@ -173,17 +185,23 @@ def listen(
         predict: gives one result for each stretch of speech in a batch, whatever else is in it.
         progress: called with the seconds of sound that are done with so far.
         together_s: stretches that follow each other are one segment up to this length (see `neighbours`); 0: none are.
+        channels: whether those of a recording are mixed, or each is a voice of its own.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
+
+    Raises:
+        ConfigError: channels are neither.
     """
+    if channels not in get_args(Channels):
+        raise ConfigError(f"channels={channels!r}", f"choose one of {', '.join(get_args(Channels))}")
     drafts: deque[_Draft[T]] = deque()
     pool = _Pool(predict, progress)
     for source in sources:
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
-            for stretches in neighbours(cut(_checked(_read(source), draft, pool)), together_s):
+            for stretches in neighbours(cut(_checked(_read(source, channels), draft, pool)), together_s):
                 pool.take(draft, stretches)
                 if pool.full:
                     pool.work_off()
@@ -202,10 +220,10 @@ def listen(
     yield from _finished(drafts)
 
 
-def _read(source: Source) -> Iterator[Tensor]:
+def _read(source: Source, channels: Channels) -> Iterator[Tensor]:
     """The sound of a source; whatever its reading raises is the fault of this source alone."""
     try:
-        yield from blocks(source)
+        yield from blocks(source, channels)
     except AffettoError:
         raise
     except Exception as error:  # streams and tensors of strangers
@@ -217,13 +235,13 @@ def _read(source: Source) -> Iterator[Tensor]:
 def _checked(sound: Iterable[Tensor], draft: _Draft[T], pool: _Pool[T]) -> Iterator[Tensor]:
     """Counts and looks at each block; raises AudioError if no one could bear it."""
     for block in sound:
-        low, high = float(block.min()), float(block.max())
-        if not max(-low, high) <= _LOUDEST:
-            peak = max(-low, high)
+        low, high = block.amin(dim=-1).double(), block.amax(dim=-1).double()  # of each channel
+        peak = float(torch.maximum(-low, high).max())
+        if not peak <= _LOUDEST:
             raise AudioError(f"samples of {peak:.0e} times full scale", "scale them to between -1 and 1", draft.source)
-        draft.silent = draft.silent and high - low < 2 * _SILENCE  # about whatever zero line
-        draft.samples += len(block)
-        pool.report(len(block))
+        draft.silent = draft.silent & (high - low < 2 * _SILENCE)  # about whatever zero line
+        draft.samples += block.shape[-1]
+        pool.report(block.shape[-1])
         yield block
 
 

@@ -53,6 +53,7 @@ class Spoken(NamedTuple):
     end: int  # the one after its last
     since: int  # the first sample of its wave, which begins in the pause before it
     wave: Tensor  # (samples,) its sound, with some of the pauses around it
+    channel: int | None = None  # in which it is, from 1 on; None where channels are mixed
 
     @property
     def start_s(self) -> float:
@@ -111,33 +112,37 @@ def _quietest(samples: Tensor) -> int:
 def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
     """Finds the speech in blocks of (samples,) at 16 kHz, in stretches of at most 15 s that do not overlap.
 
-    What is found depends on the sound alone, not on how it is divided into blocks. No more than two blocks and 18 s of
-    sound are held at a time.
+    Of blocks of (channels, samples), each channel is cut by itself. What is found depends on the sound alone, not on
+    how it is divided into blocks. No more than two blocks and 18 s of sound are held at a time.
 
     >>> list(cut([torch.zeros(20 * 16000)]))
     []
     """
-    segmenter = Segmenter(live=live)
+    segmenters: list[Segmenter] = []
     for block in blocks:
-        yield from segmenter.feed(block)
-    yield from segmenter.finish()
+        waves: dict[int | None, Tensor] = {None: block} if block.ndim == 1 else dict(enumerate(block, start=1))
+        segmenters = segmenters or [Segmenter(channel, live=live) for channel in waves]
+        for segmenter, wave in zip(segmenters, waves.values(), strict=True):
+            yield from segmenter.feed(wave)
+    for segmenter in segmenters:
+        yield from segmenter.finish()
 
 
 def neighbours(stretches: Iterable[Spoken], longest_s: float) -> Iterator[tuple[Spoken, ...]]:
-    """Stretches that follow each other without a gap between their waves, as many as last at most so long together.
+    """Stretches of a channel without a gap between their waves, as many as last at most so long together.
 
     >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 16_000, torch.zeros(16_000))
     >>> [len(group) for longest_s in (2.0, 1.9) for group in neighbours([first, second], longest_s)]
     [2, 1, 1]
     """
-    group: tuple[Spoken, ...] = ()
+    groups: dict[int | None, tuple[Spoken, ...]] = {}
     for each in stretches:
+        group = groups.get(each.channel, ())
         if group and (each.since > group[-1].until or each.until - group[0].since > _samples(longest_s)):
             yield group
             group = ()
-        group = (*group, each)
-    if group:
-        yield group
+        groups[each.channel] = (*group, each)
+    yield from groups.values()
 
 
 def merge(stretches: Sequence[Spoken]) -> Spoken:
@@ -164,7 +169,8 @@ class _Ended(NamedTuple):
 class Segmenter:
     """Finds the speech in a stream that comes in blocks; live, each stretch is given as soon as it has ended."""
 
-    def __init__(self, *, live: bool = False) -> None:
+    def __init__(self, channel: int | None = None, *, live: bool = False) -> None:
+        self._channel = channel
         self._activity = Activity()
         self._centre = Centre(SAMPLE_RATE) if live else None  # files have been centred
         self._live = live
@@ -275,7 +281,8 @@ class Segmenter:
         return [found]
 
     def _spoken(self, ended: _Ended) -> Spoken:
-        return Spoken(ended.start, ended.end, ended.since, self._between(ended.since, ended.until).clone())
+        wave = self._between(ended.since, ended.until).clone()
+        return Spoken(ended.start, ended.end, ended.since, wave, self._channel)
 
     def _bounds(self) -> tuple[int, int]:
         """Where the present speech begins and ends."""

@@ -46,7 +46,8 @@ class Deferred(NamedTuple):
 
     Attributes:
         name: what results and errors call it.
-        make: gives blocks of (samples,) float32 at 16 kHz, none empty; it raises an AffettoError where it cannot.
+        make: gives blocks of (samples,) float32 at 16 kHz, or (channels, samples) where each channel is a voice of its
+            own, none empty; it raises an AffettoError where it cannot.
     """
 
     name: str
@@ -114,21 +115,24 @@ def label(source: Source) -> str:
     return name if isinstance(name, str) else "stream" if hasattr(source, "read") else type(source).__name__
 
 
-def blocks(source: Source) -> Iterator[Tensor]:
+def blocks(source: Source, channels: audio.Channels = "mix") -> Iterator[Tensor]:
     """The sound of a source, block by block: (samples,) float32 at 16 kHz, full scale at 1.
+
+    Of separate channels they are (channels, samples).
 
     Raises:
         AudioError: see `audio.stream`; or samples of an impossible shape, kind or rate.
         AffettoError: whatever makes deferred sound raises.
     """
     if isinstance(source, Samples):
-        yield _from_samples(source)
+        yield _from_samples(source, channels)
     elif isinstance(source, Stretch):
-        yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s)
+        yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s, channels=channels)
     elif isinstance(source, Deferred):
-        yield from source.make()
+        for block in source.make():
+            yield block if channels == "mix" else block.reshape(-1, block.shape[-1])
     elif isinstance(source, str | Path):
-        yield from audio.stream(Path(source))
+        yield from audio.stream(Path(source), channels=channels)
     elif isinstance(source, np.ndarray | Tensor | tuple | list):
         remedy = "call recognise_samples(samples, sample_rate), or give affetto.Samples(samples, sample_rate)"
         raise AudioError("samples where a file is expected", remedy, label(source))
@@ -138,22 +142,22 @@ def blocks(source: Source) -> Iterator[Tensor]:
     elif hasattr(source, "encoding"):  # as every stream of text has
         raise AudioError("text where a sound file is expected", "open it with mode 'rb'", label(source))
     elif source.seekable():
-        yield from audio.stream(source, where=label(source))
+        yield from audio.stream(source, where=label(source), channels=channels)
     else:
-        yield from _spooled(source)
+        yield from _spooled(source, channels)
 
 
-def _spooled(source: IO[bytes]) -> Iterator[Tensor]:
+def _spooled(source: IO[bytes], channels: audio.Channels) -> Iterator[Tensor]:
     """A pipe goes to a temporary file first: decoding has to jump back and forth."""
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(source, spool)
         if spool.tell() == 0:
             raise AudioError("nothing came in", "pipe a sound file into it", label(source))
         spool.seek(0)
-        yield from audio.stream(spool, where=label(source))
+        yield from audio.stream(spool, where=label(source), channels=channels)
 
 
-def _from_samples(source: Samples) -> Tensor:
+def _from_samples(source: Samples, channels: audio.Channels) -> Tensor:
     values = source.values
     if isinstance(values, Tensor):  # numpy knows no bfloat16
         values = (values.float() if values.is_floating_point() else values).detach().cpu().numpy()
@@ -174,7 +178,7 @@ def _from_samples(source: Samples) -> Tensor:
     usual = 1.0 if array.dtype.kind == "f" else 2.0 ** (8 * array.dtype.itemsize - 1)
     scale = audio.full_scale(max(float(array.max()), -float(array.min())), usual, label(source))
     values = array.astype(np.float32).reshape(len(array), -1) * np.float32(1 / scale)
-    sound = np.concatenate([np.zeros(0, np.float32), *audio.mono([values], round(source.sample_rate))])
+    sound = np.concatenate(list(audio.tracks([values], round(source.sample_rate), channels)), axis=1)
     if source.sample_rate != audio.SAMPLE_RATE:
-        sound = soxr.resample(sound, source.sample_rate, audio.SAMPLE_RATE)
-    return torch.from_numpy(np.ascontiguousarray(sound, dtype=np.float32))
+        sound = np.stack([soxr.resample(track, source.sample_rate, audio.SAMPLE_RATE) for track in sound])
+    return torch.from_numpy(sound[0] if channels == "mix" else sound)
