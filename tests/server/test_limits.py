@@ -144,6 +144,15 @@ def test_what_is_decoded_is_bounded_in_channels_and_rate(serve: Serve, wide: byt
     assert recogniser.heard == []
 
 
+def test_separate_channels_share_the_time(serve: Serve) -> None:
+    client = serve(max_duration_s=40)
+    sound = flac(8_000, 8, 20)
+    assert client.post(RECOGNISE, content=sound).json()["duration_s"] == 20
+    answer = client.post(f"{RECOGNISE}?channels=separate", content=sound)
+    assert code(answer) == (413, "too_long")
+    assert answer.json()["problem"] == "the recording is longer than 10 s with 8 channels at 8000 Hz"
+
+
 def test_decompression_bombs(serve: Serve, bomb: bytes) -> None:
     client = serve(max_duration_s=100)
     before = psutil.Process().memory_info().rss
@@ -282,7 +291,8 @@ def test_a_short_recording_passes_a_long_one(serve: Serve, angry: bytes, talk: b
         assert eventually(lambda: metric(client, "affetto_queue_length") == 2)
         recogniser.go_on()
         assert [each.result().status_code for each in (short, first, waits)] == [200, 200, 200]
-    assert recogniser.heard[:2] == [32, 1]
+    assert recogniser.heard[0] < 65
+    assert recogniser.heard[1] == 1
     assert sum(recogniser.heard) == 2 * 65 + 1
 
 

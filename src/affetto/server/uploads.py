@@ -35,6 +35,7 @@ _PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
 _UPLOAD_IN_MEMORY_BYTES, _SOUND_IN_MEMORY_BYTES = 1 << 16, 1 << 20
 _BLOCK_BYTES = 4 * 10 * SAMPLE_RATE
 _USUAL_VALUES = 192_000  # a second, as of two channels at 96 kHz; recordings with more may last less long
+_USUAL_VOICES = 2  # of a call; of more separate channels, less may be recognised
 
 Fields = Mapping[str, list[Any]]  # name -> texts
 
@@ -186,7 +187,7 @@ def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: a
         RequestError: it is too long.
     """
     watch()
-    allowance = _Allowance(most_s)
+    allowance = _Allowance(most_s, channels)
     samples = cast(IO[bytes], SpooledTemporaryFile(max_size=_SOUND_IN_MEMORY_BYTES))  # noqa: SIM115  # its taker closes it
     try:
         separate = None
@@ -204,15 +205,17 @@ def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: a
 class _Allowance:
     """How much may be decoded: a header is believed where it promises too much, but not where it promises little."""
 
-    def __init__(self, most_s: float) -> None:
+    def __init__(self, most_s: float, channels: audio.Channels) -> None:
         self._most_s = most_s
+        self._channels = channels
         self._spent_s = 0.0
         self._weight = 1.0
         self._kind = ""
 
     def check(self, info: audio.AudioInfo) -> None:
         """Before a stream of sound is decoded."""
-        self._weight = max(1.0, info.channels * info.sample_rate / _USUAL_VALUES)
+        voices = info.channels if self._channels == "separate" else 1
+        self._weight = max(1.0, info.channels * info.sample_rate / _USUAL_VALUES, voices / _USUAL_VOICES)
         self._kind = f" with {info.channels} channels at {info.sample_rate} Hz" if self._weight > 1 else ""
         self.spend(0.0, info.duration_s or 0.0)
 
