@@ -1,0 +1,99 @@
+"""Draws the pictures of docs/results/README.md from the tables of its pages: `python docs/pictures/results.py`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from affetto.drawing.figures import ACCENT, INK, MUTED, RULE, SECOND, Canvas, Picture, draw_svg
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
+CHANCE = 0.25
+Rows = list[tuple[str, list[float]]]
+
+
+def table(page: str, row: str, column: int) -> float:
+    """The number in a column of the first row of a page that begins so."""
+    text = (RESULTS / page).read_text(encoding="utf-8")
+    found = re.search(rf"^\| {re.escape(row)} \|(.*)\|$", text, re.MULTILINE)
+    assert found is not None, (page, row)
+    return float(found[1].split("|")[column])
+
+
+def bars(rows: Rows, legend: tuple[str, ...]) -> Callable[[Canvas], None]:
+    """A bar for each number of a row, by name; chance is a line."""
+
+    def draw(canvas: Canvas) -> None:
+        thick = 0.8 / len(legend)
+        (axes,) = canvas.panels(1, inches=0.7 + 0.3 * len(rows) if len(legend) == 1 else 1.0 + 0.4 * len(rows))
+        for series, name in enumerate(legend):
+            colour = (ACCENT, SECOND)[series]
+            places = [place + (series - (len(legend) - 1) / 2) * thick for place in range(len(rows))]
+            values = [values[series] for _, values in rows]
+            axes.barh(places, values, thick * 0.88, color=colour, label=name)
+            for place, value in zip(places, values, strict=True):
+                axes.text(value + 0.008, place, f"{value:.2f}"[1:], va="center", fontsize=8, color=INK)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.invert_yaxis()
+        axes.axvline(CHANCE, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.text(CHANCE, -0.62, "chance", ha="center", va="bottom", fontsize=8, color=MUTED)
+        axes.set(xlim=(0, 1), xlabel="UAR")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=RULE)
+        if len(legend) > 1:
+            canvas.figure.legend(loc="outside lower center", ncols=2)
+
+    return draw
+
+
+def recognisers() -> Picture:
+    """The same head over two recognisers."""
+    names = {
+        "DeepSpeech 2 (10 h), MP-3": "DeepSpeech 2 (10 h), layer 3",
+        "Whisper tiny.en, MP-1": "Whisper tiny.en, layer 1",
+        "Whisper tiny.en, MP-2": "... layer 2",
+        "Whisper tiny.en, MP-3": "... layer 3",
+        "Whisper tiny.en, MP-4": "... layer 4",
+        "Whisper tiny.en, all layers, means and deviations": "... all, means and deviations",
+    }
+    rows = [(shown, [table("encoders.md", row, 0)]) for row, shown in names.items()]
+    return Picture("recognisers", "A layer's mean into a softmax, CREMA-D", bars(rows, ("UAR",)), "", "")
+
+
+def across() -> Picture:
+    """The same layers within a corpus and across."""
+    rows = [("DeepSpeech 2 (10 h), layer 3", "DeepSpeech 2 (10 h), MP-3", "DeepSpeech 2 (10 h), MP-3")]
+    layers = range(1, 5)
+    rows += [(f"Whisper tiny.en, layer {x}", f"Whisper tiny.en, MP-{x}", f"`tiny`, MP-{x}") for x in layers]
+    values = [(shown, [table("encoders.md", one, 0), table("across.md", other, 4)]) for shown, one, other in rows]
+    legend = ("CREMA-D, speakers left out", "four corpora, each left out (mean)")
+    return Picture("across", "Within a corpus and across", bars(values, legend), "", "")
+
+
+def strangers() -> Picture:
+    """The embedded models under other conditions and on other corpora."""
+    names = {
+        "CREMA-D, unseen speakers": "as they are",
+        "... by telephone": "telephone (8 kHz, G.711)",
+        "... in white noise, 10 dB": "white noise, 10 dB",
+        "... in babble, 10 dB": "babble, 10 dB",
+        "RAVDESS": "RAVDESS, as they are",
+        "SAVEE": "SAVEE, as they are",
+    }
+    models = ("tiny", "small")
+    of_tiny = [row if row[0].islower() else f"`tiny`, {row}" for row in names.values()]  # CREMA-D's have a table
+    found = [[one, f"`small`, {row}"] for one, row in zip(of_tiny, names.values(), strict=True)]
+    rows = [(shown, [table("strangers.md", row, 1) for row in each]) for shown, each in zip(names, found, strict=True)]
+    return Picture("strangers", "Strangers", bars(rows, models), "", "")
+
+
+def main() -> None:
+    """Writes them as SVG."""
+    for picture in (recognisers(), across(), strangers()):
+        (HERE / f"results-{picture.name}.svg").write_bytes(draw_svg(picture))
+
+
+if __name__ == "__main__":
+    main()
