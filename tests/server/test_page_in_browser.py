@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, serving
 
+from affetto.server.page import FORMATS
 from affetto.server.settings import Settings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -171,6 +172,67 @@ def test_a_click_plays_that_part(client: httpx.Client, visit: Callable[..., Any]
     page.wait_for_selector(".play:not(.playing)")
 
 
+@pytest.fixture(scope="module")
+def call(sound: bytes) -> bytes:
+    """Six utterances, in turn on the left and on the right."""
+    samples, rate = soundfile.read(io.BytesIO(sound))
+    half = len(samples) // 2
+    parts = [(samples[:half], 0), (samples[half:], 1)] * 3
+    content = io.BytesIO()
+    both = [np.stack([part * (side == own) for own in (0, 1)], axis=1) for part, side in parts]
+    soundfile.write(content, np.concatenate(both), rate, format="WAV")
+    return content.getvalue()
+
+
+def test_each_channel_has_a_row_of_its_own(client: httpx.Client, visit: Callable[..., Any], call: bytes) -> None:
+    page = visit(client)
+    page.check(".separate")
+    give(page, call)
+    shown, expected = result(page), ask(client, call, channels="separate").json()
+    channels = [segment["channel"] for segment in expected["segments"]]
+    assert set(channels) == {1, 2}
+    assert shown.locator(".wave").count() == 2
+    for number in (1, 2):
+        row = shown.locator(".wave").nth(number - 1)
+        assert row.locator(".segment").count() == channels.count(number)
+        assert row.locator(".picture path").count() > channels.count(number)
+    assert [text.split()[1] for text in shown.locator(".words .voice").all_inner_texts()] == list(map(str, channels))
+    assert "channel 2: " in shown.locator(".how").inner_text()
+    shown.get_by_role("button", name=f"channel 2 {channels.count(2)}").click()
+    assert shown.locator(".words li:visible").count() == channels.count(2)
+    page.uncheck(".separate")
+    give(page, call)
+    page.wait_for_selector(".lane")
+    assert result(page).locator(".wave").count() == 1
+
+
+def test_a_long_one_can_be_looked_through(client: httpx.Client, visit: Callable[..., Any], call: bytes) -> None:
+    page = visit(client)
+    give(page, call)
+    shown, segments = result(page), ask(client, call).json()["segments"]
+    assert shown.locator(".filters .chip").first.inner_text() == f"all {len(segments)}"
+    surest = max(range(len(segments)), key=lambda place: max(segments[place]["probabilities"].values()))
+    shown.get_by_role("button", name="the surest").click()
+    assert shown.locator(".segment").nth(surest).get_attribute("aria-pressed") == "true"
+    until(page, "window.played.length === 1")
+    assert page.evaluate("window.played[0][1]") == pytest.approx(segments[surest]["start_s"])
+    page.keyboard.press("Space")  # though a button has the focus
+    page.wait_for_selector(".play:not(.playing)")
+    assert page.locator(".head-line").first.is_visible()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")
+    until(page, "window.played.length === 2")
+    assert page.evaluate("window.played[1][1]") >= segments[surest]["start_s"]  # it goes on from there
+    page.keyboard.press("ArrowLeft" if surest else "ArrowRight")
+    chosen = shown.locator(".segment").nth(surest - 1 if surest else 1)
+    assert chosen.get_attribute("aria-pressed") == "true"
+    assert page.evaluate("document.querySelector('.time').scrollWidth <= document.querySelector('.time').clientWidth")
+    shown.get_by_role("button", name="Show less of it at a time").click()
+    assert page.evaluate("document.querySelector('.time').scrollWidth > document.querySelector('.time').clientWidth")
+    shown.get_by_role("button", name="Show more of it at a time").click()
+    assert page.evaluate("document.querySelector('.time').scrollWidth <= document.querySelector('.time').clientWidth")
+
+
 def test_names_that_do_not_fit_are_left_out(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
     page = visit(client)
     give(page, sound)
@@ -194,7 +256,7 @@ def tab(page: Any, selector: str) -> list[str]:
 def test_all_can_be_done_from_the_keyboard(client: httpx.Client, visit: Callable[..., Any]) -> None:
     page = visit(client)
     names = [Path(name).stem for name in EXAMPLES]
-    assert tab(page, ".chip:last-child") == ["", "Record", *names]  # the first one chooses a file
+    assert tab(page, ".chip:last-child") == ["", "Record", "", *names]  # a file; whether channels are separate
     page.keyboard.press("Enter")
     shown = result(page)
     assert page.evaluate("document.activeElement.matches('.statement')")  # so that it is read aloud
@@ -240,7 +302,7 @@ def test_model_cards(client: httpx.Client, visit: Callable[..., Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("format_", ["json", "csv", "vtt"])
+@pytest.mark.parametrize("format_", FORMATS)
 def test_downloads_are_what_the_api_gives(
     client: httpx.Client, visit: Callable[..., Any], sound: bytes, format_: str
 ) -> None:
@@ -251,7 +313,7 @@ def test_downloads_are_what_the_api_gives(
         shown.get_by_role("link", name=format_.upper(), exact=True).click()
     got = Path(waiting.value.path()).read_text(encoding="utf-8")
     expected = ask(client, sound, format=format_).text
-    assert waiting.value.suggested_filename == f"call.{format_}"
+    assert waiting.value.suggested_filename.lower() == f"call.{format_}"
     assert (json.loads(got) == json.loads(expected)) if format_ == "json" else (got == expected)
 
 

@@ -187,7 +187,7 @@ class Page {
     for (let tried = 1; ; tried += 1) {
       this.find(".doing").textContent = `Listening to ${file.name} …`;
       try {
-        return await this.service.hear(file, this.abort.signal);
+        return await this.service.hear(file, this.abort.signal, this.find(".separate").checked);
       } catch (error) {
         if (!error.busy || tried === TRIES) throw error;
         await this.wait(error.retryAfterS);

@@ -7,6 +7,10 @@ import { drawAxis, drawLanes, drawSegments, drawWave, hideCutTag, paint, stated 
 
 const DOUBTFUL = 0.5; // words less sure than this are dotted
 const MEDIA_TYPES = { json: "application/json", csv: "text/csv", vtt: "text/vtt" };
+const ENDINGS = { textgrid: "TextGrid" };
+const FEW = 3; // so many parts need no choosing among them
+const LONG = 12; // more parts get a list that scrolls by itself
+const CLOSEST_S = 5; // less than this is not shown at a time
 
 /**
  * Shows a result.
@@ -27,8 +31,20 @@ export function show(root, { texts, buffer, model }) {
 
 class Shown {
   constructor(root, recording, buffer) {
-    Object.assign(this, { root, recording, buffer, chosen: null, urls: [] });
+    Object.assign(this, { root, recording, buffer, chosen: null, filter: null, paused: null, zoom: 1, urls: [] });
     this.player = buffer === null ? null : new Player(buffer, (seconds) => this.follow(seconds));
+    this.keys = (event) => this.press(event);
+    document.addEventListener("keydown", this.keys);
+  }
+
+  /** The numbers of the separate channels; [null] where they are mixed. */
+  get channels() {
+    return this.recording.channels?.map((each) => each.channel) ?? [null];
+  }
+
+  /** The places of the parts that are not filtered out. */
+  get visible() {
+    return this.recording.segments.map((_, place) => place).filter((place) => this.isWanted(this.recording.segments[place]));
   }
 
   find(selector) {
@@ -69,17 +85,47 @@ class Shown {
   }
 
   draw() {
+    const [grid, axis, first] = [this.find(".time"), this.find(".axis-name"), this.find(".wave")];
     const choose = (place) => this.choose(place);
-    drawWave(this.find(".picture"), this.recording, this.buffer);
-    this.buttons = drawSegments(this.find(".segments"), this.recording, choose);
-    drawLanes(this.find(".time"), this.find(".axis-name"), this.recording, choose);
+    grid.querySelectorAll(".more, .lane, .lane-name").forEach((old) => old.remove());
+    this.buttons = [];
+    this.find(".voice").textContent = this.channels.length > 1 ? "channel 1" : "";
+    this.waves = this.channels.map((channel, place) => {
+      const wave = place === 0 ? first : first.cloneNode(true);
+      if (place > 0) {
+        wave.classList.add("more");
+        grid.insertBefore(element("div", "gutter voice more", `channel ${channel}`), axis);
+        grid.insertBefore(wave, axis);
+      }
+      drawSegments(wave.querySelector(".segments"), this.recording, channel, this.buttons, choose);
+      return wave;
+    });
+    if (this.recording.channels === undefined) drawLanes(grid, axis, this.recording, choose);
     this.find(".whole").onclick = () => this.choose(null);
     const button = this.find(".play");
     button.disabled = this.player === null;
-    button.onclick = () => this.playOrStop();
+    button.onclick = () => this.playOrPause();
+    this.find(".into").onclick = () => this.show(2 * this.zoom);
+    this.find(".out").onclick = () => this.show(this.zoom / 2);
+    this.show(1);
     const hint = this.player === null ? "This browser cannot play this kind of file." : "Click a coloured part, or a word, to hear it.";
     this.find(".hint").textContent = this.recording.segments.length > 0 || this.player === null ? hint : "";
     this.follow(null);
+  }
+
+  /** Shows a part of it, as many times as wide as all of it would be; what was in the middle stays there. */
+  show(zoom) {
+    const grid = this.find(".time");
+    const middle = (grid.scrollLeft + grid.clientWidth / 2) / grid.scrollWidth;
+    this.zoom = zoom;
+    grid.style.setProperty("--zoom", zoom);
+    this.waves.forEach((wave, place) => {
+      drawWave(wave.querySelector(".picture"), this.recording, this.buffer, this.channels[place], zoom);
+    });
+    this.find(".out").disabled = zoom === 1;
+    this.find(".into").disabled = this.recording.duration_s / zoom < 2 * CLOSEST_S;
+    this.find(".zoom").hidden = this.recording.segments.length === 0;
+    grid.scrollLeft = middle * grid.scrollWidth - grid.clientWidth / 2;
   }
 
   /** Needs the result to be visible: what fits on the axis depends on its width. */
@@ -99,32 +145,130 @@ class Shown {
     this.chosen = place;
     this.bars(place);
     this.buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === place)));
-    this.find(".words").childNodes.forEach((row, i) => row.classList.toggle("chosen", i === place));
+    this.rows.forEach((row, i) => row.classList.toggle("chosen", i === place));
     if (place === null) this.player?.stop();
-    else this.play(this.recording.segments[place]);
+    else {
+      this.scrollTo(place);
+      this.mark(this.recording.segments[place].start_s); // also where nothing can be played
+      this.play(this.recording.segments[place]);
+    }
+  }
+
+  /** Chooses the part before or after the chosen one, of those that are shown. */
+  step(by) {
+    const places = this.visible;
+    const next = this.chosen === null ? (by > 0 ? 0 : places.length - 1) : places.indexOf(this.chosen) + by;
+    if (next in places) this.choose(places[next]);
+  }
+
+  /** Chooses the surest part of those that are shown, and the next surest when asked again. */
+  surest() {
+    const { segments } = this.recording;
+    const sure = (place) => Math.max(...Object.values(segments[place].probabilities));
+    const places = this.visible.sort((one, other) => sure(other) - sure(one));
+    this.choose(places[(places.indexOf(this.chosen) + 1) % places.length]);
+  }
+
+  press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+    const own = event.target.closest("button, a, summary"); // it has a use for the space bar, unless something plays
+    if (event.key === " " && this.player !== null && (own === null || this.player.playing)) {
+      own?.addEventListener("keyup", (released) => released.preventDefault(), { once: true });
+      this.playOrPause();
+    } else if (event.key === "ArrowRight") this.step(1);
+    else if (event.key === "ArrowLeft") this.step(-1);
+    else return;
+    event.preventDefault();
   }
 
   play({ start_s: startS, end_s: endS }) {
+    this.paused = null;
     this.player?.play(startS, endS);
   }
 
-  playOrStop() {
-    if (this.player.playing) this.player.stop();
-    else this.play({ start_s: 0, end_s: this.buffer.duration });
+  playOrPause() {
+    const { at } = this;
+    if (this.player.playing) {
+      this.player.stop();
+      this.paused = at;
+      this.mark(at);
+    } else this.play({ start_s: this.paused ?? 0, end_s: this.buffer.duration });
   }
 
-  /** Moves the line; null: nothing is played. */
+  /** What is played; null: nothing. */
   follow(seconds) {
-    const [line, button] = [this.find(".head-line"), this.find(".play")];
-    line.hidden = seconds === null;
-    line.style.left = `${(100 * (seconds ?? 0)) / this.recording.duration_s}%`;
-    this.find(".now").textContent = clock(seconds ?? 0);
+    this.at = seconds;
+    const button = this.find(".play");
     button.classList.toggle("playing", seconds !== null);
-    button.setAttribute("aria-label", seconds === null ? "Play the recording" : "Stop");
+    button.setAttribute("aria-label", seconds === null ? "Play the recording" : "Pause");
+    this.mark(seconds);
+    const { segments } = this.recording;
+    const now = seconds === null ? -1 : segments.findIndex((each) => each.start_s <= seconds && seconds < each.end_s);
+    if (now !== -1 && now !== this.now) this.scrollTo(now);
+    this.now = now;
+    this.rows?.forEach((row, i) => row.classList.toggle("now", i === now));
     for (const word of this.root.querySelectorAll(".word")) {
       const is = seconds !== null && seconds >= Number(word.dataset.start) && seconds < Number(word.dataset.end);
       word.classList.toggle("spoken", is);
     }
+  }
+
+  /** Moves the line, and the picture with it where it would leave it; null: there is none. */
+  mark(seconds) {
+    for (const line of this.root.querySelectorAll(".head-line")) {
+      line.hidden = seconds === null;
+      line.style.left = `${(100 * (seconds ?? 0)) / this.recording.duration_s}%`;
+    }
+    this.find(".now").textContent = clock(seconds ?? 0);
+    if (seconds === null || this.zoom === 1) return;
+    const [grid, wave] = [this.find(".time"), this.find(".wave")];
+    const [before, seen] = [wave.offsetLeft - grid.offsetLeft, (wave.offsetWidth * seconds) / this.recording.duration_s];
+    if (seen < grid.scrollLeft || seen > grid.scrollLeft + grid.clientWidth - before) {
+      grid.scrollLeft = seen - (grid.clientWidth - before) / 4;
+    }
+  }
+
+  /** Brings a part into view in a list that scrolls by itself. */
+  scrollTo(place) {
+    const [list, row] = [this.find(".words"), this.rows[place]];
+    if (!list.classList.contains("long")) return;
+    const above = row.offsetTop - list.offsetTop;
+    if (above < list.scrollTop || above + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = above - 60;
+  }
+
+  isWanted(segment) {
+    return this.filter === null || this.filter === stated(segment) || this.filter === `channel ${segment.channel}`;
+  }
+
+  /** Buttons that show only what states an emotion, or what is in a channel; and one for the surest of it. */
+  filters() {
+    const { segments } = this.recording;
+    const counts = new Map([[null, segments.length]]);
+    const kinds = [...segments.map(stated).sort(), ...segments.filter((each) => "channel" in each).map((each) => `channel ${each.channel}`).sort()];
+    for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    const chips = [...counts].map(([kind, count]) => {
+      const chip = element("button", "chip", `${kind ?? "all"} ${count}`);
+      chip.type = "button";
+      chip.onclick = () => this.only(kind, chip);
+      return chip;
+    });
+    const surest = element("button", "chip", "the surest");
+    surest.type = "button";
+    surest.onclick = () => this.surest();
+    this.find(".filters").replaceChildren(...chips, surest);
+    this.find(".filters").hidden = segments.length <= FEW;
+    this.only(null, chips[0]);
+  }
+
+  only(kind, pressed) {
+    this.filter = kind;
+    for (const chip of this.find(".filters").querySelectorAll(".chip:not(:last-child)")) {
+      chip.setAttribute("aria-pressed", String(chip === pressed));
+    }
+    this.recording.segments.forEach((segment, place) => {
+      this.rows[place].hidden = !this.isWanted(segment);
+      this.buttons[place].classList.toggle("dim", !this.isWanted(segment));
+    });
   }
 
   words() {
@@ -139,10 +283,14 @@ class Shown {
       const text = element("span", "text");
       for (const word of segment.words) text.append(this.word(word), " ");
       if (segment.words.length === 0) text.append(element("em", "", "no words recognised"));
+      if ("channel" in segment) text.prepend(element("span", "voice", `channel ${segment.channel} `));
       row.append(time, tag, text);
       return row;
     });
+    this.rows = rows;
     this.find(".words").replaceChildren(...rows);
+    this.find(".words").classList.toggle("long", rows.length > LONG);
+    this.filters();
     const doubtful = this.recording.segments.some((each) => each.words.some((word) => word.confidence < DOUBTFUL));
     this.find(".words-note").textContent = doubtful ? "Dotted words may well be others." : "";
     this.find(".words").previousElementSibling.hidden = rows.length === 0;
@@ -165,13 +313,14 @@ class Shown {
     for (const format of facts.formats) {
       const link = element("a", "button small", format.toUpperCase());
       link.href = URL.createObjectURL(new Blob([texts[format]], { type: MEDIA_TYPES[format] }));
-      link.download = `${stem}.${format}`;
+      link.download = `${stem}.${ENDINGS[format] ?? format}`;
       this.urls.push(link.href);
       row.append(link);
     }
   }
 
   close() {
+    document.removeEventListener("keydown", this.keys);
     this.player?.close();
     this.observer?.disconnect();
     this.urls.forEach((url) => URL.revokeObjectURL(url));
@@ -185,6 +334,10 @@ function howSure(recording) {
   const best = percent(recording.probabilities[recording.emotion]);
   const doubt = recording.familiar ? `most likely ${recording.emotion}, but only ${best} probable` : "unlike all that the model was trained on";
   const whole = recording.sure ? `${best} probable, by its own reckoning` : doubt;
+  if (recording.channels !== undefined) {
+    const each = recording.channels.map((one) => `channel ${one.channel}: ${one.emotion === null ? "no speech" : stated(one)}`);
+    return `${whole}; ${each.join(", ")}`;
+  }
   if (recording.segments.length < 2) return whole;
   const shares = { ...recording.shares, "not sure": recording.unsure_share };
   const parts = Object.entries(shares).filter(([, share]) => share > 0);

@@ -29,8 +29,8 @@ export class Service {
     return (await answer.json()).models[0];
   }
 
-  /** A recording in every format of `facts.formats`, by name, heard once. */
-  async hear(file, signal) {
+  /** A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate. */
+  async hear(file, signal, separate) {
     const limit = facts.maxUploadBytes;
     if (file.size > limit) {
       throw new Problem("too_large", `The file is larger than ${limit / 1e6} MB.`, "Send a smaller one, such as FLAC or Opus, or a part of it.");
@@ -38,6 +38,7 @@ export class Service {
     const form = new FormData();
     form.append("file", file, file.name);
     const wanted = new URLSearchParams(facts.formats.map((each) => ["format", each]));
+    if (separate) wanted.append("channels", "separate");
     const answer = await this.#call(`v1/recognise?${wanted}`, { method: "POST", body: form, signal });
     return answer.json();
   }

@@ -2,52 +2,56 @@
 
 const RATE_HZ = 16000; // what the networks hear
 
-/** A file's samples, mono at 16 kHz; null where this browser cannot decode it. */
+/** A file's samples at 16 kHz; null where this browser cannot decode it. */
 export async function decode(file) {
   try {
-    const context = new OfflineAudioContext(1, 1, RATE_HZ);
-    const decoded = await context.decodeAudioData(await file.arrayBuffer());
-    return mono(decoded);
+    return await new OfflineAudioContext(1, 1, RATE_HZ).decodeAudioData(await file.arrayBuffer());
   } catch {
     return null;
   }
 }
 
-function mono(buffer) {
-  if (buffer.numberOfChannels === 1) return buffer;
-  const mixed = new AudioBuffer({ length: buffer.length, numberOfChannels: 1, sampleRate: buffer.sampleRate });
-  const out = mixed.getChannelData(0);
-  for (let channel = 0; channel < buffer.numberOfChannels; channel += 1) {
-    const samples = buffer.getChannelData(channel);
-    for (let place = 0; place < out.length; place += 1) out[place] += samples[place] / buffer.numberOfChannels;
-  }
-  return mixed;
+function tracks(buffer) {
+  return Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
+}
+
+function mixed(buffer) {
+  const [first, ...others] = tracks(buffer);
+  if (others.length === 0) return first;
+  const sum = first.slice();
+  for (const samples of others) for (let place = 0; place < sum.length; place += 1) sum[place] += samples[place];
+  return sum.map((value) => value / buffer.numberOfChannels);
 }
 
 /** Samples as a WAV file, 16 bits, for what the service cannot decode itself. */
 export function toWav(buffer, name) {
-  const samples = buffer.getChannelData(0);
-  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const channels = tracks(buffer);
+  const [count, bytes] = [channels.length, 2 * channels.length * buffer.length];
+  const view = new DataView(new ArrayBuffer(44 + bytes));
   const write = (place, text) => [...text].forEach((letter, i) => view.setUint8(place + i, letter.charCodeAt(0)));
   write(0, "RIFF");
-  view.setUint32(4, 36 + 2 * samples.length, true);
+  view.setUint32(4, 36 + bytes, true);
   write(8, "WAVEfmt ");
   view.setUint32(16, 16, true); // the length of what describes the samples
   view.setUint16(20, 1, true); // PCM
-  view.setUint16(22, 1, true); // one channel
+  view.setUint16(22, count, true);
   view.setUint32(24, buffer.sampleRate, true);
-  view.setUint32(28, 2 * buffer.sampleRate, true);
-  view.setUint16(32, 2, true);
+  view.setUint32(28, 2 * count * buffer.sampleRate, true);
+  view.setUint16(32, 2 * count, true);
   view.setUint16(34, 16, true);
   write(36, "data");
-  view.setUint32(40, 2 * samples.length, true);
-  samples.forEach((value, i) => view.setInt16(44 + 2 * i, Math.round(Math.max(-1, Math.min(1, value)) * 32767), true));
+  view.setUint32(40, bytes, true);
+  channels.forEach((samples, channel) =>
+    samples.forEach((value, i) =>
+      view.setInt16(44 + 2 * (count * i + channel), Math.round(Math.max(-1, Math.min(1, value)) * 32767), true),
+    ),
+  );
   return new File([view], name, { type: "audio/wav" });
 }
 
-/** The least and the greatest sample in each of `columns` stretches: [[low, high], ...]. */
-export function peaks(buffer, columns) {
-  const samples = buffer.getChannelData(0);
+/** The least and the greatest sample in each of `columns` stretches, of a channel, or of all mixed: [[low, high], ...]. */
+export function peaks(buffer, columns, channel) {
+  const samples = channel === null ? mixed(buffer) : buffer.getChannelData(channel - 1);
   return Array.from({ length: columns }, (_, column) => {
     const end = Math.max(Math.floor(((column + 1) * samples.length) / columns), 1);
     let [low, high] = [0, 0];

@@ -20,13 +20,24 @@ export function paint(node, name) {
   node.classList.toggle("unsure", !(name in facts.colours));
 }
 
-/** The wave as SVG, each stretch of speech in the colour of its emotion; a line where there is no sound to draw. */
-export function drawWave(place, recording, buffer) {
+/** The stretches of speech in a channel, or in all where that is null. */
+export function spokenIn(recording, channel) {
+  return recording.segments.filter((each) => channel === null || each.channel === channel);
+}
+
+/**
+ * The wave as SVG, each stretch of speech in the colour of its emotion; a line where there is no sound to draw.
+ *
+ * @param channel which one, from 1; null: all of them mixed
+ * @param zoom how many times as wide as what is seen of it
+ */
+export function drawWave(place, recording, buffer, channel, zoom) {
+  const columns = COLUMNS * Math.min(zoom, 16);
   const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${COLUMNS} ${HEIGHT}`);
+  svg.setAttribute("viewBox", `0 0 ${columns} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
-  const found = buffer === null ? null : peaks(buffer, COLUMNS);
+  const found = buffer === null ? null : peaks(buffer, columns, channel);
   const loudest = found === null ? 1 : Math.max(0.02, ...found.flat().map(Math.abs)); // silence stays a line
   const path = (from, to) =>
     Array.from({ length: to - from }, (_, i) => {
@@ -40,21 +51,22 @@ export function drawWave(place, recording, buffer) {
     if (name !== null) paint(line, name);
     svg.append(line);
   };
-  const column = (seconds) => Math.min(COLUMNS, Math.max(0, Math.round((seconds / recording.duration_s) * COLUMNS)));
+  const column = (seconds) => Math.min(columns, Math.max(0, Math.round((seconds / recording.duration_s) * columns)));
   let done = 0;
-  for (const segment of recording.segments) {
+  for (const segment of spokenIn(recording, channel)) {
     const [from, to] = [Math.max(done, column(segment.start_s)), column(segment.end_s)];
     add(done, from, null);
     add(from, to, stated(segment));
     done = Math.max(done, to);
   }
-  add(done, COLUMNS, null);
+  add(done, columns, null);
   place.replaceChildren(svg);
 }
 
-/** Buttons over the wave, one a stretch of speech; gives them. */
-export function drawSegments(place, recording, onChoose) {
-  const buttons = recording.segments.map((segment, i) => {
+/** Buttons over the wave of a channel, one a stretch of speech, into the places of the list that they have there. */
+export function drawSegments(place, recording, channel, buttons, onChoose) {
+  const own = spokenIn(recording, channel).map((segment) => {
+    const i = recording.segments.indexOf(segment);
     const button = element("button", "segment");
     const sure = percent(segment.probabilities[segment.emotion]);
     button.type = "button";
@@ -67,15 +79,14 @@ export function drawSegments(place, recording, onChoose) {
     paint(button, stated(segment));
     span(button, segment, recording.duration_s);
     button.onclick = () => onChoose(i);
+    buttons[i] = button;
     return button;
   });
-  place.replaceChildren(...buttons);
-  return buttons;
+  place.replaceChildren(...own);
 }
 
 /** A lane an emotion: the more probable it is, the fuller its stretch; rows of a grid whose second column is time. */
 export function drawLanes(grid, before, recording, onChoose) {
-  grid.querySelectorAll(".lane, .lane-name").forEach((old) => old.remove());
   for (const emotion of Object.keys(recording.probabilities)) {
     const name = element("div", "gutter lane-name", emotion);
     const lane = element("div", "lane");
