@@ -18,7 +18,7 @@ STATIC = Path(__file__).parent / "static"
 """The page's files, served under ``/page``; index.html is the page itself, at ``/``."""
 
 DEMO = Path(affetto.__file__).parent / "demo"  # recordings to try it on, served under ``/page/demo``
-FORMATS = ("json", "csv", "vtt", "srt", "textgrid", "rttm")  # what can be downloaded; a recording is computed once for all of them
+FORMATS = ("json", "csv", "vtt", "srt", "textgrid", "rttm")  # to download; a recording is computed once for all
 _MEDIA_TYPES = {
     ".css": "text/css",
     ".flac": "audio/flac",
