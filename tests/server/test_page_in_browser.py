@@ -198,7 +198,7 @@ def test_each_channel_has_a_row_of_its_own(client: httpx.Client, visit: Callable
         assert row.locator(".picture path").count() > channels.count(number)
     assert [text.split()[1] for text in shown.locator(".words .voice").all_inner_texts()] == list(map(str, channels))
     assert "channel 2: " in shown.locator(".how").inner_text()
-    shown.get_by_role("button", name=f"channel 2 {channels.count(2)}").click()
+    shown.get_by_role("button", name=f"channel 2 ({channels.count(2)})").click()
     assert shown.locator(".words li:visible").count() == channels.count(2)
     page.uncheck(".separate")
     give(page, call)
@@ -210,7 +210,7 @@ def test_a_long_one_can_be_looked_through(client: httpx.Client, visit: Callable[
     page = visit(client)
     give(page, call)
     shown, segments = result(page), ask(client, call).json()["segments"]
-    assert shown.locator(".filters .chip").first.inner_text() == f"all {len(segments)}"
+    assert shown.locator(".filters .chip").first.inner_text() == f"all ({len(segments)})"
     surest = max(range(len(segments)), key=lambda place: max(segments[place]["probabilities"].values()))
     shown.get_by_role("button", name="the surest").click()
     assert shown.locator(".segment").nth(surest).get_attribute("aria-pressed") == "true"

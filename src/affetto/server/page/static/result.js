@@ -247,7 +247,7 @@ class Shown {
     const kinds = [...segments.map(stated).sort(), ...segments.filter((each) => "channel" in each).map((each) => `channel ${each.channel}`).sort()];
     for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
     const chips = [...counts].map(([kind, count]) => {
-      const chip = element("button", "chip", `${kind ?? "all"} ${count}`);
+      const chip = element("button", "chip", `${kind ?? "all"} (${count})`);
       chip.type = "button";
       chip.onclick = () => this.only(kind, chip);
       return chip;
