@@ -31,7 +31,7 @@ from affetto.models import deepspeech2
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2, share_statistics
 from affetto.models.gru import bidirectional_gru
 from affetto.text import Alphabet
-from affetto.training.memory import keep_freed_memory
+from affetto.memory import keep_freed_memory
 
 BATCH = {"small": 16, "lakomkin2017": 4}
 """Utterances a batch: the large network's step takes long on a CPU."""

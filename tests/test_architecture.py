@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from affetto import pretrained
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "src" / "affetto"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -71,6 +73,22 @@ affetto.cli.main()
 @pytest.mark.parametrize("module", ["affetto.cli", "affetto.recognise"])
 def test_hearing_needs_no_extras(module: str) -> None:
     _python(f"import sys; sys.modules.update(dict.fromkeys({EXTRAS})); import {module}")
+
+
+@pytest.mark.parametrize("model", pretrained.names())
+def test_recognising_loads_neither_a_compiler_nor_what_only_scores(model: str) -> None:
+    program = f"""
+import sys
+import affetto.cli
+try:
+    affetto.cli.main(["recognise", {str(PACKAGE / "demo" / "sad.flac")!r}, "--model", {model!r}, "--format", "csv"])
+except SystemExit as end:
+    assert not end.code
+print(*sys.modules)
+"""
+    loaded = _python(program).split()
+    assert "torch" in loaded
+    assert not {"torch._dynamo", "sympy", "sklearn", "jiwer", "pandas", "scipy.stats"}.intersection(loaded)
 
 
 def test_importing_changes_nothing() -> None:

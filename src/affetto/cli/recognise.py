@@ -124,23 +124,27 @@ class _Way(NamedTuple):
     recognise: Callable[[Iterable[Source], Callable[[float], None]], Iterator[Recording | Failure]]
     emotions: Sequence[str]
     channels: Channels
-    made_with: Mapping[str, object]
+    made_with: Callable[[], Mapping[str, object]]
 
     @property
     def settings(self) -> Mapping[str, object]:
         # Of mixed channels nothing is written down: older folders have nothing of them, either.
-        return self.made_with if self.channels == "mix" else {**self.made_with, "channels": self.channels}
+        return {**self.made_with(), **({} if self.channels == "mix" else {"channels": self.channels})}
 
 
 def _emotions(recogniser: EmotionRecogniser, judgement: Judgement, channels: Channels) -> _Way:
     recognise = partial(recogniser.recognise_many, judgement=judgement, channels=channels)
-    made_with = {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()}
-    return _Way(recognise, recogniser.emotions, channels, made_with)
+    return _Way(
+        recognise,
+        recogniser.emotions,
+        channels,
+        lambda: {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()},
+    )
 
 
 def _words(transcriber: Transcriber, channels: Channels) -> _Way:
     recognise = partial(transcriber.recognise_many, channels=channels)
-    return _Way(recognise, (), channels, {"model": transcriber.fingerprint()})
+    return _Way(recognise, (), channels, lambda: {"model": transcriber.fingerprint()})
 
 
 def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bool) -> list[Format]:

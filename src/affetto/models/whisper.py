@@ -161,6 +161,8 @@ def sinusoids(length: int, width: int) -> Tensor:
     >>> sinusoids(2, 2).tolist()[0]
     [0.0, 1.0]
     """
+    if torch.get_default_device().type == "meta":
+        return torch.empty(length, width)  # to reckon without numbers, torch would load its compiler: 1 s
     half = width // 2
     steps = torch.exp(-math.log(10_000) / max(half - 1, 1) * torch.arange(half))
     angles = torch.arange(length)[:, None] * steps

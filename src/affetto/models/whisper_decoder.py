@@ -125,8 +125,8 @@ class WhisperDecoder(nn.Module):
     def __init__(self, config: WhisperDecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.tokens = nn.Embedding(config.tokens, config.width)
-        self.positions = nn.Embedding(config.positions, config.width)
+        self.tokens = nn.Linear(config.width, config.tokens, bias=False)  # what scores tokens reads them, too
+        self.positions = nn.Parameter(torch.rand(config.positions, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.normalisation = nn.LayerNorm(config.width)
 
@@ -150,13 +150,13 @@ class WhisperDecoder(nn.Module):
         """
         before = progress.written[0].keys.shape[2]
         places = torch.arange(before, before + tokens.shape[1], device=tokens.device)
-        values = self.tokens(tokens) + self.positions(places)
+        values = nn.functional.embedding(tokens, self.tokens.weight) + self.positions[places]
         written, attended = [], []
         for block, memory, sound in zip(self._blocks(), progress.written, progress.sound, strict=True):
             values, keys, contents, weights = block(values, memory, sound, progress.real)
             written.append(Memory(keys, contents))
             attended.append(weights)
-        scores = self.normalisation(values) @ self.tokens.weight.T
+        scores = self.tokens(self.normalisation(values))
         return scores, torch.stack(attended), progress._replace(written=tuple(written))
 
     def _blocks(self) -> Iterator[Block]:
@@ -184,7 +184,7 @@ def load_whisper_decoder(folder: Path) -> WhisperDecoder:
 
 def _ours(theirs: dict[str, Tensor], config: WhisperDecoderConfig) -> Iterator[tuple[str, Tensor]]:
     yield "tokens.weight", theirs["embed_tokens.weight"]
-    yield "positions.weight", theirs["embed_positions.weight"]
+    yield "positions", theirs["embed_positions.weight"]
     for kind in ("weight", "bias"):
         yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
     yield from renamed_blocks(theirs, config.depth)

@@ -17,6 +17,7 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE, Channels
 from affetto.errors import AffettoError, AudioError, ConfigError
 from affetto.frames import Waves
+from affetto.memory import return_freed_memory
 from affetto.streaming.segments import Spoken, cut, join, merge, neighbours
 from affetto.streaming.sources import Source, blocks, label
 
@@ -205,6 +206,7 @@ def listen(
                 pool.take(draft, stretches)
                 if pool.full:
                     pool.work_off()
+                    return_freed_memory()
                     yield from _finished(drafts)
             duration_s = draft.samples / SAMPLE_RATE
             if duration_s < _SHORTEST_RECORDING_S:

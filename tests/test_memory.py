@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from affetto.training.memory import keep_freed_memory
+from affetto.memory import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
