@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from affetto.errors import CheckpointError
 from affetto.streaming import activity
-from affetto.streaming.activity import FRAME, Activity, speech_detector
+from affetto.streaming.activity import FRAME, Activity, half_band, speech_detector
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +28,20 @@ def reference() -> torch.jit.ScriptModule:
 @pytest.mark.parametrize("name", ["angry", "happy", "neutral", "sad"])
 def test_it_is_silero_vad(demo: dict[str, Tensor], reference: torch.jit.ScriptModule, name: str) -> None:
     sound = demo[name][: len(demo[name]) // FRAME * FRAME]
-    expected = reference.audio_forward(sound[None], 16_000)[0]
     detector = speech_detector()
+    taps = detector.halve.shape[2]
+    narrow = functional.conv1d(functional.pad(sound, (taps - 2, 0))[None, None], detector.halve, stride=2)[0]
+    expected = reference.audio_forward(narrow, 8_000)[0]
     found, _ = detector(sound.reshape(-1, FRAME), detector.forget())
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert found.max() > 0.9
+
+
+@pytest.mark.parametrize(("pitch_hz", "left"), [(300, 1.0), (3000, 1.0), (5000, 0.003), (7800, 0.003)])
+def test_half_the_rate_holds_what_it_can(pitch_hz: float, left: float) -> None:
+    tone = torch.sin(2 * torch.pi * pitch_hz * torch.arange(16_000) / 16_000)
+    narrow = functional.conv1d(tone[None, None], half_band(63)[None, None], stride=2)
+    assert float(narrow.std()) * 2**0.5 == pytest.approx(left, abs=0.003)
 
 
 @pytest.mark.parametrize("frames", [1, 7, 50])

@@ -1,4 +1,7 @@
-"""Where in a stream somebody speaks: silero-vad's network, frame by frame, whole blocks at a time.
+"""Where in a stream somebody speaks: silero-vad's network for 8 kHz, frame by frame, whole blocks at a time.
+
+That for 16 kHz hears less: it misses speech through a telephone, which has nothing above 3.4 kHz, and takes more of music
+for speech (docs/results/speech.md).
 
 The weights are those that the package silero-vad carries. Its own code runs one frame of 32 ms after the other and,
 on import, sets the number of threads of the whole process; the network is small enough to be written down here, where
@@ -20,9 +23,11 @@ from torch.nn import functional
 from affetto.errors import CheckpointError
 
 FRAME = 512  # samples of a frame, at 16 kHz: 32 ms
-_CONTEXT = 64  # samples before a frame that go with it
-_REFLECTED = 64  # samples at its end that are mirrored for the last spectrum
-_BINS = 129
+_TAPS = 63  # of the filter that takes away what 8 kHz cannot hold
+_CONTEXT = 32  # samples before a frame that go with it, at 8 kHz
+_BEFORE = 2 * _CONTEXT + _TAPS - 2  # the same at 16 kHz, and what the filter needs
+_REFLECTED = 32  # samples at its end that are mirrored for the last spectrum
+_BINS = 65
 _WIDTH = 128
 _USUAL_LEVEL = 0.1  # -20 dB of full scale, root mean square of a frame of loud speech; nothing is made softer
 _FIRST_LEVEL, _LOWEST_LEVEL = 0.01, 0.0003  # at most taken for loud at first, and at least where all is soft
@@ -37,13 +42,13 @@ _NAMES = {
     **{f"decoder.rnn.{kind}": f"lstm.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
     **{f"decoder.decoder.2.{kind}": f"final_conv.{kind}" for kind in ("weight", "bias")},
 }
-"""The package's name of a weight for 16 kHz -> the name here."""
+"""The package's name of a weight for 8 kHz -> the name here."""
 
 
 class Memory(NamedTuple):
     """What the detector keeps of a stream between two blocks."""
 
-    context: Tensor  # (64,) the last samples
+    context: Tensor  # the last samples, at 16 kHz
     hidden: Tensor  # (1, 1, 128) the recurrent layer's output
     cell: Tensor  # (1, 1, 128) its state
 
@@ -53,7 +58,9 @@ class SpeechDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stft_conv = nn.Conv1d(1, 2 * _BINS, kernel_size=256, stride=128, bias=False)
+        self.halve: Tensor
+        self.register_buffer("halve", half_band(_TAPS)[None, None], persistent=False)
+        self.stft_conv = nn.Conv1d(1, 2 * _BINS, kernel_size=128, stride=64, bias=False)
         self.conv1 = nn.Conv1d(_BINS, 128, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(128, 64, kernel_size=3, stride=2, padding=1)
         self.conv3 = nn.Conv1d(64, 64, kernel_size=3, stride=2, padding=1)
@@ -63,19 +70,30 @@ class SpeechDetector(nn.Module):
 
     def forget(self) -> Memory:
         """The memory at the beginning of a stream."""
-        return Memory(torch.zeros(_CONTEXT), torch.zeros(1, 1, _WIDTH), torch.zeros(1, 1, _WIDTH))
+        return Memory(torch.zeros(_BEFORE), torch.zeros(1, 1, _WIDTH), torch.zeros(1, 1, _WIDTH))
 
     def forward(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """(frames,) probabilities for the next (frames, 512) of a stream at 16 kHz, and the memory for those after."""
-        before = torch.cat([memory.context[None], frames[:-1, -_CONTEXT:]])
-        inputs = functional.pad(torch.cat([before, frames], dim=1), (0, _REFLECTED), mode="reflect")  # (frames, 640)
+        before = torch.cat([memory.context[None], frames[:-1, -_BEFORE:]])
+        narrow = functional.conv1d(torch.cat([before, frames], dim=1)[:, None], self.halve, stride=2)[:, 0]
+        inputs = functional.pad(narrow, (0, _REFLECTED), mode="reflect")  # (frames, 320)
         parts = self.stft_conv(inputs[:, None])  # (frames, 2 x bins, 4)
         spectrum = (parts[:, :_BINS].square() + parts[:, _BINS:].square()).sqrt()
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             spectrum = functional.relu(layer(spectrum))
         states, (hidden, cell) = self.lstm(spectrum.permute(2, 0, 1)[0][:, None], (memory.hidden, memory.cell))
         scores = self.final_conv(functional.relu(states[:, 0])[:, :, None])  # (frames, 1, 1)
-        return torch.sigmoid(scores[:, 0, 0]), Memory(frames[-1, -_CONTEXT:].clone(), hidden, cell)
+        return torch.sigmoid(scores[:, 0, 0]), Memory(frames[-1, -_BEFORE:].clone(), hidden, cell)
+
+
+def half_band(taps: int) -> Tensor:
+    """A low-pass filter at a quarter of the sample rate, (taps,), an odd number of them: a sinc in a Hamming window.
+
+    >>> half_band(7).sum().item()
+    1.0
+    """
+    filtered = torch.sinc((torch.arange(taps) - taps // 2) / 2) * torch.hamming_window(taps, periodic=False)
+    return filtered / filtered.sum()
 
 
 @cache
@@ -88,7 +106,7 @@ def speech_detector() -> SpeechDetector:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit; the package has no newer file
             weights = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        detector.load_state_dict({ours: weights[f"_model.{theirs}"] for theirs, ours in _NAMES.items()})
+        detector.load_state_dict({ours: weights[f"_model_8k.{theirs}"] for theirs, ours in _NAMES.items()})
     except (OSError, RuntimeError, KeyError) as error:
         raise CheckpointError("its weights cannot be used", _REMEDY, path) from error
     return detector.eval().requires_grad_(False)

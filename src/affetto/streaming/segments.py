@@ -181,9 +181,11 @@ class Segmenter:
         self._begin: int | None = None  # where the present speech was noticed; None in a pause
         self._continued = False  # whether it was cut there, instead
         self._doubtful = False  # whether it was noticed only because the detector kept doubting
-        self._doubt = 0.0  # the mean probability of lately, in a pause
+        self._doubt = 0.0  # the mean probability of lately
+        self._kept_doubting = False  # whether that was high enough for speech since the present one was noticed
         self._last = 0  # the end of its last frame that sounded like speech
         self._voiced = 0  # its samples that surely are
+        self._perhaps = 0  # its samples that perhaps are
         self._taken = 0  # where the last stretch ended
         self._ended: _Ended | None = None
 
@@ -222,21 +224,22 @@ class Segmenter:
 
     def _follow(self, probability: float, frame: int) -> list[Spoken]:
         """One frame further; it begins at this sample and ends at self._seen."""
+        self._doubt += (probability - self._doubt) / _LATELY_FRAMES
         if self._begin is None:
-            self._doubt += (probability - self._doubt) / _LATELY_FRAMES
             if probability >= _BEGINS or self._doubt >= _PERHAPS:
                 self._doubtful = probability < _BEGINS
                 earlier = _LATELY_FRAMES * FRAME if self._doubtful else 0
                 self._begin = max(frame - earlier, self._taken, self._base)
-                self._last, self._voiced = self._seen, self._seen - frame
+                self._last, self._voiced, self._perhaps = self._seen, 0, 0
+                self._kept_doubting = False
+                self._count(probability, self._seen - frame)
                 return self._release(self._begin - _samples(_EARLY_S))
             full = self._ended is not None and self._seen >= self._ended.end + _samples(_AFTER_S)
             return self._release(self._seen) if full else []
         self._doubtful &= probability < _BEGINS
-        goes_on, sure = (_PERHAPS_GOES_ON, _PERHAPS) if self._doubtful else (_GOES_ON, _BEGINS)
-        if probability >= goes_on:
+        if probability >= (_PERHAPS_GOES_ON if self._doubtful else _GOES_ON):
             self._last = self._seen
-            self._voiced += self._seen - frame if probability >= sure else 0
+        self._count(probability, self._seen - frame)
         if self._seen - self._last >= _samples(PAUSE_S):
             return self._close()
         if self._seen - self._begin >= _samples(LONGEST_S + _SHORTEST_REST_S):
@@ -244,11 +247,17 @@ class Segmenter:
             return [self._split(start, _samples(LONGEST_S))]
         return []
 
+    def _count(self, probability: float, samples: int) -> None:
+        """Counts a frame of what may be speech."""
+        self._kept_doubting |= self._doubt >= _PERHAPS
+        self._voiced += samples if probability >= _BEGINS else 0
+        self._perhaps += samples if probability >= _PERHAPS else 0
+
     def _close(self) -> list[Spoken]:
         """Speech has ended: it becomes a stretch, or two if it is long, or none if it was a click."""
         start, end = self._bounds()
         found: list[Spoken] = []
-        if self._voiced >= _samples(_SHORTEST_SPEECH_S):
+        if (self._perhaps if self._kept_doubting else self._voiced) >= _samples(_SHORTEST_SPEECH_S):
             if end - start > _samples(LONGEST_S):
                 latest = min(end - start - _samples(_SHORTEST_REST_S), _samples(LONGEST_S))
                 found.append(self._split(start, latest))
