@@ -24,7 +24,7 @@ docs: $(VENV)/dev.stamp ## build the documentation as a site that needs no netwo
 	$(BIN)/python docs/site/make.py
 
 test: $(VENV)/dev.stamp ## run the tests and the examples in the docstrings (more arguments: PYTEST_ARGS=...)
-	$(BIN)/python -m pytest -m "not heavy" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not heavy" -n logical --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-heavy: $(VENV)/dev.stamp ## run the tests that take minutes: crowds of clients, thousands of damaged files, memory
 	$(BIN)/python -m pytest -m heavy tests $(PYTEST_ARGS)

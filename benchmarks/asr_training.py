@@ -27,11 +27,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from affetto.data.corpora import open_corpus
 from affetto.data.transcribed import SoundCache, Transcribed, TranscribedBatch, batch_loader, read_sound, select
+from affetto.memory import keep_freed_memory
 from affetto.models import deepspeech2
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2, share_statistics
 from affetto.models.gru import bidirectional_gru
 from affetto.text import Alphabet
-from affetto.memory import keep_freed_memory
 
 BATCH = {"small": 16, "lakomkin2017": 4}
 """Utterances a batch: the large network's step takes long on a CPU."""

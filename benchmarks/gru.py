@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from affetto.frames import pad_waves
+from affetto.memory import keep_freed_memory
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2
 from affetto.models.gru import bidirectional_gru
-from affetto.memory import keep_freed_memory
 
 BATCH, UNITS = 16, 256
 

@@ -1,7 +1,7 @@
 """Where in a stream somebody speaks: silero-vad's network for 8 kHz, frame by frame, whole blocks at a time.
 
-That for 16 kHz hears less: it misses speech through a telephone, which has nothing above 3.4 kHz, and takes more of music
-for speech (docs/results/speech.md).
+That for 16 kHz finds less: it misses speech through a telephone, which has nothing above 3.4 kHz, and takes more of
+music for speech (docs/results/speech.md).
 
 The weights are those that the package silero-vad carries. Its own code runs one frame of 32 ms after the other and,
 on import, sets the number of threads of the whole process; the network is small enough to be written down here, where

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from affetto.config import Config
 from affetto.errors import TrainingError
+from affetto.memory import keep_freed_memory
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.training import TunedHead
 from affetto.training.heads.plan import EpochPlan, plan_epoch
 from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies
-from affetto.memory import keep_freed_memory
 
 EVALUATION_BATCH = 64
 

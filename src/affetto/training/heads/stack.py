@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affetto.memory import keep_freed_memory
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.training import HeadStack
 from affetto.training.heads.batches import OwnBatches, SharedBatches
@@ -24,7 +25,6 @@ from affetto.training.heads.loop import HeadTraining, finite
 from affetto.training.heads.plan import StackEpoch, loss_weights, plan_epoch
 from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies, measure
 from affetto.training.heads.unfinished import Snapshot
-from affetto.memory import keep_freed_memory
 
 FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
 """Adam's decay rates and the number that keeps it from dividing by zero (Kingma and Ba 2014)."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from affetto import pretrained
 from affetto.environment import environment
-from affetto.models.network import make_recogniser, save_recogniser
 from affetto.memory import keep_freed_memory
+from affetto.models.network import make_recogniser, save_recogniser
 from affetto.training.recogniser.checkpoints import EpochModels, WholeCheckpoints, mean_of, weights_of
 from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.processes import ANYWHERE, OwnHandlers, Placement, first_process
