@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import pytest
 import soundfile
 import torch
 from torch import nn
+
+import affetto
 
 from affetto.data.sound import Surroundings
 from affetto.data.utterance import Utterance
@@ -31,7 +34,7 @@ from affetto.models.whisper import WhisperEncoder, WhisperEncoderConfig
 from affetto.represent import Acoustics, Extractor, Inputs, Layers, Variants, represent
 from affetto.represent.cache import CACHE_VERSION
 
-VERSION = 4
+VERSION = 5
 KEPT: dict[str, list[float]] = {
     "spectrogram: input": [49, 161, 1, 0.09943, 0.541, -0.05539, -0.501, -1.89, 0.7363],
     "acoustic: acoustic": [49, 27, 1, 0.8799, -0.1841, -1.016, -1.342, -1.45, -0.07068],
@@ -52,6 +55,10 @@ KEPT: dict[str, list[float]] = {
     "perturbed: input": [47, 161, 1, 1.164, -0.2644, 0.9492, 0.7119, -1.563, -0.5635],
     "telephone: input": [49, 161, 1, 0.06287, -0.6865, 1.04, 0.02466, -1.654, -0.7002],
     "reverb and noise: input": [49, 161, 1, -1.523, 1.357, -1.786, 0.915, -0.9028, -0.6055],
+    "speech: conv": [180, 8, 1.207, 1.14, 1.365, 1.013, 0.7808, 1.187, 0.161],
+    "speech: layer2": [180, 8, 0.7384, 0.07465, 1.011, 0.6519, 0.07953, 0.7041, 0.6426],
+    "speech: layer2/deviation": [1, 8, 0.006766, 0.01365, 0.00601, 0.002564, 0.001062, 0.00426, 0.008856],
+    "speech: layer2/mean": [1, 8, 0.7384, 0.4091, 0.0814, 1.01, 0.703, 0.6486, 1.373],
 }
 """By what is kept: frames, width, the root of the values' mean square, and six of them."""
 
@@ -65,6 +72,7 @@ class Case(NamedTuple):
     extractor: Callable[[], Extractor]
     variants: Variants = Variants()
     surroundings: Surroundings = Surroundings()
+    spoken: bool = False  # a bundled recording instead of the sound that is made up
 
 
 def _filled(network: nn.Module) -> nn.Module:
@@ -113,6 +121,7 @@ CASES = {
     "perturbed": Case(_spectrogram, Variants(count=1, perturbation=Perturbation(), seed=3)),
     "telephone": Case(_spectrogram, surroundings=Surroundings(Condition.parse("telephone"))),
     "reverb and noise": Case(_spectrogram, surroundings=Surroundings(Condition.parse("reverb-0.5+white-20"))),
+    "speech": Case(_layers(_whisper), surroundings=Surroundings(speech_only=True), spoken=True),
 }
 
 
@@ -130,9 +139,10 @@ def _utterance(folder: Path) -> Utterance:
 
 def kept(case: Case, folder: Path) -> dict[str, list[float]]:
     """Name -> what there is of it, see `KEPT`."""
-    banks = represent(
-        [_utterance(folder)], case.extractor(), folder, variants=case.variants, surroundings=case.surroundings
-    )
+    utterance = _utterance(folder)
+    if case.spoken:
+        utterance = replace(utterance, audio=Path(affetto.__file__).parent / "demo" / "sad.flac")
+    banks = represent([utterance], case.extractor(), folder, variants=case.variants, surroundings=case.surroundings)
     found = {}
     for name, bank in sorted(banks.items()):
         values = bank.batch(np.array([0]), np.array([case.variants.count])).values[0].double()

@@ -163,7 +163,7 @@ def one_frame(values: Tensor) -> Frames:
 logger = logging.getLogger(__name__)
 
 # Raise it with every change to what features or layers are computed to be: what older code kept is not read then.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 SHARD_UTTERANCES = 256
 BATCH_UTTERANCES = 16
 
