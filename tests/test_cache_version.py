@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 import affetto
-
 from affetto.data.sound import Surroundings
 from affetto.data.utterance import Utterance
 from affetto.features.acoustic import AcousticConfig
