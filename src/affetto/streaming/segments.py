@@ -29,7 +29,7 @@ _EARLIEST_S = 8.0  # before this, speech without a pause is not cut, so that eac
 _SHORTEST_REST_S = 3.0  # what such a cut leaves over at least
 _SHORTEST_SPEECH_S = 0.15  # less is a click or a note, not a word
 _FILE_FRAMES, _LIVE_FRAMES = 256, 4  # at a time: 8.2 s, which is quick, or 128 ms, which is soon
-_BEGINS, _GOES_ON = 0.5, 0.35  # probabilities of speech; two, so that it does not flicker between them
+_BEGINS, _GOES_ON = 0.5, 0.25  # probabilities of speech; two, so that it does not flicker between them
 # Voices that the detector is never sure of (sad, muffled, in an echo) keep its doubt up; music and noise raise it for a
 # frame or two.
 _PERHAPS, _PERHAPS_GOES_ON = 0.15, 0.1  # the mean of lately; a probability
