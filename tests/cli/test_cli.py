@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +19,29 @@ import torch
 import typer
 
 import affetto
-from affetto.cli.terminal import ProgressBar, extra
+from affetto.cli.terminal import ProgressBar, extras
 from affetto.errors import MissingExtraError
 from affetto.packing import pack_language_model
 
 DEMO = Path(affetto.__file__).parent / "demo"
 Run = Callable[..., "tuple[int, str, str]"]
+TRAIN = ("jiwer", "joblib", "lightning", "scipy", "sklearn", "tensorboard", "tomli_w")
+NEED_TRAIN = (  # with files that are not there, which nothing looked for
+    "asr evaluate no",
+    "asr language-model no --data no",
+    "asr train no --data no",
+    "corpus check-split no --by no.toml",
+    "evaluate no",
+    "experiment recognisers no",
+    "experiment run no --data no",
+    "experiment table no",
+    "probe figures no",
+    "probe layers --data no",
+    "probe neurons --data no",
+    "probe projections --data no",
+    "report no",
+    "train no --data no",
+)
 
 
 @pytest.fixture
@@ -283,13 +302,42 @@ def test_recipes_that_cannot_be_read_are_refused(run: Run, tmp_path: Path, verb:
     assert "Traceback" not in err
 
 
-def test_missing_extras_are_named() -> None:
-    with pytest.raises(MissingExtraError, match=r'pip install "affetto\[train\]"'), extra("train", "no_such_module"):
-        import no_such_module.part  # noqa: F401
+@pytest.fixture(scope="module")
+def without_extras() -> dict[str, list[object]]:
+    """The exit code and the complaint of commands where nothing of the extra `train` is installed."""
+    program = f"""
+import contextlib, io, json, sys
+sys.modules.update(dict.fromkeys({TRAIN}))
+from affetto.cli import main
+answers = {{}}
+for command in {NEED_TRAIN}:
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        try:
+            main(command.split())
+        except SystemExit as end:
+            answers[command] = end.code, error.getvalue()
+print(json.dumps(answers))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("command", NEED_TRAIN)
+def test_what_needs_an_extra_says_so_first(command: str, without_extras: dict[str, list[object]]) -> None:
+    code, complaint = without_extras[command]
+    assert code == 2
+    assert re.fullmatch(r'affetto: \w+ is not installed; pip install "affetto\[train\]"\n', str(complaint))
+
+
+@pytest.mark.parametrize("module", TRAIN)
+def test_missing_extras_are_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf'{module} is not .*; pip install "affetto\[train\]"'), extras():
+        importlib.import_module(module)
 
 
 def test_other_missing_modules_are_not_hidden() -> None:
-    with pytest.raises(ModuleNotFoundError), extra("train", "lightning"):
+    with pytest.raises(ModuleNotFoundError), extras():
         import no_such_module  # noqa: F401
 
 
@@ -317,18 +365,6 @@ def test_progress_is_quiet_where_no_one_looks(capsys: pytest.CaptureFixture[str]
     with ProgressBar("hearing") as bar:
         bar(1, 3)
     assert capsys.readouterr() == ("", "")
-
-
-def test_training_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
-    program = f"""
-import sys
-sys.modules["lightning"] = None  # as if it were not installed
-from affetto.cli import main
-main(["asr", "train", "recipe.toml", "--data", {str(tmp_path)!r}])
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == 'affetto: lightning is not installed; pip install "affetto[train]"\n'
 
 
 @pytest.mark.parametrize("own", [None, "ACTIVE"])

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from affetto.cli import asr, corpus, evaluate, experiment, explain, listen, probe, recognise, serve, train
-from affetto.cli.terminal import complain
+from affetto.cli.terminal import complain, extras
 from affetto.errors import AffettoError
 
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
@@ -75,7 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):  # a file's name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(arguments, prog_name="affetto")
+        with extras():
+            app(arguments, prog_name="affetto")
     except AffettoError as error:
         complain(error)
         sys.exit(2)

@@ -24,7 +24,7 @@ from affetto.cli.arguments import (
     Threads,
     run_folder,
 )
-from affetto.cli.terminal import ProgressBar, extra, note, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, note, print_facts, print_json
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ def train(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto asr train recipes/asr-tiny.toml --data ~/corpora[/]
     [cyan]affetto asr train recipes/asr-lakomkin2017.toml --data ~/corpora --devices 8[/]
     """
-    with extra("train", "lightning", "tensorboard"):
-        from affetto.training.recogniser.fit import fit_recogniser
-        from affetto.training.recogniser.processes import Placement, first_process, stoppable
+    from affetto.training.recogniser.fit import fit_recogniser
+    from affetto.training.recogniser.processes import Placement, first_process, stoppable
     from affetto.training.recogniser.recipe import RecogniserRecipe
 
     logging.basicConfig(level=logging.INFO, format="affetto: %(message)s")
@@ -145,10 +144,9 @@ def language_model(
     [bold]Example[/]
     [cyan]affetto asr language-model recipes/asr-tiny.toml --data ~/corpora[/]
     """
-    with extra("train", "lightning", "tensorboard"):
-        from affetto.training.recogniser.speech import gather
     from affetto.training.recogniser.language_model import NGramConfig, fit_language_model
     from affetto.training.recogniser.recipe import RecogniserRecipe
+    from affetto.training.recogniser.speech import gather
 
     read = RecogniserRecipe.read(recipe)
     speech = gather(read, data)
@@ -193,14 +191,14 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 ) -> None:
     r"""Measure character and word error rates on a corpus.
 
-    A word model needs [cyan]pip install "affetto\[kenlm]"[/], [cyan]--held-out-by[/] needs
-    [cyan]pip install "affetto\[train]"[/].
+    Needs [cyan]pip install "affetto\[train]"[/], a word model also [cyan]"affetto\[kenlm]"[/].
 
     [bold]Examples[/]
     [cyan]affetto asr evaluate data/LibriSpeech --partition test-clean --limit 200[/]
     [cyan]affetto asr evaluate data/common-voice --held-out-by recipes/asr-tiny.toml[/]
     [cyan]affetto asr evaluate data/LibriSpeech --word-model 3-gram.pruned.1e-7.arpa[/]
     """
+    import affetto.metrics  # noqa: F401  # should it want a library, before any work is done
     from affetto.transcribe import score_transcriber, transcribed_utterances
 
     beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
@@ -294,9 +292,8 @@ def _transcriber(model: str, device: str, precision: Precision, choice: DecoderC
 
 
 def _held_out(recipe: Path, corpus: Path) -> set[str]:
-    with extra("train", "lightning", "tensorboard"):
-        from affetto.training.recogniser.speech import held_out
     from affetto.training.recogniser.recipe import RecogniserRecipe
+    from affetto.training.recogniser.speech import held_out
 
     return {utterance.id for utterance in held_out(RecogniserRecipe.read(recipe), corpus)}
 

@@ -13,7 +13,7 @@ from affetto.cli.terminal import ProgressBar, console, print_json, print_sheets,
 if TYPE_CHECKING:
     from affetto.experiment import Event, ExperimentRun, Read
 
-app = typer.Typer(help="Compare models on folds of held-out speakers, and test the differences.")
+app = typer.Typer(help=r"Compare models on folds of held-out speakers. Needs affetto\[train].")
 
 Baseline = Annotated[
     str | None,
@@ -235,7 +235,7 @@ def report(
 
     Scores and which differences are more than chance, what is taken for what, speakers, learning curves, calibration,
     the surest mistakes. Every figure also lies beside the page as PNG and SVG. Needs
-    [cyan]pip install "affetto\[report]"[/].
+    [cyan]pip install "affetto\[report,train]"[/].
 
     [bold]Example[/]
     [cyan]affetto report runs/crema-d[/]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from affetto.cli.arguments import Device, Model, Sure, Threads, promised_s, standard_input
-from affetto.cli.terminal import ProgressBar, complain, extra, note
+from affetto.cli.terminal import ProgressBar, complain, note
 from affetto.errors import AudioError, OutputError
 from affetto.pretrained import DEFAULT
 
@@ -68,29 +68,28 @@ def explain(  # noqa: PLR0913, PLR0917  # the shell's options
     if narrow:
         note("--narrow has no effect any more: every picture is drawn once")
     path, wanted = _place(file, output, form)
-    with extra("report", "captum", "jinja2", "matplotlib"):
-        from affetto.explain import explain as look_into
-        from affetto.explain import write
-        from affetto.recognise import EmotionRecogniser
-        from affetto.timeline import Judgement
+    from affetto.explain import explain as look_into
+    from affetto.explain import write
+    from affetto.recognise import EmotionRecogniser
+    from affetto.timeline import Judgement
 
-        recogniser = EmotionRecogniser.from_pretrained(model, device, precision="float32")
-        with ProgressBar("recognising") as bar, _opened(file) as source:
-            total_s = promised_s(source) if bar.wanted else 0.0
-            try:
-                found = look_into(
-                    recogniser,
-                    source,
-                    passages=passages,
-                    at_s=at or (),
-                    judgement=Judgement(sure=sure),
-                    progress=lambda done_s: bar(done_s, max(total_s, done_s)),
-                )
-            except AudioError as error:
-                bar.hide()
-                complain(error)
-                raise typer.Exit(1) from error
-        write(found, path, wanted)
+    recogniser = EmotionRecogniser.from_pretrained(model, device, precision="float32")
+    with ProgressBar("recognising") as bar, _opened(file) as source:
+        total_s = promised_s(source) if bar.wanted else 0.0
+        try:
+            found = look_into(
+                recogniser,
+                source,
+                passages=passages,
+                at_s=at or (),
+                judgement=Judgement(sure=sure),
+                progress=lambda done_s: bar(done_s, max(total_s, done_s)),
+            )
+        except AudioError as error:
+            bar.hide()
+            complain(error)
+            raise typer.Exit(1) from error
+    write(found, path, wanted)
     typer.echo(str(path))
 
 

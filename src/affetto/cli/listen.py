@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from affetto.cli.arguments import Device, Model, Precision, Sure, Threads, standard_input
-from affetto.cli.terminal import console, extra, note
+from affetto.cli.terminal import console, note
 from affetto.errors import AudioError
 from affetto.pretrained import DEFAULT
 
@@ -47,22 +47,21 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     """
     if source not in (None, "-"):
         raise AudioError("a file does not speak live", f"affetto recognise {source}", source)
-    with extra("live", "sounddevice"):
-        from affetto.recognise import EmotionRecogniser
-        from affetto.timeline import Judgement
+    from affetto.recognise import EmotionRecogniser
+    from affetto.timeline import Judgement
 
-        recogniser = EmotionRecogniser.from_pretrained(model, device, precision=precision)
-        out = console()
-        if sys.stderr.isatty():
-            note("listening; Ctrl-C ends it")
-        for segment in recogniser.follow(_blocks(source, encoding, rate), Judgement(sure=sure)):
-            if format_ == "jsonl":
-                typer.echo(json.dumps(segment.as_dict()))
-            else:
-                from affetto.cli.recordings import line
+    recogniser = EmotionRecogniser.from_pretrained(model, device, precision=precision)
+    out = console()
+    if sys.stderr.isatty():
+        note("listening; Ctrl-C ends it")
+    for segment in recogniser.follow(_blocks(source, encoding, rate), Judgement(sure=sure)):
+        if format_ == "jsonl":
+            typer.echo(json.dumps(segment.as_dict()))
+        else:
+            from affetto.cli.recordings import line
 
-                out.print(line(segment, ascii_only=out.options.ascii_only))
-            sys.stdout.flush()
+            out.print(line(segment, ascii_only=out.options.ascii_only))
+        sys.stdout.flush()
 
 
 def _blocks(source: str | None, encoding: str, rate: int) -> Iterator[Tensor]:

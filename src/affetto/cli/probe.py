@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from affetto.probe.projections import Projections, ProjectionScore
     from affetto.probe.selection import BestUnit
 
-app = typer.Typer(help="Look inside the recogniser: what its layers know of the voice.", no_args_is_help=True)
+app = typer.Typer(
+    help=r"Look inside the recogniser: what its layers know of the voice. Needs affetto\[train].", no_args_is_help=True
+)
 
 Corpus = Annotated[Path, typer.Option(help="The corpus's folder or manifest, relative to the data folder.")]
 Data = Annotated[
@@ -256,7 +258,7 @@ def figures(
 ) -> None:
     r"""Draw what a probe found, as PNG and SVG with captions.
 
-    Needs [cyan]pip install "affetto\[report]"[/].
+    Needs [cyan]pip install "affetto\[report,train]"[/].
 
     [bold]Example[/]
     [cyan]affetto probe figures runs/neurons-crema-d[/]

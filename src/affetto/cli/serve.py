@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from affetto.cli.arguments import Device, Model, Precision, Threads
-from affetto.cli.terminal import extra, note
+from affetto.cli.terminal import note
 from affetto.pretrained import DEFAULT
 
 
@@ -60,30 +60,27 @@ def serve(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]curl -F file=@call.wav http://127.0.0.1:8000/v1/recognise[/]
     [cyan]affetto serve --host 0.0.0.0 --token-file /run/secrets/affetto[/]
     """
-    with extra(
-        "serve", "fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "python_multipart", "websockets"
-    ):
-        from affetto.server.run import run_service
-        from affetto.server.settings import Settings, read_token
+    from affetto.server.run import run_service
+    from affetto.server.settings import Settings, read_token
 
-        values = {
-            "host": host,
-            "port": port,
-            "max_upload_mb": max_upload,
-            "max_duration_s": max_duration,
-            "upload_s": upload_time,
-            "timeout_s": timeout,
-            "header_s": header_time,
-            "queue": queue,
-            "live": live,
-            "live_s": live_time,
-            "idle_s": idle_time,
-            "shutdown_s": shutdown_time,
-            "hosts": tuple(each.lower() for each in name or ()),
-            "page": page,
-            "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
-        }
-        run_service(model, device, precision, Settings.parse(values, "affetto serve"), note)
+    values = {
+        "host": host,
+        "port": port,
+        "max_upload_mb": max_upload,
+        "max_duration_s": max_duration,
+        "upload_s": upload_time,
+        "timeout_s": timeout,
+        "header_s": header_time,
+        "queue": queue,
+        "live": live,
+        "live_s": live_time,
+        "idle_s": idle_time,
+        "shutdown_s": shutdown_time,
+        "hosts": tuple(each.lower() for each in name or ()),
+        "page": page,
+        "token": read_token(token_file, os.environ.get("AFFETTO_TOKEN")),
+    }
+    run_service(model, device, precision, Settings.parse(values, "affetto serve"), note)
     if threading.active_count() > 1:  # one still decodes or computes what nobody waits for any more
         sys.stderr.flush()
         os._exit(0)

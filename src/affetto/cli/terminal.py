@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 QUIET_S = 2.0  # work that is done sooner shows no progress
 _NAME = 20  # letters of a row's name that are worth a line
+_SERVE = ("fastapi", "h11", "prometheus_client", "python_multipart", "starlette", "uvicorn", "websockets")
+_TRAIN = ("jiwer", "joblib", "lightning", "scipy", "sklearn", "tensorboard", "tomli_w")
+_EXTRAS = {"sounddevice": "live", **dict.fromkeys(_SERVE, "serve"), **dict.fromkeys(_TRAIN, "train")}
 
 
 def console() -> Console:
@@ -105,15 +108,15 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def extra(name: str, *modules: str) -> Iterator[None]:
-    """Raises MissingExtraError for the extra of this name, should an import of one of these modules fail."""
+def extras() -> Iterator[None]:
+    """Raises MissingExtraError should an import of what an extra brings fail."""
     try:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in modules:
+        if missing not in _EXTRAS:
             raise
-        raise MissingExtraError(f"{missing} is not installed", f'pip install "affetto[{name}]"') from error
+        raise MissingExtraError(f"{missing} is not installed", f'pip install "affetto[{_EXTRAS[missing]}]"') from error
 
 
 class ProgressBar:

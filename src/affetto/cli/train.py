@@ -20,9 +20,10 @@ models = typer.Typer(help="Make a model folder out of trainings.", no_args_is_he
 def train(
     recipe: Recipe, data: Data, output: Output = None, threads: Threads = None, format_: TableOrJson = "table"
 ) -> None:
-    """Train an emotion head on a recogniser, and score it on held-out speakers.
+    r"""Train an emotion head on a recogniser, and score it on held-out speakers.
 
     The run's folder keeps the recipe, the predictions, the learning curve and the head.
+    Needs [cyan]pip install "affetto\[train]"[/].
 
     [bold]Example[/]
     [cyan]affetto train recipes/emotion-tiny.toml --data ~/corpora[/]
