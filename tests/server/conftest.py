@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.server.serving import DEMO, Halting, serving
+from tests.server.serving import DEMO, Halting, many, serving
 
 from affetto.server.settings import Settings
 
@@ -37,3 +37,9 @@ def client(tiny_model: Path) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def angry() -> bytes:
     return (DEMO / "angry.flac").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def talk(angry: bytes) -> bytes:
+    """Five minutes of short statements, which are more than are heard at a time."""
+    return many(angry, 65)

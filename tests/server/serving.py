@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
+import soundfile
 import uvicorn
 
 import affetto
@@ -81,6 +84,14 @@ def metric(client: httpx.Client, name: str) -> float:
     lines = client.get("/metrics").text.splitlines()
     (value,) = (line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == name)
     return float(value)
+
+
+def many(sound: bytes, times: int) -> bytes:
+    """A recording so many times, with pauses of a second."""
+    samples, rate = soundfile.read(io.BytesIO(sound))
+    content = io.BytesIO()
+    soundfile.write(content, np.tile(np.concatenate([samples, np.zeros(rate)]), times), rate, format="FLAC")
+    return content.getvalue()
 
 
 def eventually(is_so: Callable[[], bool], within_s: float = 120.0) -> bool:

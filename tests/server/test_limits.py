@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from tests.server.serving import RECOGNISE, Halting, eventually, metric
+from tests.server.serving import RECOGNISE, Halting, eventually, many, metric
 
 from affetto.server import worker
 from affetto.server.telemetry import JsonLines
@@ -262,25 +262,26 @@ def test_uploads_that_drip_take_no_place(serve: Serve, angry: bytes) -> None:
         assert client.post(RECOGNISE, content=angry).status_code == 200
 
 
-def test_uploads_together_take_no_more_room_than_a_full_queue(serve: Serve) -> None:
-    client = serve(queue=2, max_upload_mb=0.01)
+def test_uploads_together_take_no_more_than_the_room(serve: Serve) -> None:
+    client = serve(queue=2, room_mb=0.02)
     with dripping(client, 2, bytes(8_000)):
         sent = bytes(8_000)
         assert eventually(lambda: code(client.post(RECOGNISE, content=sent)) == (429, "busy"))
     assert eventually(lambda: code(client.post(RECOGNISE, content=sent)) == (422, "no_sound"))
 
 
-@pytest.fixture(scope="module")
-def talk(angry: bytes) -> bytes:
-    """Five minutes of short statements, which are more than are heard at a time."""
-    samples, rate = soundfile.read(io.BytesIO(angry))
-    content = io.BytesIO()
-    soundfile.write(content, np.tile(np.concatenate([samples, np.zeros(rate)]), 65), rate, format="FLAC")
-    return content.getvalue()
+def test_decoded_sound_takes_room_too(serve: Serve, angry: bytes) -> None:
+    client = serve(room_mb=1)
+    assert code(client.post(RECOGNISE, content=flac(8_000, 1, 20))) == (429, "busy")
+    assert client.post(RECOGNISE, content=angry).status_code == 200
 
 
-def test_a_short_recording_passes_a_long_one(serve: Serve, angry: bytes, talk: bytes, recogniser: Halting) -> None:
-    client = serve()
+@pytest.mark.parametrize("statements", [1, 9])  # 3 and 40 s
+def test_a_short_recording_passes_a_long_one(
+    serve: Serve, angry: bytes, talk: bytes, recogniser: Halting, monkeypatch: pytest.MonkeyPatch, statements: int
+) -> None:
+    monkeypatch.setattr(worker, "_PATIENCE", 0.0)  # however slow this machine is
+    client, angry = serve(), many(angry, statements)
     recogniser.hold()
     with ThreadPoolExecutor(3) as pool:
         (first,) = begin(client, pool, talk, 1)
@@ -292,8 +293,8 @@ def test_a_short_recording_passes_a_long_one(serve: Serve, angry: bytes, talk: b
         recogniser.go_on()
         assert [each.result().status_code for each in (short, first, waits)] == [200, 200, 200]
     assert recogniser.heard[0] < 65
-    assert recogniser.heard[1] == 1
-    assert sum(recogniser.heard) == 2 * 65 + 1
+    assert recogniser.heard[1] == statements
+    assert sum(recogniser.heard) == 2 * 65 + statements
 
 
 def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
@@ -365,6 +366,10 @@ def test_the_time_limit(serve: Serve, angry: bytes, recogniser: Halting) -> None
     assert eventually(lambda: client.post(RECOGNISE, content=angry).status_code == 200)
 
 
+def test_a_long_recording_has_longer(serve: Serve, talk: bytes) -> None:
+    assert serve(timeout_s=0.1).post(RECOGNISE, content=talk).status_code == 200
+
+
 @pytest.mark.parametrize("when", ["uploading", "waiting"])
 def test_who_hangs_up_frees_the_place(serve: Serve, angry: bytes, recogniser: Halting, when: str) -> None:
     client = serve(queue=2)
@@ -393,6 +398,13 @@ def test_slow_bodies_and_slow_heads_are_given_up(serve: Serve, angry: bytes) -> 
     assert b"slow_upload" in body
     assert raw(client, *[head("X: 1")[place : place + 1] for place in range(40)], pause_s=0.05) == b""
     assert eventually(lambda: metric(client, "affetto_requests_taken") == 0)
+
+
+def test_a_large_body_has_longer(serve: Serve) -> None:
+    client = serve(upload_s=0.5)
+    parts = [bytes(50_000)] * 20
+    body = raw(client, head("Connection: close\r\nContent-Length: 1000000"), *parts, pause_s=0.05)
+    assert b" 422 " in body
 
 
 def opened_in(folder: Path) -> list[str]:

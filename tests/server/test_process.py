@@ -213,7 +213,7 @@ def test_the_options_are_the_settings_and_are_documented() -> None:
     shared = ("host", "port", "queue", "live")
     renamed = {"max_upload": "max_upload_mb", "max_duration": "max_duration_s", "upload_time": "upload_s"}
     renamed |= {"timeout": "timeout_s", "header_time": "header_s", "shutdown_time": "shutdown_s"}
-    renamed |= {"live_time": "live_s", "idle_time": "idle_s"}
+    renamed |= {"live_time": "live_s", "idle_time": "idle_s", "room": "room_mb"}
     assert {name: options[name] for name in (*shared, *renamed)} == {
         name: settings[renamed.get(name, name)] for name in (*shared, *renamed)
     }

@@ -90,5 +90,5 @@ def test_an_office_behind_one_address_is_not_counted(proxied: Proxied, angry: by
 
 
 def test_an_upload_that_nginx_refuses_is_a_problem_of_the_same_shape(proxied: Proxied, angry: bytes) -> None:
-    answer = proxied(**{"128m": "1k"}).post(RECOGNISE, content=angry)
+    answer = proxied(**{"512m": "1k"}).post(RECOGNISE, content=angry)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")

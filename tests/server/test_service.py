@@ -18,7 +18,7 @@ from tests.server.serving import DEMO, RECOGNISE, metric
 
 from affetto.cli import main
 from affetto.environment import environment
-from affetto.server.answers import ModelsAnswer, RecordingAnswer
+from affetto.server.answers import ModelsAnswer, Progress, RecordingAnswer
 from affetto.server.problems import KINDS
 
 NAMES = [path.name for path in sorted(DEMO.glob("*.flac"))]
@@ -216,7 +216,9 @@ def test_every_answer_is_described_by_an_example(client: httpx.Client) -> None:
     (_, _, _, result) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/json"))
     (_, _, _, line) = next(each for each in contents if each[:3] == (RECOGNISE, "200", "application/x-ndjson"))
     parsed = RecordingAnswer.parse(result["example"]).model_dump(exclude_unset=True)
-    assert parsed == json.loads(line["example"]) == result["example"]
+    lines = {name: example["value"].splitlines() for name, example in line["examples"].items()}
+    assert parsed == json.loads(*lines["jsonl"]) == json.loads(lines["progress"][-1]) == result["example"]
+    Progress.parse(json.loads(lines["progress"][0]))
     (_, _, _, models) = next(each for each in contents if each[:2] == ("/v1/models", "200"))
     ModelsAnswer.parse(models["example"])
 

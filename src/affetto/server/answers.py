@@ -35,6 +35,7 @@ class Options(Config):
         max_length=len(FORMATS),
         description="How the result is written; several may be asked for.",
     )
+    progress: bool = Field(default=False, description="Whether lines of JSON tell how far it is, before the result.")
 
 
 class WordAnswer(Config):
@@ -90,6 +91,14 @@ class RecordingAnswer(_SpeechAnswer):
     segments: list[SegmentAnswer]
 
 
+class Progress(Config):
+    """How far a recording is, while it waits and is recognised."""
+
+    progress_s: float = Field(ge=0, description="So much of it is done; it never becomes less.")
+    duration_s: float = Field(ge=0, description="So long it is.")
+    queue: int = Field(ge=0, description="Its place among those that wait, 1 is the next; 0: it is being recognised.")
+
+
 class ModelAnswer(Config):
     """A model, and what its card says."""
 
@@ -116,6 +125,9 @@ _WORDS = (Word("where", 0.72, 1.0, 0.91), Word("were", 1.08, 1.28, 0.84), Word("
 _PROBABILITIES = {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0.04}
 EXAMPLE = join_segments("call.wav", 3.2, [Segment(0.6, 2.6, "where were you", "anger", _PROBABILITIES, words=_WORDS)])
 """A made-up result, for the description."""
+
+EXAMPLE_PROGRESS = Progress(progress_s=1.6, duration_s=3.2, queue=0)
+"""Made-up progress, likewise."""
 
 EXAMPLE_MODEL: dict[str, Any] = {
     "name": "small",

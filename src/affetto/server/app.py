@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -14,15 +14,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from affetto import __version__
-from affetto.audio import Channels
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
 from affetto.server import answers, transcriptions
-from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, RecordingAnswer, Texts
+from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, Progress, RecordingAnswer, Texts
 from affetto.server.gate import RECOGNISE_PATH, TRANSCRIBE_PATH, Gate
 from affetto.server.live import Stream, add_live
 from affetto.server.page import add_page
@@ -30,7 +30,7 @@ from affetto.server.problems import RequestError, documented
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics
 from affetto.server.uploads import FIELD, Fields, Intake
-from affetto.server.worker import T, Worker
+from affetto.server.worker import Job, T, Worker
 from affetto.timeline import Judgement
 
 _MEDIA_TYPES = {
@@ -42,6 +42,7 @@ _MEDIA_TYPES = {
     "textgrid": "text/plain",
     "rttm": "text/plain",
 }
+_PROGRESS_S = 0.5  # between two lines of it
 _DESCRIPTION = """Recognises the emotion in speech, how sure it is, when, and what was said.
 
 The answer is a guess from the sound of a voice; see the card of the model for how often it is right."""
@@ -129,6 +130,9 @@ def _written(recording: Recording, name: str) -> Response:
 
 def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Settings) -> None:
     content = {"application/json": {"example": EXAMPLE.as_dict()}, **_texts("jsonl", "csv", "vtt", "srt", "rttm")}
+    line = content[_MEDIA_TYPES["jsonl"]].pop("example")
+    lines = f"{answers.EXAMPLE_PROGRESS.model_dump_json()}\n{line}"
+    content[_MEDIA_TYPES["jsonl"]]["examples"] = {"jsonl": {"value": line}, "progress": {"value": lines}}
     result = {"content": content, "description": "What was recognised."}
 
     @app.post(
@@ -143,13 +147,23 @@ def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Setti
         """Send a form with the file, or the file itself; get the result of `affetto recognise`.
 
         Of several formats asked for, each comes as the text of a file, by name, in one object.
+
+        With `progress`, lines say how far it is as soon as it is decoded; the last is that object, or a problem.
         """
-        judgement = Judgement(sure=options.sure, smooth_s=options.smooth)
-        recording, _ = await _recognised(request, intake, worker, _no_fields, judgement, options.channels)
-        if len(options.format) > 1:
-            return JSONResponse({name: FORMATS[name].write(recording) for name in options.format})
-        if options.format == ("json",):
-            return JSONResponse(recording.as_dict())
+
+        async def recognised(tell: Callable[[Progress], None] | None = None) -> Recording:
+            return (await _recognised(request, intake, worker, _no_fields, options, tell))[0]
+
+        def as_object(recording: Recording) -> dict[str, Any]:
+            if options.format == ("json",):
+                return recording.as_dict()
+            return {name: FORMATS[name].write(recording) for name in options.format}
+
+        if options.progress:
+            return _Lines(recognised, as_object)
+        recording = await recognised()
+        if len(options.format) > 1 or options.format == ("json",):
+            return JSONResponse(as_object(recording))
         return _written(recording, *options.format)
 
 
@@ -174,7 +188,7 @@ def _add_transcribe(app: FastAPI, intake: Intake, worker: Worker, settings: Sett
     async def transcribe(request: Request) -> Response:
         """For programs that speak OpenAI's API: its forms and formats, with the emotion beside the words."""
         read = partial(transcriptions.read_form, served=model)
-        recording, form = await _recognised(request, intake, worker, read, Judgement())
+        recording, form = await _recognised(request, intake, worker, read, Options())
         if form.response_format == "text":
             return Response(f"{recording.transcript}\n", media_type="text/plain")
         if form.response_format in {"srt", "vtt"}:
@@ -231,10 +245,13 @@ async def _recognised(
     intake: Intake,
     worker: Worker,
     read: Callable[[Fields], T],
-    judgement: Judgement,
-    channels: Channels = "mix",
+    options: Options,
+    tell: Callable[[Progress], None] | None = None,
 ) -> tuple[Recording, T]:
-    """Takes the recording in and waits for its result, for as long as the client does; reads its form, too."""
+    """Takes the recording in and waits for its result, for as long as the client does; reads its form, too.
+
+    `tell` is called now and then from when the recording is decoded.
+    """
     worker.check_room()  # before anything of it is read
     with intake.counting() as count:
         upload = await intake.receive(request, count)
@@ -243,16 +260,68 @@ async def _recognised(
         except BaseException:
             upload.sound.close()
             raise
-        result = asyncio.ensure_future(worker.recognise(upload, judgement, channels))
+        job = Job(upload, Judgement(sure=options.sure, smooth_s=options.smooth), options.channels)
+        result = asyncio.ensure_future(worker.recognise(job))
         leaves = asyncio.ensure_future(_left(request))
         try:
-            await asyncio.wait({result, leaves}, return_when=asyncio.FIRST_COMPLETED)
-            if not result.done():
-                raise RequestError("hung_up")
-            return result.result(), form
+            every_s = None if tell is None else _PROGRESS_S
+            while True:
+                await asyncio.wait({result, leaves}, timeout=every_s, return_when=asyncio.FIRST_COMPLETED)
+                if result.done():
+                    return result.result(), form
+                if leaves.done():
+                    raise RequestError("hung_up")
+                if tell is not None and (progress := worker.progress(job)) is not None:
+                    tell(progress)
         finally:
             leaves.cancel()
             result.cancel()
+
+
+class _Lines(Response):
+    """Lines of JSON: how far a recording is, and its result, or what went wrong after the first of them."""
+
+    def __init__(
+        self,
+        recognised: Callable[[Callable[[Progress], None]], Awaitable[Recording]],
+        as_object: Callable[[Recording], dict[str, Any]],
+    ) -> None:
+        super().__init__(media_type=_MEDIA_TYPES["jsonl"], headers={"X-Accel-Buffering": "no"})  # nginx hands them on
+        del self.headers["Content-Length"]
+        self._recognised = recognised
+        self._as_object = as_object
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # `_left` receives
+        """Sends them."""
+        sending: asyncio.Task[None] | None = None
+
+        async def write(line: dict[str, Any], *, first: bool, last: bool = False) -> None:
+            if first:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            body = bytes(JSONResponse(line).body) + b"\n"
+            await send({"type": "http.response.body", "body": body, "more_body": not last})
+
+        def tell(progress: Progress) -> None:
+            nonlocal sending
+            if sending is None or sending.done():  # who reads slowly misses some, and keeps nothing waiting
+                sending = asyncio.ensure_future(write(progress.model_dump(), first=sending is None))
+
+        try:
+            line = self._as_object(await self._recognised(tell))
+        except BaseException as error:
+            if sending is None:  # it is answered as ever
+                raise
+            other = RequestError("stopping" if isinstance(error, asyncio.CancelledError) else "internal")
+            problem = RequestError.of(error) if isinstance(error, AffettoError) else other
+            scope["state"]["course"].problem = problem.code
+            await sending
+            await write(problem.body.model_dump(), first=False, last=True)
+            if not isinstance(error, AffettoError):
+                raise  # the gate logs it
+        else:
+            if sending is not None:
+                await sending
+            await write(line, first=sending is None, last=True)
 
 
 async def _left(request: Request) -> None:

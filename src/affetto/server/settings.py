@@ -22,10 +22,11 @@ class Settings(Config):
 
     host: str = "127.0.0.1"  # the address it binds to; this one is reached from this machine alone
     port: int = Field(default=8000, ge=0, le=65_535)  # 0 takes one that is free
-    max_upload_mb: float = Field(default=128, gt=0, le=100_000)  # of the body of a request, 10^6 bytes
-    max_duration_s: Seconds = 600  # of a recording, however small its file; of many channels less (`uploads.decode`)
-    upload_s: Seconds = 30  # for a body to come in
-    timeout_s: Seconds = 60  # for a recording to be decoded, wait and be recognised, from the moment it is there
+    max_upload_mb: float = Field(default=512, gt=0, le=100_000)  # of the body of a request, 10^6 bytes
+    max_duration_s: Seconds = 7200  # of a recording, however small its file; of many channels less (`uploads.decode`)
+    room_mb: float = Field(default=4000, gt=0, le=10_000_000)  # for all bodies and what was decoded of them, together
+    upload_s: Seconds = 30  # for a body to come in; a large one has longer (`uploads.Intake`)
+    timeout_s: Seconds = 60  # to decode, wait and recognise, once a body is there; a long one has longer (`worker`)
     header_s: Seconds = 10  # for the head of a request to come in
     queue: int = Field(default=32, ge=1, le=10_000)  # recordings at a time; more are sent away
     live: int = Field(default=4, ge=0, le=1000)  # live streams at a time; more are sent away

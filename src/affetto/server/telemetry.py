@@ -15,7 +15,7 @@ from affetto.server.problems import KINDS
 
 LOG = logging.getLogger("affetto.server")
 
-_LATENCIES_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_LATENCIES_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _BATCHES = (1, 2, 4, 8, 16)
 
 

@@ -2,12 +2,13 @@
 
 A little stays in memory. More goes into a temporary file that has no name, so that it is gone as soon as it is closed,
 even where the process is killed. What is still coming in takes none of the places of what waits to be recognised, so
-that clients who send slowly keep nobody else waiting; what all of it takes together is bounded.
+that clients who send slowly keep nobody else waiting; what all of it and its sound take together is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
@@ -34,6 +35,7 @@ _FORM = "multipart/form-data"
 _PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
 _UPLOAD_IN_MEMORY_BYTES, _SOUND_IN_MEMORY_BYTES = 1 << 16, 1 << 20
 _BLOCK_BYTES = 4 * 10 * SAMPLE_RATE
+_SLOWEST_BYTES_S = 250_000  # a second, of a large body: 2 Mbit/s
 _USUAL_VALUES = 192_000  # a second, as of two channels at 96 kHz; recordings with more may last less long
 _USUAL_VOICES = 2  # of a call; of more separate channels, less may be recognised
 
@@ -46,6 +48,7 @@ class Upload(NamedTuple):
     sound: IO[bytes]
     name: str
     fields: Fields
+    take_room: Callable[[int], None]  # for so many bytes; raises where there is no more
 
 
 class Decoded(NamedTuple):
@@ -54,6 +57,11 @@ class Decoded(NamedTuple):
     samples: IO[bytes]  # (samples, channels)
     duration_s: float  # of all separate channels together
     channels: int | None  # None where they are mixed
+
+    @property
+    def length_s(self) -> float:
+        """Of the recording, however many channels it has."""
+        return self.duration_s / (self.channels or 1)
 
     def blocks(self, watch: Callable[[], None]) -> Iterator[Tensor]:
         """All of it from its beginning, as `audio.stream` gave it; `watch` is called before each and raises to stop."""
@@ -65,31 +73,37 @@ class Decoded(NamedTuple):
 
 
 class Intake:
-    """All recordings that come in or wait: together they take no more room than a full queue of the largest."""
+    """All recordings that come in or wait, which together take no more than a certain room."""
 
     def __init__(self, settings: Settings, metrics: Metrics, busy: Callable[[], RequestError]) -> None:
         self._settings = settings
         self._metrics = metrics
         self._busy = busy
-        self._free_bytes = settings.queue * settings.max_upload_bytes
+        self._free_bytes = int(settings.room_mb * 1e6)
+        self._counts = threading.Lock()  # threads that decode count, too
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[int], None]]:
         """Gives what counts the bytes of a request and raises where there is no more room; the end frees them again."""
-        taken = 0
+        taken, ended = 0, False
 
         def count(size: int) -> None:
             nonlocal taken
-            if size > self._free_bytes:
-                raise self._busy()
-            self._free_bytes -= size
-            taken += size
+            with self._counts:
+                if ended:
+                    raise RequestError("hung_up")
+                if size > self._free_bytes:
+                    raise self._busy()
+                self._free_bytes -= size
+                taken += size
 
         self._metrics.taken.inc()
         try:
             yield count
         finally:
-            self._free_bytes += taken
+            with self._counts:
+                self._free_bytes += taken
+                ended = True
             self._metrics.taken.dec()
 
     async def receive(self, request: Request, count: Callable[[int], None]) -> Upload:
@@ -105,12 +119,15 @@ class Intake:
         promised = request.headers.get("content-length", "")
         if promised.isdecimal() and int(promised[:20]) > limit:
             raise _too_large(limit)
-        body = _counted(request.stream(), limit, count)
         try:
-            async with asyncio.timeout(self._settings.upload_s):
-                return await (_from_form(request.headers, body) if kind == _FORM else _raw(body))
+            async with asyncio.timeout(self._settings.upload_s) as time:
+                body = _counted(request.stream(), limit, count, time)
+                return await (_from_form(request.headers, body, count) if kind == _FORM else _raw(body, count))
         except TimeoutError as error:
-            raise RequestError("slow_upload", f"not there after {self._settings.upload_s:g} s") from error
+            problem = (
+                f"not there after {self._settings.upload_s:g} s and 1 s more for each {_SLOWEST_BYTES_S / 1e6:g} MB"
+            )
+            raise RequestError("slow_upload", problem) from error
         except ClientDisconnect as error:
             raise RequestError("hung_up") from error
 
@@ -119,22 +136,25 @@ def _too_large(limit: int) -> RequestError:
     return RequestError("too_large", f"the upload is larger than {limit / 1e6:g} MB")
 
 
-async def _counted(body: AsyncIterator[bytes], limit: int, count: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
+async def _counted(
+    body: AsyncIterator[bytes], limit: int, count: Callable[[int], None], time: asyncio.Timeout
+) -> AsyncGenerator[bytes, None]:
     size = 0
     async for chunk in body:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         count(len(chunk))
+        time.reschedule((time.when() or 0.0) + len(chunk) / _SLOWEST_BYTES_S)
         yield chunk
 
 
-async def _raw(body: AsyncIterator[bytes]) -> Upload:
+async def _raw(body: AsyncIterator[bytes], count: Callable[[int], None]) -> Upload:
     sound = SpooledTemporaryFile(max_size=_UPLOAD_IN_MEMORY_BYTES)  # noqa: SIM115  # the upload's owner closes it
     try:
         async for chunk in body:
             sound.write(chunk)
-        return _upload(Upload(cast(IO[bytes], sound), _UNNAMED, {}), sound.tell())
+        return _upload(Upload(cast(IO[bytes], sound), _UNNAMED, {}, count), sound.tell())
     except BaseException:
         sound.close()
         raise
@@ -144,7 +164,7 @@ class _FormParser(MultiPartParser):
     spool_max_size = _UPLOAD_IN_MEMORY_BYTES  # of the file, and as much of all other fields
 
 
-async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> Upload:
+async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None], count: Callable[[int], None]) -> Upload:
     try:
         limits = {"max_files": 1, "max_fields": _MOST_FIELDS, "max_part_size": _UPLOAD_IN_MEMORY_BYTES // _MOST_FIELDS}
         form = await _FormParser(headers, body, **limits).parse()
@@ -154,7 +174,7 @@ async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> Upl
     try:
         match fields.pop(FIELD, []):
             case [UploadFile() as file]:
-                upload = Upload(cast(IO[bytes], file.file), _clean_name(file.filename), fields)
+                upload = Upload(cast(IO[bytes], file.file), _clean_name(file.filename), fields, count)
                 return _upload(upload, file.size or 0)
         raise RequestError("bad_form", f"no file in the field {FIELD!r}")
     except RequestError:
@@ -184,7 +204,7 @@ def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: a
 
     Raises:
         AudioError: it is no sound.
-        RequestError: it is too long.
+        RequestError: it is too long, or there is no room for it.
     """
     watch()
     allowance = _Allowance(most_s, channels)
@@ -194,7 +214,9 @@ def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: a
         for block in audio.stream(upload.sound, where=upload.name, check=allowance.check, channels=channels):
             separate = None if block.ndim == 1 else len(block)
             allowance.spend(block.shape[-1] / SAMPLE_RATE)
-            samples.write(block.numpy().T.tobytes())
+            data = block.numpy().T.tobytes()
+            upload.take_room(len(data))
+            samples.write(data)
             watch()
         return Decoded(samples, samples.tell() / (4 * SAMPLE_RATE), separate)
     except BaseException:

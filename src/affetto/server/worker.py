@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from affetto.errors import AffettoError
 from affetto.frames import Waves
 from affetto.recognise import EmotionRecogniser, SegmentPrediction
 from affetto.recording import Recording
+from affetto.server.answers import Progress
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, log
@@ -36,27 +38,31 @@ from affetto.timeline import Judgement
 _GATHER_S = 0.005  # so long the first of a batch waits for others
 _BATCH_RECORDINGS = 16
 _BATCH_S = 120.0  # of sound: a short recording waits for no more than this in the batch before its own
-_SHORT_S = 30.0  # so long a recording may be that is recognised in between the batches of a longer one
+_SHORT_S = 30.0  # so long a recording may be that is always recognised in between the batches of a longer one
+_LONGER = 4.0  # times as long that one has to be at least
 _PATIENCE = 20.0  # a recording is passed by those that are shorter by so many seconds for each that they came later
 _FIRST_SPEED = 20.0  # times real time, until something was measured
 _LONGEST_ADVICE_S = 60
-_DECODERS = 4
+_DECODERS = 4  # and as many for large bodies
+_LARGE_BYTES = 4_000_000
 _LAST_S = 1.0  # so long a batch is waited for at the end
+_ALLOWED = 0.25  # of a recording's length it has beside the time that each has
 
 T = TypeVar("T")
 _Predict = Callable[[Waves], list[SegmentPrediction]]
 
 
 @dataclass(eq=False, slots=True)
-class _Job:
+class Job:
     """A recording; the thread that decodes or recognises it closes its files."""
 
     upload: Upload
     judgement: Judgement
-    channels: Channels
+    channels: Channels = "mix"
     answer: Future[Recording] = field(default_factory=Future)
     came: float = field(default_factory=time.monotonic)
     decoded: Decoded | None = None
+    done_s: float | None = None  # of the recording; None until its turn has come
     abandoned: bool = False
 
     @property
@@ -69,6 +75,11 @@ class _Job:
     def turn(self) -> float:
         """The lowest is the next; none waits for ever."""
         return self.sound.duration_s + _PATIENCE * self.came
+
+    def passes(self, other: Job) -> bool:
+        """Whether it is recognised in between the batches of that one."""
+        length_s = self.sound.duration_s
+        return _LONGER * length_s <= other.sound.duration_s and (length_s <= _SHORT_S or self.turn < other.turn)
 
 
 class _Stretch(NamedTuple):
@@ -85,7 +96,7 @@ class Worker:
         self._recogniser = recogniser
         self._settings = settings
         self._metrics = metrics
-        self._waiting: list[_Job] = []
+        self._waiting: list[Job] = []
         self._live: deque[_Stretch] = deque()
         self._change = threading.Condition()
         self._stopping = False
@@ -94,7 +105,7 @@ class Worker:
         self._speed = _FIRST_SPEED
         self._done_s = 0.0
         self._thread: threading.Thread | None = None
-        self._decoders = ThreadPoolExecutor(_DECODERS, "decoding")
+        self._decoders = [ThreadPoolExecutor(_DECODERS, name) for name in ("decoding", "decoding-large")]
 
     def start(self) -> None:
         """Begins to work."""
@@ -106,7 +117,8 @@ class Worker:
         with self._change:
             self._stopping = True
             self._change.notify_all()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        for each in self._decoders:
+            each.shutdown(wait=False, cancel_futures=True)
         if self._thread is not None:
             self._thread.join(_LAST_S)
 
@@ -140,28 +152,48 @@ class Worker:
             self._live_places -= 1
             self._metrics.live.set(self._live_places)
 
-    async def recognise(self, upload: Upload, judgement: Judgement, channels: Channels = "mix") -> Recording:
+    async def recognise(self, job: Job) -> Recording:
         """The result of a recording, which is closed; who stops waiting gives up its place in the queue.
 
         Raises:
             AffettoError: it cannot be recognised, or not in time, or there is no room.
         """
-        job = _Job(upload, judgement, channels)
         try:
             self.check_room()
             with self._change:
                 self._check_going_on()
-                decoding = self._decoders.submit(self._decode, job)
+                is_large = job.upload.sound.seek(0, os.SEEK_END) > _LARGE_BYTES
+                decoding = self._decoders[is_large].submit(self._decode, job)
         except BaseException:
-            upload.sound.close()
+            job.upload.sound.close()
             raise
-        decoding.add_done_callback(lambda _: upload.sound.close())
+        decoding.add_done_callback(lambda _: job.upload.sound.close())
         self._places += 1
+        allowed_s = self._allowed_s(self._settings.max_duration_s)
         try:
-            return await self._in_time(job.answer)
+            async with asyncio.timeout(allowed_s) as limit:
+                await asyncio.wait([asyncio.wrap_future(decoding)])
+                if job.decoded is not None:
+                    allowed_s = self._allowed_s(job.decoded.duration_s)
+                    limit.reschedule(job.came + allowed_s)
+                return await asyncio.wrap_future(job.answer)
+        except TimeoutError as error:
+            raise _too_late(allowed_s) from error
         finally:
             self._places -= 1
             self._leave(job)
+
+    def _allowed_s(self, length_s: float) -> float:
+        return self._settings.timeout_s + _ALLOWED * length_s
+
+    def progress(self, job: Job) -> Progress | None:
+        """How far a recording is; None while it is being decoded."""
+        if job.decoded is None:
+            return None
+        with self._change:
+            before = sum(other.turn < job.turn for other in self._waiting)
+        queue = before + 1 if job.done_s is None else 0
+        return Progress(progress_s=round(job.done_s or 0.0, 4), duration_s=round(job.decoded.length_s, 4), queue=queue)
 
     async def recognise_live(self, spoken: Spoken) -> SegmentPrediction:
         """The prediction for a stretch of live speech; raises RequestError where there is none, or not in time."""
@@ -170,20 +202,17 @@ class Worker:
             self._check_going_on()
             self._live.append(stretch)
             self._change.notify_all()
-        return await self._in_time(stretch.answer)
-
-    async def _in_time(self, answer: Future[T]) -> T:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                return await asyncio.wrap_future(answer)
+                return await asyncio.wrap_future(stretch.answer)
         except TimeoutError as error:
-            raise RequestError("timeout", f"no result after {self._settings.timeout_s:g} s") from error
+            raise _too_late(self._settings.timeout_s) from error
 
     def _check_going_on(self) -> None:
         if self._stopping:
             raise RequestError("stopping")
 
-    def _decode(self, job: _Job) -> None:
+    def _decode(self, job: Job) -> None:
         """What comes first; the recording waits then."""
         try:
             watch = partial(self._watch, job)
@@ -196,7 +225,7 @@ class Worker:
         else:
             self._put(job)
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: Job) -> None:
         with self._change:
             if job.abandoned or self._stopping:
                 job.sound.samples.close()
@@ -206,7 +235,7 @@ class Worker:
             self._metrics.queue.set(len(self._waiting))
             self._change.notify_all()
 
-    def _leave(self, job: _Job) -> None:
+    def _leave(self, job: Job) -> None:
         with self._change:
             job.abandoned = True
             if job in self._waiting:
@@ -219,11 +248,11 @@ class Worker:
             self._predict_live()
             if batch:
                 began, before_s = time.monotonic(), self._done_s
-                self._finish(batch, self._predict_in_between)
+                self._finish(batch)
                 speed = (self._done_s - before_s) / max(time.monotonic() - began, 1e-3)
                 self._speed = 0.8 * self._speed + 0.2 * speed
 
-    def _next(self) -> list[_Job] | None:
+    def _next(self) -> list[Job] | None:
         """The recordings that come next; None when the service stops."""
         with self._change:
             while not self._stopping:
@@ -242,15 +271,16 @@ class Worker:
     def _gathered(self) -> bool:
         return len(self._waiting) >= _BATCH_RECORDINGS or bool(self._live) or self._stopping
 
-    def _take(self, most_s: float = math.inf) -> list[_Job]:
-        """Those whose turn it is, of the ones that are no longer than that."""
-        batch: list[_Job] = []
+    def _take(self, running: Job | None = None) -> list[Job]:
+        """Those whose turn it is, of the ones that pass the one that is being recognised."""
+        batch: list[Job] = []
         sound_s = 0.0
-        fitting = [job for job in self._waiting if job.sound.duration_s <= most_s]
+        fitting = [job for job in self._waiting if running is None or job.passes(running)]
         for job in sorted(fitting, key=lambda job: job.turn):
             sound_s += job.sound.duration_s
             if self._stopping or len(batch) == _BATCH_RECORDINGS or (batch and sound_s > _BATCH_S):
                 break
+            job.done_s = 0.0
             batch.append(job)
         self._waiting = [job for job in self._waiting if job not in batch]
         self._metrics.queue.set(len(self._waiting))
@@ -271,37 +301,37 @@ class Worker:
             else:
                 _give(each.answer, prediction)
 
-    def _predict(self, waves: Waves) -> list[SegmentPrediction]:
-        """A batch of recordings' segments, after the live speech that came during the one before."""
+    def _predict(self, running: Job, waves: Waves) -> list[SegmentPrediction]:
+        """A batch of recordings' segments, after the recordings and live speech that came meanwhile and go before."""
+        with self._change:
+            passing = self._take(running)
+        if passing:
+            self._finish(passing)
         self._predict_live()
         return self._recogniser.predict(waves)
 
-    def _predict_in_between(self, waves: Waves) -> list[SegmentPrediction]:
-        """The same, after the short recordings that came, too."""
-        with self._change:
-            short = self._take(_SHORT_S)
-        if short:
-            self._finish(short, self._predict)
-        return self._predict(waves)
-
-    def _finish(self, batch: list[_Job], predict: _Predict) -> None:
-        self._recognise(batch, predict)
+    def _finish(self, batch: list[Job]) -> None:
+        longest = max(batch, key=lambda job: job.sound.duration_s)
+        self._recognise(batch, partial(self._predict, longest))
         for job in batch:
             job.sound.samples.close()
             self._done_s += job.sound.duration_s
 
-    def _recognise(self, batch: list[_Job], predict: _Predict) -> None:
+    def _recognise(self, batch: list[Job], predict: _Predict) -> None:
         self._metrics.batch.observe(len(batch))
         left = deque(sorted(batch, key=lambda job: job.sound.duration_s))  # results come in order: the shortest first
         sources = [Deferred(job.upload.name, partial(job.sound.blocks, partial(self._watch, job))) for job in left]
         try:
-            for result in listen(sources, predict):
+            for result in listen(sources, predict, partial(self._report, batch)):
                 if isinstance(result, Failure):
                     _refuse(left[0].answer, result.error)
                 else:
                     self._metrics.sound_s.inc(result.duration_s)
                     _give(left[0].answer, self._recogniser.judge(result, left[0].judgement))
                 left.popleft()
+        except RequestError as error:  # nobody waits for any of them
+            for job in left:
+                _refuse(job.answer, error)
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
             log("recognition failed", level=logging.ERROR, recordings=len(left), **described(error))
             if len(batch) == 1:
@@ -310,11 +340,24 @@ class Worker:
             for job in left:  # one of them may be to blame, but not the others
                 self._recognise([job], predict)
 
-    def _watch(self, job: _Job) -> None:
+    def _report(self, batch: list[Job], done_s: float) -> None:
+        """Notes how far a batch is, which its recordings share; stops what nobody waits for."""
+        if all(job.abandoned for job in batch):
+            raise RequestError("hung_up")
+        self._check_going_on()
+        share = done_s / max(sum(job.sound.length_s for job in batch), 1e-9)
+        for job in batch:
+            job.done_s = max(job.done_s or 0.0, share * job.sound.length_s)
+
+    def _watch(self, job: Job) -> None:
         """Stops what nobody waits for."""
         if job.abandoned:
             raise RequestError("hung_up")
         self._check_going_on()
+
+
+def _too_late(allowed_s: float) -> RequestError:
+    return RequestError("timeout", f"no result after {allowed_s:g} s")
 
 
 def _give(answer: Future[T], result: T) -> None:
