@@ -33,6 +33,7 @@ def test_its_policy_keeps_the_browser_here(client: httpx.Client, path: str) -> N
     headers = client.get(path).headers
     rules = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
     assert {rules[name] for name in ("default-src", "base-uri", "form-action", "frame-ancestors")} == {"'none'"}
+    assert rules.pop("media-src") == "blob:"  # a file that the page was given
     assert {allowed for name, allowed in rules.items() if name.endswith("-src")} == {"'self'", "'none'"}
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 

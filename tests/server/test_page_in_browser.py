@@ -27,9 +27,14 @@ pytestmark = pytest.mark.heavy
 TOKEN = "a token of many letters"
 EXAMPLES = sorted(path.name for path in DEMO.glob("*.flac"))
 PATIENCE_MS = 180_000  # a machine with other work may be slow; nothing here waits longer than it must
-# What the browser was told to play: the offset and the length of each span, seconds.
+# What the browser was told to play: the offset and the length of each span, seconds; and from where in whole files.
 WATCH = """
-window.played = [];
+[window.played, window.started] = [[], []];
+const play = HTMLMediaElement.prototype.play;
+HTMLMediaElement.prototype.play = function () {
+  window.started.push(this.currentTime);
+  return play.call(this);
+};
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (...given) {
   window.played.push(given);
@@ -431,17 +436,78 @@ def test_unfamiliar_sound_is_told_as_such(client: httpx.Client, visit: Callable[
     assert shown.locator(".segment.unsure").count() == len(told["segments"])
 
 
+def test_a_long_one_shows_how_far_it_is(
+    serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, talk: bytes
+) -> None:
+    page = visit(serve())
+    recogniser.hold()
+    give(page, talk, "talk.flac")
+    page.wait_for_selector(".busy[aria-valuenow]")
+    until(page, "!document.querySelector('.far').textContent.startsWith('0:00')")
+    shown = page.locator(".listening").inner_text().splitlines()
+    assert shown[0] == "Listening to talk.flac …"
+    minutes, seconds = shown[2].removesuffix(" of 5:40").split(":")
+    done = int(page.get_attribute(".busy", "aria-valuenow"))
+    assert done == pytest.approx((60 * int(minutes) + int(seconds)) / 3.40, abs=1)
+    assert page.get_attribute(".busy", "aria-valuetext") == shown[2]
+    until(page, f"Math.abs(parseFloat(document.querySelector('.busy span').style.width) - {done}) < 1")
+    recogniser.go_on()
+    assert result(page).locator(".segment").count() == 65
+
+
 def test_who_cancels_frees_the_place(
-    serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, sound: bytes
+    serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, talk: bytes, angry: bytes
 ) -> None:
     client = serve()
-    page = visit(client)
+    page, other = visit(client), visit(client)
     recogniser.hold()
+    give(page, talk)
+    page.wait_for_selector(".busy[aria-valuenow]")
+    give(other, talk)
+    until(other, "document.querySelector('.doing').textContent === 'Waiting: place 1 in the queue …'")
+    assert other.get_attribute(".busy", "aria-valuenow") is None
+    for each, left in ((other, 1), (page, 0)):
+        each.locator(".cancel").click()
+        each.wait_for_selector("main[data-state=idle]")
+        assert eventually(lambda left=left: metric(client, "affetto_requests_taken") == left)
+    recogniser.go_on()
+    assert ask(client, angry).status_code == 200
+    assert len(recogniser.heard) == 2  # the batch that was held up, and this one
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        ("", "unreachable"),
+        ('{"code": "timeout", "problem": "no result after 60 s", "remedy": "try again"}\n', "timeout"),
+    ],
+)
+def test_a_stream_that_breaks_off_is_told(
+    client: httpx.Client, visit: Callable[..., Any], sound: bytes, last: str, code: str
+) -> None:
+    page = visit(client)
+    body = f'{{"progress_s": 1.0, "duration_s": 2.0, "queue": 0}}\n{last}'
+    page.route("**/v1/recognise?*", lambda route: route.fulfill(body=body))
     give(page, sound)
-    assert eventually(lambda: metric(client, "affetto_requests_taken") == 1)
-    page.locator(".cancel").click()
-    page.wait_for_selector("main[data-state=idle]")
-    assert eventually(lambda: metric(client, "affetto_requests_taken") == 0)
+    assert problem(page)[0] == code
+
+
+def test_what_is_too_long_to_be_decoded_is_played_as_a_file(
+    client: httpx.Client, visit: Callable[..., Any], sound: bytes
+) -> None:
+    page = visit(client)
+    script = client.get("/page/sound.js").text.replace("MOST_DECODED_S = 2000", "MOST_DECODED_S = 2")
+    page.route("**/page/sound.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    page.reload()
+    page.wait_for_selector(".chip")
+    give(page, sound)
+    shown, segment = result(page), ask(client, sound).json()["segments"][1]
+    shown.locator(".segment").nth(1).click()
+    until(page, "window.started.length === 1")
+    assert page.evaluate("window.started") == [pytest.approx(segment["start_s"], abs=0.01)]
+    page.wait_for_selector(".play.playing")
+    page.wait_for_selector(".play:not(.playing)")  # it ends by itself
+    assert page.evaluate("window.played") == []
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab(tiny_model: Path, visit: Callable[..., Any], sound: bytes) -> None:

@@ -32,6 +32,7 @@ _POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        "media-src blob:",  # a recording that was chosen
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

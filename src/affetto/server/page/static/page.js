@@ -4,7 +4,7 @@ import facts from "./facts.js";
 import { markdown } from "./markdown.js";
 import { show } from "./result.js";
 import { Problem, Service } from "./service.js";
-import { Recorder, decode, toWav } from "./sound.js";
+import { MOST_DECODED_S, Recorder, open, toWav } from "./sound.js";
 import { clock } from "./text.js";
 
 const TRIES = 5; // so often a busy service is asked again
@@ -46,7 +46,9 @@ class Page {
 
   tellLimits() {
     const { maxDurationS, maxUploadBytes } = facts;
-    const long = maxDurationS < 120 ? `${maxDurationS} seconds` : `${Math.floor(maxDurationS / 60)} minutes`;
+    const units = { hours: 3600, minutes: 60, seconds: 1 };
+    const [unit, size] = Object.entries(units).find(([, each]) => maxDurationS >= 2 * each) ?? ["seconds", 1];
+    const long = `${Math.floor((maxDurationS / size) * 10) / 10} ${unit}`;
     this.find(".limits").textContent =
       `wav, flac, ogg, opus, mp3 or whatever this browser can play; up to ${long} and ${maxUploadBytes / 1e6} MB. ` +
       "It goes to this service alone, which keeps nothing of it.";
@@ -107,7 +109,7 @@ class Page {
       await this.recorder.start((seconds, loudness) => {
         this.find(".clock").textContent = clock(seconds);
         this.find(".level span").style.width = `${Math.min(100, Math.sqrt(loudness) * 100)}%`;
-        if (seconds > facts.maxDurationS - 0.5) this.endRecording();
+        if (seconds > Math.min(facts.maxDurationS, MOST_DECODED_S) - 0.5) this.endRecording();
       });
     } catch {
       this.fail(new Problem("microphone", "There is no microphone that this page may use.", "Allow it in the browser's address bar, or plug one in."));
@@ -161,10 +163,10 @@ class Page {
     this.clear();
     this.state("listening");
     this.abort = new AbortController();
-    const decoded = decode(file); // the browser's own ears, for the picture and for playing
+    const opened = open(file); // by the browser itself, for the picture and for playing
     try {
-      const texts = await this.ask(file, decoded);
-      this.closeResult = show(this.root, { texts, buffer: await decoded, model: this.model });
+      const texts = await this.ask(file, opened);
+      this.closeResult = show(this.root, { texts, sound: await opened, model: this.model });
       this.state("done");
     } catch (error) {
       if (error.name === "AbortError") this.state("idle");
@@ -173,11 +175,11 @@ class Page {
   }
 
   /** Has it heard. What only the browser can decode, such as a phone's m4a, is sent again as wav. */
-  async ask(file, decoded) {
+  async ask(file, opened) {
     try {
       return await this.askPatiently(file);
     } catch (error) {
-      const buffer = error.code === "no_sound" ? await decoded : null;
+      const buffer = error.code === "no_sound" ? (await opened).buffer : null;
       if (buffer === null || buffer.duration > facts.maxDurationS) throw error;
       return this.askPatiently(toWav(buffer, file.name));
     }
@@ -185,9 +187,10 @@ class Page {
 
   async askPatiently(file) {
     for (let tried = 1; ; tried += 1) {
-      this.find(".doing").textContent = `Listening to ${file.name} …`;
+      this.tell(`Sending ${file.name} …`);
       try {
-        return await this.service.hear(file, this.abort.signal, this.find(".separate").checked);
+        const separate = this.find(".separate").checked;
+        return await this.service.hear(file, this.abort.signal, separate, (step) => this.follow(file, step));
       } catch (error) {
         if (!error.busy || tried === TRIES) throw error;
         await this.wait(error.retryAfterS);
@@ -195,9 +198,28 @@ class Page {
     }
   }
 
+  /** Says what is done, and how much of it; read aloud is only what is done. */
+  tell(doing, { progress_s, duration_s } = {}) {
+    const [line, bar, far] = [this.find(".doing"), this.find(".busy"), this.find(".far")];
+    if (line.textContent !== doing) line.textContent = doing;
+    const known = progress_s !== undefined;
+    far.textContent = known ? `${clock(progress_s)} of ${clock(duration_s)}` : "";
+    const done = known ? Math.floor((100 * progress_s) / duration_s) : null;
+    bar.firstElementChild.style.width = known ? `${done}%` : "";
+    for (const [name, value] of [["aria-valuenow", done], ["aria-valuetext", far.textContent]]) {
+      if (known) bar.setAttribute(name, value);
+      else bar.removeAttribute(name);
+    }
+  }
+
+  follow(file, step) {
+    if (step.queue > 0) this.tell(`Waiting: place ${step.queue} in the queue …`);
+    else this.tell(`Listening to ${file.name} …`, step);
+  }
+
   async wait(seconds) {
     for (let left = seconds; left > 0; left -= 1) {
-      this.find(".doing").textContent = `Many are asking at the moment. Trying again in ${left} s …`;
+      this.tell(`Many are asking at the moment. Trying again in ${left} s …`);
       await new Promise((resolve) => setTimeout(resolve, 1000));
       this.abort.signal.throwIfAborted();
     }

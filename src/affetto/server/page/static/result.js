@@ -1,7 +1,6 @@
 // The result: the statement, the picture, the words, and files to keep.
 
 import facts from "./facts.js";
-import { Player } from "./sound.js";
 import { clock, element, exactClock, percent } from "./text.js";
 import { drawAxis, drawLanes, drawSegments, drawWave, hideCutTag, paint, stated } from "./wave.js";
 
@@ -16,11 +15,11 @@ const CLOSEST_S = 5; // less than this is not shown at a time
  * Shows a result.
  *
  * @param root the page's element
- * @param heard texts by format; the decoded sound, or null; the model, or null
+ * @param heard texts by format; the sound, as `open` gives it; the model, or null
  * @returns a function that stops and frees what the result holds
  */
-export function show(root, { texts, buffer, model }) {
-  const shown = new Shown(root, JSON.parse(texts.json), buffer);
+export function show(root, { texts, sound, model }) {
+  const shown = new Shown(root, JSON.parse(texts.json), sound);
   shown.state(model);
   shown.draw();
   shown.words();
@@ -30,9 +29,9 @@ export function show(root, { texts, buffer, model }) {
 }
 
 class Shown {
-  constructor(root, recording, buffer) {
+  constructor(root, recording, { buffer, player }) {
     Object.assign(this, { root, recording, buffer, chosen: null, filter: null, paused: null, zoom: 1, urls: [] });
-    this.player = buffer === null ? null : new Player(buffer, (seconds) => this.follow(seconds));
+    this.player = player((seconds) => this.follow(seconds));
     this.keys = (event) => this.press(event);
     document.addEventListener("keydown", this.keys);
   }
@@ -192,7 +191,7 @@ class Shown {
       this.player.stop();
       this.paused = at;
       this.mark(at);
-    } else this.play({ start_s: this.paused ?? 0, end_s: this.buffer.duration });
+    } else this.play({ start_s: this.paused ?? 0, end_s: this.recording.duration_s });
   }
 
   /** What is played; null: nothing. */
@@ -203,13 +202,14 @@ class Shown {
     button.setAttribute("aria-label", seconds === null ? "Play the recording" : "Pause");
     this.mark(seconds);
     const { segments } = this.recording;
-    const now = seconds === null ? -1 : segments.findIndex((each) => each.start_s <= seconds && seconds < each.end_s);
+    const lasts = ({ start_s: startS, end_s: endS }) => seconds !== null && startS <= seconds && seconds < endS;
+    const now = segments.findIndex(lasts);
     if (now !== -1 && now !== this.now) this.scrollTo(now);
     this.now = now;
     this.rows?.forEach((row, i) => row.classList.toggle("now", i === now));
-    for (const word of this.root.querySelectorAll(".word")) {
-      const is = seconds !== null && seconds >= Number(word.dataset.start) && seconds < Number(word.dataset.end);
-      word.classList.toggle("spoken", is);
+    const said = this.rows?.filter((_, i) => lasts(segments[i])).flatMap((row) => [...row.querySelectorAll(".word")]) ?? [];
+    for (const word of [...this.root.querySelectorAll(".word.spoken"), ...said]) {
+      word.classList.toggle("spoken", lasts({ start_s: Number(word.dataset.start), end_s: Number(word.dataset.end) }));
     }
   }
 

@@ -29,18 +29,28 @@ export class Service {
     return (await answer.json()).models[0];
   }
 
-  /** A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate. */
-  async hear(file, signal, separate) {
+  /**
+   * A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate.
+   * `onProgress` is told how far it is, as the service says it.
+   */
+  async hear(file, signal, separate, onProgress) {
     const limit = facts.maxUploadBytes;
     if (file.size > limit) {
       throw new Problem("too_large", `The file is larger than ${limit / 1e6} MB.`, "Send a smaller one, such as FLAC or Opus, or a part of it.");
     }
     const form = new FormData();
     form.append("file", file, file.name);
-    const wanted = new URLSearchParams(facts.formats.map((each) => ["format", each]));
+    const wanted = new URLSearchParams([["progress", "true"], ...facts.formats.map((each) => ["format", each])]);
     if (separate) wanted.append("channels", "separate");
     const answer = await this.#call(`v1/recognise?${wanted}`, { method: "POST", body: form, signal });
-    return answer.json();
+    let result;
+    for await (const line of lines(answer)) {
+      if ("progress_s" in line) onProgress(line);
+      else result = line;
+    }
+    if (result === undefined) throw unreachable();
+    if ("code" in result) throw problem(result);
+    return result;
   }
 
   async #call(path, options = {}) {
@@ -49,18 +59,44 @@ export class Service {
     try {
       answer = await fetch(path, { ...options, headers });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new Problem("unreachable", "The service does not answer.", "Is it still running, and are you connected?");
+      throw unreachable(error);
     }
     if (answer.ok) return answer;
-    const told = await answer.json().catch(() => ({}));
-    throw new Problem(
-      told.code ?? "unknown",
-      sentence(told.problem ?? `The service answers with ${answer.status}.`),
-      sentence(told.remedy ?? "Try again later."),
-      answer,
-    );
+    throw problem(await answer.json().catch(() => ({})), answer);
   }
+}
+
+/** The lines of an answer, as they come. */
+async function* lines(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read().catch((error) => {
+      throw unreachable(error);
+    });
+    if (done) break;
+    text += value;
+    if (!value.includes("\n")) continue;
+    const ended = text.split("\n");
+    text = ended.pop();
+    yield* ended.map((line) => JSON.parse(line));
+  }
+  if (text !== "") yield JSON.parse(text);
+}
+
+/** What it means that a call failed; who cancelled it knows. */
+function unreachable(error) {
+  if (error?.name === "AbortError") return error;
+  return new Problem("unreachable", "The service does not answer.", "Is it still running, and are you connected?");
+}
+
+function problem(told, answer = {}) {
+  return new Problem(
+    told.code ?? "unknown",
+    sentence(told.problem ?? `The service answers with ${answer.status}.`),
+    sentence(told.remedy ?? "Try again later."),
+    answer,
+  );
 }
 
 function sentence(text) {

@@ -2,8 +2,33 @@
 
 const RATE_HZ = 16000; // what the networks hear
 
-/** A file's samples at 16 kHz; null where this browser cannot decode it. */
-export async function decode(file) {
+/** So much is decoded in the browser, seconds: first at the rate of the file, which of stereo takes 0.4 MB a second. */
+export const MOST_DECODED_S = 2000;
+
+/** A file's samples at 16 kHz, null where this browser cannot decode it or it is very long; and what makes its player. */
+export async function open(file) {
+  const durationS = await readDuration(file); // of some kinds Infinity
+  const isLong = Number.isFinite(durationS) && durationS > MOST_DECODED_S;
+  const buffer = isLong ? null : await decode(file);
+  const player = (onTime) => {
+    if (buffer !== null) return new Player(buffer, onTime);
+    return durationS === null ? null : new FilePlayer(file, onTime);
+  };
+  return { buffer, player };
+}
+
+/** How long a file is, seconds; null where this browser cannot play it. */
+async function readDuration(file) {
+  const media = new Audio(URL.createObjectURL(file));
+  const durationS = await new Promise((resolve) => {
+    media.onloadedmetadata = () => resolve(media.duration);
+    media.onerror = () => resolve(null);
+  });
+  URL.revokeObjectURL(media.src);
+  return durationS;
+}
+
+async function decode(file) {
   try {
     return await new OfflineAudioContext(1, 1, RATE_HZ).decodeAudioData(await file.arrayBuffer());
   } catch {
@@ -111,7 +136,7 @@ export class Recorder {
 }
 
 /** Plays spans of a recording; `onTime` is told where it is, in seconds, and null at the end. */
-export class Player {
+class Player {
   constructor(buffer, onTime) {
     Object.assign(this, { buffer, onTime, source: null });
   }
@@ -154,5 +179,47 @@ export class Player {
   close() {
     this.stop();
     this.context?.close();
+  }
+}
+
+/** The same of a file that is not decoded whole. */
+class FilePlayer {
+  constructor(file, onTime) {
+    Object.assign(this, { media: new Audio(URL.createObjectURL(file)), onTime, endS: null });
+    this.media.onerror = () => this.stop();
+  }
+
+  get playing() {
+    return this.endS !== null;
+  }
+
+  play(startS, endS) {
+    this.stop();
+    this.endS = endS;
+    this.media.currentTime = startS;
+    this.media.play().then(() => this.#follow(), () => {}); // it may be stopped before it begins
+  }
+
+  #follow() {
+    if (!this.playing) return;
+    if (this.media.ended || this.media.currentTime >= this.endS) {
+      this.stop();
+      return;
+    }
+    this.onTime(this.media.currentTime);
+    this.frame = requestAnimationFrame(() => this.#follow());
+  }
+
+  stop() {
+    if (!this.playing) return;
+    this.endS = null;
+    cancelAnimationFrame(this.frame);
+    this.media.pause();
+    this.onTime(null);
+  }
+
+  close() {
+    this.stop();
+    URL.revokeObjectURL(this.media.src);
   }
 }

@@ -1,9 +1,10 @@
 // Numbers as people read them.
 
-/** 75.2 -> "1:15". */
+/** 75.2 -> "1:15", 3675.2 -> "1:01:15". */
 export function clock(seconds) {
-  const whole = Math.floor(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const two = (number) => String(number).padStart(2, "0");
+  return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(Math.floor(seconds % 60))}`;
 }
 
 /** 75.24 -> "1:15.2". */
