@@ -36,6 +36,7 @@ _PLAIN = frozenset({"", _FORM, "application/octet-stream", "application/ogg"})
 _UPLOAD_IN_MEMORY_BYTES, _SOUND_IN_MEMORY_BYTES = 1 << 16, 1 << 20
 _BLOCK_BYTES = 4 * 10 * SAMPLE_RATE
 _SLOWEST_BYTES_S = 250_000  # a second, of a large body: 2 Mbit/s
+_PADDING_S = 1.0  # by so much encoders make a recording longer, and people stop it later
 _USUAL_VALUES = 192_000  # a second, as of two channels at 96 kHz; recordings with more may last less long
 _USUAL_VOICES = 2  # of a call; of more separate channels, less may be recognised
 
@@ -244,6 +245,6 @@ class _Allowance:
     def spend(self, seconds: float, promised_s: float = 0.0) -> None:
         """After some of it was."""
         self._spent_s += seconds * self._weight
-        if self._spent_s + promised_s * self._weight > self._most_s:
+        if self._spent_s + promised_s * self._weight > self._most_s + _PADDING_S:
             longest_s = self._most_s / self._weight
             raise RequestError("too_long", f"the recording is longer than {longest_s:g} s{self._kind}")

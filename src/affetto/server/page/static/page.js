@@ -187,7 +187,7 @@ class Page {
 
   async askPatiently(file) {
     for (let tried = 1; ; tried += 1) {
-      this.tell(`Sending ${file.name} …`);
+      this.tell(`Sending and decoding ${file.name} …`);
       try {
         const separate = this.find(".separate").checked;
         return await this.service.hear(file, this.abort.signal, separate, (step) => this.follow(file, step));
