@@ -2,7 +2,7 @@
 
 import facts from "./facts.js";
 import { clock, element, exactClock, percent } from "./text.js";
-import { drawAxis, drawLanes, drawSegments, drawWave, hideCutTag, paint, stated } from "./wave.js";
+import { drawAxis, drawLanes, drawSegments, drawWave, hideCutTags, paint, stated } from "./wave.js";
 
 const DOUBTFUL = 0.5; // words less sure than this are dotted
 const MEDIA_TYPES = { json: "application/json", csv: "text/csv", vtt: "text/vtt" };
@@ -133,7 +133,7 @@ class Shown {
     const axis = this.find(".axis");
     this.observer = new ResizeObserver(() => {
       drawAxis(axis, this.recording.duration_s);
-      for (const button of this.buttons) hideCutTag(button);
+      hideCutTags(this.buttons);
     });
     this.observer.observe(axis);
     this.find(".statement").focus({ preventScroll: true });

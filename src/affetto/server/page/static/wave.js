@@ -125,9 +125,12 @@ function span(node, segment, durationS) {
   node.style.width = `${(100 * (segment.end_s - segment.start_s)) / durationS}%`;
 }
 
-/** A name that would be cut off is left out; the list of words and the button's title say it, too. */
-export function hideCutTag(button) {
-  const tag = button.querySelector(".tag");
-  button.classList.remove("narrow");
-  button.classList.toggle("narrow", tag.offsetLeft + tag.offsetWidth > button.clientWidth);
+/** Names that would be cut off are left out; the list of words and the buttons' titles say them, too. */
+export function hideCutTags(buttons) {
+  for (const button of buttons) button.classList.remove("narrow");
+  const cut = buttons.filter((button) => {
+    const tag = button.querySelector(".tag");
+    return tag.offsetLeft + tag.offsetWidth > button.clientWidth;
+  });
+  for (const button of cut) button.classList.add("narrow"); // after all were measured, or each would be laid out anew
 }
