@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,10 @@ def test_a_channel_too_loud_is_an_error(parties: Wave) -> None:
     (failure,) = listen([Deferred("call", lambda: [torch.from_numpy(loud.T)])], lambda _: [], channels="separate")
     assert isinstance(failure, Failure)
     assert "times full scale" in failure.error.problem
+
+
+def test_each_channel_has_a_row_of_its_own_in_a_plot(call: Path, tiny_model: Path) -> None:
+    found = EmotionRecogniser.from_pretrained(tiny_model).recognise(call / "call.wav", channels="separate")
+    axes = found.plot()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["channel 2", "channel 1"]
+    assert {math.floor(bar.get_y()) for bar in axes.patches if bar.get_height() > 0} == {0, 1}

@@ -261,6 +261,8 @@ class Recording:
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draws its course: the probabilities of the emotions in each stretch of speech, pale where it is not sure.
 
+        Separate channels are drawn one below the other.
+
         Args:
             axes: of matplotlib, to draw on; None makes a figure with pyplot, which a notebook shows.
 
@@ -276,10 +278,9 @@ class Recording:
         return plot_course(
             axes,
             f"{PurePath(self.source).name}: {self.statement or 'words alone'}",
-            [each.moment for each in self.segments],
+            [[(each.moment, each.sure) for each in voice.segments] for voice in self.channels or (self,)],
             list(self.probabilities),
             self.duration_s,
-            [each.sure for each in self.segments],
         )
 
 

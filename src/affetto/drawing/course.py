@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _MOST_BARS = 300
 
 
-def draw_course(axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], duration_s: float) -> None:
+def draw_course(
+    axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], duration_s: float, base: float = 0.0
+) -> None:
     """Draws the probabilities of emotions over time, stacked; white is where nobody speaks.
 
     Args:
@@ -26,9 +28,10 @@ def draw_course(axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], 
         moments: stretches of speech, in time.
         emotions: from bottom to top.
         duration_s: of the whole.
+        base: where certainty begins; it ends 1 above.
     """
     palette, shown = colours(emotions), _few(moments, duration_s)
-    floor = np.zeros(len(shown))
+    floor = np.full(len(shown), base)
     starts, ends = (np.array([getattr(each, end) for each in shown]) for end in ("start_s", "end_s"))
     for name in emotions:
         shares = np.array([each.probabilities[name] for each in shown])
@@ -45,20 +48,18 @@ def draw_course(axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], 
 def plot_course(
     axes: Axes | None,
     title: str,
-    moments: Sequence[Moment],
+    voices: Sequence[Sequence[tuple[Moment, bool]]],
     emotions: Sequence[str],
     duration_s: float,
-    sure: Sequence[bool],
 ) -> Axes:
     """The course of a recording as a figure by itself, or on given axes.
 
     Args:
         axes: to draw on; None makes a figure with pyplot.
         title: what is stated about the whole.
-        moments: stretches of speech, in time.
+        voices: of each separate channel, or of all: stretches of speech, in time, and whether each is sure, or pale.
         emotions: from bottom to top.
         duration_s: of the whole.
-        sure: of each moment; those that are not are pale.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -67,22 +68,30 @@ def plot_course(
         if axes is None:
             from matplotlib import pyplot
 
-            axes = pyplot.subplots(figsize=(WIDTH_INCHES, 2.4), layout="constrained")[1]
-        draw_course(axes, moments, emotions, duration_s)
-        unsure = [each for each, known in zip(moments, sure, strict=True) if not known]
-        spans = [(each.start_s, each.end_s - each.start_s) for each in unsure]
-        axes.broken_barh(spans, (0, 1), facecolor=PAPER, alpha=0.6, linewidth=0)
-        axes.set_xlabel(axes.get_xlabel() + ("; pale: not sure" if spans else ""))
+            axes = pyplot.subplots(figsize=(WIDTH_INCHES, 1.4 + len(voices)), layout="constrained")[1]
+        for base, voice in enumerate(reversed(voices)):
+            draw_course(axes, [moment for moment, _ in voice], emotions, duration_s, base)
+            unsure = [(each.start_s, each.end_s - each.start_s) for each, sure in voice if not sure]
+            axes.broken_barh(unsure, (base, 1), facecolor=PAPER, alpha=0.6, linewidth=0)
+        axes.set_ylim(0, len(voices))
+        if len(voices) > 1:
+            axes.set_yticks(
+                [base + 0.5 for base in range(len(voices))],
+                [f"channel {len(voices) - base}" for base in range(len(voices))],
+            )
+            axes.hlines(range(1, len(voices)), 0, duration_s, colors=PAPER, linewidth=4)
+        pale = not all(sure for voice in voices for _, sure in voice)
+        axes.set_xlabel(axes.get_xlabel() + ("; pale: not sure" if pale else ""))
         axes.set_title(title)
-        if moments and emotions:
+        if any(voices) and emotions:
             axes.legend(*_downward(axes), loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
     return axes
 
 
 def _downward(axes: Axes) -> tuple[list[Artist], list[str]]:
-    """A legend in the order of what is stacked."""
-    handles, names = axes.get_legend_handles_labels()
-    return handles[::-1], names[::-1]
+    """A legend in the order of what is stacked, each emotion once."""
+    found = {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    return list(found.values())[::-1], list(found)[::-1]
 
 
 def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:
