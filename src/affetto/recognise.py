@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto import pretrained
-from affetto.audio import Channels
+from affetto.audio import SAMPLE_RATE, Channels
 from affetto.devices import Precision
 from affetto.errors import AudioError, CheckpointError
 from affetto.frames import Frames, Waves
@@ -24,10 +25,11 @@ from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.models.heads import EmotionHead, load_head
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
-from affetto.streaming.segments import Spoken, cut, join
+from affetto.streaming.segments import Segmenter, Spoken, join
 from affetto.timeline import Judgement, likeliest
 
 _JUDGEMENT = Judgement()
+_PARTIAL_S = 0.6  # of sound, at least, between two looks at what is being spoken
 
 
 class SegmentPrediction(NamedTuple):
@@ -194,19 +196,40 @@ class EmotionRecogniser:
             )
         return replace(recording, channels=tuple(self.judge(each, judgement) for each in found.channels))
 
-    def follow(self, blocks: Iterable[Tensor], judgement: Judgement = _JUDGEMENT) -> Iterator[Segment]:
+    def follow(
+        self,
+        blocks: Iterable[Tensor],
+        judgement: Judgement = _JUDGEMENT,
+        partial: Callable[[Segment], None] | None = None,
+    ) -> Iterator[Segment]:
         """Recognises sound while it is being made.
 
         Args:
             blocks: (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.
             judgement: when an emotion is sure; what comes later is not known yet, so that nothing is smoothed.
+            partial: called once or twice a second with the stretch that is being spoken, as far as it has come; less
+                often where that would take more than a third of the time.
 
         Yields:
             Each stretch of speech as soon as a pause of 0.4 s has ended it.
         """
-        for spoken in cut(blocks, live=True):
-            (opinion,) = self.predict(join([spoken]))
-            yield live_segment(spoken, opinion, judgement)
+        segmenter = Segmenter(live=True)
+        next_s, now_s = 0.0, 0.0
+        for block in blocks:
+            for spoken in segmenter.feed(block):
+                yield self._live(spoken, judgement)
+            now_s += len(block) / SAMPLE_RATE
+            if partial is None or now_s < next_s or (present := segmenter.present()) is None:
+                continue
+            began = time.monotonic()
+            partial(self._live(present, judgement))
+            next_s = now_s + max(_PARTIAL_S, 3 * (time.monotonic() - began))
+        for spoken in segmenter.finish():
+            yield self._live(spoken, judgement)
+
+    def _live(self, spoken: Spoken, judgement: Judgement) -> Segment:
+        (opinion,) = self.predict(join([spoken]))
+        return live_segment(spoken, opinion, judgement)
 
     @torch.inference_mode()
     def predict(self, waves: Waves) -> list[SegmentPrediction]:

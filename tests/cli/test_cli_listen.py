@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from torch import Tensor
 
 from affetto.cli import main
+from affetto.cli.listen import _Printer
+from affetto.recognise import EmotionRecogniser
 
 
 def stream(sound: Tensor) -> bytes:
@@ -40,6 +45,47 @@ def test_speech_is_told_of_before_the_stream_ends(command: list[str], demo: dict
     assert set(first) == {"start_s", "end_s", "emotion", "sure", "familiar", "probabilities", "transcript", "words"}
     end_s = 2 + len(demo["happy"]) / 16_000
     assert (first["start_s"], second["start_s"]) == pytest.approx((1.0, end_s), abs=0.05)
+
+
+def test_what_is_being_said_comes_before_it_is_final(command: list[str], demo: dict[str, Tensor]) -> None:
+    sound = stream(demo["sad"])
+    arguments = [*command, "--format", "jsonl"]
+    lines: list[dict[str, object]] = []
+    with subprocess.Popen([*arguments, "--partial"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for start in range(0, 96_000, 32_000):  # a second at a time, each of which is answered while all is being said
+            process.stdin.write(sound[start : start + 32_000])
+            process.stdin.flush()
+            lines.append(json.loads(process.stdout.readline()))
+        rest, _ = process.communicate(sound[96_000:])
+    lines += [json.loads(line) for line in rest.splitlines()]
+    plain = subprocess.run(arguments, input=sound, capture_output=True, check=True).stdout.splitlines()
+    assert [line for line in lines if "final" not in line] == [json.loads(line) for line in plain]
+    partial = [line for line in lines if "final" in line]
+    assert len(partial) >= 3
+    assert not any(line["final"] for line in partial)
+    ends = [float(str(line["end_s"])) for line in partial]
+    assert ends == sorted(ends)
+
+
+def test_a_terminal_shows_what_is_being_said_in_place(tiny_model: Path, demo: dict[str, Tensor]) -> None:
+    out = io.StringIO()
+    printer = _Printer(Console(file=out, force_terminal=True, width=80), "text", partial=None)
+    assert printer.live is not None
+    recogniser = EmotionRecogniser.from_pretrained(tiny_model)
+    with printer.live:
+        for segment in recogniser.follow(demo["sad"].split(8000), partial=printer.partial):
+            printer.final(segment)
+    lines = [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).splitlines() if line.strip()]
+    assert len(lines) > 2
+    assert lines[-1].startswith("0:00")
+
+
+@pytest.mark.parametrize(("format_", "partial"), [("text", False), ("jsonl", None)])
+def test_what_is_being_said_is_left_out_where_it_is_not_wanted(format_: str, partial: bool | None) -> None:
+    printer = _Printer(Console(file=io.StringIO(), force_terminal=True), format_, partial=partial)
+    assert (printer.live, printer.partial) == (None, None)
 
 
 def test_lines_are_for_people(command: list[str], demo: dict[str, Tensor]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -16,7 +16,11 @@ from affetto.errors import AudioError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
     from torch import Tensor
+
+    from affetto.recording import Segment
 
 
 def listen(  # noqa: PLR0913, PLR0917  # the shell's options
@@ -29,6 +33,14 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
         Literal["s16le", "s32le", "f32le"], typer.Option(help="Of the samples on standard input, one channel.")
     ] = "s16le",
     format_: Annotated[Literal["text", "jsonl"], typer.Option("--format", help="How to print.")] = "text",
+    partial: Annotated[
+        bool | None,
+        typer.Option(
+            "--partial/--no-partial",
+            help="What is being said, too, while it is said; as jsonl with [cyan]final: false[/].",
+            show_default="in a terminal",
+        ),
+    ] = None,
     sure: Sure = 0.5,
     model: Model = DEFAULT,
     device: Device = "auto",
@@ -51,17 +63,48 @@ def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.timeline import Judgement
 
     recogniser = EmotionRecogniser.from_pretrained(model, device, precision=precision)
-    out = console()
     if sys.stderr.isatty():
         note("listening; Ctrl-C ends it")
-    for segment in recogniser.follow(_blocks(source, encoding, rate), Judgement(sure=sure)):
-        if format_ == "jsonl":
+    printer = _Printer(console(), format_, partial=partial)
+    with printer.live or nullcontext():
+        for segment in recogniser.follow(_blocks(source, encoding, rate), Judgement(sure=sure), printer.partial):
+            printer.final(segment)
+
+
+class _Printer:
+    """Prints segments, and what is being said, until it is final."""
+
+    def __init__(self, out: Console, format_: Literal["text", "jsonl"], *, partial: bool | None) -> None:
+        from rich.live import Live
+
+        self._out = out
+        self._as_json = format_ == "jsonl"
+        in_place = out.is_terminal and not self._as_json and partial is not False
+        self.live = Live(console=out, transient=True, auto_refresh=False) if in_place else None
+        self.partial = self._partial if in_place or (partial and self._as_json) else None
+
+    def final(self, segment: Segment) -> None:
+        if self.live is not None:
+            self.live.update("", refresh=True)
+        if self._as_json:
             typer.echo(json.dumps(segment.as_dict()))
         else:
-            from affetto.cli.recordings import line
-
-            out.print(line(segment, ascii_only=out.options.ascii_only))
+            self._out.print(self._line(segment))
         sys.stdout.flush()
+
+    def _partial(self, segment: Segment) -> None:
+        from rich.styled import Styled
+
+        if self.live is not None:
+            self.live.update(Styled(self._line(segment), "dim"), refresh=True)
+        else:
+            typer.echo(json.dumps({**segment.as_dict(), "final": False}))
+            sys.stdout.flush()
+
+    def _line(self, segment: Segment) -> Table:
+        from affetto.cli.recordings import line
+
+        return line(segment, ascii_only=self._out.options.ascii_only)
 
 
 def _blocks(source: str | None, encoding: str, rate: int) -> Iterator[Tensor]:

@@ -208,6 +208,13 @@ class Segmenter:
         found += self._close() if self._begin is not None else []
         return found + self._release(self._seen)
 
+    def present(self) -> Spoken | None:
+        """What is being spoken now, as far as it has come; None in a pause, or where it may still be a click."""
+        if self._begin is None or self._voiced < _samples(_SHORTEST_SPEECH_S):
+            return None
+        since = max(self._begin - (0 if self._continued else _samples(_BEFORE_S)), self._taken, self._base)
+        return Spoken(self._begin, self._last, since, self._between(since, self._last).clone(), self._channel)
+
     def _listen(self, samples: int) -> list[Spoken]:
         """Gives the detector the next samples, follows what it finds, and forgets what is done with."""
         first = self._seen
