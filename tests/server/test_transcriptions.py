@@ -172,8 +172,10 @@ def test_openais_own_client(serve: Callable[..., httpx.Client], angry: bytes) ->
     openai = pytest.importorskip("openai")
     service = serve(token=TOKEN)
     with openai.OpenAI(base_url=f"{service.base_url}/v1", api_key=TOKEN, max_retries=0) as client:
+        (model,) = client.models.list()
+        assert (model.object, model.owned_by) == ("model", "affetto")
         create = client.audio.transcriptions.create
-        short = create(model="whisper-1", file=("a.flac", angry))
+        short = create(model=model.id, file=("a.flac", angry))
         full = create(
             model="whisper-1",
             file=("a.flac", angry),

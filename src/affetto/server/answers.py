@@ -109,9 +109,20 @@ class ModelAnswer(Config):
     card: str | None = Field(description="The model card, Markdown.")
 
 
-class ModelsAnswer(Config):
-    """The models that this service has."""
+class ListedModel(Config):
+    """A model as OpenAI's API lists it."""
 
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="When the service was started, seconds since 1970.")
+    owned_by: str = "affetto"
+
+
+class ModelsAnswer(Config):
+    """The models that this service has, and the same as OpenAI's API lists them."""
+
+    object: Literal["list"] = "list"
+    data: list[ListedModel]
     models: list[ModelAnswer]
 
 
@@ -129,13 +140,18 @@ EXAMPLE = join_segments("call.wav", 3.2, [Segment(0.6, 2.6, "where were you", "a
 EXAMPLE_PROGRESS = Progress(progress_s=1.6, duration_s=3.2, queue=0)
 """Made-up progress, likewise."""
 
-EXAMPLE_MODEL: dict[str, Any] = {
-    "name": "small",
-    "emotions": list(_PROBABILITIES),
-    "licence": {"recogniser": "Apache-2.0 (weights)", "emotion": "Apache-2.0 (weights)"},
-    "facts": {"recogniser": {"training_hours": 10.07, "epochs": 5}, "emotion": {"test": {"accuracy": 0.72}}},
-    "card": "# Model card: small",
-}
+EXAMPLE_MODELS = ModelsAnswer(
+    data=[ListedModel(id="small", created=1_764_460_800)],
+    models=[
+        ModelAnswer(
+            name="small",
+            emotions=list(_PROBABILITIES),
+            licence={"recogniser": "Apache-2.0 (weights)", "emotion": "Apache-2.0 (weights)"},
+            facts={"recogniser": {"training_hours": 10.07, "epochs": 5}, "emotion": {"test": {"accuracy": 0.72}}},
+            card="# Model card: small",
+        )
+    ],
+).model_dump()
 """A made-up model, likewise."""
 
 EXAMPLE_FIGURES = """# HELP affetto_requests_total Requests to recognise a recording, by outcome.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +23,17 @@ from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
 from affetto.server import answers, transcriptions
-from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, Progress, RecordingAnswer, Texts
+from affetto.server.answers import (
+    EXAMPLE,
+    Health,
+    ListedModel,
+    ModelAnswer,
+    ModelsAnswer,
+    Options,
+    Progress,
+    RecordingAnswer,
+    Texts,
+)
 from affetto.server.gate import RECOGNISE_PATH, TRANSCRIBE_PATH, Gate
 from affetto.server.live import Stream, add_live
 from affetto.server.page import add_page
@@ -53,7 +64,7 @@ _FIGURES = {
     "content": {"text/plain": {"schema": {"type": "string"}, "example": answers.EXAMPLE_FIGURES}},
     "description": "In the format of Prometheus.",
 }
-_MODELS = {"content": {"application/json": {"example": {"models": [answers.EXAMPLE_MODEL]}}}}
+_MODELS = {"content": {"application/json": {"example": answers.EXAMPLE_MODELS}}}
 _HEALTH = {"content": {"application/json": {"example": Health().model_dump()}}}
 _ANYWHERE = ("bad_request", "unknown_host", "large_head")
 _UNAUTHORISED = documented("unauthorised", *_ANYWHERE)
@@ -198,6 +209,8 @@ def _add_transcribe(app: FastAPI, intake: Intake, worker: Worker, settings: Sett
 
 def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
     guard = _guard(settings)
+    listed = ListedModel(id=model.name, created=round(time.time()))
+    models_answer = ModelsAnswer(data=[listed], models=[model])
 
     @app.get(
         "/v1/models",
@@ -207,7 +220,7 @@ def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAn
     )
     async def models() -> ModelsAnswer:
         """What the service recognises with: emotions, licences, what was measured."""
-        return ModelsAnswer(models=[model])
+        return models_answer
 
     @app.get("/healthz", summary="Does it work?", responses={200: _HEALTH, **documented("stopping", *_ANYWHERE)})
     async def health() -> Health:
