@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from functools import cache, partial
+from threading import Lock
 from typing import Literal
 
 import torch
@@ -65,3 +67,34 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
         has_tiles = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
         return torch.bfloat16 if has_tiles else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+class _OneThread(AbstractContextManager[None]):
+    """Computes on one thread; of several that do at a time, the last to leave restores what was before."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._before = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_num_threads(self._before)
+
+
+one_thread = _OneThread()
+"""For steps that are small and many: waking a second thread for each takes longer than the step.
+
+>>> with one_thread:
+...     torch.get_num_threads()
+1
+"""

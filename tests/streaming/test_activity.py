@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,6 +68,18 @@ def test_importing_it_leaves_threads_alone() -> None:
         "speech_detector(); print(torch.get_num_threads())"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "3\n"
+
+
+def test_finding_speech_leaves_threads_as_they_were(demo: dict[str, Tensor]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: Activity().feed(demo["sad"]), range(8)))
+        Activity().feed(demo["sad"])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_missing_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

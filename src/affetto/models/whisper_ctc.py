@@ -9,6 +9,7 @@ mates.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Annotated, Literal
 
 import torch
@@ -16,6 +17,7 @@ from pydantic import Field
 from torch import nn
 
 from affetto.config import Config
+from affetto.devices import one_thread
 from affetto.frames import Frames, Waves
 from affetto.models.deepspeech2 import RecurrentLayer, pack, unpack
 from affetto.models.encoders.encoder import LayerInfo
@@ -103,8 +105,11 @@ class WhisperCtc(RecogniserNetwork):
         if start <= border <= end:
             values = nn.functional.gelu(self.pairs(frames.values.transpose(1, 2))).transpose(1, 2)
             frames = Frames(self.dropout(values), -(-frames.lengths // _STRIDE)).zero_padding()
-        for place in range(max(start, border + 1), end + 1):
-            frames = unpack(self.recurrent[place - border - 1](pack(frames)), frames.lengths)
+        with (
+            nullcontext() if torch.is_grad_enabled() else one_thread
+        ):  # see `devices.one_thread`
+            for place in range(max(start, border + 1), end + 1):
+                frames = unpack(self.recurrent[place - border - 1](pack(frames)), frames.lengths)
         return frames
 
     def spell(self, frames: Frames) -> Frames:
