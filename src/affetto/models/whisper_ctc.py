@@ -105,9 +105,7 @@ class WhisperCtc(RecogniserNetwork):
         if start <= border <= end:
             values = nn.functional.gelu(self.pairs(frames.values.transpose(1, 2))).transpose(1, 2)
             frames = Frames(self.dropout(values), -(-frames.lengths // _STRIDE)).zero_padding()
-        with (
-            nullcontext() if torch.is_grad_enabled() else one_thread
-        ):  # see `devices.one_thread`
+        with nullcontext() if torch.is_grad_enabled() else one_thread:  # see `devices.one_thread`
             for place in range(max(start, border + 1), end + 1):
                 frames = unpack(self.recurrent[place - border - 1](pack(frames)), frames.lengths)
         return frames
