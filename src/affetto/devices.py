@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from functools import cache, partial
+from functools import cache
 from threading import Lock
 from typing import Literal
 
@@ -26,7 +26,7 @@ def survive_forks() -> None:
     for them for ever.
     """
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+        os.register_at_fork(after_in_child=one_thread.stay)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -76,6 +76,11 @@ class _OneThread(AbstractContextManager[None]):
         self._lock = Lock()
         self._inside = 0
         self._before = 1
+
+    def stay(self) -> None:
+        """For good, as after a fork, whichever of the parent's threads were inside."""
+        self._lock, self._inside = Lock(), 0
+        torch.set_num_threads(1)
 
     def __enter__(self) -> None:
         with self._lock:

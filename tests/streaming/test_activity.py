@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -98,3 +99,15 @@ def test_damaged_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activity, "_WEIGHTS", "silero_vad.onnx")
     with pytest.raises(CheckpointError, match="cannot be used"):
         speech_detector.__wrapped__()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_while_others_compute_on_one_thread_can_do_so_too() -> None:
+    program = (
+        "import os, torch; from affetto.devices import one_thread, survive_forks; survive_forks(); "
+        "one_thread._lock.acquire()\n"
+        "if not os.fork():\n"
+        "    with one_thread: os._exit(torch.get_num_threads())\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=120, check=False).returncode == 1
