@@ -23,6 +23,7 @@ from affetto.data.corpora import open_corpus
 from affetto.data.leakage import given_folds, report
 from affetto.data.manifest import write_manifest
 from affetto.data.splits import by_speaker
+from affetto.engine import compute, workers
 from affetto.errors import (
     AffettoError,
     ConfigError,
@@ -45,7 +46,6 @@ from affetto.experiment import (
     grid,
     run_experiment,
 )
-from affetto.experiment.engine import compute, workers
 from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
 from affetto.models.network import load_recogniser, save_recogniser
@@ -348,7 +348,7 @@ def test_processes_find_the_same(undisturbed: ExperimentRun, place: Path, data_r
 def test_workers_end_with_the_run_that_was_killed(place: Path, data_root: Path) -> None:
     program = """
 import os, time
-from affetto.experiment.engine import Engine, compute, workers
+from affetto.engine import Engine, compute, workers
 def work(unit):
     if unit:
         os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: they share the pipe

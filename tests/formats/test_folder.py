@@ -115,6 +115,17 @@ def test_a_torn_line_loses_one_recording(tmp_path: Path, recording: Recording, s
     assert reopened(tmp_path).is_done(PurePath("c"), Identity.of(other))
 
 
+def test_what_a_worker_did_is_known_to_the_next_run(tmp_path: Path, recording: Recording, sound: Path) -> None:
+    reopened(tmp_path, "json", "vtt").write(PurePath("a"), recording, Identity.of(sound))
+    before = (tmp_path / "out" / SOURCES).read_bytes()
+    now = changed(sound, b"new", 0)
+    reopened(tmp_path, "json").share([PurePath("a")], [sound]).write(PurePath("a"), recording, now)
+    assert (tmp_path / "out" / SOURCES).read_bytes() == before  # where another worker may write
+    assert visible(tmp_path / "out") == {"a.json", next((tmp_path / "out").glob(".affetto-sources-*")).name}
+    assert reopened(tmp_path, "json").is_done(PurePath("a"), now)
+    assert visible(tmp_path / "out") == {"a.json"}
+
+
 @pytest.mark.parametrize("source", [None, Path("nowhere.wav")])
 def test_what_is_no_file_is_never_done(tmp_path: Path, recording: Recording, source: Path | None) -> None:
     reopened(tmp_path).write(PurePath("a"), recording, Identity.of(source))

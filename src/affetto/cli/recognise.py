@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Precision, Sure, Threads
 from affetto.cli.terminal import ProgressBar, note
-from affetto.errors import OutputError
+from affetto.errors import AffettoError, AudioError, OutputError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from affetto.audio import Channels
-    from affetto.formats.folder import Identity, ResultFolder
-    from affetto.recognise import EmotionRecogniser
-    from affetto.recording import Recording
-    from affetto.streaming import Failure, Source
-    from affetto.timeline import Judgement
-    from affetto.transcribe import Transcriber
+    from affetto.collection import Way
+    from affetto.engine import Engine
+    from affetto.formats.folder import ResultFolder
 
 
 class Format(StrEnum):
@@ -68,11 +62,15 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
         Literal["mix", "separate"],
         typer.Option(help="Mixed, or each a voice of its own, as those of a call's two parties."),
     ] = "mix",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="This process, or a Ray cluster (the one of RAY_ADDRESS, else one here) for --output-dir."),
+    ] = "local",
     words_only: Annotated[
         bool, typer.Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")
     ] = False,
 ) -> None:
-    """Recognise the emotion in recordings, how sure it is, when, and what was said.
+    r"""Recognise the emotion in recordings, how sure it is, when, and what was said.
 
     Recordings of any length, any number of them; folders are searched with the folders in them. The result is one for
     each stretch of speech of at most 15 s, cut at pauses, and one for the whole; where nobody speaks, it is
@@ -90,23 +88,25 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto recognise call.wav --channels separate[/]
     [cyan]affetto recognise film.wav --words-only --model openai/whisper-tiny.en --format srt[/]
 
-    Stopped (Ctrl-C) and started again, a run into a folder goes on where it was.
+    Stopped (Ctrl-C) and started again, a run into a folder goes on where it was. With [cyan]--engine ray[/] the
+    machines of a cluster, or the cores of this one, share the recordings ([cyan]pip install "affetto\[ray]"[/]).
 
     Exit codes: 0 all went well, also where nobody speaks; 1 some inputs failed, each with a line on standard error at
     the end; 2 nothing could start; 130 interrupted.
     """
     wanted = _checked(formats, output_dir, force=force)
-    from affetto.models.decoding import DecoderChoice
-    from affetto.recognise import EmotionRecogniser
+    if engine == "ray":
+        _check_sharing(paths, output_dir)
+    from affetto.collection import Choice
+    from affetto.engine import Engine
     from affetto.timeline import Judgement
-    from affetto.transcribe import Transcriber
 
-    decoding = DecoderChoice(language=language)
-    if words_only:
-        way = _words(Transcriber.from_pretrained(model, device, decoding, precision=precision), channels)
-    else:
-        recogniser = EmotionRecogniser.from_pretrained(model, device, decoding, precision=precision)
-        way = _emotions(recogniser, Judgement(sure=sure, smooth_s=smooth), channels)
+    judgement = None if words_only else Judgement(sure=sure, smooth_s=smooth)
+    choice = Choice(model, device, precision, language, channels, judgement)
+    cluster = Engine(kind=engine, device=device) if engine == "ray" else None
+    if cluster is not None:
+        cluster.check()
+    way = choice.open()
     with ProgressBar("recognising") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
@@ -114,37 +114,10 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
         else:
             from affetto.formats.folder import ResultFolder
 
-            _fill(way, inputs, ResultFolder(output_dir, wanted, way.settings), force)
+            folder = ResultFolder(output_dir, wanted, way.settings())
+            folder.open(again=force)
+            _fill(way, inputs, folder, cluster, again=force)
     inputs.end()
-
-
-class _Way(NamedTuple):
-    """How recordings are recognised, among which emotions, and what results depend on beside the recording."""
-
-    recognise: Callable[[Iterable[Source], Callable[[float], None]], Iterator[Recording | Failure]]
-    emotions: Sequence[str]
-    channels: Channels
-    made_with: Callable[[], Mapping[str, object]]
-
-    @property
-    def settings(self) -> Mapping[str, object]:
-        # Of mixed channels nothing is written down: older folders have nothing of them, either.
-        return {**self.made_with(), **({} if self.channels == "mix" else {"channels": self.channels})}
-
-
-def _emotions(recogniser: EmotionRecogniser, judgement: Judgement, channels: Channels) -> _Way:
-    recognise = partial(recogniser.recognise_many, judgement=judgement, channels=channels)
-    return _Way(
-        recognise,
-        recogniser.emotions,
-        channels,
-        lambda: {"model": recogniser.fingerprint(), "judgement": judgement.model_dump()},
-    )
-
-
-def _words(transcriber: Transcriber, channels: Channels) -> _Way:
-    recognise = partial(transcriber.recognise_many, channels=channels)
-    return _Way(recognise, (), channels, lambda: {"model": transcriber.fingerprint()})
 
 
 def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bool) -> list[Format]:
@@ -158,7 +131,14 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
     return wanted
 
 
-def _print(way: _Way, inputs: Inputs, format_: Format) -> None:
+def _check_sharing(paths: list[str], output_dir: Path | None) -> None:
+    if output_dir is None:
+        raise OutputError("workers write files", "name a folder for them with --output-dir", "--engine")
+    if "-" in paths:
+        raise AudioError("workers read files", "write it into one that all their machines see", "-")
+
+
+def _print(way: Way, inputs: Inputs, format_: Format) -> None:
     from affetto.cli.recordings import print_recordings, show_table
     from affetto.streaming import label
 
@@ -171,48 +151,34 @@ def _print(way: _Way, inputs: Inputs, format_: Format) -> None:
         show_table(results)
     else:
         sources = [label(each) for each in inputs.sources]
-        print_recordings(format_, results, sources, way.emotions, separate=way.channels == "separate")
+        print_recordings(format_, results, sources, way.emotions, separate=way.choice.channels == "separate")
 
 
-def _fill(way: _Way, inputs: Inputs, folder: ResultFolder, force: bool) -> None:
-    from affetto.formats.folder import Identity, result_names
-    from affetto.streaming import Failure, label
+def _fill(way: Way, inputs: Inputs, folder: ResultFolder, cluster: Engine | None, *, again: bool) -> None:
+    from affetto.collection import fill, fill_by, to_do
 
-    folder.open(again=force)
-    left: list[tuple[Source, PurePath, Identity]] = []
-    taken: dict[PurePath, str] = {}
-    there = written = 0
-    for source, name in zip(inputs.sources, result_names(inputs.names), strict=True):
-        origin = Identity.of(source if isinstance(source, Path) else None)
-        try:
-            if name in taken:
-                remedy = "recognise the folder around both, or write it into another folder"
-                raise OutputError(f"its result would have the name of that of {taken[name]}", remedy, label(source))
-            if force or not folder.is_done(name, origin):
-                left.append((source, name, origin))
-            else:
-                there += 1
-            taken[name] = label(source)
-        except OutputError as error:
-            inputs.errors.append(error)
-    if there:
+    left, errors = to_do(inputs.sources, inputs.names, folder, again=again)
+    if there := len(inputs.sources) - len(left) - len(errors):
         note(f"{there:,} of {len(inputs.sources):,} are in {folder.path} already; --force does them again")
-    inputs.sources = [source for source, _, _ in left]
+    inputs.errors += errors
+    inputs.sources = [each.source for each in left]
+    written, failed = 0, dict[int, AffettoError]()
     try:
-        results = way.recognise(inputs.sources, inputs.progress)
-        for (_, name, origin), result in zip(left, results, strict=True):
-            if isinstance(result, Failure):
-                inputs.errors.append(result.error)
-                continue
-            try:
-                folder.write(name, result, origin)
+        if cluster is None:
+            outcomes = fill(way, left, folder, inputs.progress)
+        else:
+            outcomes = fill_by(cluster, way.choice, left, folder, inputs.progress)
+        for place, error, _ in outcomes:
+            if error is None:
                 written += 1
-            except OutputError as error:
-                inputs.errors.append(error)
+            else:
+                failed[place] = error
     except KeyboardInterrupt:
+        inputs.errors += [error for _, error in sorted(failed.items())]
         inputs.complain()
         progress = f"{written:,} of {len(left):,} written to {folder.path}"
         note(f"interrupted with {progress}; the same command goes on from there")
         raise typer.Exit(130) from None
+    inputs.errors += [failed[place] for place in sorted(failed)]
     inputs.bar.hide()
     note(f"{written:,} written to {folder.path}")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from affetto.data.folds import short_names
 from affetto.devices import choose_device
+from affetto.engine import Engine, compute, workers
 from affetto.environment import environment
 from affetto.errors import ConfigError
 from affetto.evaluate import RunFolder, Scores, score
-from affetto.experiment.engine import Engine, compute, workers
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
 from affetto.experiment.ownership import alone, check_same
 from affetto.experiment.plan import CACHE, BankKey, Computing, OnEvent, Plan, Read, RowDone, make_plan, represent_rows

@@ -9,8 +9,9 @@ import errno
 import hashlib
 import json
 import os
+import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from affetto.recording import Recording
 
 SETTINGS = ".affetto.json"  # holds what the results in a folder were made with
 SOURCES = ".affetto-sources.jsonl"  # holds which recording each result is of: a line whenever one is written
+_OF_A_WORKER = ".affetto-sources-{}.jsonl"  # the same of one worker of several: not all file systems append in turn
 _EDGE = 1 << 16  # bytes at either end of a recording that distinguish it from others of its size and time
 _NOTHING_CAN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -68,7 +70,9 @@ class ResultFolder:
         self.path = path
         self.formats = tuple(dict.fromkeys(formats))
         self.settings = dict(settings)
+        self._shared = False  # among workers, of whom this is one
         self._made: dict[str, Identity] = {}
+        self._from: dict[str | None, set[str]] = {}  # path of a recording -> what was once made of it
 
     def open(self, *, again: bool = False) -> None:
         """Makes the folder, or checks that what is in it was made in the same way, unless all will be written again.
@@ -82,13 +86,48 @@ class ResultFolder:
                 "holds results of another model or other settings", "choose another folder, or do all again", self.path
             )
         _write(note, json.dumps(self.settings, indent=2) + "\n")
-        self._made = _read_sources(self.path / SOURCES)
+        self.gather()
+        self._know(_read_sources(self._journal))
+
+    def gather(self) -> None:
+        """Takes what workers have written down into the one journal; when none is at work."""
+        for each in sorted(self.path.glob(_OF_A_WORKER.format("*"))):
+            with self._journal.open("ab") as journal:
+                journal.write(each.read_bytes())  # each line begins with its break
+            each.unlink()
+
+    def share(self, names: Iterable[PurePath], sources: Iterable[Path]) -> ResultFolder:
+        """The same folder for a worker, which knows of some recordings alone, and keeps a journal of its own.
+
+        Args:
+            names: what the recordings' results are called.
+            sources: their files.
+        """
+        shared = ResultFolder(self.path.absolute(), self.formats, self.settings)
+        files = {file for name in names for file in self._files(name, tuple(FORMATS))}
+        files |= {file for source in sources for file in self._from.get(str(source.absolute()), ())}
+        shared._shared = True
+        shared._know({file: self._made[file] for file in files if file in self._made})
+        return shared
+
+    @property
+    def _journal(self) -> Path:
+        return self.path / (_OF_A_WORKER.format(_process()) if self._shared else SOURCES)
+
+    def _know(self, made: Mapping[str, Identity]) -> None:
+        self._made |= made
+        for file, source in made.items():
+            self._from.setdefault(source.path, set()).add(file)
 
     def _made_alike(self, note: Path) -> bool:
         try:
             return bool(json.loads(note.read_text(encoding="utf-8")) == self.settings)
         except (OSError, ValueError):
             return False
+
+    def holds(self, name: PurePath) -> bool:
+        """Whether there is, or was, a result of this name."""
+        return any(file in self._made for file in self._files(name, self.formats))
 
     def is_done(self, name: PurePath, source: Identity) -> bool:
         """Whether every format of a recording is there, and is of it as it is now, wherever it lies.
@@ -131,18 +170,19 @@ class ResultFolder:
         for file in self._outdated(name, source):
             (self.path / file).unlink(missing_ok=True)
             del self._made[file]
-        self._made |= dict.fromkeys(files, source)
-        with (self.path / SOURCES).open("a", encoding="utf-8", newline="\n") as journal:
+        self._know(dict.fromkeys(files, source))
+        with self._journal.open("a", encoding="utf-8", newline="\n") as journal:
             journal.write("\n" + json.dumps({**source._asdict(), "files": list(files)}) + "\n")
 
     def _outdated(self, name: PurePath, source: Identity) -> list[str]:
         """The files of a recording in the same folder that another run would not find, or find old."""
         named = self._files(name, tuple(FORMATS))
+        made = {file: self._made[file] for file in self._from.get(source.path, ()) if file in self._made}
         return [
             file
-            for file, made in self._made.items()
-            if source.path is not None and made.path == source.path and PurePath(file).parent == name.parent
-            if file not in named or (named[file] not in self.formats and made.content != source.content)
+            for file, each in made.items()
+            if source.path is not None and each.path == source.path and PurePath(file).parent == name.parent
+            if file not in named or (named[file] not in self.formats and each.content != source.content)
         ]
 
     def _files(self, name: PurePath, formats: Sequence[str]) -> dict[str, str]:
@@ -162,10 +202,15 @@ def _read_sources(path: Path) -> dict[str, Identity]:
     return made
 
 
+def _process() -> str:
+    """Tells this process from others, on whatever machine."""
+    return f"{platform.node()[:64]}-{os.getpid()}"
+
+
 def _write(path: Path, text: str) -> None:
     """The whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".affetto-{os.getpid()}.tmp")  # short, whatever the name
+    draft = path.with_name(f".affetto-{_process()}.tmp")  # short, whatever the name
     try:
         # A name that is not valid UTF-8 shall not keep the rest from being written.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
