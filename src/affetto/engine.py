@@ -71,7 +71,10 @@ def workers(engine: Engine, units: int) -> Iterator[Workers]:
     if started:
         address = os.environ.get("RAY_ADDRESS", "local")
         here = {"include_dashboard": False, "num_cpus": engine.jobs} if address == "local" else {}
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **here)
+        try:
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **here)
+        except (ConnectionError, SystemExit) as error:  # the latter after two minutes
+            raise RunError("no Ray cluster answers there", "check RAY_ADDRESS, and ray status", address) from error
     try:
         yield Workers(engine.kind, engine.jobs or max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:

@@ -197,3 +197,12 @@ def test_workers_need_files(run: Run, arguments: list[str], message: str) -> Non
     code, _, err = run("recognise", *arguments, "--engine", "ray")
     assert code == 2
     assert message in err
+
+
+def test_a_cluster_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: sys.exit(15))  # as it does after two minutes
+    with pytest.raises(RunError, match="head:6379: no Ray cluster answers there"), workers(RAY, 1):
+        pass
