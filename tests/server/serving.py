@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +25,7 @@ from affetto.server.settings import Settings
 
 DEMO = Path(affetto.__file__).parent / "demo"
 RECOGNISE = "/v1/recognise"
+TOKEN = "a token of many letters"
 
 
 class Halting(EmotionRecogniser):
@@ -77,6 +81,24 @@ def running(
 def serving(recogniser: EmotionRecogniser, model: Path, settings: Settings) -> Iterator[httpx.Client]:
     with running(recogniser, model, settings) as (_, _, client):
         yield client
+
+
+@contextmanager
+def started(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """A service in a process of its own, and a client that knows its token."""
+    command = [sys.executable, "-m", "affetto", "serve", "--port", "0", "--model", str(model), *options]
+    environment = {**os.environ, "AFFETTO_TOKEN": TOKEN}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            first = process.stderr.readline()
+            assert "listening on http://127.0.0.1:" in first
+            address = first.split()[3]
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            with httpx.Client(base_url=address, headers=headers, timeout=120, trust_env=False) as client:
+                yield process, client
+        finally:
+            process.kill()
 
 
 def metric(client: httpx.Client, name: str) -> float:

