@@ -12,9 +12,7 @@ import torch
 
 from affetto.errors import ConfigError
 
-Precision = Literal["auto", "float32", "bfloat16"]
-"""How exactly an encoder's large products are computed."""
-
+Precision = Literal["auto", "float32", "bfloat16"]  # How exactly an encoder's large products are computed
 _REMEDY = "choose auto, cpu, cuda, cuda:N or mps"
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-JITTER = 0.1
-"""The share of its length by which an utterance may be misplaced in the order of lengths."""
+JITTER = 0.1  # The share of its length by which an utterance may be misplaced in the order of lengths
 
 
 class LengthSortedBatches:

@@ -34,8 +34,7 @@ SPELLINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What emotions are called beside their names, in lower case -> the name; the list in docs/corpora.md."""
-EMOTIONS = frozenset({*SPELLINGS.values(), "calm", "contempt"})
-"""The names; other labels are kept, in lower case."""
+EMOTIONS = frozenset({*SPELLINGS.values(), "calm", "contempt"})  # The names; other labels are kept, in lower case
 
 
 def emotion_name(label: str) -> str:

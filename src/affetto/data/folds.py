@@ -21,9 +21,7 @@ from affetto.data.splits import PARTS, Split, by_speaker, listed
 from affetto.data.utterance import Utterance
 from affetto.errors import SharedNameError, SplitError
 
-FOLDS = "folds.csv"
-"""What the file is called in a run folder."""
-
+FOLDS = "folds.csv"  # What the file is called in a run folder
 By = Literal["speaker", "session", "partition", "corpus"]
 Name = Literal["id", "speaker", "session", "partition", "corpus"]
 

@@ -15,8 +15,7 @@ from affetto.data.protocols import Missing, Protocol, make_folds, missing_emotio
 from affetto.data.splits import PARTS, Split, by_speaker, check_disjoint
 from affetto.errors import SplitError
 
-MANIFEST = "manifest.jsonl"
-"""What a run folder holds of its utterances."""
+MANIFEST = "manifest.jsonl"  # What a run folder holds of its utterances
 
 
 @dataclass(frozen=True, slots=True)

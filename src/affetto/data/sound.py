@@ -17,8 +17,7 @@ from affetto.errors import AudioError, CorpusError
 from affetto.features.conditions import CLEAN, Condition, Voices
 from affetto.streaming.segments import Spoken, cut
 
-_TRIES = 20
-"""Files that may be unreadable, one after the other."""
+_TRIES = 20  # Files that may be unreadable, one after the other
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,23 +30,15 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
+# Letters and main marks; what stands back; rules and grids; the ground.
 INK, MUTED, RULE, PAPER = "#1f2a35", "#66717d", "#d9dee3", "#ffffff"
-"""Letters and main marks; what stands back; rules and grids; the ground."""
-
-ACCENT, SECOND = "#1f5f99", "#d98a1b"
-"""What a figure is about, and what it is compared with: a dark blue and a light orange."""
-
+ACCENT, SECOND = "#1f5f99", "#d98a1b"  # What a figure is about, and what it is compared with
+# From nothing to all: one hue, ever darker, so that it survives grey printing.
 SEQUENCE = ("#f7f9fb", "#c9dcec", "#86b1d6", "#3f7fb8", "#174a7c", "#0a2a4d")
-"""From nothing to all: one hue, ever darker, so that it survives grey printing."""
-
+# From -1 to 1: orange, nothing, blue; the colour-blind tell the ends apart, and the middle is lightest.
 DIVERGING = (SECOND, "#f3d6ad", "#f7f7f5", "#a9c4dc", ACCENT)
-"""From -1 to 1: orange, nothing, blue; the colour-blind tell the ends apart, and the middle is lightest."""
-
-WIDTH_INCHES = 7.6
-"""100 of a page's pixels are an inch."""
-
-DOTS_PER_INCH, SCREEN_DOTS_PER_INCH = 200, 140
-"""For print; and for long pictures that are looked at on a screen."""
+WIDTH_INCHES = 7.6  # 100 of a page's pixels are an inch
+DOTS_PER_INCH, SCREEN_DOTS_PER_INCH = 200, 140  # For print; and for long pictures that are looked at on a screen
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",

@@ -26,9 +26,7 @@ from affetto.recording import Recording
 from affetto.streaming import Deferred, Failure, Source, Stretch
 from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, Judgement
 
-SCHEMA_VERSION = 1
-"""Of `CorpusScores.as_dict`; it changes when a key is renamed or removed."""
-
+SCHEMA_VERSION = 1  # Of `CorpusScores.as_dict`; it changes when a key is renamed or removed.
 NO_LABEL = "no label"
 
 

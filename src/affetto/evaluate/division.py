@@ -18,8 +18,7 @@ from affetto.evaluate.run_folder import COMPUTE_AGAIN, TESTED, VALIDATED, RunFol
 
 logger = logging.getLogger(__name__)
 
-FILES = {"test": TESTED, "validation": VALIDATED}
-"""Part of a fold -> the file of what is predicted of it."""
+FILES = {"test": TESTED, "validation": VALIDATED}  # Part of a fold -> the file of what is predicted of it
 
 
 class Division(NamedTuple):

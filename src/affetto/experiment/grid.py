@@ -17,13 +17,9 @@ from affetto.models.heads import HeadConfig
 from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, tunes
 from affetto.training.heads.tasks import Outcome, Task
 
-MOST_POOLED = 100
-"""Heads whose repeats are trained together, too."""
-CHEAP_SHARE = 0.02
-"""Rows that cost less of the whole grid are computed first, for something to be seen early."""
-
-TUNED_S = 600.0
-"""What a fold takes, about, where layers of the recogniser are trained along."""
+MOST_POOLED = 100  # Heads whose repeats are trained together, too
+CHEAP_SHARE = 0.02  # Rows that cost less of the whole grid are computed first, for something to be seen early
+TUNED_S = 600.0  # What a fold takes, about, where layers of the recogniser are trained along
 
 
 class Unit(NamedTuple):

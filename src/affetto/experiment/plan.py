@@ -24,11 +24,8 @@ from affetto.training.heads.fit import Study, needs, tunes
 
 logger = logging.getLogger(__name__)
 
-CACHE = "cache"
-"""The folder beside a run's that representations are kept in."""
-
-BankKey = tuple[str, str]
-"""What a bank was computed with, and its name among those of a row."""
+CACHE = "cache"  # The folder beside a run's that representations are kept in
+BankKey = tuple[str, str]  # What a bank was computed with, and its name among those of a row
 
 
 class Read(NamedTuple):
@@ -79,8 +76,7 @@ class RowDone(NamedTuple):
 
 
 Event = Read | RowSkipped | Representing | Computing | RowDone
-OnEvent = Callable[[Event], None]
-"""An experiment's progress callback."""
+OnEvent = Callable[[Event], None]  # An experiment's progress callback
 
 
 class Plan(NamedTuple):

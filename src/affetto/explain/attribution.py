@@ -33,14 +33,11 @@ from affetto.models.heads import EmotionHead
 STEPS = (16, 64, 256)
 """Points of the way from the baseline at which gradients are taken; more, where fewer leave too much over."""
 
-TOLERANCE = 0.01
-"""What may be left over, relative to what is shared out, or to a logit of 1 where that is less."""
-
+TOLERANCE = 0.01  # What may be left over, relative to what is shared out, or to a logit of 1 where that is less
 _AT_ONCE = 16  # recordings: what a GRU step costs grows little up to there, and memory stays in the hundreds of MB
 
 
-Given = Mapping[str, Tensor]
-"""What a head is given of one recording, by name: (time, width) each."""
+Given = Mapping[str, Tensor]  # What a head is given of one recording, by name: (time, width) each
 
 
 class Attribution(NamedTuple):

@@ -20,14 +20,9 @@ from affetto.streaming.segments import Spoken, cut, join
 from affetto.streaming.sources import blocks
 from affetto.timeline import Judgement
 
-PASSAGES = 3
-"""Stretches of speech that are looked into, unless asked otherwise."""
-
+PASSAGES = 3  # Stretches of speech that are looked into, unless asked otherwise
 MOST_PASSAGES = 12
-
-OUTLINE = 1200
-"""Parts of a recording in its outline."""
-
+OUTLINE = 1200  # Parts of a recording in its outline
 _JUDGEMENT = Judgement()
 
 

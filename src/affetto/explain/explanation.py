@@ -27,19 +27,10 @@ from affetto.recording import Word
 from affetto.timeline import Moment
 
 Floats = NDArray[np.float64]
-
-WINDOW_S, HOP_S = 1.0, 0.1
-"""Emotion over time: what the head predicts for one second, every tenth of a second."""
-
-STEP_S = 0.12
-"""What decided is given in steps of so many seconds: three frames of the model `small`, a short syllable."""
-
-UNITS = 6
-"""Units shown by themselves."""
-
-DECIDING = 0.5
-"""The steps that decided: as few as make up this part of all that speaks for the emotion."""
-
+WINDOW_S, HOP_S = 1.0, 0.1  # Emotion over time: what the head predicts for one second, every tenth of a second
+STEP_S = 0.12  # What decided is given in steps of so many seconds: three frames of the model `small`, a short syllable
+UNITS = 6  # Units shown by themselves
+DECIDING = 0.5  # The steps that decided: as few as make up this part of all that speaks for the emotion
 _MIDDLE_S = WINDOW_SAMPLES / SAMPLE_RATE / 2  # of the first spectrogram frame
 _BATCH = 64
 

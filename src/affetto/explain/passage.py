@@ -16,17 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-_LETTER_INCHES = 0.079
-"""A letter of a word, about."""
-
-_QUIETEST = 8.0
-"""Nepers (natural logarithms of power) below the loudest that still show."""
-
-_PALE = "#a9c4dc"
-"""What speaks for the emotion, but did not decide."""
-
-_WIDTH = 6.6
-"""Inches of the axis of time, about."""
+_LETTER_INCHES = 0.079  # A letter of a word, about
+_QUIETEST = 8.0  # Nepers (natural logarithms of power) below the loudest that still show
+_PALE = "#a9c4dc"  # What speaks for the emotion, but did not decide
+_WIDTH = 6.6  # Inches of the axis of time, about
 
 
 def panels(passage: Passage) -> dict[str, float]:

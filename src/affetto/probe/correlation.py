@@ -15,12 +15,8 @@ Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 METHODS = ("pearson", "spearman")
-
-FEWEST = 3
-"""Two points always lie on a line: a correlation of fewer than three means nothing."""
-
-_CONSTANT = 1e-6
-"""A deviation below this share of the largest value is the last digits of a constant."""
+FEWEST = 3  # Two points always lie on a line: a correlation of fewer than three means nothing
+_CONSTANT = 1e-6  # A deviation below this share of the largest value is the last digits of a constant
 
 
 def ranks(values: NDArray[np.floating]) -> Single:

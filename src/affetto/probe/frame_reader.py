@@ -22,9 +22,7 @@ from affetto.probe.targets import Prosody, align, prosody
 
 logger = logging.getLogger(__name__)
 
-CHUNK_UTTERANCES = 256
-"""Read, and sorted by length, at a time."""
-
+CHUNK_UTTERANCES = 256  # Read, and sorted by length, at a time
 _BATCH_UTTERANCES = 32
 _BATCH_SAMPLES = 240 * audio.SAMPLE_RATE
 

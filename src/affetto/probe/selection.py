@@ -18,8 +18,7 @@ from affetto.probe.targets import TARGETS
 from affetto.stats import RESAMPLES, Interval, draw_crowds, interval_of
 
 Floats = NDArray[np.float64]
-LEAST_SHARE = 0.5
-"""A unit has to change in this share of the utterances at least: the mean of a few correlations jumps."""
+LEAST_SHARE = 0.5  # A unit has to change in this share of the utterances at least: the mean of a few correlations jumps
 
 
 class Found(NamedTuple):

@@ -36,11 +36,8 @@ UNITS = {
 }
 """Target -> what it is measured in."""
 
-LEAST_SHARE = 0.5
-"""Of a layer frame's stretch, how much must count for the frame to count."""
-
-_SILENT = 1e-2
-"""Loudness of about -127 dB: only digital silence is below it."""
+LEAST_SHARE = 0.5  # Of a layer frame's stretch, how much must count for the frame to count
+_SILENT = 1e-2  # Loudness of about -127 dB: only digital silence is below it
 
 
 class Prosody(NamedTuple):

@@ -28,8 +28,7 @@ FEATURES = AcousticConfig(level="relative")
 COMPLEXITIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Inverse strengths of the penalty that are tried; on CREMA-D the ends are seldom chosen."""
 
-_STEPS, _TOLERANCE = 200, 1e-3
-"""Of the solver: more exact ones change no label in a hundred."""
+_STEPS, _TOLERANCE = 200, 1e-3  # Of the solver: more exact ones change no label in a hundred
 
 
 class Vectors(NamedTuple):

@@ -18,9 +18,7 @@ from affetto.report.notes import RunFacts, write_notes
 from affetto.report.published import published, reported
 from affetto.report.table import Comparison, CorpusFigures, Figure, Table, TableRow, Verdict
 
-SEED = 20170912
-"""Of the speakers drawn for intervals: a run folder always gives the same table."""
-
+SEED = 20170912  # Of the speakers drawn for intervals: a run folder always gives the same table
 UAR = stats.METRICS.index("uar")
 """What rows are compared by, decided before anyone looks: testing three scores would show three times the chance."""
 

@@ -15,11 +15,8 @@ from affetto.drawing.words import several
 from affetto.report.published import CORPUS, TRAINED
 from affetto.report.table import Table
 
-_CHECKS = ("expected", "check_counts")
-"""Settings that decide whether a run starts, not what it finds."""
-
-FEW_SPEAKERS = 20
-"""Below, intervals rest on their widening more than on the data."""
+_CHECKS = ("expected", "check_counts")  # Settings that decide whether a run starts, not what it finds
+FEW_SPEAKERS = 20  # Below, intervals rest on their widening more than on the data
 
 
 class RunFacts(NamedTuple):

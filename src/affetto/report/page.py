@@ -33,8 +33,7 @@ PAGE = "index.html"
 FIGURES = ("uar", "confusion", "counts", "recall", "speakers", "learning", "calibration")
 """Every figure that there may be; those of an older report that this one lacks are removed."""
 
-SUREST = 12
-"""Mistakes shown of each row."""
+SUREST = 12  # Mistakes shown of each row
 
 
 class Written(NamedTuple):

@@ -19,13 +19,9 @@ from affetto.report.table import CHANCE, Table, TableRow, Verdict
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_RARE = 0.005
-"""A line leads through bins that hold at least this share of the utterances; what a few do is chance."""
-
+_RARE = 0.005  # A line leads through bins that hold at least this share of the utterances; what a few do is chance
 _HEAT = "A line of a matrix is a true class, a column a predicted one"
-
-_FLOOR = 0.25
-"""An axis of shares is at least this long, so that small differences look small."""
+_FLOOR = 0.25  # An axis of shares is at least this long, so that small differences look small
 
 
 def scores_picture(table: Table, classes: int) -> Picture:

@@ -20,8 +20,7 @@ from affetto.report.table import Table
 KINDS = ("baseline", "mean_pooling", "recurrent", "progressive", "functionals_svm")
 """Kinds of model that a report looks into."""
 
-MOST = 5
-"""Rows looked into where none is of a kind above."""
+MOST = 5  # Rows looked into where none is of a kind above
 
 
 class ReadOnce(RunFolder):

@@ -14,11 +14,8 @@ from affetto.drawing.words import share
 from affetto.report.published import Published
 from affetto.report.table import Figure, Table, TableRow, Verdict
 
-VERSION = 1
-"""Of the JSON values."""
-
-Cells = list[tuple[str, str]]
-"""What a row shows: heading and text of each cell."""
+VERSION = 1  # Of the JSON values
+Cells = list[tuple[str, str]]  # What a row shows: heading and text of each cell
 
 
 class Sheet(NamedTuple):

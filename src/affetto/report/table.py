@@ -7,8 +7,7 @@ from enum import StrEnum
 
 from affetto.report.published import Published
 
-CHANCE = ("most_frequent", "random")
-"""Kinds of row that do not read the sound."""
+CHANCE = ("most_frequent", "random")  # Kinds of row that do not read the sound
 
 
 @dataclass(frozen=True, slots=True)

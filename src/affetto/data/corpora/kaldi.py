@@ -14,8 +14,7 @@ from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, read_lines, read_table
 from affetto.data.utterance import Utterance
 
-PARTITIONS = ("train", "dev", "valid", "validation", "eval", "test")
-"""Folder names of official parts."""
+PARTITIONS = ("train", "dev", "valid", "validation", "eval", "test")  # Folder names of official parts
 
 
 class Segment(NamedTuple):

@@ -25,9 +25,7 @@ EMOTIONS = {
     "08": "surprise",
 }
 STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
-SILENT, SUNG = "02", "02"
-"""The modality of films without sound, and the channel of song."""
-
+SILENT, SUNG = "02", "02"  # The modality of films without sound, and the channel of song
 _ACTOR = re.compile(r"Actor_[0-9]{2}")
 _PACKAGE = re.compile(r"(audio|video)_(speech|song)_actors?_[0-9-]+", re.IGNORECASE)
 """What the official archives unpack to, if a folder is made for each."""

@@ -24,9 +24,7 @@ from affetto.text import MARK, VARIANT
 PARTITIONS = ("train", "dev", "test")
 IGNORED = "ignore_time_segment_in_scoring"
 UNKNOWN = "<unk>"
-MOST_UNKNOWN = 0.1
-"""Share of unknown words up to which a segment is kept."""
-
+MOST_UNKNOWN = 0.1  # Share of unknown words up to which a segment is kept
 _FIELDS = 5  # talk, channel, speaker, start, end
 _CONTRACTED = frozenset({"'s", "'re", "'m", "'ll", "'ve", "'d", "'t"})
 _YEAR = re.compile(r"_\d.*$")  # BillGates_2010, DanBarber_2010_S103

@@ -17,12 +17,9 @@ from affetto.data.parallel import Progress, in_threads
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 
-PROMPTS = ("PROMPTS", "prompts-original")
-"""Where the words stand: the first of these files that has any."""
-SOUNDS = ("wav", "flac")
-"""Folders of sound; where a submission has both, the first that has a recording counts for it."""
+PROMPTS = ("PROMPTS", "prompts-original")  # Where the words stand: the first of these files that has any
+SOUNDS = ("wav", "flac")  # Folders of sound; where a submission has both, the first that has a recording counts for it
 PACKED = "packed, for affetto corpus prepare to unpack"
-
 _NAMED = re.compile(r"(?P<speaker>.+)-(?:19|20)\d{6}-\w+")  # ann-20080101-abc
 _UNSAID = frozenset({"", "unknown", "n/a", "na", "none", "please select", "-"})
 

@@ -33,8 +33,7 @@ class FrozenLayers:
         self.precision = precision
         self.names = (highest,)
         self.layers = network.layers[: names.index(highest) + 1]
-        self.next = names[names.index(highest) + 1]
-        """The lowest layer that is trained."""
+        self.next = names[names.index(highest) + 1]  # The lowest layer that is trained
         for layer in self.layers:
             for parameter in network.layer_parameters(layer.name):
                 parameter.requires_grad_(False)

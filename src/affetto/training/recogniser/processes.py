@@ -27,7 +27,6 @@ from affetto.config import Config
 from affetto.errors import TrainingError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 _STARTED_BY = "AFFETTO_TRAINING_STARTED_BY"  # the process that the others of a machine inherit this from
 _LOOK_S = 0.5
 _AFTER_PARENT_S = 3.0  # a launcher that sees another process end before the first would kill that one
@@ -66,8 +65,7 @@ class Placement(Config):
         return {"devices": devices or "auto", "num_nodes": nodes, "strategy": self.strategy}
 
 
-ANYWHERE = Placement()
-"""All GPUs of this machine, or one process."""
+ANYWHERE = Placement()  # All GPUs of this machine, or one process
 
 
 def first_process() -> bool:

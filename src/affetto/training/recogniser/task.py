@@ -24,12 +24,9 @@ from affetto.training.recogniser.recipe import RecogniserTraining, SpecAugment
 
 logger = logging.getLogger(__name__)
 
-_MEMORY = 0.02
-"""How much of the usual size of a gradient the newest one replaces."""
-_BEYOND = 1_000.0
-"""How many times the usual size a gradient may have; it is clipped long before that."""
-_AFTER = 20
-"""Steps after which there is a usual size."""
+_MEMORY = 0.02  # How much of the usual size of a gradient the newest one replaces
+_BEYOND = 1_000.0  # How many times the usual size a gradient may have; it is clipped long before that
+_AFTER = 20  # Steps after which there is a usual size
 
 
 class RecogniserTask(lightning.LightningModule):
@@ -209,8 +206,7 @@ class SafeSteps:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.skipped = 0
-        """Steps left out so far."""
+        self.skipped = 0  # Steps left out so far
         self.in_a_row = 0
         self._usual: float | None = None  # mean logarithm of the gradient's norm
         self._judged = 0

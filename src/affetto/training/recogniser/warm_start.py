@@ -13,8 +13,7 @@ from affetto.models.network import RecogniserNetwork, load_recogniser
 from affetto.models.whisper_ctc import WhisperCtc
 from affetto.training.recogniser.recipe import PublicEncoder
 
-_FREE = {"dropout": True, "head": {"dropout"}}
-"""What two networks of one shape may differ in."""
+_FREE = {"dropout": True, "head": {"dropout"}}  # What two networks of one shape may differ in
 
 
 def begin_with(model: RecogniserNetwork, initial: str) -> Mapping[str, Any] | None:
