@@ -24,8 +24,8 @@ from affetto.frames import Waves
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.probe import frame_reader
-from affetto.probe.corpus import read_utterances
 from affetto.probe.correlation import Tally
+from affetto.probe.folder import read_utterances
 from affetto.probe.neurons import NeuronConfig, _tables
 
 

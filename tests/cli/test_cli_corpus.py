@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from affetto.data.leakage import divide, report
+from affetto.data.check import divide, report
 from affetto.data.manifest import write_manifest
 from affetto.data.protocols import GroupedKFold
 from affetto.data.utterance import Utterance

@@ -13,17 +13,9 @@ from affetto import experiment
 from affetto.cli import terminal
 from affetto.cli.experiment import Shown
 from affetto.errors import RunError
-from affetto.experiment import (
-    Computing,
-    Engine,
-    Event,
-    ExperimentRun,
-    Read,
-    Representing,
-    RowDone,
-    RowScores,
-    RowSkipped,
-)
+from affetto.experiment import Engine
+from affetto.experiment.plan import Computing, Event, Read, Representing, RowDone, RowSkipped
+from affetto.experiment.run import ExperimentRun, RowScores
 
 Run = Callable[..., "tuple[int, str, str]"]
 EVENTS: tuple[Event, ...] = (

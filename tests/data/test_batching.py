@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from affetto.data.batching import LengthSortedBatches
+from affetto.data.transcribed import LengthSortedBatches
 
 
 def _epoch(batches: LengthSortedBatches, epoch: int) -> list[list[int]]:

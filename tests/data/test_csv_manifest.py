@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from affetto.data.corpora import Skipped, open_corpus
 from affetto.data.corpora.manifests import ALIASES, COLUMNS, read_csv_manifest
-from affetto.data.emotions import SPELLINGS
 from affetto.data.manifest import read_manifest
-from affetto.data.utterance import Rating
+from affetto.data.utterance import SPELLINGS, Rating
 from affetto.errors import ManifestError
 
 Build = Callable[[str], Path]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.data.iemocap_tree import Turn, even_turns, make_iemocap
 
+from affetto.data.check import DivisionReport, divide, report
 from affetto.data.labels import Labelling
-from affetto.data.leakage import DivisionReport, divide, report
 from affetto.data.protocols import LeaveOneSessionOut, LeaveOneSpeakerOut, Protocol
 from affetto.errors import LabelError
 

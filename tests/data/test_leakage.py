@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from affetto.data.check import divide, given_folds, is_run_folder, report
 from affetto.data.labels import Labelling
-from affetto.data.leakage import divide, given_folds, is_run_folder, report
 from affetto.data.manifest import write_manifest
 from affetto.data.protocols import FixedSplit, LeaveOneSpeakerOut, Missing, make_folds
 from affetto.data.splits import PARTS, Split, by_speaker

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affetto.data.parallel import in_threads
+from affetto.data.corpora.files import in_threads
 
 
 @settings(max_examples=20)

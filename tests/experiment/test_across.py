@@ -22,8 +22,9 @@ from affetto.data.utterance import Utterance
 from affetto.errors import AffettoError, ConfigError, CorpusError, LabelError, SplitError
 from affetto.evaluate import RunFolder
 from affetto.experiment import Engine, ExperimentRecipe, run_experiment, train_emotion
-from affetto.experiment.dataset import facts, load_data
-from affetto.report import build_table, to_csv, to_markdown, to_values
+from affetto.experiment.plan import facts, load_data
+from affetto.report import build_table
+from affetto.report.render import to_csv, to_markdown, to_values
 
 CORPORA = ("north", "south", "west")
 PITCH = {"anger": 260.0, "sadness": 110.0}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from affetto.errors import ConfigError
 from affetto.experiment import ExperimentRecipe
-from affetto.experiment.ownership import differences
 from affetto.experiment.recipe import Augmentation
+from affetto.experiment.run import differences
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = [path for path in sorted((REPOSITORY / "recipes").glob("*.toml")) if "[[rows]]" in path.read_text()]

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import torch
 
+from affetto.data.check import given_folds, report
 from affetto.data.corpora import open_corpus
-from affetto.data.leakage import given_folds, report
 from affetto.data.manifest import write_manifest
 from affetto.data.splits import by_speaker
 from affetto.engine import compute, workers
@@ -34,18 +34,9 @@ from affetto.errors import (
     SplitError,
 )
 from affetto.evaluate import RunFolder, score
-from affetto.experiment import (
-    Computing,
-    Engine,
-    Event,
-    ExperimentRecipe,
-    ExperimentRun,
-    Read,
-    RowDone,
-    RowSkipped,
-    grid,
-    run_experiment,
-)
+from affetto.experiment import Engine, ExperimentRecipe, grid, run_experiment
+from affetto.experiment.plan import Computing, Event, Read, RowDone, RowSkipped
+from affetto.experiment.run import ExperimentRun
 from affetto.features import functionals
 from affetto.models.checkpoint import fingerprint
 from affetto.models.network import load_recogniser, save_recogniser

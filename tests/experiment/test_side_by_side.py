@@ -10,7 +10,8 @@ from tests.models import tiny_encoders
 
 from affetto.errors import CheckpointError, RunError
 from affetto.evaluate import RunFolder
-from affetto.experiment import Engine, ExperimentRun, run_experiment
+from affetto.experiment import Engine, run_experiment
+from affetto.experiment.run import ExperimentRun
 from affetto.models.encoders import open_encoder
 from affetto.report import build_table
 

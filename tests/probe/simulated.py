@@ -8,8 +8,7 @@ import numpy as np
 
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.probe.correlation import Tally
-from affetto.probe.frame_reader import Group, Part, UtteranceFrames, groups
-from affetto.probe.targets import TARGETS, Prosody
+from affetto.probe.frame_reader import TARGETS, Group, Part, Prosody, UtteranceFrames, groups
 
 Plant = Callable[[np.ndarray, np.ndarray], None]
 """Changes activations (units, frames) after the prosody (frames, targets)."""

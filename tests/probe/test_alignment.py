@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from affetto.features.spectrogram import loudness
 from affetto.frames import pad_waves
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
-from affetto.probe.targets import Prosody, align
+from affetto.probe.frame_reader import Prosody, align
 
 
 def _fine(values: list[float], valid: list[bool] | None = None) -> Prosody:

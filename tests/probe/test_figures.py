@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from affetto.drawing.figures import Canvas
 from affetto.errors import ConfigError, RunError
 from affetto.probe import folder
+from affetto.probe.correlation import BestUnit
 from affetto.probe.figures import pictures_of, write_figures
 from affetto.probe.layers import CURVE, LayerScore
 from affetto.probe.neurons import BEST, BY_LAYER, TRACES
 from affetto.probe.projections import COORDINATES, POINTS, SCORES, Point, ProjectionScore
-from affetto.probe.selection import BestUnit
 
 NAN = float("nan")
 CLASSES = ["anger", "sadness"]

@@ -16,9 +16,8 @@ from affetto.evaluate import read_predictions
 from affetto.frames import pad_waves
 from affetto.models.encoders import open_encoder
 from affetto.probe import layers as module
-from affetto.probe.corpus import read_utterances
-from affetto.probe.layers import LayersConfig, probe_layers, read_layers
-from affetto.probe.vectors import layer_vectors
+from affetto.probe.folder import read_utterances
+from affetto.probe.layers import LayersConfig, layer_vectors, probe_layers, read_layers
 
 Make = Callable[..., Path]
 

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from affetto.errors import TrainingError
-from affetto.probe.vectors import linear_probe
+from affetto.probe.layers import linear_probe
 from affetto.training.heads.tasks import Task
 
 

@@ -18,8 +18,7 @@ from affetto.features.spectrogram import loudness
 from affetto.frames import Frames, Waves
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.probe import neurons as module
-from affetto.probe.corpus import read_utterances
-from affetto.probe.folder import read_arrays
+from affetto.probe.folder import read_arrays, read_utterances
 from affetto.probe.neurons import ARRAYS, TRACES, NeuronConfig, look, probe_neurons, read_neurons
 
 Make = Callable[..., Path]

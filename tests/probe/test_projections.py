@@ -13,7 +13,7 @@ from sklearn.metrics import silhouette_score
 from affetto.data.protocols import GroupedKFold, make_folds
 from affetto.data.splits import by_speaker
 from affetto.errors import TrainingError
-from affetto.probe.corpus import read_utterances
+from affetto.probe.folder import read_utterances
 from affetto.probe.projections import Projections, ProjectionsConfig, probe_projections, read_projections
 from affetto.training.heads.loop import HeadTraining
 

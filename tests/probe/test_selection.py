@@ -10,10 +10,8 @@ import pytest
 from scipy import stats
 from tests.probe.simulated import empty, heard, layers
 
-from affetto.probe.correlation import Tally
-from affetto.probe.frame_reader import UtteranceFrames
-from affetto.probe.selection import Found, best_rows, find
-from affetto.probe.targets import TARGETS
+from affetto.probe.correlation import Found, Tally, best_rows, find
+from affetto.probe.frame_reader import TARGETS, UtteranceFrames
 
 SPEAKERS, EACH, UNITS = 8, 6, 12
 PLANTED = 7  # the first of the second layer

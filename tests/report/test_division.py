@@ -16,7 +16,7 @@ from affetto.errors import RunError
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
 from affetto.report import build_table
-from affetto.report.reading import ReadOnce
+from affetto.report.build import ReadOnce
 
 Make = Callable[..., RunFolder]
 

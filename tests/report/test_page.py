@@ -19,7 +19,9 @@ from affetto.data.utterance import Utterance
 from affetto.errors import MissingExtraError, RunError
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.run_folder import RowCard
-from affetto.report import Written, build_table, page, sheets, write_report
+from affetto.report import build_table, page, write_report
+from affetto.report.page import Written
+from affetto.report.render import sheets
 from affetto.training.heads.tasks import Epoch
 
 Make = Callable[..., RunFolder]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from affetto.report.published import PAPER, Published, published, reported
+from affetto.report.table import PAPER, Published, published, reported
 
 BRANCH = {"units": 96, "depth": 2}
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affetto.evaluate import RunFolder
-from affetto.report import Comparison, Figure, Table, TableRow, Verdict, build_table, sheets
-from affetto.report.published import PAPER
-from affetto.report.render import to_csv, to_latex, to_markdown, to_values
+from affetto.report import build_table
+from affetto.report.render import sheets, to_csv, to_latex, to_markdown, to_values
+from affetto.report.table import PAPER, Comparison, Figure, Table, TableRow, Verdict
 
 Make = Callable[..., RunFolder]
 NAN = float("nan")

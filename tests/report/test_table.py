@@ -16,7 +16,8 @@ from affetto import stats
 from affetto.errors import RunError
 from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.evaluate.predictions import Answers
-from affetto.report import Table, TableRow, Verdict, build_table
+from affetto.report import build_table
+from affetto.report.table import Table, TableRow, Verdict
 
 Make = Callable[..., RunFolder]
 WHOLE = set(product(range(3), range(5)))

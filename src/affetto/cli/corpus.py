@@ -12,8 +12,7 @@ from affetto.cli.arguments import TableOrJson
 from affetto.cli.terminal import ProgressBar, console, counted, note, print_facts, print_json
 
 if TYPE_CHECKING:
-    from affetto.data.check import CorpusSummary
-    from affetto.data.leakage import DivisionReport
+    from affetto.data.check import CorpusSummary, DivisionReport
     from affetto.data.prepare import PreparedCorpus
     from affetto.data.splits import Split
 
@@ -72,7 +71,7 @@ def check_split(
 
     Exit code 2 means that a speaker is in two parts, or that the corpus cannot be divided like this.
     """
-    from affetto.data.leakage import given_folds, is_run_folder, report
+    from affetto.data.check import given_folds, is_run_folder, report
 
     if by is None and is_run_folder(path):
         found = report(given_folds(path))
@@ -88,7 +87,7 @@ def check_split(
 
 
 def _divide(path: Path, folds: int, leave_out: str | None, recipe: Path | None, layout: str | None) -> list[Split]:
-    from affetto.data.leakage import divide
+    from affetto.data.check import divide
     from affetto.data.protocols import GroupedKFold, LeaveOneSessionOut, LeaveOneSpeakerOut, Protocol
 
     if recipe is not None:
@@ -96,7 +95,7 @@ def _divide(path: Path, folds: int, leave_out: str | None, recipe: Path | None, 
 
         read = ExperimentRecipe.read(recipe)
         if len(read.sources) > 1:
-            from affetto.experiment.dataset import load_data
+            from affetto.experiment.plan import load_data
 
             return load_data(read, path).splits
         return divide(path, read.protocol, layout=layout, labelling=read.labels, classes=read.classes, seed=read.seed)

@@ -11,7 +11,8 @@ from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, ru
 from affetto.cli.terminal import ProgressBar, console, print_json, print_sheets, print_table
 
 if TYPE_CHECKING:
-    from affetto.experiment import Event, ExperimentRun, Read
+    from affetto.experiment.plan import Event, Read
+    from affetto.experiment.run import ExperimentRun
 
 app = typer.Typer(help=r"Compare models on folds of held-out speakers. Needs affetto\[train].")
 
@@ -103,7 +104,7 @@ class Shown:
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
-        from affetto.experiment import Computing, Read, Representing, RowDone, RowSkipped
+        from affetto.experiment.plan import Computing, Read, Representing, RowDone, RowSkipped
 
         match event:
             case Read():
@@ -157,7 +158,8 @@ def table(
     [cyan]affetto experiment table runs/table1 --format latex > table1.tex[/]
     """
     from affetto.evaluate import RunFolder
-    from affetto.report import build_table, sheets, to_csv, to_latex, to_markdown, to_values
+    from affetto.report import build_table
+    from affetto.report.render import sheets, to_csv, to_latex, to_markdown, to_values
 
     with ProgressBar("reading predictions") as bar:
         found = build_table(RunFolder(run), baseline, progress=bar)

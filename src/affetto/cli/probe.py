@@ -14,10 +14,10 @@ from affetto.cli.terminal import ProgressBar, print_json, print_table
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
+    from affetto.probe.correlation import BestUnit
     from affetto.probe.layers import LayerCurve, LayerScore
     from affetto.probe.neurons import Neurons
     from affetto.probe.projections import Projections, ProjectionScore
-    from affetto.probe.selection import BestUnit
 
 app = typer.Typer(
     help=r"Look inside the recogniser: what its layers know of the voice. Needs affetto\[train].", no_args_is_help=True
@@ -85,11 +85,9 @@ def neurons(  # noqa: PLR0913, PLR0917
 
 def _print_rows(folder: Path, name: str, rows: Sequence[BestUnit | LayerScore | ProjectionScore]) -> None:
     """As JSON, in which None stands for what is not a number."""
-    plain = [
-        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row._asdict().items()}
-        for row in rows
-    ]
-    print_json({"version": 1, "folder": str(folder), name: plain})
+    from affetto.report.render import plain
+
+    print_json({"version": 1, "folder": str(folder), name: plain([row._asdict() for row in rows])})
 
 
 def _interval(low: float, high: float, form: str = ".3f") -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from affetto.report import Sheet
+    from affetto.report.render import Sheet
 
 QUIET_S = 2.0  # work that is done sooner shows no progress
 _NAME = 20  # letters of a row's name that are worth a line

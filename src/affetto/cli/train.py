@@ -11,7 +11,7 @@ from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, ru
 from affetto.cli.terminal import ProgressBar, print_facts, print_json
 
 if TYPE_CHECKING:
-    from affetto.experiment import EmotionRun
+    from affetto.experiment.single import EmotionRun
     from affetto.training.heads.tasks import Epoch
 
 models = typer.Typer(help="Make a model folder out of trainings.", no_args_is_help=True)

@@ -30,8 +30,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from affetto import audio, text
 from affetto.data.corpora import Corpus, Skipped, archives, find_corpus, nothing_usable
+from affetto.data.corpora.files import Progress, in_threads, silent
 from affetto.data.manifest import write_manifest
-from affetto.data.parallel import Progress, in_threads, silent
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CorpusError
 

@@ -167,7 +167,7 @@ class Explainer:
     def clocks(self, given: Given) -> dict[str, Floats]:
         """The middle of each frame of all that is given, seconds.
 
-        A layer's frame is centred on a spectrogram frame (see `affetto.probe.targets`), an acoustic one on the
+        A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader`), an acoustic one on the
         middle of those that were averaged into it.
         """
         clocks = {

@@ -14,11 +14,11 @@ from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, P
 from affetto.drawing.words import share
 from affetto.errors import ConfigError, RunError
 from affetto.palette import colours
+from affetto.probe.correlation import BestUnit
 from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
 from affetto.probe.neurons import TRACES, Neurons, read_neurons
 from affetto.probe.projections import Projections, read_projections
-from affetto.probe.selection import BestUnit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,23 +19,128 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
+from affetto import metrics
 from affetto.config import stable_seed
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import GroupedKFold, make_folds
 from affetto.data.splits import Split, by_speaker
 from affetto.data.utterance import Utterance
 from affetto.environment import environment
-from affetto.errors import CorpusError, RunError
+from affetto.errors import CorpusError, RunError, TrainingError
 from affetto.evaluate import Prediction, write_predictions
 from affetto.evaluate.predictions import read_columns
+from affetto.features.acoustic import AcousticConfig
+from affetto.frames import pooled
 from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import Encoder
 from affetto.probe import folder
-from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
-from affetto.probe.vectors import COMPLEXITIES, FEATURES, Vectors, feature_vectors, layer_vectors, linear_probe
-from affetto.represent import Progress
+from affetto.probe.folder import ProbeConfig, read_utterances, untrained
+from affetto.represent import Acoustics, Layers, Progress, represent
 from affetto.stats import run_scores, speaker_interval
 from affetto.training.heads.tasks import Task
+
+FEATURES = AcousticConfig(level="relative")
+"""MFCC, their deltas and pitch, without how loud the recording is as a whole, which the recogniser does not get."""
+
+COMPLEXITIES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Inverse strengths of the penalty that are tried; on CREMA-D the ends are seldom chosen."""
+
+_STEPS, _TOLERANCE = 200, 1e-3  # Of the solver: more exact ones change no label in a hundred
+
+
+class Vectors(NamedTuple):
+    """A representation of every utterance; of features, network and layer are both "features"."""
+
+    network: str
+    layer: str
+    values: NDArray[np.float32]  # (utterances, width); zero where the sound cannot be read
+    readable: NDArray[np.bool_]  # (utterances,)
+
+    @property
+    def name(self) -> str:
+        """For files and tables.
+
+        >>> Vectors("trained", "gru3", np.zeros((0, 0), np.float32), np.zeros(0, bool)).name
+        'trained-gru3'
+        """
+        return self.network if self.network == self.layer else f"{self.network}-{self.layer}"
+
+
+def layer_vectors(
+    utterances: Sequence[Utterance], encoder: Encoder, network: str, cache: Path, progress: Progress | None
+) -> Iterator[Vectors]:
+    """The mean of every layer over time (paper 3.1.3), from the input up."""
+    names = tuple(layer.name for layer in encoder.layers)
+    banks = represent(utterances, Layers(encoder, tuple(map(pooled, names))), cache, progress=progress)
+    for name in names:
+        bank = banks[pooled(name)]
+        yield Vectors(network, name, bank.dense[0].numpy(), bank.readable)
+
+
+def feature_vectors(utterances: Sequence[Utterance], cache: Path, progress: Progress | None) -> Vectors:
+    """The mean of MFCC, deltas and pitch over time."""
+    extractor = Acoustics(FEATURES)
+    bank = represent(utterances, extractor, cache, progress=progress)[extractor.names[0]]
+    means = bank.moments.sums / np.maximum(bank.moments.counts, 1)[:, None]
+    return Vectors("features", "features", means.astype(np.float32), bank.readable)
+
+
+class Probed(NamedTuple):
+    """What a probe predicts of the test utterances, and how its complexity was chosen."""
+
+    test: NDArray[np.float64]  # (utterances, classes) probabilities
+    complexity: float
+    validation_uar: float
+
+
+def linear_probe(
+    vectors: NDArray[np.floating], labels: NDArray[np.int64], task: Task, complexities: Sequence[float] = COMPLEXITIES
+) -> Probed:
+    """Fits a multinomial logistic regression, whose complexity the validation speakers choose by UAR.
+
+    Columns are brought to mean 0 and deviation 1 of the training utterances, and classes count the same.
+
+    Args:
+        vectors: (utterances, width).
+        labels: (utterances,) the class of each, from 0.
+        task: which utterances train, validate and are tested.
+        complexities: to try, in order; of equals the first wins, which is penalised most.
+
+    Raises:
+        TrainingError: a class is missing from the training part, or values are not numbers.
+
+    >>> vectors = np.array([[0.0], [1.0], [0.1], [0.9], [0.2], [0.8]])
+    >>> task = Task(0, 0, np.array([0, 1]), np.array([2, 3]), np.array([4, 5]))
+    >>> linear_probe(vectors, np.array([0, 1, 0, 1, 0, 1]), task).test.argmax(axis=1).tolist()
+    [0, 1]
+    """
+    absent = sorted(set(labels.tolist()) - set(labels[task.training].tolist()))
+    if absent or len(set(labels.tolist())) < 2:
+        problem = f"the training part lacks class {absent[0]}" if absent else "a single class"
+        raise TrainingError(problem, "divide the data otherwise, or name other classes", f"fold {task.fold}")
+    if not np.isfinite(vectors).all():
+        raise TrainingError("a representation with values that are not numbers", "look at the recogniser's weights")
+    scaler = StandardScaler().fit(vectors[task.training].astype(np.float64))
+    training, validation, test = (
+        scaler.transform(vectors[part].astype(np.float64)).astype(np.float32)
+        for part in (task.training, task.validation, task.test)
+    )
+    machine = LogisticRegression(class_weight="balanced", max_iter=_STEPS, tol=_TOLERANCE, warm_start=True)
+    best = Probed(np.zeros((0, 0)), 0.0, -1.0)
+    for complexity in complexities:
+        machine.set_params(C=complexity)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of the weakest penalty, which validation judges
+            machine.fit(training, labels[task.training])
+        uar = metrics.uar(labels[task.validation], machine.predict(validation))
+        if uar > best.validation_uar:
+            best = Probed(machine.predict_proba(test), complexity, uar)
+    return best
+
 
 KIND = "layers"
 CURVE, BEGUN, PREDICTIONS = "layers.csv", "begun.json", "predictions"
@@ -136,13 +242,10 @@ def _begin(output: Path, facts: dict[str, Any]) -> None:
 
 def tasks(utterances: Sequence[Utterance], folds: Sequence[Split], readable: NDArray[np.bool_]) -> Iterator[Task]:
     """Folds by the places of their utterances, without those that cannot be read."""
-    place = {(each.corpus, each.id): number for number, each in enumerate(utterances)}
+    place = {each.key: number for number, each in enumerate(utterances)}
     for number, fold in enumerate(folds):
-        parts = [
-            np.array([place[each.corpus, each.id] for each in part], dtype=np.int64)
-            for part in (fold.train, fold.validation, fold.test)
-        ]
-        parts = [part[readable[part]] for part in parts]
+        every = [np.array([place[each.key] for each in part], dtype=np.int64) for part in fold]
+        parts = [part[readable[part]] for part in every]
         if not all(len(part) for part in parts):
             raise CorpusError("no sound of one of its parts can be read", "look at the warnings", f"fold {number}")
         yield Task(0, number, *parts)

@@ -25,11 +25,9 @@ from affetto.errors import CorpusError
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.probe import folder
-from affetto.probe.corpus import ProbeConfig, read_utterances, untrained
-from affetto.probe.correlation import Tally, correlations
-from affetto.probe.frame_reader import FrameReader, Part
-from affetto.probe.selection import BestUnit, best_rows, find
-from affetto.probe.targets import TARGETS, UNITS
+from affetto.probe.correlation import BestUnit, Tally, best_rows, correlations, find
+from affetto.probe.folder import ProbeConfig, read_utterances, untrained
+from affetto.probe.frame_reader import TARGETS, UNITS, FrameReader, Part
 
 KIND = "neurons"
 BEST, BY_LAYER, ARRAYS, TRACES = "best.csv", "by-layer.csv", "correlations.safetensors", "traces.safetensors"

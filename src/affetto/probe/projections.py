@@ -33,9 +33,8 @@ from affetto.models.encoders.encoder import Encoder
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.kinds import RecurrentConfig
 from affetto.probe import folder
-from affetto.probe.corpus import ProbeConfig, read_utterances
-from affetto.probe.layers import labels_of, tasks
-from affetto.probe.vectors import Vectors, layer_vectors, linear_probe
+from affetto.probe.folder import ProbeConfig, read_utterances
+from affetto.probe.layers import Vectors, labels_of, layer_vectors, linear_probe, tasks
 from affetto.represent import Layers, Progress, represent
 from affetto.stats import run_scores, speaker_interval, tally
 from affetto.training.heads.fit import Study, material_of, new_head

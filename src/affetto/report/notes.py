@@ -12,8 +12,7 @@ import numpy as np
 from affetto import stats
 from affetto.data.utterance import Utterance
 from affetto.drawing.words import several
-from affetto.report.published import CORPUS, TRAINED
-from affetto.report.table import Table
+from affetto.report.table import CORPUS, TRAINED, Table
 
 _CHECKS = ("expected", "check_counts")  # Settings that decide whether a run starts, not what it finds
 FEW_SPEAKERS = 20  # Below, intervals rest on their widening more than on the data

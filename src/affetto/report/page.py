@@ -22,9 +22,8 @@ from affetto.errors import RunError
 from affetto.evaluate.run_folder import CONFIG
 from affetto.palette import colours
 from affetto.report import findings, plots
-from affetto.report.build import Progress
+from affetto.report.build import Progress, ReportData, read
 from affetto.report.findings import Calibration, Learning
-from affetto.report.reading import ReportData, read
 from affetto.report.render import Sheet, sheets
 from affetto.report.table import CHANCE
 from affetto.stats import rank_agreement

@@ -11,8 +11,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from affetto.drawing.words import share
-from affetto.report.published import Published
-from affetto.report.table import Figure, Table, TableRow, Verdict
+from affetto.report.table import Figure, Published, Table, TableRow, Verdict
 
 VERSION = 1  # Of the JSON values
 Cells = list[tuple[str, str]]  # What a row shows: heading and text of each cell

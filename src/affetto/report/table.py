@@ -1,11 +1,97 @@
-"""What a table holds: every score with its spread and interval, every row's difference to the baseline."""
+"""What a table holds: every score with its spread, its interval and its difference to the baseline; what is published.
+
+Lakomkin et al. (2017) name the columns of their table 1 U-Acc and W-Acc without saying what these are. For the trained
+rows they read best as unweighted average recall and accuracy. The row of the most frequent class fits neither reading:
+whoever always predicts one of four classes has a UAR of .25, and on their counts (2,496 happy utterances of 6,416) an
+accuracy of .389. So .39 would be the accuracy, under the other column's name, and .33 is nothing at all. It is shown
+under both readings.
+
+Their ± is not explained either; scores "were averaged over ten runs of a ten-fold leave-one-speaker-out
+cross-validation" (section 4).
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, NamedTuple
 
-from affetto.report.published import Published
+CORPUS = "IEMOCAP, 6,416 utterances, 10 speakers"
+
+
+class Published(NamedTuple):
+    """A row of the paper's table 1 as printed, each score with its ±; or of figures that a recipe gives, unnamed."""
+
+    name: str
+    u_acc: tuple[float, float]
+    w_acc: tuple[float, float]
+    f1: tuple[float, float] | None  # None where it says NaN
+    readable: bool = True  # U-Acc as unweighted average recall and W-Acc as accuracy
+
+
+PAPER: dict[tuple[str, int | None], Published] = {
+    ("most_frequent", None): Published("Most frequent class", (0.39, 0.04), (0.33, 0.2), None, readable=False),
+    ("random", None): Published("Random prediction", (0.25, 0.02), (0.25, 0.02), (0.24, 0.02)),
+    ("baseline", 64): Published("Baseline 64 units", (0.52, 0.04), (0.54, 0.06), (0.48, 0.05)),
+    ("baseline", 96): Published("Baseline 96 units", (0.53, 0.01), (0.55, 0.03), (0.51, 0.02)),
+    ("baseline", 128): Published("Baseline 128 units", (0.50, 0.04), (0.51, 0.06), (0.47, 0.05)),
+    ("mean_pooling", 1): Published("Fine-tuning MP-1", (0.46, 0.05), (0.52, 0.07), (0.31, 0.11)),
+    ("mean_pooling", 2): Published("Fine-tuning MP-2", (0.54, 0.04), (0.54, 0.06), (0.52, 0.04)),
+    ("mean_pooling", 3): Published("Fine-tuning MP-3", (0.55, 0.02), (0.56, 0.03), (0.53, 0.03)),
+    ("recurrent", 1): Published("Fine-tuning RNN-1", (0.53, 0.04), (0.57, 0.04), (0.48, 0.08)),
+    ("recurrent", 2): Published("Fine-tuning RNN-2", (0.57, 0.03), (0.59, 0.05), (0.56, 0.03)),
+    ("recurrent", 3): Published("Fine-tuning RNN-3", (0.56, 0.02), (0.57, 0.04), (0.55, 0.03)),
+    ("progressive", 1): Published("Progressive net-1", (0.56, 0.02), (0.57, 0.04), (0.55, 0.03)),
+    ("progressive", 2): Published("Progressive net-2", (0.58, 0.03), (0.61, 0.04), (0.57, 0.03)),
+    ("progressive", 3): Published("Progressive net-3", (0.57, 0.03), (0.59, 0.03), (0.56, 0.04)),
+}
+"""(kind, units of a baseline or else the recogniser's layer) -> the paper's row."""
+
+TRAINED = ("baseline", "mean_pooling", "recurrent", "progressive")
+"""Kinds that learn something; the order of the others is known beforehand."""
+
+
+def reported(figures: Mapping[str, float]) -> Published | None:
+    """What a recipe says that somebody reports for a row: ``uar``, ``accuracy`` and ``f1_macro``, as far as given.
+
+    >>> reported({"uar": 0.571}).u_acc[0]
+    0.571
+    """
+    if not figures:
+        return None
+    nothing = float("nan")
+    uar, accuracy, f1 = (figures.get(name, nothing) for name in ("uar", "accuracy", "f1_macro"))
+    return Published("", (uar, nothing), (accuracy, nothing), (f1, nothing))
+
+
+def published(model: Mapping[str, Any]) -> Published | None:
+    """The paper's row for the config of a model, or None where the paper has none.
+
+    The units of RNN-x and of the progressive branch are not given, so any match. The paper's baselines have two layers,
+    and it never trains the recogniser's layers along.
+
+    >>> published({"kind": "progressive", "layer": "gru2"}).w_acc
+    (0.61, 0.04)
+    >>> published({"kind": "progressive", "layer": "gru2", "trained_from": "gru2"}) is None
+    True
+    """
+    kind = str(model.get("kind"))
+    if model.get("trained_from") is not None:
+        return None
+    if kind == "baseline":
+        branch = model.get("branch")
+        if not isinstance(branch, Mapping) or branch.get("depth", 2) != 2:
+            return None
+        return PAPER.get((kind, branch.get("units")))
+    if "layer" not in model:
+        return PAPER.get((kind, None))
+    if model.get("statistics", ["mean"]) != ["mean"]:
+        return None
+    layer = re.fullmatch(r"gru([1-9])", str(model["layer"]))
+    return PAPER.get((kind, int(layer[1]))) if layer else None
+
 
 CHANCE = ("most_frequent", "random")  # Kinds of row that do not read the sound
 

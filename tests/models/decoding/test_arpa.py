@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affetto.errors import AffettoError, CheckpointError, ConfigError
-from affetto.models.decoding.lexicon import LONGEST_WORD, read_word_list, read_words, spell_words
+from affetto.models.decoding.word_search import LONGEST_WORD, read_word_list, read_words, spell_words
 from affetto.text import Alphabet
 
 ARPA = """\\data\\

@@ -13,8 +13,7 @@ from affetto import pretrained
 from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import pad
 from affetto.models.decoding import BeamConfig, Decoder, DecoderChoice, beam_search, find_decoder, greedy
-from affetto.models.decoding.lexicon import spell_words
-from affetto.models.decoding.word_search import WordBeamConfig, WordModel, WordSearch
+from affetto.models.decoding.word_search import WordBeamConfig, WordModel, WordSearch, spell_words
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.language_model import save_language_model

@@ -18,7 +18,7 @@ from affetto import audio, metrics, text
 from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import Frames, pad, pad_waves
 from affetto.models.decoding import DecoderChoice, find_decoder
-from affetto.models.decoding.beam import BeamConfig
+from affetto.models.decoding.paths import BeamConfig
 from affetto.models.decoding.whisper_text import WhisperText, WhisperTextConfig
 from affetto.models.decoding.whisper_tokens import Vocabulary, read_vocabulary
 from affetto.models.encoders import open_encoder

@@ -25,7 +25,7 @@ from affetto.models.decoding import (
     find_decoder,
     load_word_model,
 )
-from affetto.models.decoding.beam import Found
+from affetto.models.decoding.paths import Found
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder
 from affetto.text import Alphabet

@@ -15,11 +15,10 @@ from affetto.errors import ConfigError, TrainingError
 from affetto.frames import pad_waves
 from affetto.models.encoders import open_encoder
 from affetto.models.network import load_recogniser, make_recogniser
-from affetto.training.recogniser.fit import fit_recogniser
+from affetto.training.recogniser.fit import begin_with_encoder, fit_recogniser
 from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.processes import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe
-from affetto.training.recogniser.warm_start import begin_with_encoder
 
 ONE = Placement(devices=1)
 RECIPE = """

@@ -19,8 +19,7 @@ from torch import nn
 from affetto.errors import TrainingError
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.network import load_recogniser
-from affetto.training.recogniser.checkpoints import WholeCheckpoints
-from affetto.training.recogniser.fit import fit_recogniser
+from affetto.training.recogniser.fit import WholeCheckpoints, fit_recogniser
 from affetto.training.recogniser.processes import Placement
 from affetto.training.recogniser.recipe import RecogniserRecipe
 from affetto.training.recogniser.task import RecogniserTask, SafeSteps
@@ -145,7 +144,7 @@ def test_a_training_goes_on_once_the_disk_has_room(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("affetto.training.recogniser.checkpoints.os.fsync", full_in_the_second_epoch)
+        patch.setattr("affetto.training.recogniser.fit.os.fsync", full_in_the_second_epoch)
         with pytest.raises(TrainingError, match="No space left on device"):
             fit_recogniser(recipe, tones, tmp_path / "run", placement=ONE)
     assert _last(tmp_path / "run")["epoch"] == 0

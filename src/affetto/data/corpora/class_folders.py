@@ -16,8 +16,7 @@ from pathlib import Path
 
 from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, folders
-from affetto.data.emotions import EMOTIONS, emotion_name
-from affetto.data.utterance import Utterance
+from affetto.data.utterance import EMOTIONS, Utterance, emotion_name
 from affetto.errors import CorpusError
 
 PARTS = frozenset({"dev", "eval", "evaluation", "test", "train", "training", "val", "valid", "validation"})

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from affetto.data.corpora.files import AudioFolders
-from affetto.data.emotions import named
-from affetto.data.parallel import Progress, silent
-from affetto.data.utterance import Utterance
+from affetto.data.corpora.files import AudioFolders, Progress, silent
+from affetto.data.utterance import Utterance, named
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, folders, read_lines
-from affetto.data.emotions import emotion_name
-from affetto.data.utterance import Rating, Utterance
+from affetto.data.utterance import Rating, Utterance, emotion_name
 
 EMOTIONS = {
     "ang": "anger",

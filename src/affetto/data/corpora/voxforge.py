@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from affetto.data.corpora import archives
 from affetto.data.corpora.corpus import Corpus, Found, Skipped
-from affetto.data.corpora.files import AudioFolders, files, folders, read_lines, sound_stem
-from affetto.data.parallel import Progress, in_threads
+from affetto.data.corpora.files import AudioFolders, Progress, files, folders, in_threads, read_lines, sound_stem
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 

@@ -14,8 +14,7 @@ from typing import Literal
 from affetto import pretrained
 from affetto.errors import ConfigError
 from affetto.frames import Frames
-from affetto.models.decoding.beam import BeamConfig, beam_search
-from affetto.models.decoding.paths import align, best_paths, greedy, spell
+from affetto.models.decoding.paths import BeamConfig, align, beam_search, best_paths, greedy, spell
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
 from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.models.language_model import LanguageModel, load_language_model

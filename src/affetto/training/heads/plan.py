@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affetto.config import stable_seed
-from affetto.data.batching import JITTER
+from affetto.data.transcribed import JITTER
 
 
 class EpochPlan(NamedTuple):

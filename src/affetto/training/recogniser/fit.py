@@ -1,32 +1,144 @@
-"""Trains a recogniser with Lightning: progress, devices, logs and resuming come from it."""
+"""Trains a recogniser with Lightning: progress, devices, logs and resuming come from it.
+
+It may begin with the numbers of a saved recogniser, or of a public encoder. What it keeps while it goes on,
+checkpoints and models of its epochs, is written whole or not at all.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from affetto import pretrained
 from affetto.environment import environment
+from affetto.errors import TrainingError
 from affetto.memory import keep_freed_memory
-from affetto.models.network import make_recogniser, save_recogniser
-from affetto.training.recogniser.checkpoints import EpochModels, WholeCheckpoints, mean_of, weights_of
+from affetto.models.encoders import locate, open_encoder
+from affetto.models.network import RecogniserNetwork, load_recogniser, make_recogniser, save_recogniser
+from affetto.models.whisper_ctc import WhisperCtc
 from affetto.training.recogniser.frozen import FrozenLayers
 from affetto.training.recogniser.processes import ANYWHERE, OwnHandlers, Placement, first_process
-from affetto.training.recogniser.recipe import RecogniserRecipe, RecogniserTraining
+from affetto.training.recogniser.recipe import PublicEncoder, RecogniserRecipe, RecogniserTraining
 from affetto.training.recogniser.speech import SpeechModule, gather
 from affetto.training.recogniser.task import RecogniserTask
-from affetto.training.recogniser.warm_start import begin_with, begin_with_encoder
 
+_FREE = {"dropout": True, "head": {"dropout"}}  # What two networks of one shape may differ in
 logger = logging.getLogger(__name__)
-
 _PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+def begin_with(model: RecogniserNetwork, initial: str) -> Mapping[str, Any] | None:
+    """Copies the weights of a saved recogniser, by its embedded model's name or its folder, into a network.
+
+    Gives what its description holds of a public recogniser that it began with itself.
+    """
+    folder = pretrained.find(initial)
+    saved, description = load_recogniser(folder / pretrained.RECOGNISER)
+    _compare(model.config.model_dump(exclude=_FREE), saved.config.model_dump(exclude=_FREE), folder)
+    model.load_state_dict(saved.state_dict())
+    origin: Mapping[str, Any] | None = description.facts.get("origin")
+    return origin
+
+
+def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_root: Path) -> dict[str, Any]:
+    """Copies the weights of a public recogniser's encoder (perhaps in a folder below the data's) into a network's.
+
+    Gives where they come from, for the trained model's description.
+    """
+    if not isinstance(model, WhisperCtc):
+        raise TrainingError(
+            f"a network of kind {model.config.kind!r} cannot begin with a public encoder",
+            "take the key 'encoder' out, or train a network of kind 'whisper_ctc'",
+        )
+    here = data_root / encoder.name
+    folder, origin = locate(here if here.is_dir() else encoder.name)
+    saved: Any = open_encoder(folder, device="cpu").network
+    theirs = getattr(saved, "config", None)
+    shape = {} if theirs is None else theirs.model_dump(exclude={"level"})
+    _compare(model.config.encoder.model_dump(exclude={"level"}), shape, folder)
+    model.encoder.load_state_dict(saved.state_dict())
+    return {"name": encoder.name, "revision": origin.revision, "licence": encoder.licence}
+
+
+def _compare(mine: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
+    differing = [f"{key} ({theirs.get(key)!r}, not {mine[key]!r})" for key in mine if mine[key] != theirs.get(key)]
+    if differing:
+        raise TrainingError(
+            f"the initial model is of another shape: {', '.join(differing)}",
+            "give the recipe the initial model's shape, or begin with another one",
+            folder,
+        )
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the one that it replaces, which stays where writing fails."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Saves a training's state, or raises TrainingError; the checkpoint of that name is then the one before."""
+        target = Path(path)
+        draft = target.with_name(f"{target.name}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except (OSError, RuntimeError) as error:  # torch's writer turns the system's errors into RuntimeErrors
+            draft.unlink(missing_ok=True)
+            raise TrainingError(
+                f"the checkpoint cannot be written ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})",
+                "make room, then give the same command: it goes on from the last checkpoint, which is whole",
+                target,
+            ) from error
+
+
+class EpochModels(Callback):
+    """Keeps the state after every so many epochs as a model of its own, to study how it came about.
+
+    The folder gets one for each such epoch, named by its number from 1. What the model's file holds of it is made from
+    the number of epochs and the CER on the validation speakers.
+    """
+
+    def __init__(self, folder: Path, every: int, facts: Callable[[int, float], dict[str, Any]]) -> None:
+        self.folder, self.every, self.facts = folder, every, facts
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epochs = trainer.current_epoch + 1
+        if epochs % self.every == 0 and trainer.is_global_zero:
+            cer = float(trainer.callback_metrics["cer"])
+            path = self.folder / f"{epochs:02d}" / pretrained.RECOGNISER
+            save_recogniser(path, pl_module.model, self.facts(epochs, cer), precision="float16")  # type: ignore[arg-type]
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """The weights in a training's checkpoint."""
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return weights
+
+
+def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the weights after several epochs, which often generalises better than any of them.
+
+    Whole numbers (counters) are those of the last.
+
+    >>> mean_of([{"a": torch.tensor([1.0])}, {"a": torch.tensor([4.0])}])
+    {'a': tensor([2.5000])}
+    """
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if last.is_floating_point() else last
+        for name, last in states[-1].items()
+    }
 
 
 class _StayStopped(Callback):

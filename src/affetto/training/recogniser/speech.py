@@ -16,10 +16,9 @@ from torch.utils.data import DataLoader
 
 from affetto import text
 from affetto.config import stable_seed
-from affetto.data.batching import LengthSortedBatches
 from affetto.data.corpora import open_corpus, reasons
 from affetto.data.splits import Split, by_speaker, check_disjoint, held_out_groups
-from affetto.data.transcribed import SoundCache, Transcribed, batch_loader, read_sound, select
+from affetto.data.transcribed import LengthSortedBatches, SoundCache, Transcribed, batch_loader, read_sound, select
 from affetto.data.utterance import Utterance
 from affetto.errors import TrainingError
 from affetto.features.perturbation import amplify, resample
