@@ -21,8 +21,7 @@ import numpy as np
 
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.report import build_table, write_report
 from affetto.training.heads.tasks import Epoch
 
@@ -130,7 +129,7 @@ def make_run(folder: Path) -> RunFolder:
     rows = [{"name": each.name, "model": each.model, "repeats": each.repeats} for each in models()]
     run.begin({"seed": 1, "corpus": "made-up", "rows": rows}, facts, {"affetto": "0.1.0"}, crowd.utterances, folds)
     for model in models():
-        card = RowCard(name=model.name, model=model.model, training={}, parameters=112_516)
+        card = Row(name=model.name, model=model.model, training={}, parameters=112_516)
         for cell in ((repeat, fold) for repeat in range(model.repeats) for fold in range(FOLDS)):
             tested = crowd.say(model, cell, cell[1], rng)
             validated = crowd.say(model, cell, (cell[1] + 1) % FOLDS, rng)

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.predictions import read_predictions, read_tested, read_validated
 
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
-from affetto.evaluate import Prediction, Row, RunFolder, read_predictions, run_folder, score, write_predictions
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder, run_folder, score, write_predictions
 from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("sadness", "anger")
@@ -25,7 +25,7 @@ CONFIG = {"seed": 1, "rows": [{"name": "MP-2"}, {"name": "Random guess"}, {"name
 FACTS = {"classes": list(CLASSES), "manifest_sha256": "0" * 64}
 ENVIRONMENT = {"affetto": "0.1", "commit": None}
 UTTERANCES = [Utterance(id="a", audio=Path("/c/a.wav"), speaker="ann", corpus="c", emotion="anger")]
-CARD = RowCard(name="MP-2", model={"kind": "mean_pooling", "layer": "gru2"}, training={"epochs": 3}, parameters=18)
+CARD = Row(name="MP-2", model={"kind": "mean_pooling", "layer": "gru2"}, training={"epochs": 3}, parameters=18)
 CURVE = [Epoch(0, 0.1, 1.5, 1 / 3), Epoch(1, 0.05, 1.25, 0.1 + 0.2)]
 FILES = ["config.toml", "environment.json", "folds.csv", "manifest.jsonl", "rows", "run.json"]
 
@@ -107,7 +107,7 @@ def run(tmp_path: Path) -> RunFolder:
     folder.begin(CONFIG, FACTS, ENVIRONMENT, UTTERANCES, [Split((), (), (UTTERANCES[0],))])
     for repeat, fold in ((1, 0), (0, 12)):
         folder.write_cell(CARD, _cell(repeat, fold), _cell(repeat, fold)[:1], CURVE)
-    folder.write_cell(RowCard(name="Random guess", model={"kind": "random"}, training={}), PREDICTIONS, PREDICTIONS, [])
+    folder.write_cell(Row(name="Random guess", model={"kind": "random"}, training={}), PREDICTIONS, PREDICTIONS, [])
     return folder
 
 
@@ -122,20 +122,20 @@ def test_a_run_folder_to_disk_and_back(run: RunFolder) -> None:
     assert run.utterances() == UTTERANCES
     assert (run.root / "folds.csv").read_text().splitlines() == ["fold,part,speaker", "0,test,ann"]
     assert run.rows() == [
-        Row("MP-2", {"kind": "mean_pooling", "layer": "gru2"}, 18),
-        Row("Random guess", {"kind": "random"}, None),
+        CARD,
+        Row(name="Random guess", model={"kind": "random"}, training={}),
     ]
     assert run.finished("MP-2") == {(1, 0), (0, 12)}
     assert run.finished("never begun") == set()
-    assert run.predictions("MP-2") == [*_cell(0, 12), *_cell(1, 0)]
-    assert run.validation("MP-2") == [_cell(0, 12)[0], _cell(1, 0)[0]]
+    assert read_tested(run, "MP-2") == [*_cell(0, 12), *_cell(1, 0)]
+    assert read_validated(run, "MP-2") == [_cell(0, 12)[0], _cell(1, 0)[0]]
     assert run.curves("MP-2") == {(0, 12): CURVE, (1, 0): CURVE}
     assert run.curves("Random guess") == {(0, 1): []}
 
 
 def test_a_finished_cell_stays(run: RunFolder) -> None:
     run.write_cell(CARD, [_prediction("z", "anger", 1.0, 1, 0)], PREDICTIONS, [])
-    assert run.predictions("MP-2") == [*_cell(0, 12), *_cell(1, 0)]
+    assert read_tested(run, "MP-2") == [*_cell(0, 12), *_cell(1, 0)]
     assert sorted(path.name for path in run.root.iterdir()) == FILES
     assert sorted(path.name for path in (run.root / "rows" / "mp-2").iterdir()) == [
         "repeat-00-fold-12",
@@ -183,8 +183,8 @@ READERS: dict[str, Callable[[RunFolder], object]] = {
     "environment.json": RunFolder.environment,
     "manifest.jsonl": RunFolder.utterances,
     "rows/mp-2/row.json": RunFolder.rows,
-    "rows/mp-2/repeat-01-fold-00/predictions.csv": lambda run: run.predictions("MP-2"),
-    "rows/mp-2/repeat-01-fold-00/validation.csv": lambda run: run.validation("MP-2"),
+    "rows/mp-2/repeat-01-fold-00/predictions.csv": lambda run: read_tested(run, "MP-2"),
+    "rows/mp-2/repeat-01-fold-00/validation.csv": lambda run: read_validated(run, "MP-2"),
     "rows/mp-2/repeat-01-fold-00/curve.csv": lambda run: run.curves("MP-2"),
 }
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -222,12 +222,12 @@ def test_a_cell_of_another_run(run: RunFolder, old: str, new: str, message: str)
     path = run.root / "rows" / "mp-2" / "repeat-01-fold-00" / "predictions.csv"
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(RunError, match=message):
-        run.predictions("MP-2")
+        read_tested(run, "MP-2")
 
 
 def test_a_row_that_is_not_there(run: RunFolder) -> None:
     with pytest.raises(RunError, match="nothing finished of a row 'MP-9'; choose among MP-2, Random guess"):
-        run.predictions("MP-9")
+        read_tested(run, "MP-9")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, Path.absolute], ids=["empty", "a file", "nothing"])

@@ -225,11 +225,7 @@ class Alphabet:
         return len(self.symbols) + 1
 
     def encode(self, text: str) -> list[int]:
-        """The class of each character.
-
-        Raises:
-            TextError: a character is not in the alphabet.
-        """
+        """The class of each character; raises TextError where a character is not in the alphabet."""
         try:
             return [self._classes[symbol] for symbol in text]
         except KeyError as error:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 
 Run = Callable[..., "tuple[int, str, str]"]
 CLASSES = ("anger", "sadness")
@@ -35,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     facts = {"classes": list(CLASSES), "counts": {"folds": 4}}
     run.begin({"seed": 1, "rows": rows}, facts, {"affetto": "0.1.0"}, said, [])
     for place, (name, model) in enumerate(ROWS.items()):
-        card = RowCard(name=name, model=model, training={}, parameters=100_000)
+        card = Row(name=name, model=model, training={}, parameters=100_000)
         for repeat, fold in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)][: 8 - place]:
             tested = [
                 Prediction(

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 
 Run = Callable[..., "tuple[int, str, str]"]
 CLASSES = ("anger", "sadness")
@@ -25,7 +24,7 @@ def _folder(root: Path, cer: float, wrong: int) -> Path:
     run = RunFolder(root)
     facts = {"classes": list(CLASSES), "counts": {"folds": 3}, "manifest_sha256": "a", "recogniser_cer": cer}
     run.begin({"seed": 1, "rows": [{"name": "MP-1", "repeats": 1}]}, facts, {}, said, [])
-    card = RowCard(name="MP-1", model={"kind": "mean_pooling"}, training={})
+    card = Row(name="MP-1", model={"kind": "mean_pooling"}, training={})
     for fold in range(3):
         tested = [
             Prediction(

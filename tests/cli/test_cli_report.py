@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -30,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
         for each in said
         if each.speaker != "c"
     ]
-    card = RowCard(name="MP-1", model={"kind": "mean_pooling"}, training={})
+    card = Row(name="MP-1", model={"kind": "mean_pooling"}, training={})
     run.write_cell(card, tested, tested, [])
     return run.root
 

@@ -18,8 +18,8 @@ from tests.data.speech_trees import pack, write_submission, write_talk
 
 from affetto import audio
 from affetto.data.check import check_corpus
-from affetto.data.corpora import CORPORA, open_corpus
-from affetto.data.prepare import LeftOut, PreparedCorpus, file_names, prepare_corpus
+from affetto.data.corpora import CORPORA, Skipped, open_corpus
+from affetto.data.prepare import PreparedCorpus, file_names, prepare_corpus
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 
@@ -312,7 +312,7 @@ def test_file_names_are_distinct_everywhere_and_lead_nowhere_else(names: list[tu
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
-    left_out = tuple(LeftOut(str(number), "over 15 s" if number else "audio missing") for number in range(3))
+    left_out = tuple(Skipped(str(number), "over 15 s" if number else "audio missing") for number in range(3))
     counts: dict[str, Any] = {
         "utterances": 0,
         "hours": 0.0,

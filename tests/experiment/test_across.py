@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import tomli_w
 from sklearn.metrics import balanced_accuracy_score
+from tests.predictions import read_tested
 from typer.testing import CliRunner
 
 from affetto.cli import app
@@ -188,7 +189,7 @@ def test_what_is_held_out_touches_nothing_but_its_own_scores(
     _make(tmp_path / "data", changed, louder=20.0, labels=("sadness", "anger"))
     before, after = run(three, "before"), run(tmp_path / "data", "after")
     assert (_learnt(before, 2) != _learnt(after, 2)) is touched
-    tested = [[each.probabilities for each in found.predictions("MP") if each.fold == 2] for found in (before, after)]
+    tested = [[each.probabilities for each in read_tested(found, "MP") if each.fold == 2] for found in (before, after)]
     assert tested[0] != tested[1]
 
 
@@ -200,7 +201,7 @@ def test_scores_by_tested_corpus(
     protocol: str, folds: dict[str, tuple[int, ...]], three: Path, run: Callable[..., RunFolder]
 ) -> None:
     found = run(three, protocol=protocol)
-    table, predictions = build_table(found), found.predictions("MP")
+    table, predictions = build_table(found), read_tested(found, "MP")
     row = table.rows[0]
     assert {name: figures.folds for name, figures in row.corpora.items()} == folds
     for name, figures in row.corpora.items():

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.predictions import read_tested, read_validated
 
 from affetto.data.check import given_folds, report
 from affetto.data.corpora import open_corpus
@@ -148,7 +149,7 @@ def test_every_utterance_is_tested_once_in_every_repeat_of_every_row(undisturbed
     assert len(everyone) == 24
     assert [row.name for row in run.rows()] == [row.name for row in undisturbed.rows] == list(ROWS)
     tested = {
-        (row.name, repeat): sorted(each.utterance for each in run.predictions(row.name) if each.repeat == repeat)
+        (row.name, repeat): sorted(each.utterance for each in read_tested(run, row.name) if each.repeat == repeat)
         for row in undisturbed.rows
         for repeat in range(row.repeats)
     }
@@ -160,8 +161,8 @@ def test_who_trains_does_not_test(undisturbed: ExperimentRun) -> None:
     run = RunFolder(undisturbed.folder)
     lines = list(csv.DictReader((run.root / "folds.csv").open()))
     assert {int(line["fold"]) for line in lines} == {0, 1, 2, 3}
-    for kind, part in ((run.predictions, "test"), (run.validation, "validation")):
-        heard = {(each.fold, each.speaker) for each in kind("MP-2")}
+    for read, part in ((read_tested, "test"), (read_validated, "validation")):
+        heard = {(each.fold, each.speaker) for each in read(run, "MP-2")}
         assert heard == {(int(line["fold"]), line["speaker"]) for line in lines if line["part"] == part}
     assert len({(line["fold"], line["speaker"]) for line in lines}) == len(lines) == 4 * 4
 
@@ -179,10 +180,10 @@ def test_probabilities_keep_their_classes_and_parts_their_speakers(
     recipe = rewrite(('kind = "grouped_k_fold"\nfolds = 4', fixed))
     run = RunFolder(run_experiment(recipe, data_root, tmp_path / "run", engine=SERIAL, only=["Most frequent"]).folder)
     for read, speakers, predicted, shares in (
-        (run.validation, {"1002"}, "sadness", SHARES[0]),
-        (run.predictions, {"1003", "1004"}, "anger", SHARES[1]),
+        (read_validated, {"1002"}, "sadness", SHARES[0]),
+        (read_tested, {"1003", "1004"}, "anger", SHARES[1]),
     ):
-        found = read("Most frequent")
+        found = read(run, "Most frequent")
         assert {each.speaker for each in found} == speakers
         assert {each.predicted for each in found} == {predicted}
         assert found[0].probabilities == dict(zip(("sadness", "anger"), shares, strict=True))
@@ -214,7 +215,7 @@ def test_the_folder_tells_all_about_the_run(undisturbed: ExperimentRun, place: P
 
 
 def test_scores_are_means_over_repeats(undisturbed: ExperimentRun) -> None:
-    predictions = RunFolder(undisturbed.folder).predictions("MP-1")
+    predictions = read_tested(RunFolder(undisturbed.folder), "MP-1")
     repeats = [score([each for each in predictions if each.repeat == repeat]) for repeat in (0, 1)]
     assert undisturbed.rows[0].uar == pytest.approx(np.mean([each.uar for each in repeats]))
     assert undisturbed.rows[0].accuracy == pytest.approx(np.mean([each.accuracy for each in repeats]))
@@ -553,7 +554,7 @@ def test_unreadable_sound_is_left_out_and_counted(
     assert run.unreadable == 1
     assert RunFolder(run.folder).facts()["unreadable"] == ["1001_IEO_ANG_XX"]
     for row in ("MP-1", "Most frequent"):
-        predictions = RunFolder(run.folder).predictions(row)
+        predictions = read_tested(RunFolder(run.folder), row)
         assert len(predictions) == 2 * 23
         assert "1001_IEO_ANG_XX" not in {each.utterance for each in predictions}
 
@@ -573,7 +574,7 @@ def test_two_corpora_may_share_names(data_root: Path, tmp_path: Path, rewrite: C
     write_manifest(tmp_path / "both.jsonl", both)
     recipe = rewrite(('"crema-d"', '"both.jsonl"'))
     done = run_experiment(recipe, tmp_path, tmp_path / "run", engine=SERIAL, only=["MP-1", "Most frequent"])
-    predictions = RunFolder(done.folder).predictions("MP-1")
+    predictions = read_tested(RunFolder(done.folder), "MP-1")
     assert len({each.utterance for each in predictions}) == len({(each.fold, each.utterance) for each in predictions})
     assert {each.speaker for each in predictions} == {
         "1004",

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tomli_w
 from numpy.typing import NDArray
+from tests.predictions import read_predictions, read_tested
 
 from affetto.errors import AffettoError, ConfigError, LabelError, SplitError
-from affetto.evaluate import RunFolder, read_predictions, score
+from affetto.evaluate import RunFolder, score
 from affetto.experiment import EmotionRecipe, Engine, run_experiment, train_emotion
 from affetto.frames import Frames
 from affetto.models import checkpoint
@@ -174,7 +175,7 @@ def test_it_is_a_row_of_an_experiment(data_root: Path, tmp_path: Path, write_rec
     experiment = EmotionRecipe.read(write_recipe()).as_experiment().resolved()
     (tmp_path / "experiment.toml").write_text(tomli_w.dumps(experiment))
     run = run_experiment(tmp_path / "experiment.toml", data_root, tmp_path / "table", engine=Engine(jobs=1))
-    assert RunFolder(run.folder).predictions("progressive") == read_predictions(tmp_path / "run" / "predictions.csv")
+    assert read_tested(RunFolder(run.folder), "progressive") == read_predictions(tmp_path / "run" / "predictions.csv")
 
 
 def test_a_head_may_be_solved_with_strangers(

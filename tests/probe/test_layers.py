@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score
+from tests.predictions import read_predictions
 
 from affetto.errors import LabelError, RunError, SplitError
-from affetto.evaluate import read_predictions
 from affetto.frames import pad_waves
 from affetto.models.encoders import open_encoder
 from affetto.probe import layers as module

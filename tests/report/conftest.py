@@ -12,8 +12,7 @@ import pytest
 
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.training.heads.tasks import Epoch
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
@@ -124,7 +123,7 @@ def make_run_in() -> Callable[..., RunFolder]:
         facts = {"classes": list(CLASSES), "manifest_sha256": "0123abcd", "counts": counts, "unreadable": []}
         run.begin(config, facts, {"affetto": "0.1.0", "commit": "abc123"}, utterances, folds)
         for place, each in enumerate(models):
-            card = RowCard(
+            card = Row(
                 name=each.name, model=each.model, training={}, parameters=each.parameters, published=each.published
             )
             left_out = (unfinished or {}).get(each.name, set())

@@ -13,8 +13,7 @@ from affetto.data.folds import short_names
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import RunError
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.report import build_table
 from affetto.report.build import ReadOnce
 
@@ -104,7 +103,7 @@ def shared(tmp_path: Path) -> RunFolder:
             Prediction(0, fold, names[id(each)], f"{each.corpus}/{each.speaker}", "anger", "anger", {"anger": 1.0})
             for each in part
         ]
-        run.write_cell(RowCard(name="MP-1", model={"kind": "random"}, training={}), said, said, [])
+        run.write_cell(Row(name="MP-1", model={"kind": "random"}, training={}), said, said, [])
     return run
 
 

@@ -27,8 +27,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def _draw(canvas: Canvas) -> None:
-    canvas.height(2.0)
-    axes = canvas.panels(1, 1)[0]
+    axes = canvas.panels(1, inches=2.0)[0]
     axes.plot([0, 1], [0, 1], color=ACCENT)
     axes.set_title("$a_b & <c> 日本語")  # no formula, and letters that no font here may have
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, log_loss, recall_score
+from tests.predictions import read_tested
 
 from affetto.evaluate import Prediction, RunFolder
 from affetto.evaluate.predictions import Answers
@@ -28,7 +29,7 @@ def test_confusions_are_averaged_over_folds_and_their_diagonal_is_the_tables_uar
     run = make_run()
     derived = derive(run)
     found = findings.confusion(derived.counted["Large"])
-    pooled = confusion_matrix(*_pairs(run.predictions("Large")), labels=CLASSES)
+    pooled = confusion_matrix(*_pairs(read_tested(run, "Large")), labels=CLASSES)
     assert found.counts == pytest.approx(pooled / 15)  # 3 repeats of 5 folds
     assert found.shares.sum(axis=1) == pytest.approx(np.ones(4))
     row = next(row for row in build_table(run).rows if row.name == "Large")
@@ -38,7 +39,7 @@ def test_confusions_are_averaged_over_folds_and_their_diagonal_is_the_tables_uar
 def test_recalls_agree_with_scikit_learn_and_lie_in_their_intervals(make_run: Make) -> None:
     run = make_run()
     found = findings.class_recalls(derive(run).counted["MP_3"])
-    assert found.mean == pytest.approx(recall_score(*_pairs(run.predictions("MP_3")), labels=CLASSES, average=None))
+    assert found.mean == pytest.approx(recall_score(*_pairs(read_tested(run, "MP_3")), labels=CLASSES, average=None))
     assert ((found.low < found.mean) & (found.mean < found.high)).all()
 
 
@@ -54,7 +55,7 @@ def test_a_class_that_nobody_means_has_no_recall(make_run: Make) -> None:
 def test_speakers_agree_with_scikit_learn(make_run: Make) -> None:
     run = make_run()
     found = findings.speaker_scores(derive(run).counted["MP_3"])
-    said = run.predictions("MP_3")
+    said = read_tested(run, "MP_3")
     assert found.names.tolist() == sorted({each.speaker for each in said})
     for name, uar in zip(found.names.tolist()[:3], found.uars.tolist()[:3], strict=True):
         assert uar == pytest.approx(balanced_accuracy_score(*_pairs([each for each in said if each.speaker == name])))

@@ -17,8 +17,7 @@ from PIL import Image
 
 from affetto.data.utterance import Utterance
 from affetto.errors import MissingExtraError, RunError
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.report import build_table, page, write_report
 from affetto.report.page import Written
 from affetto.report.render import sheets
@@ -228,7 +227,7 @@ def _small_run(folder: Path, kind: str, speakers: int) -> RunFolder:
             if each.speaker in names
         ]
 
-    card = RowCard(name="Only", model={"kind": kind}, training={})
+    card = Row(name="Only", model={"kind": kind}, training={})
     run.write_cell(card, predictions("abc"[:speakers]), predictions("e"), [])
     return run
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from tests.predictions import read_tested
 
 from affetto import stats
 from affetto.errors import RunError
@@ -38,7 +39,7 @@ def _uar(predictions: list[Prediction], repeat: int | None = None, fold: int | N
 
 def test_figures_are_those_of_the_predictions(make_run: Make) -> None:
     run = make_run()
-    said = run.predictions("Large")
+    said = read_tested(run, "Large")
     runs = [[each for each in said if each.repeat == repeat] for repeat in range(3)]
     pairs = [([each.reference for each in part], [each.predicted for each in part]) for part in runs]
     folds = [np.mean([_uar(said, repeat, fold) for repeat in range(3)]) for fold in range(5)]
@@ -70,7 +71,7 @@ def test_rows_stand_in_the_recipes_order_and_best_first_when_asked(make_run: Mak
 def test_the_difference_is_tested_over_folds(make_run: Make) -> None:
     run = make_run()
     table = build_table(run, "Large")
-    ours, theirs = run.predictions("MP_3"), run.predictions("Large")
+    ours, theirs = read_tested(run, "MP_3"), read_tested(run, "Large")
     by_fold = [
         np.mean([_uar(ours, repeat, fold) - _uar(theirs, repeat, fold) for repeat in range(3)]) for fold in range(5)
     ]
@@ -141,7 +142,7 @@ def test_an_unfinished_row_shows_its_whole_runs(make_run: Make) -> None:
     run = make_run(unfinished={"MP_3": {(2, 3), (2, 4)}})
     table = build_table(run)
     row = _row(table, "MP_3")
-    said = run.predictions("MP_3")
+    said = read_tested(run, "MP_3")
     assert row.uar.mean == pytest.approx(np.mean([_uar(said, 0), _uar(said, 1)]))
     assert (row.runs, row.cells, row.planned, row.unfinished, table.unfinished) == (2, 13, 15, True, True)
     assert "MP_3 13 of 15 cells" in table.notes[0]
@@ -153,12 +154,12 @@ def test_a_row_without_a_whole_run_is_compared_over_the_folds_both_have(make_run
     run = make_run(unfinished={"MP_3": {cell for cell in WHOLE if cell[1] > 2}})
     table = build_table(run)
     row = _row(table, "MP_3")
-    said = run.predictions("MP_3")
+    said = read_tested(run, "MP_3")
     assert row.uar.mean == pytest.approx(np.mean([_uar(said, repeat) for repeat in range(3)]))
     assert row.folds == 3
     assert row.comparison is not None
     assert row.comparison.folds == 3
-    theirs = [each for each in run.predictions("Large") if each.fold <= 2]
+    theirs = [each for each in read_tested(run, "Large") if each.fold <= 2]
     expected = np.mean([_uar(said, repeat) - _uar(theirs, repeat) for repeat in range(3)])
     assert row.comparison.difference == pytest.approx(expected)
     assert any("over fewer folds than the 5 of the others: MP_3 over 3" in note for note in table.notes)
@@ -198,7 +199,7 @@ def test_classes_that_a_fold_has_not_are_told(make_run: Make) -> None:
     )
     table = build_table(run)
     assert any("1 fold without an utterance of some class (sadness in 1)" in note for note in table.notes)
-    said = run.predictions("Large")
+    said = read_tested(run, "Large")
     present = [each for each in said if each.repeat == 0 and each.fold == 3]
     assert {each.reference for each in present} == {"anger", "happiness", "neutral"}
 
@@ -242,7 +243,10 @@ class _Memory(RunFolder):
         self._answers = Answers(cells, *([getattr(each, name) for each in predictions] for name in names), shares)
 
     def rows(self) -> list[Row]:
-        return [Row(f"Row {number}", {"kind": "recurrent"}, 1) for number in range(self._count)]
+        return [
+            Row(name=f"Row {number}", model={"kind": "recurrent"}, training={}, parameters=1)
+            for number in range(self._count)
+        ]
 
     def config(self) -> dict[str, object]:
         return {"rows": [{"name": row.name, "repeats": 10} for row in self.rows()]}
@@ -284,22 +288,6 @@ def test_a_large_table_takes_little_more_than_scoring_its_cells(make_run: Make) 
         balanced_accuracy_score(*(column[first : first + 490] for column in columns))
     assert len(table.rows) == 25
     assert built - since < 3 * 25 * (time.process_time() - built)  # about as long
-
-
-@pytest.mark.parametrize("part", ["tested", "validating"])
-def test_answers_are_the_predictions_in_columns(make_run: Make, part: str) -> None:
-    run = make_run()
-    pairs = {
-        "tested": (run.predictions, run.answers),
-        "validating": (run.validation, run.validation_answers),
-    }
-    said, answers = (read("MP_3") for read in pairs[part])
-    assert answers.utterances == [each.utterance for each in said]
-    assert answers.probabilities.tolist() == [[*each.probabilities.values()] for each in said]
-    assert answers.cells == [(each.repeat, each.fold) for each in said]
-    assert answers.speakers == [each.speaker for each in said]
-    assert answers.references == [each.reference for each in said]
-    assert answers.predicted == [each.predicted for each in said]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def check(path: Corpus, layout: Layout = None, format_: TableOrJson = "table") -
         summary = check_corpus(path, name=layout, progress=bar)
     if format_ == "json":
         values = asdict(summary)
-        values["examples"] = [asdict(example) for example in summary.examples]
+        values["examples"] = [{"what": each.what, "reason": each.reason} for each in summary.examples]
         print_json({"version": 1, **values})
     else:
         print_facts(_summary(summary))

@@ -62,13 +62,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.evaluate.cross_corpus import score_corpora
     from affetto.features.conditions import Condition
     from affetto.recognise import EmotionRecogniser
-    from affetto.report.cross_corpus import (
-        score_notes,
-        score_sheets,
-        scores_to_markdown,
-        scores_to_values,
-        write_scores,
-    )
+    from affetto.report import cross_corpus as tables
     from affetto.timeline import Judgement
 
     conditions = [Condition.parse(each) for each in condition.split(",")]
@@ -86,13 +80,13 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
         "environment": environment(),
     }
     if output is not None:
-        write_scores(output, about, scores)
+        tables.write_scores(output, about, scores)
     if format_ == "json":
-        print_json(scores_to_values(about, scores))
+        print_json(tables.scores_to_values(about, scores))
     elif format_ == "markdown":
-        typer.echo(scores_to_markdown(scores), nl=False)
+        typer.echo(tables.scores_to_markdown(scores), nl=False)
     else:
-        print_sheets(score_sheets(scores, details=False), score_notes(scores))
+        print_sheets(tables.score_sheets(scores, details=False), tables.score_notes(scores))
 
 
 def _parts(

@@ -194,22 +194,16 @@ def recognisers(
     --recogniser runs/asr-small-second/first/epochs/$n --output runs/recognition-$n; done[/]
     [cyan]affetto experiment recognisers runs/recognition-* --figure figures[/]
     """
-    from affetto.report.recognition import (
-        compare_recognisers,
-        recognition_notes,
-        recognition_picture,
-        recognition_sheets,
-        recognition_values,
-    )
+    from affetto.report import recognition
 
-    found = compare_recognisers(runs)
+    found = recognition.compare_recognisers(runs)
     if figure is not None:
         from affetto.drawing.figures import render, write_files
 
-        write_files(figure, render(recognition_picture(found)).files())
-    sheets, notes = recognition_sheets(found), recognition_notes(found)
+        write_files(figure, render(recognition.recognition_picture(found)).files())
+    sheets, notes = recognition.recognition_sheets(found), recognition.recognition_notes(found)
     if format_ == "json":
-        print_json(recognition_values(found))
+        print_json(recognition.recognition_values(found))
     elif format_ == "markdown":
         from affetto.report.render import markdown_of
 

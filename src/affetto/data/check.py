@@ -15,7 +15,7 @@ from affetto.data.corpora.files import in_threads
 from affetto.data.folds import FOLDS, read_folds
 from affetto.data.labels import Labelling, label
 from affetto.data.manifest import read_manifest
-from affetto.data.prepare import SLACK_S
+from affetto.data.prepare import BEGINS_AFTER, ENDS_AFTER, UNREADABLE, WITHOUT_SAMPLES, duration_within
 from affetto.data.protocols import Missing, Protocol, make_folds, missing_emotions
 from affetto.data.splits import PARTS, Split, by_speaker, check_disjoint
 from affetto.data.utterance import Utterance
@@ -23,8 +23,6 @@ from affetto.errors import AudioError, SplitError
 from affetto.text import without_marks
 
 EXAMPLES_PER_REASON = 3
-UNREADABLE, WITHOUT_SAMPLES = "unreadable audio", "audio without samples"
-BEGINS_AFTER, ENDS_AFTER = "begins after the audio's end", "ends after the audio's end"
 FAULTS = frozenset({"audio missing", UNREADABLE, WITHOUT_SAMPLES, BEGINS_AFTER, ENDS_AFTER})
 """What is wrong with a copy of a corpus, rather than left out of it on purpose."""
 MANIFEST = "manifest.jsonl"  # What a run folder holds of its utterances
@@ -118,13 +116,10 @@ def _duration(utterance: Utterance, file_s: float | None) -> float | Skipped:
     """Seconds of an utterance within its file, or why it is of no use."""
     if file_s is None:
         return Skipped(str(utterance.audio), UNREADABLE)
-    end_s = file_s if utterance.end_s is None else min(utterance.end_s, file_s)
-    if end_s <= utterance.start_s:
-        what = str(utterance.audio) if file_s == 0 else utterance.id
-        return Skipped(what, WITHOUT_SAMPLES if file_s == 0 else BEGINS_AFTER)
-    if utterance.end_s is not None and utterance.end_s > file_s + SLACK_S:
-        return Skipped(utterance.id, ENDS_AFTER)
-    return end_s - utterance.start_s
+    found = duration_within(utterance, file_s)
+    if isinstance(found, Skipped):
+        return Skipped(utterance.id if file_s else str(utterance.audio), found.reason)
+    return found
 
 
 def _count(values: Iterable[str | None]) -> dict[str, int]:
@@ -185,8 +180,7 @@ def divide(
 def given_folds(path: Path, folds_path: Path | None = None, *, layout: str | None = None) -> list[Split]:
     """The folds of a run folder or a CSV file (see `affetto.data.folds`), of a run's utterances or a corpus's.
 
-    Raises:
-        SplitError: the file cannot be read, a speaker is unknown, or a part of a fold is empty.
+    Raises SplitError where the file cannot be read, a speaker is unknown, or a part of a fold is empty.
     """
     # The sound of a run may be elsewhere by now, so that its manifest is read without looking for it.
     own = is_run_folder(path)

@@ -42,11 +42,7 @@ def full_name(utterance: Utterance, of: Name) -> str:
 
 
 def known_names(utterances: Sequence[Utterance], of: Name) -> dict[str, set[str]]:
-    """Every name, with the corpus before it and without, and which full names it stands for.
-
-    >>> known_names([Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine")], "speaker")
-    {'mine/anna': {'mine/anna'}, 'anna': {'mine/anna'}}
-    """
+    """Every name, with the corpus before it and without, and which full names it stands for."""
     known: dict[str, set[str]] = {}
     for each in utterances:
         full = full_name(each, of)
@@ -78,12 +74,7 @@ def resolve(names: Collection[str], known: Mapping[str, set[str]], of: Name) -> 
 
 
 def short_names(utterances: Sequence[Utterance], of: Name) -> list[str]:
-    """A name for each utterance that `resolve` understands: without the corpus where only one has it.
-
-    >>> mine, yours = (Utterance(id="1", audio=Path("1.wav"), speaker=name, corpus=name) for name in ("ann", "bob"))
-    >>> short_names([mine, yours], "id"), short_names([mine, yours], "speaker")
-    (['ann/1', 'bob/1'], ['ann', 'bob'])
-    """
+    """A name for each utterance that `resolve` understands: without the corpus where only one has it."""
     known = known_names(utterances, of)
     names = [(full_name(each, of), f"{each.corpus}/") for each in utterances]
     return [full if len(known[full.removeprefix(corpus)]) > 1 else full.removeprefix(corpus) for full, corpus in names]
@@ -107,13 +98,6 @@ def read_folds(path: Path, utterances: Sequence[Utterance]) -> dict[int, Split]:
 
     Folds are numbered and in order; utterances of speakers whom one does not name are not in it. Whether folds leak is
     not looked at. Raises SplitError where the file cannot be read or a speaker is unknown, or in several corpora.
-
-    >>> import tempfile
-    >>> ann, bob = (Utterance(id=name, audio=Path("a.wav"), speaker=name, corpus="mine") for name in ("ann", "bob"))
-    >>> path = Path(tempfile.mkdtemp()) / "folds.csv"
-    >>> write_folds(path, [ann, bob], [Split(train=(ann,), validation=(), test=(bob,))])
-    >>> read_folds(path, [ann, bob])[0].test == (bob,)
-    True
     """
     known = known_names(utterances, "speaker")
     speakers: dict[int, dict[str, set[str]]] = {}

@@ -61,11 +61,8 @@ def read_manifest(path: Path) -> list[Utterance]:
 
     An ``id`` left out is the stem of the audio, or its path where others have this stem, followed by the start in
     milliseconds where times are given; a ``corpus`` left out is the name of the manifest's folder. Whether the sound
-    files exist is not looked at.
-
-    Raises:
-        ManifestError: the file cannot be read, or a line is not JSON, lacks a key, has one that is unknown or of the
-            wrong kind, or repeats an id.
+    files exist is not looked at. Raises ManifestError where the file cannot be read, or a line is not JSON, lacks a
+    key, has one that is unknown or of the wrong kind, or repeats an id.
     """
     lines = enumerate(manifest_content(path).split(b"\n"), start=1)
     return read_records(((number, line) for number, line in lines if line.strip()), path)
@@ -127,8 +124,7 @@ def _utterance(values: _Record, path: Path, *, alone: bool) -> Utterance:
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Writes a manifest, whole or not at all; audio below the manifest's folder is written relative to it.
 
-    Raises:
-        ManifestError: an id is used twice, or the file cannot be written.
+    Raises ManifestError where an id is used twice, or the file cannot be written.
     """
     folder = path.absolute().parent
     lines: dict[tuple[str, str], str] = {}
@@ -151,11 +147,6 @@ def manifest_digest(utterances: Sequence[Utterance]) -> str:
     """A SHA-256 (hex) of a manifest's records, whatever their order and wherever the corpora lie.
 
     Sound files count by their path below the folder that all those of their corpus share.
-
-    >>> here = Utterance(id="a", audio=Path("/here/a.wav"), speaker="anna", corpus="mine")
-    >>> there = Utterance(id="a", audio=Path("/there/a.wav"), speaker="anna", corpus="mine")
-    >>> manifest_digest([here]) == manifest_digest([there])
-    True
     """
     folders: dict[str, list[str]] = {}
     for utterance in utterances:

@@ -40,20 +40,13 @@ SOUNDS, UNPACKED = "audio", "unpacked"
 SLACK_S = 0.5
 """So far an utterance may go beyond the end of its file, as rounded times do, before its text is that of lost sound."""
 
-UNREADABLE = "unreadable audio"
+UNREADABLE, WITHOUT_SAMPLES = "unreadable audio", "audio without samples"
+BEGINS_AFTER, ENDS_AFTER = "begins after the audio's end", "ends after the audio's end"
 FAULTS = frozenset({UNREADABLE, *archives.FAULTS})
 """What a file is left out for that may be a sound one if it is copied again."""
 
 _LONGEST_NAME = 100
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-
-
-class LeftOut(NamedTuple):
-    """What is not in the manifest, why, in a few words that can be counted, and more of it, if there is more."""
-
-    what: str
-    reason: str
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +64,7 @@ class PreparedCorpus:
     partitions: Mapping[str, int]
     transcribed: int
     made: int
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[Skipped, ...]
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -114,26 +107,26 @@ def prepare_corpus(
     root, corpus = find_corpus(path, name)
     _check_output(root, output)
     output.mkdir(parents=True, exist_ok=True)
-    kept, left_out, made = list[Utterance](), list[LeftOut](), 0
+    kept, left_out, made = list[Utterance](), list[Skipped](), 0
     with _Journal.open(output / JOURNAL) as journal:
         parsed = corpus.parse(root, output / UNPACKED, progress)
 
-        def work(task: tuple[Utterance, str]) -> tuple[Utterance | LeftOut, bool]:
+        def work(task: tuple[Utterance, str]) -> tuple[Utterance | Skipped, bool]:
             return _prepare(*task, output / SOUNDS, journal, max_duration_s)
 
         tasks = zip(parsed.utterances, file_names(parsed.utterances), strict=True)
         for number, (outcome, is_new) in enumerate(in_threads(work, tasks, jobs), start=1):
             made += is_new
-            if isinstance(outcome, LeftOut):
+            if isinstance(outcome, Skipped):
                 left_out.append(outcome)
             else:
                 kept.append(outcome)
             progress(number, len(parsed.utterances), "preparing")
-    left_out += (LeftOut(skipped.what, skipped.reason) for skipped in parsed.skipped)
+    left_out += parsed.skipped
     left_out.sort(key=lambda each: (each.reason, each.what))
     _write_left_out(output / LEFT_OUT, left_out)
     if not kept:
-        raise nothing_usable(root, (Skipped(each.what, each.reason) for each in left_out))
+        raise nothing_usable(root, left_out)
     kept.sort(key=lambda each: (each.corpus, each.id))
     prepared = PreparedCorpus(
         corpus=corpus,
@@ -162,41 +155,40 @@ def _check_output(root: Path, output: Path) -> None:
 
 def _prepare(
     utterance: Utterance, file: str, folder: Path, journal: _Journal, max_duration_s: float
-) -> tuple[Utterance | LeftOut, bool]:
+) -> tuple[Utterance | Skipped, bool]:
     """The utterance as prepared, or why there is none; and whether its file was made now."""
     path = folder / file
     spoken = text.normalise(utterance.text or "")
     if not spoken and not (utterance.emotion or utterance.votes or utterance.ratings):
-        return LeftOut(utterance.id, "no transcript"), False
+        return Skipped(utterance.id, "no transcript"), False
     try:
         origin = _Origin.of(utterance)
         known = journal.whole(file, origin, path)
-        duration_s = _duration_s(utterance) if known is None else known.duration_s
-        if isinstance(duration_s, LeftOut):
+        duration_s = known.duration_s if known else duration_within(utterance, audio.duration(utterance.audio))
+        if isinstance(duration_s, Skipped):
             return duration_s, False
         if duration_s > max_duration_s:
-            return LeftOut(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"), False
+            return Skipped(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"), False
         if known is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             blocks = audio.stream(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
             duration_s = audio.write_flac(path, blocks)
             journal.add(_Made(file, origin, duration_s, path.stat().st_size))
     except AudioError as error:
-        return LeftOut(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"), False
+        return Skipped(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"), False
     return replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), known is None
 
 
-def _duration_s(utterance: Utterance) -> float | LeftOut:
-    """Seconds of an utterance, or why it is of no use."""
-    file_s = audio.duration(utterance.audio)
+def duration_within(utterance: Utterance, file_s: float) -> float | Skipped:
+    """Seconds of an utterance in a file of some length, or why it is of no use."""
     last = "the end" if utterance.end_s is None else f"{utterance.end_s:.2f}"
     times = f"{utterance.start_s:.2f} to {last}, of {file_s:.2f} s"
     if file_s == 0:
-        return LeftOut(utterance.id, "audio without samples", str(utterance.audio))
+        return Skipped(utterance.id, WITHOUT_SAMPLES, str(utterance.audio))
     if utterance.start_s >= file_s:
-        return LeftOut(utterance.id, "begins after the audio's end", times)
+        return Skipped(utterance.id, BEGINS_AFTER, times)
     if utterance.end_s is not None and utterance.end_s > file_s + SLACK_S:
-        return LeftOut(utterance.id, "ends after the audio's end", times)
+        return Skipped(utterance.id, ENDS_AFTER, times)
     return min(file_s, file_s if utterance.end_s is None else utterance.end_s) - utterance.start_s
 
 
@@ -218,10 +210,10 @@ def _facts(prepared: PreparedCorpus, max_duration_s: float) -> dict[str, object]
     }
 
 
-def _write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
+def _write_left_out(path: Path, left_out: Sequence[Skipped]) -> None:
     content = StringIO(newline="")
     table = csv.writer(content, lineterminator="\n")
-    table.writerow(LeftOut._fields)
+    table.writerow(Skipped._fields)
     table.writerows(map(text.harmless, left_out))
     _write(path, content.getvalue())
 
@@ -303,12 +295,7 @@ class _Journal:
 
 
 def file_names(utterances: Sequence[Utterance]) -> list[str]:
-    """A path for each utterance, ``corpus/speaker/id.flac``, that is good on every system whatever the names are.
-
-    >>> names = [Utterance(id=id, audio=Path("x"), speaker="ann", corpus="mine") for id in ("a1", "../b")]
-    >>> file_names(names)
-    ['mine/ann/a1.flac', 'mine/ann/b-95cd9069.flac']
-    """
+    """A path for each utterance, ``corpus/speaker/id.flac``, that is good on every system whatever the names are."""
     folders = _distinct({each.corpus for each in utterances} | {each.speaker for each in utterances})
     names = _distinct({each.id for each in utterances})
     return [f"{folders[each.corpus]}/{folders[each.speaker]}/{names[each.id]}.flac" for each in utterances]

@@ -102,12 +102,7 @@ class _Plan(NamedTuple):
 
 
 def by_session(utterance: Utterance) -> str:
-    """The group of those who keep whole sessions apart: "corpus/session"; "" where there is none.
-
-    >>> from pathlib import Path
-    >>> by_session(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine", group="Ses01"))
-    'mine/Ses01'
-    """
+    """The group of those who keep whole sessions apart: "corpus/session"; "" where there is none."""
     return full_name(utterance, "session")
 
 

@@ -27,12 +27,7 @@ class Split(NamedTuple):
 
 
 def by_speaker(utterance: Utterance) -> str:
-    """The group of those who keep speakers apart over several corpora: "corpus/speaker".
-
-    >>> from pathlib import Path
-    >>> by_speaker(Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine"))
-    'mine/anna'
-    """
+    """The group of those who keep speakers apart over several corpora: "corpus/speaker"."""
     return f"{utterance.corpus}/{utterance.speaker}"
 
 
@@ -70,10 +65,8 @@ def held_out_groups(
 
     Groups queue by a hash of the seed and their name, so that neither the order of the data, nor the machine, nor a
     speaker who joins later reshuffles the others. A group too large for what is still wanted is passed over; at least
-    one is held out, and at least one is not.
-
-    Raises:
-        SplitError: the share is not between 0 and 1, or there are fewer than two groups.
+    one is held out, and at least one is not. Raises SplitError where the share is not between 0 and 1, or there are
+    fewer than two groups.
     """
     if not 0 < share < 1:
         raise SplitError(f"a share of {share} cannot be held out", "give a share between 0 and 1")

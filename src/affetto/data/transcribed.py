@@ -53,11 +53,7 @@ class TranscribedBatch(NamedTuple):
 
 
 def fewest_frames(classes: Sequence[int]) -> int:
-    """The frames that CTC needs for a sequence: one a character, and a blank between equal neighbours.
-
-    >>> fewest_frames([1, 2, 2, 3])
-    5
-    """
+    """The frames that CTC needs for a sequence: one a character, and a blank between equal neighbours."""
     return len(classes) + sum(left == right for left, right in pairwise(classes))
 
 

@@ -19,11 +19,7 @@ class Rating(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """What every corpus reader produces and everything else reads.
-
-    >>> Utterance(id="a1", audio=Path("a1.wav"), speaker="anna", corpus="mine").end_s is None
-    True
-    """
+    """What every corpus reader produces and everything else reads."""
 
     id: str  # unique within its corpus
     audio: Path  # the sound file

@@ -12,7 +12,6 @@ from affetto.palette import colours
 from affetto.timeline import Moment, clock, strip
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 _MOST_BARS = 300
@@ -21,14 +20,9 @@ _MOST_BARS = 300
 def draw_course(
     axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], duration_s: float, base: float = 0.0
 ) -> None:
-    """Draws the probabilities of emotions over time, stacked; white is where nobody speaks.
+    """Draws the probabilities of emotions over time, stacked from bottom to top; white is where nobody speaks.
 
-    Args:
-        axes: to draw on.
-        moments: stretches of speech, in time.
-        emotions: from bottom to top.
-        duration_s: of the whole.
-        base: where certainty begins; it ends 1 above.
+    What is certain reaches from ``base`` to 1 above it.
     """
     palette, shown = colours(emotions), _few(moments, duration_s)
     floor = np.full(len(shown), base)
@@ -52,17 +46,10 @@ def plot_course(
     emotions: Sequence[str],
     duration_s: float,
 ) -> Axes:
-    """The course of a recording as a figure by itself, or on given axes.
+    """The course of a recording on given axes, or as a figure by itself, which pyplot makes.
 
-    Args:
-        axes: to draw on; None makes a figure with pyplot.
-        title: what is stated about the whole.
-        voices: of each separate channel, or of all: stretches of speech, in time, and whether each is sure, or pale.
-        emotions: from bottom to top.
-        duration_s: of the whole.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+    Voices are those of each separate channel, or of all: stretches of speech, in time, and whether each is sure, or
+    pale. Raises MissingExtraError where matplotlib is not installed.
     """
     with styled("notebook"):
         if axes is None:
@@ -84,14 +71,12 @@ def plot_course(
         axes.set_xlabel(axes.get_xlabel() + ("; pale: not sure" if pale else ""))
         axes.set_title(title)
         if any(voices) and emotions:
-            axes.legend(*_downward(axes), loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
+            # In the order of what is stacked, each emotion once.
+            marks = {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+            axes.legend(
+                [*marks.values()][::-1], [*marks][::-1], loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1
+            )
     return axes
-
-
-def _downward(axes: Axes) -> tuple[list[Artist], list[str]]:
-    """A legend in the order of what is stacked, each emotion once."""
-    found = {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    return list(found.values())[::-1], list(found)[::-1]
 
 
 def _few(moments: Sequence[Moment], duration_s: float) -> Sequence[Moment]:

@@ -105,24 +105,17 @@ class Canvas:
         count: int,
         columns: int = 1,
         *,
-        inches: float | None = None,
+        inches: float,
         margin: float = 0.0,
         sharex: bool = False,
         sharey: bool = False,
     ) -> list[Axes]:
         """Panels of equal size, row by row; those that share an axis have its scale, and its numbers at the border.
 
-        Args:
-            count: how many.
-            columns: so many side by side.
-            inches: of each row; None leaves the height as it is.
-            margin: inches beside the rows.
-            sharex: whether they share the horizontal axis.
-            sharey: whether they share the vertical one.
+        So many columns stand side by side; inches are those of each row, and the margin is beside all rows.
         """
         rows = math.ceil(count / columns)
-        if inches is not None:
-            self.height(rows * inches + margin)
+        self.height(rows * inches + margin)
         grid = self.figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel().tolist()
         for axes in grid[count:]:
             axes.set_visible(False)
@@ -154,8 +147,7 @@ class Drawn(NamedTuple):
 def render(picture: Picture) -> Drawn:
     """Draws a picture as PNG with `DOTS_PER_INCH` and as SVG.
 
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+    Raises MissingExtraError where matplotlib is not installed.
     """
     with _styled(picture) as figure:
         return Drawn(picture, _png(figure, DOTS_PER_INCH), _svg(figure, picture))
@@ -176,8 +168,7 @@ def draw_svg(picture: Picture) -> bytes:
 def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figures") -> list[Path]:
     """Writes files into a folder: all drafts first, so that a full disk leaves what was there.
 
-    Raises:
-        RunError: they cannot be written.
+    Raises RunError where they cannot be written.
     """
     drafts: dict[Path, Path] = {}
     try:
@@ -201,8 +192,7 @@ def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figur
 def styled(extra: str = "report") -> Iterator[None]:
     """The style of every figure, as long as this context lasts.
 
-    Raises:
-        MissingExtraError: matplotlib, which comes with that extra, is not installed.
+    Raises MissingExtraError where matplotlib, which comes with that extra, is not installed.
     """
     try:
         from matplotlib import rc_context

@@ -12,8 +12,7 @@ from affetto.errors import MissingExtraError
 def template(name: str) -> Callable[..., str]:
     """Fills a page from a template in ``assets``; whatever is filled in is escaped.
 
-    Raises:
-        MissingExtraError: jinja2 is not installed.
+    Raises MissingExtraError where jinja2 is not installed.
     """
     try:
         import jinja2

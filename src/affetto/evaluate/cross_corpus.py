@@ -59,16 +59,10 @@ class CorpusPart:
 def corpus_part(
     path: Path, classes: Collection[str], *, speakers: Collection[str] = (), limit: int | None = None
 ) -> CorpusPart:
-    """Reads a corpus and takes the utterances whose emotion is one of the classes.
+    """Reads a corpus, see `open_corpus`, and takes the utterances whose emotion is one of the classes.
 
-    Args:
-        path: see `open_corpus`.
-        classes: what can be recognised.
-        speakers: whose utterances; none takes everybody's.
-        limit: so many of the rest, drawn at random, always the same; None takes all.
-
-    Raises:
-        CorpusError: a speaker is not in the corpus, or none of its labels is a class; or see `open_corpus`.
+    They may be those of some speakers, and so many of these at most, drawn at random, always the same. Raises
+    CorpusError where a speaker is not in the corpus, or none of its labels is a class.
     """
     parsed = open_corpus(path)
     chosen = [each for each in parsed.utterances if not speakers or each.speaker in speakers]
@@ -158,20 +152,10 @@ def score_corpora(
     judgement: Judgement | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[CorpusScores]:
-    """Scores a recogniser on every corpus under every condition.
+    """Scores a recogniser on every corpus under every condition, corpus by corpus, each as soon as it is there.
 
-    Args:
-        recogniser: what to score.
-        parts: what to score it on.
-        conditions: the listening conditions of the clips.
-        judgement: from which probability on an emotion is stated.
-        progress: called with (clips done, clips in all) after each.
-
-    Yields:
-        Scores, corpus by corpus, each as soon as it is there.
-
-    Raises:
-        CorpusError: no clip of a corpus can be recognised.
+    From which probability on an emotion is stated, the judgement says; ``progress`` is called with (clips done, clips
+    in all) after each. Raises CorpusError where no clip of a corpus can be recognised.
     """
     total, before = len(conditions) * sum(len(part.utterances) for part in parts), 0
     for part in parts:

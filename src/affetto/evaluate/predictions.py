@@ -17,7 +17,7 @@ from affetto import metrics, stats
 from affetto.errors import RunError
 
 _FIXED = ("repeat", "fold", "utterance", "speaker", "reference", "predicted")
-_REMEDY = "remove the folder that it lies in and run the same command again: only what is missing is computed"
+COMPUTE_AGAIN = "remove the folder that it lies in and run the same command again: only what is missing is computed"
 
 
 class Prediction(NamedTuple):
@@ -43,12 +43,7 @@ class Scores(NamedTuple):
 
 
 def score(predictions: Sequence[Prediction]) -> Scores:
-    """The figures of predictions, of which there is at least one.
-
-    >>> sure = {"anger": 0.9, "sadness": 0.1}
-    >>> score([Prediction(0, 0, "a1", "anna", "anger", "anger", sure)]).uar
-    1.0
-    """
+    """The figures of predictions, of which there is at least one."""
     references = [each.reference for each in predictions]
     predicted = [each.predicted for each in predictions]
     classes = tuple(predictions[0].probabilities)
@@ -88,16 +83,6 @@ class Answers(NamedTuple):
         """Counted by cell and speaker."""
         return stats.tally(self.cells, self.speakers, self.references, self.predicted, classes)
 
-    def rows(self, classes: Sequence[str]) -> list[Prediction]:
-        """One by one; the classes stand in the order of the probabilities."""
-        named = zip(self.cells, self.utterances, self.speakers, self.references, self.predicted, strict=True)
-        return [
-            Prediction(*cell, utterance, speaker, reference, predicted, dict(zip(classes, shares, strict=True)))
-            for (cell, utterance, speaker, reference, predicted), shares in zip(
-                named, self.probabilities.tolist(), strict=True
-            )
-        ]
-
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes a CSV with a line for each prediction and a column for each class's probability, whole or not at all.
@@ -114,27 +99,16 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     partial.replace(path)
 
 
-def read_predictions(path: Path) -> list[Prediction]:
-    """Reads what `write_predictions` wrote.
-
-    Raises:
-        RunError: the file is missing or damaged; it names the line.
-    """
-    classes, answers = read_columns(path)
-    return answers.rows(classes)
-
-
 def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> Answers:
     """Reads what `write_predictions` wrote into columns.
 
-    Raises:
-        RunError: the file is missing or damaged, or of another (repeat, fold) or other classes.
+    Raises RunError where the file is missing or damaged, or of another (repeat, fold) or other classes.
     """
     found, answers = read_columns(path)
     if found != list(classes):
-        raise RunError("holds other classes than the run", _REMEDY, path)
+        raise RunError("holds other classes than the run", COMPUTE_AGAIN, path)
     if set(answers.cells) != {cell}:
-        raise RunError("holds another fold or repeat than its folder says", _REMEDY, path)
+        raise RunError("holds another fold or repeat than its folder says", COMPUTE_AGAIN, path)
     return answers
 
 
@@ -154,7 +128,7 @@ def read_columns(path: Path) -> tuple[list[str], Answers]:
     valid = ((shares >= 0) & (shares <= 1)).all(axis=1)
     if not valid.all():
         place = f"{path}:{2 + int(valid.argmin())}"
-        raise RunError("damaged (a probability is not between 0 and 1)", _REMEDY, place)
+        raise RunError("damaged (a probability is not between 0 and 1)", COMPUTE_AGAIN, place)
     if not {*references, *predicted} <= set(classes):
         _raise_first(path, lines, lambda line: "" if {*line[4:6]} <= set(classes) else "a class has no column")
     return classes, Answers([known[pair] for pair in pairs], utterances, speakers, references, predicted, shares)
@@ -165,7 +139,7 @@ def _raise_first(path: Path, lines: Sequence[Sequence[str]], fault: Callable[[Se
     for number, line in enumerate(lines, start=2):
         problem = fault(line)
         if problem:
-            raise RunError(f"damaged ({problem})", _REMEDY, f"{path}:{number}")
+            raise RunError(f"damaged ({problem})", COMPUTE_AGAIN, f"{path}:{number}")
 
 
 def _no_numbers(line: Sequence[str]) -> str:
@@ -182,16 +156,16 @@ def _lines(path: Path) -> tuple[list[str], list[list[str]]]:
         with path.open(newline="", encoding="utf-8") as file:
             content = file.read()
         if not content.endswith("\n"):
-            raise RunError("ends in the middle of a line", _REMEDY, path)
+            raise RunError("ends in the middle of a line", COMPUTE_AGAIN, path)
         header, *lines = list(csv.reader(io.StringIO(content, newline=""), strict=True)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
+        raise RunError(f"cannot be read ({error})", COMPUTE_AGAIN, path) from error
     fixed, columns = header[: len(_FIXED)], header[len(_FIXED) :]
     classes = [column.removeprefix("p_") for column in columns]
     named = all(column.startswith("p_") for column in columns) and len(set(classes)) == len(classes)
     if tuple(fixed) != _FIXED or not classes or not named:
-        raise RunError("not a file of predictions", _REMEDY, path)
+        raise RunError("not a file of predictions", COMPUTE_AGAIN, path)
     if not lines:
-        raise RunError("no predictions in it", _REMEDY, path)
+        raise RunError("no predictions in it", COMPUTE_AGAIN, path)
     _raise_first(path, lines, lambda line: "" if len(line) == len(header) else f"{len(line)} values")
     return classes, lines

@@ -38,8 +38,10 @@ from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError, SharedNameError, SplitError
-from affetto.evaluate.predictions import Answers, Prediction, read_answers, write_predictions
+from affetto.evaluate.predictions import COMPUTE_AGAIN, Answers, Prediction, read_answers, write_predictions
 from affetto.training.heads.tasks import Epoch
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
@@ -48,28 +50,17 @@ TESTED, VALIDATED = "predictions.csv", "validation.csv"
 _KINDS: dict[str, type[Any]] = {"classes": list, "counts": dict, "unreadable": list}
 _CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
 _REMEDY = "restore the file, or run the experiment into another folder"
-COMPUTE_AGAIN = "remove the folder that it lies in and run the same command again: only what is missing is computed"
-logger = logging.getLogger(__name__)
 FILES = {"test": TESTED, "validation": VALIDATED}  # Part of a fold -> the file of what is predicted of it
 
 
-class Row(NamedTuple):
-    """A row of a table."""
+class Row(Config):
+    """``row.json``: a row of a table, and how it is trained."""
 
     name: str  # as the recipe calls it
     model: dict[str, Any]  # its config
-    parameters: int | None  # how many numbers are trained; None where that is not known
-    published: dict[str, float] = {}  # noqa: RUF012  # as a paper reports it; a NamedTuple's default is never changed
-
-
-class RowCard(Config):
-    """``row.json``: a `Row`, and how it is trained."""
-
-    name: str
-    model: dict[str, Any]
     training: dict[str, Any]
-    parameters: int | None = None
-    published: dict[str, float] = Field(default_factory=dict)
+    parameters: int | None = None  # how many numbers are trained; None where that is not known
+    published: dict[str, float] = Field(default_factory=dict)  # as a paper reports it
 
 
 def slug(name: str) -> str:
@@ -84,7 +75,7 @@ def slug(name: str) -> str:
 class RunFolder:
     """Reads and writes a run folder; nothing is looked at before it is asked for.
 
-    Whatever is missing or damaged is a `RunError` that names the file.
+    Whatever is missing or damaged, or cannot be written, is a `RunError` that names the file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -146,8 +137,7 @@ class RunFolder:
     def folds(self) -> dict[int, Split]:
         """``folds.csv``: number -> fold, with the utterances that could not be read.
 
-        Raises:
-            SharedNameError: see `affetto.data.folds.read_folds`.
+        Raises SharedNameError, see `affetto.data.folds.read_folds`.
         """
         try:
             return read_folds(self.root / FOLDS, self.utterances())
@@ -158,28 +148,18 @@ class RunFolder:
 
     def rows(self) -> list[Row]:
         """The rows with at least one finished cell, in the recipe's order."""
-        names = self._names()
-        cards = (_read_card(self._row(name) / "row.json") for name in names if self._cells(name))
-        return [Row(card.name, card.model, card.parameters, card.published) for card in cards]
+        return [_read_row(self._row(name) / "row.json") for name in self._names() if self._cells(name)]
 
     def finished(self, row_name: str) -> set[tuple[int, int]]:
         """The (repeat, fold) of a row that are finished; none for a row that was never begun."""
         return set(self._cells(row_name))
 
-    def predictions(self, row_name: str) -> list[Prediction]:
-        """What every finished cell predicts of its test utterances, by repeat and fold."""
-        return self._columns(row_name, TESTED).rows(self._classes())
-
-    def validation(self, row_name: str) -> list[Prediction]:
-        """What every finished cell predicts of its validation utterances, by repeat and fold."""
-        return self._columns(row_name, VALIDATED).rows(self._classes())
-
     def answers(self, row_name: str) -> Answers:
-        """As `predictions`, but in columns: what tables and figures need."""
+        """What every finished cell predicts of its test utterances, by repeat and fold."""
         return self._columns(row_name, TESTED)
 
     def validation_answers(self, row_name: str) -> Answers:
-        """As `validation`, but in columns."""
+        """What every finished cell predicts of its validation utterances, by repeat and fold."""
         return self._columns(row_name, VALIDATED)
 
     def curves(self, row_name: str) -> dict[tuple[int, int], list[Epoch]]:
@@ -194,12 +174,7 @@ class RunFolder:
         utterances: Sequence[Utterance],
         folds: Sequence[Split],
     ) -> None:
-        """Writes all but the rows; ``run.json`` comes last, so that a folder that has it is complete.
-
-        Raises:
-            RunError: the folder cannot be written to.
-            ManifestError: the manifest cannot be written.
-        """
+        """Writes all but the rows; ``run.json`` comes last, so that a folder that has it is complete."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             write_manifest(self.root / MANIFEST, utterances)
@@ -211,24 +186,18 @@ class RunFolder:
             raise _unwritable(self.root, error) from error
 
     def write_cell(
-        self, card: RowCard, predictions: Sequence[Prediction], validation: Sequence[Prediction], curve: Sequence[Epoch]
+        self, row: Row, predictions: Sequence[Prediction], validation: Sequence[Prediction], curve: Sequence[Epoch]
     ) -> None:
         """Adds a finished cell, whole or not at all; one that is finished already stays as it is.
 
-        Args:
-            card: of the row.
-            predictions: on the test utterances; the first one's repeat and fold are the cell's.
-            validation: on the validation utterances.
-            curve: may be empty.
-
-        Raises:
-            RunError: the folder cannot be written to.
+        Predictions are those on the test utterances, of which the first has the cell's repeat and fold, and on the
+        validation utterances; the curve may be empty.
         """
-        cell = self.cell(card.name, (predictions[0].repeat, predictions[0].fold))
-        row, draft = cell.parent, cell.with_name(f".{cell.name}.{uuid.uuid4().hex}")
+        cell = self.cell(row.name, (predictions[0].repeat, predictions[0].fold))
+        draft = cell.with_name(f".{cell.name}.{uuid.uuid4().hex}")
         try:
             draft.mkdir(parents=True, exist_ok=True)
-            _write_text(row / "row.json", json.dumps(card.model_dump(mode="json"), indent=2) + "\n")
+            _write_text(cell.with_name("row.json"), json.dumps(row.model_dump(mode="json"), indent=2) + "\n")
             write_predictions(draft / TESTED, predictions)
             write_predictions(draft / VALIDATED, validation)
             with (draft / "curve.csv").open("w", newline="", encoding="utf-8") as file:
@@ -279,11 +248,8 @@ class RunFolder:
             raise RunError(f"nothing finished of a row {row_name!r}", f"choose among {known}", self.root)
         return cells
 
-    def _classes(self) -> list[str]:
-        return self.facts().get("classes") or []
-
     def _columns(self, row_name: str, file: str) -> Answers:
-        classes, cells = self._classes(), self._known_cells(row_name)
+        classes, cells = self.facts().get("classes") or [], self._known_cells(row_name)
         return Answers.joined([read_answers(folder / file, cell, classes) for cell, folder in cells.items()])
 
 
@@ -297,9 +263,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _read_card(path: Path) -> RowCard:
+def _read_row(path: Path) -> Row:
     try:
-        return RowCard.parse(_read_json(path))
+        return Row.parse(_read_json(path))
     except ConfigError as error:
         raise RunError(f"damaged ({error.problem})", _REMEDY, path) from error
 
@@ -338,11 +304,7 @@ class Division(NamedTuple):
 
 
 def read_division(run: RunFolder) -> Division:
-    """Reads which utterances each part of a fold has.
-
-    Raises:
-        RunError: the manifest, ``folds.csv`` or ``run.json`` is missing or damaged.
-    """
+    """Reads which utterances each part of a fold has."""
     readable = run.readable()
     labels = {name: each.emotion or "" for name, each in readable.items()}
     names = {full_name(each, "id"): name for name, each in readable.items()}
@@ -359,9 +321,9 @@ def read_division(run: RunFolder) -> Division:
 def check_division(run: RunFolder, division: Division, row_name: str, part: str, answers: Answers) -> None:
     """Makes sure that a row has predictions of what its folds say, in every cell, for the part "test" or "validation".
 
-    Raises:
-        RunError: an utterance is missing, is there twice, is unknown or counts as something else, or belongs to another
-            fold.
+    A file that was cut at the end of a line reads well, and so does one that was copied into another fold's folder.
+    Raises RunError where an utterance is missing, is there twice, is unknown or counts as something else, or belongs to
+    another fold.
     """
     cells: dict[tuple[int, int], list[tuple[str, str]]] = {}
     for cell, utterance, reference in zip(answers.cells, answers.utterances, answers.references, strict=True):

@@ -10,8 +10,7 @@ import numpy as np
 
 from affetto.data.folds import short_names
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.run_folder import RowCard
+from affetto.evaluate import Prediction, Row, RunFolder
 from affetto.experiment.recipe import RowConfig
 from affetto.models.heads import HeadConfig
 from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, tunes
@@ -82,12 +81,7 @@ def row_chunks(model: ModelConfig, tasks: Sequence[Task], stack: int) -> list[tu
 
 
 def chunks(tasks: Sequence[Task], stack: int, *, mixed: bool = False) -> list[tuple[Task, ...]]:
-    """Tasks in portions of at most so many, of one repeat each unless they may be mixed.
-
-    >>> one, two = (Task(repeat, 0, *[np.zeros(0, np.int64)] * 3) for repeat in (0, 1))
-    >>> [len(chunk) for chunk in chunks([one, one._replace(fold=1), two], stack=10)]
-    [2, 1]
-    """
+    """Tasks in portions of at most so many, of one repeat each unless they may be mixed."""
     found: list[list[Task]] = []
     for task in tasks:
         if found and (mixed or found[-1][0].repeat == task.repeat) and len(found[-1]) < stack:
@@ -121,7 +115,7 @@ def do(unit: Unit) -> tuple[str, int, float]:
     for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training, unfinished=unfinished):
         if (task.repeat, task.fold) not in unit.missing:
             continue
-        card = RowCard(
+        trained = Row(
             name=row.name,
             model=row.model.model_dump(mode="json"),
             training=row.training.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {},
@@ -130,5 +124,5 @@ def do(unit: Unit) -> tuple[str, int, float]:
         )
         test = unit.speech.predictions(unit.study.classes, task, "test", outcome)
         validation = unit.speech.predictions(unit.study.classes, task, "validation", outcome)
-        folder.write_cell(card, test, validation, outcome.curve)
+        folder.write_cell(trained, test, validation, outcome.curve)
     return row.name, len(unit.missing), unit.cost

@@ -110,13 +110,7 @@ def write(found: Explanation, path: Path, form: str | None = None) -> None:
 
 
 def telling(segments: Sequence[Segment], most: int) -> list[int]:
-    """The places of the stretches to look into: of each predicted emotion the surest, then the surest of the others.
-
-    >>> def segment(emotion: str, sure: float) -> Segment:
-    ...     return Segment(0, 1, "", emotion, {emotion: sure})
-    >>> telling([segment("anger", 0.9), segment("anger", 0.8), segment("sadness", 0.6)], 2)
-    [0, 2]
-    """
+    """The places of the stretches to look into: of each predicted emotion the surest, then the surest of the others."""
     surest = sorted(range(len(segments)), key=lambda place: -segments[place].probability)
     firsts = {segments[place].emotion: place for place in reversed(surest)}
     order = sorted(surest, key=lambda place: firsts[segments[place].emotion] != place)

@@ -133,12 +133,7 @@ class Explanation:
 
 
 def see(wave: Tensor) -> Sight:
-    """What can be seen of a sound, (samples,) at 16 kHz.
-
-    >>> sight = see(torch.zeros(16000))
-    >>> sight.spectrum.shape, bool(np.isnan(sight.f0_hz).all())
-    ((99, 161), True)
-    """
+    """What can be seen of a sound, (samples,) at 16 kHz."""
     waves = pad_waves([wave])
     f0_hz = pitch(waves).values[0, :, 0].double().numpy()
     return Sight(
@@ -208,7 +203,8 @@ class Explainer:
                 _part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s)
                 for name, columns in kinds(self.head.config.acoustic).items()
             ]
-        stretches = {name: _stretches(each, edges_s) for name, each in clocks.items()}
+        steps = {name: np.searchsorted(edges_s, each, side="right") - 1 for name, each in clocks.items()}
+        stretches = {name: torch.from_numpy(each.clip(0, len(edges_s) - 2)) for name, each in steps.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
         occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
         calm = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
@@ -245,9 +241,6 @@ def spread(values: Floats, middles_s: Floats, edges_s: Floats) -> Floats:
 
     Frames lie equally far apart around their middles, and last as long; what is beyond the edges (steps + 1,) counts
     for the first and the last step. The sum of the steps (steps,) is that of the frames.
-
-    >>> spread(np.array([1.0, 1.0, 4.0]), np.array([0.5, 1.5, 2.5]), np.array([0.0, 1.5, 3.0])).tolist()
-    [1.5, 4.5]
     """
     period_s = middles_s[1] - middles_s[0] if len(middles_s) > 1 else edges_s[-1]
     ends_s = np.append(middles_s - period_s / 2, middles_s[-1] + period_s / 2)
@@ -275,11 +268,6 @@ def _units(layers: Mapping[str, Floats], clocks: Mapping[str, Floats], edges_s: 
             others = values.sum(axis=1) - values[:, shown].sum(axis=1)
             parts.append(_part(f"{rest} other {prefix[name]}units", others, clocks[name], edges_s))
     return parts
-
-
-def _stretches(middles_s: Floats, edges_s: Floats) -> Tensor:
-    """The step that each frame's middle lies in."""
-    return torch.from_numpy(np.clip(np.searchsorted(edges_s, middles_s, side="right") - 1, 0, len(edges_s) - 2))
 
 
 def _near(middles_s: Floats, time_s: float) -> slice:

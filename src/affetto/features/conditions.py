@@ -16,13 +16,14 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 from scipy import signal
 from torch import Tensor
 
 from affetto.audio import G711, SAMPLE_RATE, mp3, opus, recode
 from affetto.config import Config
 from affetto.errors import ConfigError
+from affetto.features.perturbation import ascending
 
 Wave: TypeAlias = NDArray[np.float32]
 
@@ -257,13 +258,10 @@ class Chance(Config):
     """How often an effect happens, and by how much."""
 
     chance: float = Field(ge=0.0, le=1.0)  # the share of recordings that it happens to
-    between: tuple[float, float] = (0.0, 0.0)  # bounds of its amount, which is drawn evenly
-
-    @model_validator(mode="after")
-    def _ascend(self) -> Chance:
-        if self.between[0] > self.between[1]:
-            raise ValueError("give the lower bound first")
-        return self
+    between: Annotated[tuple[float, float], AfterValidator(ascending)] = (
+        0.0,
+        0.0,
+    )  # bounds of its amount, which is drawn evenly
 
 
 def _known(chances: dict[str, Chance]) -> dict[str, Chance]:

@@ -39,11 +39,8 @@ def available() -> bool:
 def functionals(waves: Waves, feature_set: FeatureSet) -> Frames:
     """Computes openSMILE's functionals, one frame an utterance, (batch, 1, width), on as many threads as torch may use.
 
-    A recording under 60 ms is prolonged by silence, samples beyond full scale are clipped, and a functional that is
-    not a finite number (a ratio over nothing) is 0.
-
-    Raises:
-        MissingExtraError: openSMILE is not installed.
+    A recording under 60 ms is prolonged by silence, samples beyond full scale are clipped, and a functional that is not
+    a finite number (a ratio over nothing) is 0. Raises MissingExtraError where openSMILE is not installed.
     """
     smile = _smile(feature_set)
 

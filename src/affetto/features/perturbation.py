@@ -19,22 +19,25 @@ from affetto.config import Config
 from affetto.errors import MissingExtraError
 
 
-def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Bounds as a recipe gives them, the lower one first."""
     if bounds[0] > bounds[1]:
         raise ValueError("give the lower bound first")
     return bounds
 
 
-_Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
+_Factor = Annotated[float, Field(ge=0.5, le=2.0)]
 _Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
+Factors = Annotated[tuple[_Factor, _Factor], AfterValidator(ascending)]
+Gains = Annotated[tuple[_Gain, _Gain], AfterValidator(ascending)]
 
 
 class Perturbation(Config):
     """How far speech is changed; both are drawn evenly between their bounds."""
 
     # 1.15 is 15 % faster; between half and double, beyond which the stretcher adds noise
-    tempo: Annotated[tuple[_Tempo, _Tempo], AfterValidator(_ascending)] = (0.85, 1.15)
-    gain_db: Annotated[tuple[_Gain, _Gain], AfterValidator(_ascending)] = (-3.0, 6.0)  # what is added to the level, dB
+    tempo: Factors = (0.85, 1.15)
+    gain_db: Gains = (-3.0, 6.0)  # what is added to the level, dB
 
 
 def perturb(wave: Tensor, config: Perturbation, generator: np.random.Generator) -> Tensor:
@@ -66,10 +69,8 @@ def resample(wave: Tensor, speed: float) -> Tensor:
 def stretch(wave: Tensor, tempo: float) -> Tensor:
     """Plays speech 0.5 to 2 times as fast at the same pitch: (samples,), float32, to (samples / tempo,), rounded.
 
-    At least one sample is left; at exactly 1 the wave itself is given back.
-
-    Raises:
-        MissingExtraError: the stretcher is not installed.
+    At least one sample is left; at exactly 1 the wave itself is given back. Raises MissingExtraError where the
+    stretcher is not installed.
     """
     if tempo == 1 or len(wave) == 0:
         return wave

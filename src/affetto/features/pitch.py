@@ -180,10 +180,8 @@ def smooth(f0: Frames, window: int = 15) -> Frames:
     """The paper's moving average, over the voiced frames in the window only.
 
     Unvoiced frames hold 0, which is no pitch: averaged in, it would drag the contour down at each consonant. Of what
-    `pitch` gives, the first column is smoothed where voiced and 0 elsewhere; the others stay.
-
-    Raises:
-        ConfigError: the window has no middle frame.
+    `pitch` gives, the first column is smoothed where voiced and 0 elsewhere; the others stay. Raises ConfigError where
+    the window has no middle frame.
     """
     if window < 1 or window % 2 == 0:
         raise ConfigError(f"{window} frames have no middle one", "smooth over an odd number of frames", "window")

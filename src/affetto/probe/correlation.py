@@ -28,11 +28,7 @@ LEAST_SHARE = 0.5  # A unit has to change in this share of the utterances at lea
 
 
 def ranks(values: NDArray[np.floating]) -> Single:
-    """Ranks from 0 along the last axis of (units, frames); equal values share the mean of theirs.
-
-    >>> ranks(np.array([[5.0, 1.0, 5.0, 7.0]])).tolist()
-    [[1.5, 0.0, 1.5, 3.0]]
-    """
+    """Ranks from 0 along the last axis of (units, frames); equal values share the mean of theirs."""
     found: Single = (rankdata(values, axis=-1) - 1).astype(np.float32)
     return found
 
@@ -57,9 +53,6 @@ def correlations(units: NDArray[np.floating], targets: NDArray[np.floating]) -> 
     """Pearson's correlation of units (units, n) with targets (targets, n): (targets, units); of ranks, Spearman's.
 
     It is not a number where either is constant, or n below 3.
-
-    >>> correlations(np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0]]), np.array([[1.0, 2.0, 4.0]])).round(6).tolist()
-    [[1.0, nan]]
     """
     if units.shape[-1] < FEWEST:
         return np.full((len(targets), len(units)), np.nan)
@@ -99,11 +92,9 @@ class Moments:
         self.counts[group] = count + piece
 
     def correlation(self, weights: Floats, units: NDArray[np.int64] | None = None) -> Floats:
-        """Pearson's r of all units, or some, over all groups together, each counted so often: (crowds, units).
+        """Pearson's r of all units, or some, over all groups together: (crowds, units).
 
-        Args:
-            weights: (crowds, groups).
-            units: which; None takes all.
+        How often each group counts in each crowd stands in ``weights``, (crowds, groups).
         """
         chosen = np.arange(self.means.shape[1]) if units is None else units
         means = self.means[:, chosen]
@@ -139,12 +130,8 @@ class Tally:
     beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not. Two
     things that merely both fall from the beginning of an utterance to its end follow each other in this sense.
 
-    Args:
-        groups: of the layers.
-        speakers: (utterances,) the number of each one's speaker.
-        shuffled: (utterances,) whether one counts for the null.
-        permutations: of the null.
-        rng: draws its shifts.
+    Each utterance has the number of its speaker, (utterances,), and is ``shuffled``, (utterances,), if it counts for
+    the null, whose shifts the rng draws.
     """
 
     def __init__(
@@ -229,9 +216,6 @@ def _by_mask(part: Part) -> Iterator[tuple[Single, NDArray[np.float64], list[int
         if valid.any():
             units = part.units if valid.all() else np.ascontiguousarray(part.units[:, valid])
             yield units, part.prosody.values[valid][:, targets].T, targets
-
-
-Floats = NDArray[np.float64]
 
 
 class Found(NamedTuple):

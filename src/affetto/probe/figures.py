@@ -46,7 +46,8 @@ def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
         found = read_projections(root)
         return [projections_picture(found, way, classes) for way in _WAYS]
     neurons = read_neurons(root)
-    return [units_picture(neurons), *overlay_pictures(neurons)]
+    targets = dict.fromkeys(each["target"] for each in neurons.facts["traces"])
+    return [units_picture(neurons), *(overlay_picture(neurons, target) for target in targets)]
 
 
 def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
@@ -160,12 +161,8 @@ def _heat(axes: Axes, grid: tuple[np.ndarray, np.ndarray], targets: Sequence[str
     axes.spines[:].set_visible(False)
 
 
-def overlay_pictures(found: Neurons) -> list[Picture]:
-    """A unit over the time of single utterances with what it follows (the paper's figure 6): one for each target."""
-    return [_overlay(found, target) for target in dict.fromkeys(each["target"] for each in found.facts["traces"])]
-
-
-def _overlay(found: Neurons, target: str) -> Picture:
+def overlay_picture(found: Neurons, target: str) -> Picture:
+    """A unit over the time of single utterances with the target that it follows (the paper's figure 6)."""
     traces = [each for each in found.facts["traces"] if each["target"] == target]
     arrays = read_arrays(found.root / TRACES)
     best = next(
@@ -213,8 +210,7 @@ def _scaled(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
 def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()) -> Picture:
     """Utterances as points, a panel a representation (the paper's figure 4), of all classes or of the two chosen.
 
-    Raises:
-        ConfigError: these are not two of the classes.
+    Raises ConfigError where these are not two of the classes.
     """
     every = found.facts["config"]["classes"]
     classes = _of_two(every, chosen) if chosen else every

@@ -62,8 +62,7 @@ def read_utterances(config: ProbeConfig, data_root: Path) -> list[Utterance]:
 def untrained(encoder: Encoder, seed: int) -> Encoder:
     """A network of the same shape with the random weights that its training could have begun with.
 
-    Raises:
-        ConfigError: the encoder is of a kind whose network is not at hand.
+    Raises ConfigError where the encoder is of a kind whose network is not at hand.
 
     >>> from affetto.models.encoders import open_encoder
     >>> first, second = (untrained(open_encoder("small", device="cpu"), 1) for _ in range(2))

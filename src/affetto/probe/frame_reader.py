@@ -94,12 +94,7 @@ def _prosody(loud: NDArray[np.float64], voice: NDArray[np.float64], tilt: NDArra
 
 
 def align(fine: Prosody, frames: int, frame_rate_hz: float) -> Prosody:
-    """Means around each of a layer's frames over what counts, and whether half of that stretch counts.
-
-    >>> fine = Prosody(np.arange(9.0)[:, None], np.ones((9, 1), dtype=bool))
-    >>> align(fine, 3, 25.0).values.ravel().tolist()
-    [0.8, 4.0, 7.2]
-    """
+    """Means around each of a layer's frames over what counts, and whether half of that stretch counts."""
     weights = _weights(len(fine.values), frames, FRAME_RATE_HZ / frame_rate_hz)
     counted = weights @ fine.valid  # (frames, targets)
     inside = weights.sum(axis=1, keepdims=True)
@@ -139,12 +134,7 @@ class Group(NamedTuple):
 
 
 def groups(layers: Sequence[LayerInfo]) -> tuple[Group, ...]:
-    """Layers by rate; units are numbered in this order.
-
-    >>> found = groups([LayerInfo("a", 3, 50.0), LayerInfo("b", 2, 25.0), LayerInfo("c", 4, 25.0)])
-    >>> [(each.rate_hz, each.units) for each in found]
-    [(50.0, slice(0, 3, None)), (25.0, slice(3, 9, None))]
-    """
+    """Layers by rate; units are numbered in this order."""
     found: list[Group] = []
     first = 0
     for rate in dict.fromkeys(layer.frame_rate_hz for layer in layers):

@@ -102,21 +102,9 @@ def linear_probe(
 ) -> Probed:
     """Fits a multinomial logistic regression, whose complexity the validation speakers choose by UAR.
 
-    Columns are brought to mean 0 and deviation 1 of the training utterances, and classes count the same.
-
-    Args:
-        vectors: (utterances, width).
-        labels: (utterances,) the class of each, from 0.
-        task: which utterances train, validate and are tested.
-        complexities: to try, in order; of equals the first wins, which is penalised most.
-
-    Raises:
-        TrainingError: a class is missing from the training part, or values are not numbers.
-
-    >>> vectors = np.array([[0.0], [1.0], [0.1], [0.9], [0.2], [0.8]])
-    >>> task = Task(0, 0, np.array([0, 1]), np.array([2, 3]), np.array([4, 5]))
-    >>> linear_probe(vectors, np.array([0, 1, 0, 1, 0, 1]), task).test.argmax(axis=1).tolist()
-    [0, 1]
+    Vectors are (utterances, width), whose columns are brought to mean 0 and deviation 1 of the training utterances;
+    labels are (utterances,), from 0, and classes count the same. Of equal complexities the first wins. Raises
+    TrainingError where a class is missing from the training part, or values are not numbers.
     """
     absent = sorted(set(labels.tolist()) - set(labels[task.training].tolist()))
     if absent or len(set(labels.tolist())) < 2:
@@ -182,9 +170,8 @@ def probe_layers(
 ) -> LayerCurve:
     """Probes every layer, or goes on where the same command was stopped; keeps representations beside the output.
 
-    Raises:
-        AffettoError: there is no such corpus, class, recogniser or device; there are too few speakers for the folds;
-            the folder is of another probe.
+    Raises AffettoError where there is no such corpus, class, recogniser or device; there are too few speakers for the
+    folds; the folder is of another probe.
     """
     where = environment()  # the commit is that of the code that is running
     utterances = read_utterances(config, data_root)

@@ -8,7 +8,7 @@ the unit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -28,10 +28,10 @@ from affetto.probe import folder
 from affetto.probe.correlation import BestUnit, Tally, best_rows, correlations, find
 from affetto.probe.folder import ProbeConfig, read_utterances, untrained
 from affetto.probe.frame_reader import TARGETS, UNITS, FrameReader, Part
+from affetto.represent import Progress
 
 KIND = "neurons"
 BEST, BY_LAYER, ARRAYS, TRACES = "best.csv", "by-layer.csv", "correlations.safetensors", "traces.safetensors"
-Progress = Callable[[int, int], None]
 
 
 class NeuronConfig(ProbeConfig):
@@ -58,9 +58,8 @@ def probe_neurons(
 ) -> Neurons:
     """Looks into every unit, and writes what it finds to a folder that must not be there yet.
 
-    Raises:
-        AffettoError: the output is there already; there is no such corpus, class, recogniser or device; there are fewer
-            than two speakers; no sound can be read.
+    Raises AffettoError where the output is there already; there is no such corpus, class, recogniser or device; there
+    are fewer than two speakers; no sound can be read.
     """
     folder.check_free(output)
     utterances = read_utterances(config, data_root)

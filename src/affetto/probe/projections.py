@@ -94,9 +94,8 @@ def probe_projections(
 ) -> Projections:
     """Trains what has to be trained, projects held-out speakers, and writes a folder that must not be there yet.
 
-    Raises:
-        AffettoError: the folder is there; there is no such corpus, class, layer, recogniser or device; there are too
-            few speakers.
+    Raises AffettoError where the folder is there; there is no such corpus, class, layer, recogniser or device; there
+    are too few speakers.
     """
     folder.check_free(output)
     where = environment()  # the commit is that of the code that is running

@@ -285,10 +285,8 @@ class ReportData:
 
 
 def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Progress | None) -> ReportData:
-    """Reads a run folder, derives its table as `derive` does, and chooses the rows to look into unless some are wanted.
-
-    Raises:
-        RunError: the folder is none or damaged, nothing is finished in it, or no row is called like that.
+    """Reads a run folder, derives its table as `derive` does, and chooses the rows to look into unless some are wanted;
+    raises RunError where the folder is none or damaged, nothing is finished in it, or no row is called like that.
     """
     run = ReadOnce(root)
     table, counted = derive(run, baseline, progress)

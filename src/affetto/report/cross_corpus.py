@@ -61,13 +61,8 @@ def scores_to_values(about: Mapping[str, Any], scores: Iterable[CorpusScores]) -
 def write_scores(folder: Path, about: Mapping[str, Any], scores: Sequence[CorpusScores]) -> None:
     """Writes scores as JSON and Markdown, and what was predicted of each clip as CSV.
 
-    Args:
-        folder: made if need be; files of an earlier evaluation are replaced.
-        about: what was scored.
-        scores: on each corpus under each condition, at least one.
-
-    Raises:
-        OSError: it cannot be written to.
+    The folder is made if need be, and files of an earlier evaluation in it are replaced; ``about`` says what was
+    scored, on each corpus under each condition, at least one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = json.dumps(scores_to_values(about, scores), indent=2)

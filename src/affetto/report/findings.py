@@ -121,8 +121,7 @@ class Calibration(NamedTuple):
 def calibrate(tested: Answers, validating: Answers, classes: Sequence[str]) -> Calibration:
     """Fits a temperature to each cell's validation speakers and applies it to its test speakers.
 
-    Raises:
-        ValueError: a cell that is tested was not validated.
+    Raises ValueError where a cell that is tested was not validated.
     """
     truth, chosen = _places(tested.references, classes), _places(validating.references, classes)
     scaled = np.empty_like(tested.probabilities)

@@ -84,6 +84,14 @@ def write_report(
     return Written(folder / PAGE, tuple(folder / name for name in files), missing)
 
 
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a report and removes the figures of an older one that it lacks."""
+    write_files(folder, files, "the report")
+    for name in (f"{figure}{kind}" for figure in FIGURES for kind in (".png", ".svg", "-narrow.svg")):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+
+
 def _part(progress: Progress | None, first: float, last: float) -> Progress:
     """A part of the whole, in hundredths."""
 
@@ -92,14 +100,6 @@ def _part(progress: Progress | None, first: float, last: float) -> Progress:
             progress(first + (last - first) * done / total, 100)
 
     return advance
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a report and removes the figures of an older one that it lacks."""
-    write_files(folder, files, "the report")
-    for name in (f"{figure}{kind}" for figure in FIGURES for kind in (".png", ".svg", "-narrow.svg")):
-        if name not in files:
-            (folder / name).unlink(missing_ok=True)
 
 
 class Words(NamedTuple):

@@ -68,9 +68,8 @@ class _Run(NamedTuple):
 def compare_recognisers(folders: Sequence[Path]) -> RecogniserComparison:
     """Compares the runs of one recipe over several recognisers.
 
-    Raises:
-        RunError: fewer than two runs; a folder is none, does not know its recogniser's CER, or was run on other
-            utterances, folds or models than the first; or no row is finished in all of them.
+    Raises RunError where there are fewer than two runs; a folder is none, does not know its recogniser's CER, or was
+    run on other utterances, folds or models than the first; or no row is finished in all of them.
     """
     if len(folders) < 2:
         raise RunError("one run compares no recognisers", "name two or more run folders", *folders)

@@ -81,11 +81,13 @@ def _by_speaker(top: Path) -> bool:
     if _of_emotions(folders(top)):
         return False
     found = (folders(speaker) for speaker in folders(top))
-    return sum(_of_emotions(each) and any(map(_has_recordings, each)) for each in found) >= 2
-
-
-def _has_recordings(folder: Path) -> bool:
-    return any(AudioFolders().stems(top) for top in _tops(folder))
+    return (
+        sum(
+            _of_emotions(each) and any(AudioFolders().stems(top) for folder in each for top in _tops(folder))
+            for each in found
+        )
+        >= 2
+    )
 
 
 def _read_class(folder: Path, root: Path, audio: AudioFolders) -> Iterator[Found]:

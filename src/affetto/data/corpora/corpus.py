@@ -6,17 +6,18 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from affetto.data.corpora.files import AudioFolders, Progress, silent
 from affetto.data.utterance import Utterance, named
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file, utterance or line that a reader passed over, and why, in a few words that can be counted."""
+class Skipped(NamedTuple):
+    """A file, utterance or line that is passed over, why, in a few words that can be counted, and details, if any."""
 
     what: str
     reason: str
+    detail: str = ""
 
 
 Found = Utterance | Skipped

@@ -123,9 +123,6 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item], jobs: int 
 
     Stopped early (by Ctrl-C, by an error), it lets what has begun come to its end and drops the rest. Items are read
     only as fast as they are worked on; ``jobs`` are as many at a time, None as suits the machine.
-
-    >>> sorted(in_threads(abs, [-2, 1, -3], jobs=2))
-    [1, 2, 3]
     """
     pool = ThreadPoolExecutor(jobs)
     most = _WAITING * pool._max_workers

@@ -161,10 +161,6 @@ def _manifest(path: Path, *suffixes: str) -> Path | None:
     return next((file for file in (path / f"manifest{suffix}" for suffix in suffixes) if file.is_file()), None)
 
 
-def _read_jsonl(path: Path) -> list[Utterance]:
-    return read_manifest(_manifest(path, *_JSONL) or path / "manifest.jsonl")
-
-
 def _read_csv(path: Path) -> list[Found]:
     skipped: list[Skipped] = []
     return [*read_csv_manifest(_manifest(path, *_CSV) or path / "manifest.csv", skipped), *skipped]
@@ -176,7 +172,7 @@ JSONL = Corpus(
     licence="that of the corpus described",
     citation="that of the corpus described",
     detect=lambda path: _manifest(path, *_JSONL) is not None,
-    read=_read_jsonl,
+    read=lambda path: read_manifest(_manifest(path, *_JSONL) or path / "manifest.jsonl"),
 )
 CSV = Corpus(
     name="csv",

@@ -220,9 +220,7 @@ def beam_search(
     """The text of the highest score of each utterance, as far as the beam's width lets it be found.
 
     Of log probabilities (batch, time, classes), class 0 the blank; without a language model by the recogniser alone.
-
-    Raises:
-        ConfigError: the language model is one of another alphabet.
+    Raises ConfigError where the language model is one of another alphabet.
     """
     prior = _Prior(alphabet, config, language_model)
     frames = _padded_with_blanks(log_probs)

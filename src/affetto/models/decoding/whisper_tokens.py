@@ -78,10 +78,8 @@ class Vocabulary:
 def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     """Reads ``tokenizer.json`` of a model's folder, and in ``generation_config.json`` what may be written.
 
-    ``size`` is the decoder's vocabulary, time marks included.
-
-    Raises:
-        CheckpointError: they are missing or damaged, or no vocabulary of Whisper.
+    ``size`` is the decoder's vocabulary, time marks included. Raises CheckpointError where they are missing or damaged,
+    or no vocabulary of Whisper.
     """
     path = folder / "tokenizer.json"
     values = transformers_folder.read_json(path)
@@ -126,8 +124,7 @@ def _signs(spelt: dict[int, bytes]) -> set[int]:
 def find_language(vocabulary: Vocabulary, language: str) -> int | None:
     """The token of a language's code, such as "en"; None for English, where the model knows no other.
 
-    Raises:
-        ConfigError: the model does not know it.
+    Raises ConfigError where the model does not know it.
     """
     if not vocabulary.multilingual:
         if language == "en":

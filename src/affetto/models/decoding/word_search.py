@@ -55,8 +55,7 @@ _NO_LIMIT = 1e9  # how far below the best a beginning may fall: the width alone 
 def read_words(path: Path) -> list[str] | None:
     """The words of an ARPA file in its order, without markers; None for KenLM's binary files, which hide them.
 
-    Raises:
-        CheckpointError: the file is missing, damaged or foreign, or does not hold what its header says.
+    Raises CheckpointError where the file is missing, damaged or foreign, or does not hold what its header says.
     """
     try:
         if not path.is_file():
@@ -171,8 +170,7 @@ class _Arpa:
 def read_word_list(path: Path) -> list[str]:
     """The words of a file with a word a line; blank lines and repeats are passed over.
 
-    Raises:
-        ConfigError: it is missing, no text in UTF-8, empty or too long, or a line has several words.
+    Raises ConfigError where it is missing, no text in UTF-8, empty or too long, or a line has several words.
     """
     words: dict[str, None] = {}
     try:

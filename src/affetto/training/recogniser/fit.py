@@ -32,8 +32,9 @@ from affetto.training.recogniser.recipe import PublicEncoder, RecogniserRecipe, 
 from affetto.training.recogniser.speech import SpeechModule, gather
 from affetto.training.recogniser.task import RecogniserTask
 
-_FREE = {"dropout": True, "head": {"dropout"}}  # What two networks of one shape may differ in
 logger = logging.getLogger(__name__)
+
+_FREE = {"dropout": True, "head": {"dropout"}}  # What two networks of one shape may differ in
 _PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 

@@ -56,9 +56,6 @@ def count(texts: Sequence[Sequence[int]], order: int, symbols: int) -> list[Coun
 
     The longest count as often as they occur, and so do those that begin with the start of a text; any other counts once
     for each different character before it.
-
-    >>> [found.counts.tolist() for found in count([[1, 2], [1, 1]], order=2, symbols=2)]
-    [[2, 1], [2, 1, 1]]
     """
     base = symbols + 1
     if base**order >= 2**63 or not 1 <= order <= LONGEST_ORDER:
@@ -85,11 +82,7 @@ def count(texts: Sequence[Sequence[int]], order: int, symbols: int) -> list[Coun
 
 
 def discounts(counts: Integers) -> Floats:
-    """What is taken from a count of one, of two, and of three or more.
-
-    >>> discounts(np.array([1, 1, 1, 2, 2, 3, 4])).round(2).tolist()
-    [0.43, 1.36, 1.29]
-    """
+    """What is taken from a count of one, of two, and of three or more."""
     ones, twos, threes, fours = (int((counts == number).sum()) for number in range(1, 5))
     if not (ones and twos and threes and fours):
         return np.array(FALLBACK_DISCOUNTS)

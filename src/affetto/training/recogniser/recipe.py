@@ -9,12 +9,10 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from affetto.config import Config, Seed, read_toml
 from affetto.errors import ConfigError
+from affetto.features.perturbation import Factors, Gains
 from affetto.models.deepspeech2 import PRESETS
 from affetto.models.network import RecogniserConfig, parse_shape
 from affetto.represent import Variants
-
-_Speed = Annotated[float, Field(ge=0.5, le=2.0)]
-_Gain = Annotated[float, Field(ge=-60.0, le=60.0)]
 
 
 class SpeechSource(Config):
@@ -58,14 +56,8 @@ class SpeedAndGain(Config):
     A normalised spectrogram changes in faint sound alone.
     """
 
-    speed: tuple[_Speed, _Speed] = (1.0, 1.0)  # the slowest and the fastest
-    gain_db: tuple[_Gain, _Gain] = (0.0, 0.0)  # the softest and the loudest
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if self.speed[0] > self.speed[1] or self.gain_db[0] > self.gain_db[1]:
-            raise ValueError("give the lower bound first")
-        return self
+    speed: Factors = (1.0, 1.0)  # the slowest and the fastest
+    gain_db: Gains = (0.0, 0.0)  # the softest and the loudest
 
 
 class RecogniserTraining(Config):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -131,10 +132,6 @@ def change_sound(wave: Tensor, config: SpeedAndGain, drawn_by: tuple[int | str, 
 
     The change depends on ``drawn_by``, such as the seed, the epoch and the utterance: it is the same whichever process
     reads it, and after a training was resumed.
-
-    >>> import torch
-    >>> change_sound(torch.ones(2), SpeedAndGain(gain_db=(20.0, 20.0)), (1,)).tolist()
-    [10.0, 10.0]
     """
     if config == SpeedAndGain():
         return wave
@@ -173,7 +170,7 @@ class SpeechModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Transcribed]:
         """Shuffled after the epochs that are sorted."""
         how, seed = self.recipe.training, self.recipe.seed
-        batches = self._batches(self.training, sorted_epochs=how.sorted_epochs)
+        batches = self._batches(self.training, how.sorted_epochs)
         speech = None if self.frozen is None else self._frozen_speech("training")
         read = self._read() if speech is None else read_sound
 
@@ -185,11 +182,10 @@ class SpeechModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Transcribed]:
         """Always from short to long."""
-        batches = self._batches(self.validation)
         read = self._read() if self.frozen is None else self._frozen_speech("validation").read
-        return self._loader(self.validation, _InOrder(batches), read)
+        return self._loader(self.validation, self._batches(self.validation, sorted_epochs=sys.maxsize), read)
 
-    def _batches(self, items: Sequence[Transcribed], sorted_epochs: int = 1) -> LengthSortedBatches:
+    def _batches(self, items: Sequence[Transcribed], sorted_epochs: int) -> LengthSortedBatches:
         how, durations = self.recipe.training, [item.duration_s for item in items]
         batches = LengthSortedBatches(
             durations, how.batch_size, self.recipe.seed, batch_seconds=how.batch_seconds, sorted_epochs=sorted_epochs
@@ -213,7 +209,7 @@ class SpeechModule(lightning.LightningDataModule):
         return SoundCache.make(self.cache, [*self.training, *self.validation]).read
 
     def _loader(
-        self, items: list[Transcribed], sampler: Iterable[list[int]], read: Callable[[Transcribed], Tensor]
+        self, items: list[Transcribed], sampler: LengthSortedBatches, read: Callable[[Transcribed], Tensor]
     ) -> DataLoader[Transcribed]:
         return DataLoader(
             items,  # type: ignore[arg-type]
@@ -236,16 +232,3 @@ def _log_progress() -> Callable[[int, int], None]:
             last = now
 
     return log
-
-
-class _InOrder:
-    """The batches of a first epoch, whatever epoch it is."""
-
-    def __init__(self, batches: LengthSortedBatches) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)

@@ -161,11 +161,6 @@ def mask_frames(
 
     Inputs are (batch, time, bins), or the frames of a layer, whose features have no order: bands then hold some that
     are side by side by chance. Places are torch's own where there is no generator.
-
-    >>> frames = Frames(torch.ones(1, 100, 161), torch.tensor([100]))
-    >>> masked = mask_frames(frames, SpecAugment(frequency_masks=1), torch.Generator().manual_seed(1))
-    >>> bool((masked.values == 0).any())
-    True
     """
     batch, time, bins = inputs.values.shape
     longest_s = time / rate_hz
