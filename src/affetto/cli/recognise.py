@@ -176,7 +176,8 @@ def _fill(way: Way, inputs: Inputs, folder: ResultFolder, cluster: Engine | None
     except KeyboardInterrupt:
         inputs.errors += [error for _, error in sorted(failed.items())]
         inputs.complain()
-        progress = f"{written:,} of {len(left):,} written to {folder.path}"
+        at_least = "at least " if cluster is not None else ""  # workers tell of several at a time
+        progress = f"{at_least}{written:,} of {len(left):,} written to {folder.path}"
         note(f"interrupted with {progress}; the same command goes on from there")
         raise typer.Exit(130) from None
     inputs.errors += [failed[place] for place in sorted(failed)]
