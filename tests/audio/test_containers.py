@@ -257,6 +257,31 @@ def test_joined_files_may_be_of_different_kinds(kind: str) -> None:
     assert_all_is_there(parts, [0.5, 0.8])
 
 
+@pytest.mark.parametrize("kind", JOINABLE)
+@pytest.mark.parametrize("other", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_a_file_of_another_format_may_follow_or_go_before(kind: str, other: str) -> None:
+    parts = [encoded(tone(hz, seconds), JOINABLE[each]) for hz, seconds, each in ((300, 0.5, kind), (500, 1.2, other))]
+    assert_all_is_there(parts, [0.5, 1.2])
+    assert_all_is_there(parts[::-1], [1.2, 0.5])
+
+
+def test_files_of_three_formats_may_be_joined() -> None:
+    parts = [encoded(tone(300, 0.5), JOINABLE[kind]) for kind in ("wav", "wav", "flac", "flac", "ogg", "wav")]
+    assert_all_is_there(parts, [0.5] * 6)
+
+
+def test_what_looks_like_a_file_within_another_is_none() -> None:
+    """FLAC in Ogg, the comments of a wav, and samples may hold what files begin with."""
+    flac = encoded(tone(300), JOINABLE["flac"])
+    wav = encoded(tone(300), JOINABLE["wav"])
+    tag = b"ID3\x04\x00\x00" + bytes([0, 0, 0, 20]) + bytes(20)
+    within = wav[:-100] + flac[:100]
+    tagged = tag + flac
+    noted = wav + b"id3 " + struct.pack("<I", len(tag)) + tag
+    for content in (within, tagged, noted, resized(noted, 4, value=len(noted) - 8)):
+        assert measured(content) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("between", [b"\n", bytes(512)])
 def test_something_may_lie_between_joined_wavs(between: bytes) -> None:
     part = encoded(tone(300), JOINABLE["wav"])

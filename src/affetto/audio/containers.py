@@ -1,7 +1,7 @@
 """Where the streams of sound in a file lie, if a decoder would not find all of them, or could not open them.
 
-Several files that were joined into one are several streams. A header whose sizes were never written, as when the
-recorder crashed or wrote into a pipe, gets sizes.
+Several files that were joined into one, of whatever kinds, are several streams. A header whose sizes were never
+written, as when the recorder crashed or wrote into a pipe, gets sizes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import partial
 from itertools import pairwise
 from typing import IO
 
-from affetto.audio.mpeg import frame, mpeg_streams
-from affetto.audio.spans import Bytes, Pieces, Span
+from affetto.audio.mpeg import after_tag, frame, mpeg_streams
+from affetto.audio.spans import Bytes, Pieces, Span, Spliced
 
 _UNKNOWN = 0xFFFFFFFF
 _RF64_SIZE = 28
@@ -36,11 +36,71 @@ _VOC = re.compile(rb"Creative Voice File\x1a")
 _W64 = re.compile(re.escape(bytes.fromhex("726966662e91cf11a5d628db04c10000")))
 _OGG = re.compile(rb"OggS\x00")
 _OGG_HEAD, _OGG_FIRST = 27, 2
+_MP3 = re.compile(
+    rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}|\xff[\xe2-\xfb]..(?:.{9}|.{17}|.{32})(?:Xing|Info)\x00\x00\x00", re.DOTALL
+)
+_FLAC_IN_OGG = 9  # bytes before a FLAC stream that begins within one
+_BEGINNINGS = {
+    "wav": _WAVE,
+    "aiff": _AIFF,
+    "flac": _FLAC,
+    "ogg": re.compile(rb"OggS\x00\x02"),
+    "mp3": _MP3,
+    "au": _AU,
+    "caf": _CAF,
+    "nist": _NIST,
+    "voc": _VOC,
+    "w64": _W64,
+}
+"""What files that may be joined to others begin with, and what they hold hardly ever has in it."""
 
 
 def streams(file: IO[bytes]) -> list[Pieces] | None:
     """The streams of sound in a file; None where it is a single stream as it should be, or something unknown."""
     content = Bytes(file)
+    files = _of_different_kinds(content)
+    if len(files) < 2:
+        return _of_one_kind(content)
+    found: list[Pieces] = []
+    for start, end in files:
+        for pieces in _of_one_kind(Bytes(Spliced(file, (Span(start, end),)))) or [(Span(0, end - start),)]:
+            moved = (each if isinstance(each, bytes) else Span(start + each.start, start + each.end) for each in pieces)
+            found.append(tuple(moved))
+    return found
+
+
+def _of_different_kinds(content: Bytes) -> list[Span]:
+    """The files that were joined into one; those of one kind that follow one another are one here."""
+    place = 0
+    while (after := after_tag(content, place)) > place:
+        place = after
+    start = content.at(place, _FLAC_HEAD)
+    known = [kind for kind, magic in _BEGINNINGS.items() if magic.match(start)]
+    kind = "mp3" if frame(start[:4]) is not None else next(iter(known), "")
+    if not kind:
+        return []
+    first = place + 1
+    if kind == "wav":  # samples may look like anything
+        first = _chunks(content, 12, ">" if start[:4] == b"RIFX" else "<")[0].get(b"data", Span(0, first)).end
+    places = sorted((place, each) for each, magic in _BEGINNINGS.items() for place, _ in spans(content, magic, first))
+    borders = [0]
+    for place, each in places:
+        if each != kind and _begins_here(content, place, each):
+            kind = each
+            borders.append(place)
+    return [Span(*ends) for ends in pairwise([*borders, content.size])]
+
+
+def _begins_here(content: Bytes, place: int, kind: str) -> bool:
+    """Whether what looks like the beginning of a file is no part of what is around it."""
+    if kind == "mp3":  # a tag may be within others, and at the end of anything
+        after = after_tag(content, place)
+        found = frame(content.at(after, 4))
+        return found is not None and frame(content.at(after + found.size, 4)) is not None
+    return kind != "flac" or content.at(max(place - _FLAC_IN_OGG, 0), 5) != b"\x7fFLAC"
+
+
+def _of_one_kind(content: Bytes) -> list[Pieces] | None:
     start = content.at(0, 4)
     if start[:3] == b"ID3" or frame(start) is not None:
         return _mended(content, _FLAC, _mended_flac) or mpeg_streams(content, 0, content.size)
@@ -53,10 +113,10 @@ def _joined(content: Bytes, magic: re.Pattern[bytes]) -> list[Pieces] | None:
     return [(span,) for span in found] if len(found) > 1 else None
 
 
-def spans(content: Bytes, magic: re.Pattern[bytes]) -> list[Span]:
-    """What lies between each place where this is found and the next."""
+def spans(content: Bytes, magic: re.Pattern[bytes], first: int = 0) -> list[Span]:
+    """What lies between each place where this is found, the first of which may be this one, and the next."""
     places: list[int] = []
-    place = content.search(magic, 0)
+    place = content.search(magic, first)
     while place is not None:
         places.append(place)
         place = content.search(magic, place + 1)

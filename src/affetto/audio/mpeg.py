@@ -118,23 +118,31 @@ def mpeg_streams(content: Bytes, start: int, end: int) -> list[Pieces] | None:
 def _next(content: Bytes, place: int, end: int, before: Frame | None) -> int | None:
     """Where the next whole frame begins, at this place or after what is none."""
     while True:
-        head = content.at(place, 10)
-        found = frame(head[:4])
+        found = frame(content.at(place, 4))
         if found is not None and place + found.size <= end:
             after = frame(content.at(place + found.size, 4))
             sure = before is not None and found.kind == before.kind
             if sure or place + found.size == end or (after is not None and after.kind[:3] == found.kind[:3]):
                 return place
         before = None
-        if head[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 128:
-            size = int.from_bytes(head[6:], "big")  # of seven bits a byte
-            size = (size & 0x7F) | (size >> 1 & 0x3F80) | (size >> 2 & 0x1FC000) | (size >> 3 & 0xFE00000)
-            place += 10 + size + (10 if head[5] & 16 else 0)
+        behind = after_tag(content, place)
+        if behind > place:
+            place = behind
             continue
         likely = content.search(_LIKELY, place + 1, end)
         if likely is None:
             return None
         place = likely
+
+
+def after_tag(content: Bytes, place: int) -> int:
+    """Where an ID3 tag ends that begins at this place; the place itself where none does."""
+    head = content.at(place, 10)
+    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) > 127:
+        return place
+    size = int.from_bytes(head[6:], "big")  # of seven bits a byte
+    size = (size & 0x7F) | (size >> 1 & 0x3F80) | (size >> 2 & 0x1FC000) | (size >> 3 & 0xFE00000)
+    return place + 10 + size + (10 if head[5] & 16 else 0)
 
 
 def _promise(head: bytes, found: Frame) -> int | None:

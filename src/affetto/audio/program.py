@@ -20,6 +20,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from affetto.audio.mpeg import after_tag
+from affetto.audio.spans import Bytes
 from affetto.errors import AudioError
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # sampling rates in Hz beyond which a header is taken to be damaged
@@ -85,12 +87,10 @@ def container(file: IO[bytes]) -> Container | None:
     >>> container(io.BytesIO(b"....ftypM4A ")).demuxer, container(io.BytesIO(b"a text"))
     ('mov', None)
     """
-    place = 0
-    file.seek(0)
-    while (start := file.read(_HEAD))[:3] == b"ID3" and len(start) >= 10:
-        size = start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9]
-        place += 10 + size
-        file.seek(place)
+    content, place = Bytes(file), 0
+    while (after := after_tag(content, place)) > place:
+        place = after
+    start = content.at(place, _HEAD)
     return next((each for each in CONTAINERS if re.match(each.magic, start, re.DOTALL)), None)
 
 

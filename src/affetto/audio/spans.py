@@ -33,7 +33,7 @@ class Bytes:
     (b'bytes', b'es', 6, None)
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | Spliced) -> None:
         self._file = file
         self._chunk = b""
         self._start = 0
@@ -62,7 +62,7 @@ class Bytes:
         return None
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
+def _read(file: IO[bytes] | Spliced, size: int) -> bytes:
     """As many bytes as were asked for, where the file has them: it may give fewer at a time."""
     data = file.read(size)
     while data and len(data) < size and (more := file.read(size - len(data))):
