@@ -39,7 +39,8 @@ _OGG_HEAD, _OGG_FIRST = 27, 2
 _MP3 = re.compile(
     rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}|\xff[\xe2-\xfb]..(?:.{9}|.{17}|.{32})(?:Xing|Info)\x00\x00\x00", re.DOTALL
 )
-_FLAC_IN_OGG = 9  # bytes before a FLAC stream that begins within one
+_FLAC_WITHIN = re.compile(rb"\x7fFLAC|\x63\xa2")  # Before one in Ogg or Matroska
+_FLAC_BEFORE = 9
 _BEGINNINGS = {
     "wav": _WAVE,
     "aiff": _AIFF,
@@ -51,8 +52,12 @@ _BEGINNINGS = {
     "nist": _NIST,
     "voc": _VOC,
     "w64": _W64,
+    "mp4": re.compile(rb"\x00\x00\x00[\x08-\x40]ftyp[ -~]{4}"),
+    "matroska": re.compile(rb"\x1a\x45\xdf\xa3.{1,8}?\x42[\x82\x86]", re.DOTALL),
 }
-"""What files that may be joined to others begin with, and what they hold hardly ever has in it."""
+"""What files that may be joined to others begin with."""
+_NEVER_WITHIN = ("wav", "aiff", "flac", "ogg", "au", "caf", "nist", "voc", "w64")  # what only ffmpeg reads
+_BY_FFMPEG = ("", "mp4", "matroska")
 
 
 def streams(file: IO[bytes]) -> list[Pieces] | None:
@@ -77,12 +82,12 @@ def _of_different_kinds(content: Bytes) -> list[Span]:
     start = content.at(place, _FLAC_HEAD)
     known = [kind for kind, magic in _BEGINNINGS.items() if magic.match(start)]
     kind = "mp3" if frame(start[:4]) is not None else next(iter(known), "")
-    if not kind:
-        return []
+    looked_for = {each: _BEGINNINGS[each] for each in (_NEVER_WITHIN if kind in _BY_FFMPEG else _BEGINNINGS)}
     first = place + 1
     if kind == "wav":  # samples may look like anything
-        first = _chunks(content, 12, ">" if start[:4] == b"RIFX" else "<")[0].get(b"data", Span(0, first)).end
-    places = sorted((place, each) for each, magic in _BEGINNINGS.items() for place, _ in spans(content, magic, first))
+        end = _chunks(content, 12, ">" if start[:4] == b"RIFX" else "<")[0].get(b"data", Span(0, 0)).end
+        first = end if first < end <= content.size else first
+    places = sorted((place, each) for each, magic in looked_for.items() for place, _ in spans(content, magic, first))
     borders = [0]
     for place, each in places:
         if each != kind and _begins_here(content, place, each):
@@ -97,7 +102,8 @@ def _begins_here(content: Bytes, place: int, kind: str) -> bool:
         after = after_tag(content, place)
         found = frame(content.at(after, 4))
         return found is not None and frame(content.at(after + found.size, 4)) is not None
-    return kind != "flac" or content.at(max(place - _FLAC_IN_OGG, 0), 5) != b"\x7fFLAC"
+    before = content.at(max(place - _FLAC_BEFORE, 0), min(place, _FLAC_BEFORE))
+    return kind != "flac" or _FLAC_WITHIN.search(before) is None
 
 
 def _of_one_kind(content: Bytes) -> list[Pieces] | None:

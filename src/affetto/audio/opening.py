@@ -102,6 +102,10 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
                 kind = container(file)
                 if kind is None:
                     raise
+                if found and len(found) > 1:
+                    raise AudioError(
+                        "several files joined into one, of different formats", "cut it up", where
+                    ) from error
                 for pieces in _foreign(file, kind):
                     with _on_disk(source, file, pieces) as kept, _through_ffmpeg(kept, kind, error) as program:
                         yield program
