@@ -178,14 +178,17 @@ def test_it_is_a_row_of_an_experiment(data_root: Path, tmp_path: Path, write_rec
     assert read_tested(RunFolder(run.folder), "progressive") == read_predictions(tmp_path / "run" / "predictions.csv")
 
 
-def test_a_head_may_be_solved_with_strangers(
-    data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+@pytest.mark.parametrize(
+    ("hidden", "way", "epochs"), [(0, "[linear]\nl2 = 0.01", 0), (4, "[hidden]\nepochs = 3\nlearning_rate = 0.1", 3)]
+)
+def test_a_head_may_be_trained_with_strangers(
+    data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path], hidden: int, way: str, epochs: int
 ) -> None:
-    recipe = write_recipe('kind = "progressive"\n', 'kind = "mean_pooling"\n')
+    recipe = write_recipe('kind = "progressive"\n', f'kind = "mean_pooling"\nhidden = {hidden}\n')
     text = recipe.read_text().replace(
         'branch = { units = 4, depth = 1, acoustic = { level = "absolute", loudness = true } }', ""
     )
-    solved = '\n[linear]\nl2 = 0.01\ncalm = "sadness"\n[familiarity]\ncomponents = 3\nquantile = 1.0\n'
+    solved = f'\n{way}\ncalm = "sadness"\n[familiarity]\ncomponents = 3\nquantile = 1.0\n'
     more = 'strangers = ["crema-d"]\nstrangers_each = 5\nspeech_only = true\ntemperature = 1.5\n'
     recipe.write_text(more + text.partition("[training]")[0] + solved)
     run = train_emotion(recipe, data_root, tmp_path / "run")
@@ -195,3 +198,11 @@ def test_a_head_may_be_solved_with_strangers(
     assert (facts["speech_only"], facts["temperature"]) == (True, 1.5)
     assert head.familiarity is not None
     assert head.familiarity.axes.shape[1] == 3
+    assert len((tmp_path / "run" / "learning_curve.csv").read_text().splitlines()) == 1 + epochs
+
+
+def test_a_head_is_trained_one_way(data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
+    recipe = write_recipe()
+    recipe.write_text(recipe.read_text() + "\n[linear]\n[hidden]\n")
+    with pytest.raises(ConfigError, match=r"leave out \[linear\] or \[hidden\]"):
+        train_emotion(recipe, data_root, tmp_path / "run")

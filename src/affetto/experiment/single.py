@@ -25,7 +25,7 @@ from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT
 from affetto.represent import Progress
 from affetto.training.heads.fit import fit_tasks
-from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity
+from affetto.training.heads.linear import FamiliarityConfig, HiddenTraining, LinearTraining, familiarity
 from affetto.training.heads.loop import HeadTraining
 from affetto.training.heads.tasks import Epoch, Task
 
@@ -48,6 +48,7 @@ class EmotionRecipe(OnCorpora):
     head: AnyHead  # which head
     training: HeadTraining = HeadTraining()  # how, in epochs
     linear: LinearTraining | None = None  # how a softmax regression is solved, instead of trained in epochs
+    hidden: HiddenTraining | None = None  # how a head with a hidden layer over statistics is trained instead
     # corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`
     strangers: tuple[Path, ...] = ()
     strangers_each: int = Field(default=80, ge=2)  # so many utterances of each, spread evenly over it
@@ -67,8 +68,10 @@ class EmotionRecipe(OnCorpora):
 
     @model_validator(mode="after")
     def _familiarity_of_solved_heads(self) -> EmotionRecipe:
-        if self.familiarity is not None and self.linear is None:
-            raise ValueError("familiarity is told by a head that is solved; add [linear], or leave it out")
+        if self.linear is not None and self.hidden is not None:
+            raise ValueError("a head is trained one way: leave out [linear] or [hidden]")
+        if self.familiarity is not None and self.linear is None and self.hidden is None:
+            raise ValueError("familiarity is told by a head over statistics; add [linear] or [hidden], or leave it out")
         return self
 
     def as_experiment(self) -> ExperimentRecipe:
@@ -135,7 +138,7 @@ def train_emotion(
             data=plan.data._replace(utterances=tuple(strangers)),
         )
         study = study._replace(strangers=plan.banks_of(row, represent_rows(calm, cache, "auto", tell)[0]))
-    tasks, training = plan.data.tasks(1, readable), recipe.linear or recipe.training
+    tasks, training = plan.data.tasks(1, readable), recipe.linear or recipe.hidden or recipe.training
     ((task, outcome),) = fit_tasks(
         recipe.head, study, tasks, training, progress=on_epoch, unfinished=folder / _UNFINISHED
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from tests.training.banks import make_bank
 
@@ -14,7 +15,15 @@ from affetto.errors import TrainingError
 from affetto.models.heads import EmotionHead, load_head, save_head
 from affetto.models.heads.head import Familiarity
 from affetto.models.heads.kinds import AttentiveStatisticsConfig, MeanPoolingConfig
-from affetto.training.heads.linear import FamiliarityConfig, LinearTraining, familiarity, scatter, solve
+from affetto.training.heads.linear import (
+    FamiliarityConfig,
+    HiddenTraining,
+    LinearTraining,
+    familiarity,
+    scatter,
+    solve,
+    train_hidden,
+)
 from affetto.training.heads.tasks import HeadData, Task, measure
 
 CLASSES = ("anger", "neutral", "sadness")
@@ -29,8 +38,8 @@ def data(tmp_path: Path) -> HeadData:
     return HeadData({NAME: bank}, torch.eye(3)[torch.arange(COUNT) % 3], share=1 / 3)
 
 
-def _head(data: HeadData) -> EmotionHead:
-    head = EmotionHead(MeanPoolingConfig(layer="gru1", standardise=True), CLASSES, {"gru1": 4})
+def _head(data: HeadData, hidden: int = 0) -> EmotionHead:
+    head = EmotionHead(MeanPoolingConfig(layer="gru1", standardise=True, hidden=hidden), CLASSES, {"gru1": 4})
     measure(head, data, TASK.training)
     return head
 
@@ -54,6 +63,53 @@ def test_directions_in_which_calm_strangers_differ_weigh_less(data: HeadData, tm
     solve(wary, data, TASK, LinearTraining(l2=0.05, strength=10), {NAME: strangers})
     ratio = wary.output.weight.norm(dim=0) / plain.output.weight.norm(dim=0)
     assert ratio[0] < 0.6 * ratio[1:3].min()
+
+
+HIDDEN = HiddenTraining(epochs=80, batch_size=10, learning_rate=0.03, weight_decay=0.01, dropout=0.1)
+
+
+def _accuracy(head: EmotionHead, data: HeadData, places: NDArray[np.int64]) -> float:
+    with torch.no_grad():
+        predicted = head({NAME: data.banks[NAME].batch(places)}).argmax(dim=1)
+    return float((predicted == data.targets_of(places).argmax(dim=1)).float().mean())
+
+
+def test_a_hidden_layer_parts_what_no_line_does(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path / "bank", 600, 4, longest=1, noise=1.0, signal=0.0)
+    task = Task(0, 0, *np.arange(600).reshape(3, -1))
+    bank.dense[1:] = bank.dense[:1]  # all variants are the sound itself
+    far = bank.dense[0, :, :1].abs() > 0.67  # half of them, on either side
+    data = HeadData({NAME: bank}, torch.where(far, torch.eye(3)[0], torch.eye(3)[1]), share=1 / 3)
+    plain, deep = _head(data), _head(data, hidden=16)
+    solve(plain, data, task, LinearTraining(l2=0.01))
+    curve = train_hidden(deep, data, task, HIDDEN)
+    assert _accuracy(plain, data, task.validation) < 0.7
+    assert _accuracy(deep, data, task.validation) > 0.8
+    assert [each.epoch for each in curve] == list(range(80))
+    assert curve[-1].training_loss < curve[0].training_loss
+
+
+def test_a_hidden_layer_reads_little_of_what_strangers_differ_in(data: HeadData, tmp_path: Path) -> None:
+    plain, wary = _head(data, hidden=16), _head(data, hidden=16)
+    train_hidden(plain, data, TASK, HIDDEN)
+    strangers = make_bank(tmp_path / "strangers", 40, 4, longest=1, noise=0.01, signal=0.0)
+    strangers.dense[:, :, 0] += 5.0
+    train_hidden(wary, data, TASK, HIDDEN.model_copy(update={"strength": 10.0}), {NAME: strangers})
+    ratio = wary.output[0].weight.norm(dim=0) / plain.output[0].weight.norm(dim=0)
+    assert ratio[0] < 0.6 * ratio[1:3].min()
+
+
+def test_a_hidden_layer_is_trained_the_same_again(data: HeadData) -> None:
+    torch.manual_seed(0)
+    first, again, other = (_head(data, hidden=4) for _ in range(3))
+    for each in (again, other):
+        each.load_state_dict(first.state_dict())
+    state = torch.get_rng_state()
+    for head, seed in ((first, 1), (again, 1), (other, 2)):
+        train_hidden(head, data, TASK, HIDDEN, seed=seed)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first.output[0].weight, again.output[0].weight)
+    assert not torch.equal(first.output[0].weight, other.output[0].weight)
 
 
 def test_weights_of_a_layer_of_half_the_scale_cost_four_times_as_much(data: HeadData) -> None:
@@ -99,3 +155,7 @@ def test_what_cannot_be_solved_is_refused(data: HeadData) -> None:
         solve(head, data, TASK, LinearTraining())
     with pytest.raises(TrainingError, match="no class 'calm'; choose calm among anger, neutral, sadness"):
         solve(_head(data), data, TASK, LinearTraining(calm="calm"), data.banks)
+    with pytest.raises(TrainingError, match="cannot be solved at once"):
+        solve(_head(data, hidden=3), data, TASK, LinearTraining())
+    with pytest.raises(TrainingError, match="no hidden layer over statistics; give it hidden units"):
+        train_hidden(_head(data), data, TASK, HIDDEN)

@@ -101,6 +101,7 @@ class HeadConfig(Config):
     dropout: float = Field(default=0.25, ge=0, lt=1)  # on the utterance's vector, before the softmax
     # scale each input by its mean and deviation over the training utterances; not in the paper
     standardise: bool = False
+    hidden: int = Field(default=0, ge=0, le=MAX_WIDTH)  # units of a layer before the softmax; none in the paper
 
     @property
     def layers(self) -> tuple[str, ...] | None:
@@ -125,7 +126,7 @@ class HeadConfig(Config):
     @property
     def together(self) -> Together:
         """How folds are trained together; "alone" also suits a part that `Part.stacked` cannot compute."""
-        if self.tuned_from is not None:
+        if self.tuned_from is not None or self.hidden:
             return "alone"
         return "repeats" if self.pooling and self.acoustic is None else "folds"
 
@@ -208,7 +209,10 @@ class EmotionHead(nn.Module):
             self.add_module(name, part)
         self.width = sum(part.width for part in self.parts.values())
         self.dropout = config.dropout
-        self.output = nn.Linear(self.width, len(classes))
+        last = nn.Linear(config.hidden or self.width, len(classes))
+        self.output: nn.Linear | nn.Sequential = last
+        if config.hidden:
+            self.output = nn.Sequential(nn.Linear(self.width, config.hidden), nn.GELU(), last)
         self.familiarity: Familiarity | None = None
 
     @property
@@ -219,6 +223,11 @@ class EmotionHead(nn.Module):
     @property
     def linear(self) -> bool:
         """Whether it is a softmax regression over its inputs."""
+        return self.solvable and not self.config.hidden
+
+    @property
+    def solvable(self) -> bool:
+        """Whether its vector is nothing but its inputs, so that it can be fitted without going through frames."""
         return [part.linear for part in self.parts.values()] == [True]
 
     def read(self, waves: Waves, layers: Mapping[str, Frames]) -> dict[str, Frames]:

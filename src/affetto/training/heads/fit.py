@@ -18,7 +18,7 @@ from affetto.models.heads.training import INPUT, TunedHead, below
 from affetto.models.network import Network
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
 from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
-from affetto.training.heads.linear import LinearTraining, solve
+from affetto.training.heads.linear import HiddenTraining, LinearTraining, solve, train_hidden
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.tasks import Epoch, HeadData, Outcome, Task, measure
@@ -32,6 +32,10 @@ def _of_its_kind(values: Any) -> Any:
 
 ModelConfig = Annotated[SerializeAsAny[HeadConfig | ClassicalConfig], BeforeValidator(_of_its_kind)]
 """Every kind of row."""
+
+
+Training = HeadTraining | LinearTraining | HiddenTraining
+"""How a head is fitted."""
 
 
 class Study(NamedTuple):
@@ -92,7 +96,7 @@ def fit_tasks(
     model: ModelConfig,
     study: Study,
     tasks: Sequence[Task],
-    training: HeadTraining | LinearTraining,
+    training: Training,
     *,
     progress: Callable[[Epoch], None] | None = None,
     unfinished: Path | None = None,
@@ -112,7 +116,7 @@ def fit_tasks(
             features = study.banks[Functionals(model.functionals).names[0]].dense[0].numpy()
         outcomes = fit_classical(model, features, study.targets.numpy(), tasks, study.seed)
         yield from zip(tasks, outcomes, strict=True)
-    elif model.together == "alone" or isinstance(training, LinearTraining):
+    elif model.together == "alone" or not isinstance(training, HeadTraining):
         for task in tasks:
             yield task, _fit_alone(model, study, task, training, progress)
     else:
@@ -161,7 +165,7 @@ def _fit_alone(
     model: HeadConfig,
     study: Study,
     task: Task,
-    training: HeadTraining | LinearTraining,
+    training: Training,
     progress: Callable[[Epoch], None] | None,
 ) -> Outcome:
     head = new_head(model, study, task.repeat, task.fold)
@@ -171,9 +175,11 @@ def _fit_alone(
     if model.tuned_from is not None:
         assert study.network is not None, "its layers are trained along"
         network, material = TunedHead(study.network, head, model.tuned_from), material_of(model, study, tuned=True)
+    curve: tuple[Epoch, ...] = ()
     if isinstance(training, LinearTraining):
-        curve: tuple[Epoch, ...] = ()
         solve(head, material, task, training, study.strangers)
+    elif isinstance(training, HiddenTraining):
+        curve = train_hidden(head, material, task, training, study.strangers, seed=study.seed, progress=progress)
     else:
         curve = fit_head(network.to(study.device), material, task, training, study.seed, progress=progress)
     validation, test = (probabilities(network, material, part).numpy() for part in (task.validation, task.test))

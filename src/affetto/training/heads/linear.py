@@ -1,6 +1,7 @@
-"""Solves heads that are a softmax regression, at once instead of in epochs, and so that they generalise to strangers.
+"""Fits heads over statistics of layers to all variants of all recordings at once, so that they generalise to strangers.
 
-The loss is convex: L-BFGS finds its one minimum over all training recordings and their variants together.
+The loss of a softmax regression is convex: L-BFGS finds its one minimum. A hidden layer before the softmax is trained
+in epochs.
 
 **What strangers have in common.** Recordings of another corpus lie elsewhere among a recogniser's representations than
 those of the corpus that was trained on, for reasons (microphones, rooms, noise floors) that have nothing to do with
@@ -10,35 +11,37 @@ mean and that of the training corpus' calm class, the weights w of each class ar
 
     S = E[(r - m) (r - m)'],    by the penalty    l2 / 2 w' (I / trust^2 + strength S) w,
 
-which is correlation alignment (Sun et al. 2016) in the form of a prior.
+which is correlation alignment (Sun et al. 2016) in the form of a prior. A hidden layer reads the vectors multiplied by
+the inverse root of that matrix, so that decaying weights decay by the same penalty; the factor is then moved into them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from affetto.config import Config
+from affetto.config import Config, stable_seed
 from affetto.errors import TrainingError
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.head import Familiarity
 from affetto.represent import Bank
 from affetto.represent.cache import one_frame
 from affetto.training.heads.loop import finite
-from affetto.training.heads.tasks import HeadData, Task, cross_entropies
+from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies
 
 _STEPS = 200
 
 
-class LinearTraining(Config):
-    """How a softmax regression is solved."""
+class Prior(Config):
+    """What is known of weights before anything is trained."""
 
-    l2: float = Field(default=0.1, ge=0)  # of the weights
     # how much more weights count along the directions in which calm strangers differ; 0 asks for none
     strength: float = Field(default=1.0, ge=0)
     # layer -> the scale at which its weights are expected, beside the others', which is 1 where it is not named: those
@@ -46,6 +49,22 @@ class LinearTraining(Config):
     trust: dict[str, float] = Field(default_factory=dict)
     balanced: bool = True  # weigh classes so that each counts the same
     calm: str = "neutral"  # the class that calm speech of strangers would be
+
+
+class LinearTraining(Prior):
+    """How a softmax regression is solved."""
+
+    l2: float = Field(default=0.1, ge=0)  # of the weights
+
+
+class HiddenTraining(Prior):
+    """How a head with a hidden layer is trained over all variants of all utterances."""
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=128, ge=1)  # variants of utterances
+    learning_rate: float = Field(default=3e-3, gt=0)  # Adam's highest, after a warm-up and before a cosine's fall
+    weight_decay: float = Field(default=1.0, ge=0)  # decoupled
+    dropout: float = Field(default=0.5, ge=0, lt=1)  # before each layer
 
 
 class FamiliarityConfig(Config):
@@ -71,22 +90,96 @@ def solve(
     Raises:
         TrainingError: the head is no softmax regression, has no calm class, or the loss is not a number.
     """
-    if not head.linear:
+    if not head.linear or not isinstance(head.output, nn.Linear):
         raise TrainingError(f"a {head.config.kind} head cannot be solved at once", "train it in epochs")
-    vectors, targets = _vectors(head, data.banks, task.training), data.targets_of(task.training)
-    targets = targets.repeat(len(vectors) // len(targets), 1)
-    weights = targets @ data.class_weights(task.training) if config.balanced else torch.ones(len(targets))
-    prior = torch.diag(_scales(head, config.trust) ** -2)
-    if strangers is not None and config.strength > 0:
-        if config.calm not in head.classes:
-            raise TrainingError(f"no class {config.calm!r}", f"choose calm among {', '.join(head.classes)}")
-        calm = vectors[targets[:, head.classes.index(config.calm)] > 0.5].mean(dim=0)
-        prior = prior + config.strength * scatter(_vectors(head, strangers, None), calm)
-    loss = _minimise(head, vectors, targets, weights / weights.sum(), config.l2 * prior)
-    validating, shares = _vectors(head, data.banks, task.validation, variants=1), data.targets_of(task.validation)
+    problem = _Problem.of(head, data, task, config, strangers)
+    loss = finite(_minimise(head.output, problem, config.l2), "training")
+    return loss, finite(problem.judge(head.output, problem.validating), "validation")
+
+
+def train_hidden(  # noqa: PLR0913
+    head: EmotionHead,
+    data: HeadData,
+    task: Task,
+    config: HiddenTraining,
+    strangers: Mapping[str, Bank] | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[Epoch], None] | None = None,
+) -> tuple[Epoch, ...]:
+    """Trains a head with a hidden layer over statistics in place; see `solve` for the rest.
+
+    Gives the learning curve. All epochs are run: the validation part only judges.
+    """
+    if not head.solvable or not isinstance(head.output, nn.Sequential):
+        raise TrainingError(f"this {head.config.kind} head has no hidden layer over statistics", "give it hidden units")
+    first, activation, last = head.output
+    problem = _Problem.of(head, data, task, config, strangers)
+    turn = _inverse_root(problem.prior)
+    vectors, validating = problem.vectors @ turn, problem.validating @ turn
+    network = nn.Sequential(nn.Dropout(config.dropout), first, activation, nn.Dropout(config.dropout), last)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
+    steps = config.epochs * math.ceil(len(vectors) / config.batch_size)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
+    curve = []
+    with torch.random.fork_rng():
+        torch.manual_seed(stable_seed(seed, task.repeat, task.fold))
+        for number in range(config.epochs):
+            network.train()
+            total, rate = 0.0, float(rates.get_last_lr()[0])
+            for batch in torch.split(torch.randperm(len(vectors)), config.batch_size):
+                losses = cross_entropies(network(vectors[batch]), problem.targets[batch]) * problem.shares[batch]
+                optimiser.zero_grad()
+                (losses.sum() * len(vectors) / len(batch)).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                rates.step()
+                total += losses.sum().item()
+            judged = problem.judge(network.eval(), validating)
+            curve.append(Epoch(number, rate, finite(total, "training"), finite(judged, "validation")))
+            if progress is not None:
+                progress(curve[-1])
+    assert isinstance(first, nn.Linear)
     with torch.no_grad():
-        judged = cross_entropies(head.output(validating), shares).mean().item()
-    return finite(loss, "training"), finite(judged, "validation")
+        first.weight.copy_(first.weight @ turn)
+    return tuple(curve)
+
+
+class _Problem(NamedTuple):
+    """What a head is fitted to."""
+
+    vectors: Tensor  # of all variants of the training utterances, standardised, (vectors, width)
+    targets: Tensor  # (vectors, classes)
+    shares: Tensor  # of each vector in the loss, (vectors,)
+    prior: Tensor  # what weights cost, (width, width)
+    validating: Tensor  # (utterances, width)
+    expected: Tensor  # (utterances, classes)
+
+    @classmethod
+    def of(
+        cls, head: EmotionHead, data: HeadData, task: Task, config: Prior, strangers: Mapping[str, Bank] | None
+    ) -> Self:
+        vectors, targets = _vectors(head, data.banks, task.training), data.targets_of(task.training)
+        targets = targets.repeat(len(vectors) // len(targets), 1)
+        weights = targets @ data.class_weights(task.training) if config.balanced else torch.ones(len(targets))
+        prior = torch.diag(_scales(head, config.trust) ** -2)
+        if strangers is not None and config.strength > 0:
+            if config.calm not in head.classes:
+                raise TrainingError(f"no class {config.calm!r}", f"choose calm among {', '.join(head.classes)}")
+            calm = vectors[targets[:, head.classes.index(config.calm)] > 0.5].mean(dim=0)
+            prior = prior + config.strength * scatter(_vectors(head, strangers, None), calm)
+        validating = _vectors(head, data.banks, task.validation, variants=1)
+        return cls(vectors, targets, weights / weights.sum(), prior, validating, data.targets_of(task.validation))
+
+    @torch.no_grad()
+    def judge(self, output: nn.Module, validating: Tensor) -> float:
+        return cross_entropies(output(validating), self.expected).mean().item()
+
+
+def _inverse_root(matrix: Tensor) -> Tensor:
+    """Of a symmetric positive matrix."""
+    sizes, axes = torch.linalg.eigh(matrix)
+    root: Tensor = axes * sizes.rsqrt() @ axes.T
+    return root
 
 
 def familiarity(head: EmotionHead, banks: Mapping[str, Bank], task: Task, config: FamiliarityConfig) -> Familiarity:
@@ -116,16 +209,15 @@ def scatter(strangers: Tensor, calm: Tensor) -> Tensor:
     return away.T @ away / len(away)
 
 
-def _minimise(head: EmotionHead, vectors: Tensor, targets: Tensor, shares: Tensor, penalty: Tensor) -> float:
-    """Sets the weights of the head's output to the minimum, and gives the cross-entropy there."""
-    output = head.output
+def _minimise(output: nn.Linear, problem: _Problem, l2: float) -> float:
+    """Sets the weights to the minimum, and gives the cross-entropy there."""
     torch.nn.init.zeros_(output.weight)
     torch.nn.init.zeros_(output.bias)
     solver = torch.optim.LBFGS(output.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def losses() -> tuple[Tensor, Tensor]:
-        fit = (cross_entropies(output(vectors), targets) * shares).sum()
-        return fit, fit + (output.weight @ penalty * output.weight).sum() / 2
+        fit = (cross_entropies(output(problem.vectors), problem.targets) * problem.shares).sum()
+        return fit, fit + l2 * (output.weight @ problem.prior * output.weight).sum() / 2
 
     def step() -> float:
         solver.zero_grad()
