@@ -207,10 +207,11 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequ
     corpora = ", ".join(f"`{each['path']}`" for each in recipe.get("corpora") or [{"path": recipe["corpus"]}])
     reads = [f"recogniser layer `{name}`" for name in head.layers]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
+    hidden = f"; {head.config.hidden} hidden units" if head.config.hidden else ""
     lines = [
         "## Emotion head",
         "",
-        f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}.",
+        f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}{hidden}.",
         *([f"- **Recogniser**: `{facts['encoder']}`."] if "/" in facts.get("encoder", "") else []),
         f"- **Trained on**: {corpora}: {counts['train']} utterances; validated on {counts['validation']} of "
         f"other speakers.",
