@@ -65,7 +65,7 @@ def test_directions_in_which_calm_strangers_differ_weigh_less(data: HeadData, tm
     assert ratio[0] < 0.6 * ratio[1:3].min()
 
 
-HIDDEN = HiddenTraining(epochs=80, batch_size=10, learning_rate=0.03, weight_decay=0.01, dropout=0.1)
+HIDDEN = HiddenTraining(epochs=80, batch_size=10, learning_rate=0.03, weight_decay=0.01, dropout=0.1, members=2)
 
 
 def _accuracy(head: EmotionHead, data: HeadData, places: NDArray[np.int64]) -> float:
@@ -159,3 +159,5 @@ def test_what_cannot_be_solved_is_refused(data: HeadData) -> None:
         solve(_head(data, hidden=3), data, TASK, LinearTraining())
     with pytest.raises(TrainingError, match="no hidden layer over statistics; give it hidden units"):
         train_hidden(_head(data), data, TASK, HIDDEN)
+    with pytest.raises(TrainingError, match="7 hidden units cannot be shared out among 2 members; choose a multiple"):
+        train_hidden(_head(data, hidden=7), data, TASK, HIDDEN)

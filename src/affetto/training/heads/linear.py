@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -65,6 +66,8 @@ class HiddenTraining(Prior):
     learning_rate: float = Field(default=3e-3, gt=0)  # Adam's highest, after a warm-up and before a cosine's fall
     weight_decay: float = Field(default=1.0, ge=0)  # decoupled
     dropout: float = Field(default=0.5, ge=0, lt=1)  # before each layer
+    # so many networks share the hidden units, each with a softmax of its own; the head is their average
+    members: int = Field(default=4, ge=1)
 
 
 class FamiliarityConfig(Config):
@@ -113,35 +116,61 @@ def train_hidden(  # noqa: PLR0913
     """
     if not head.solvable or not isinstance(head.output, nn.Sequential):
         raise TrainingError(f"this {head.config.kind} head has no hidden layer over statistics", "give it hidden units")
-    first, activation, last = head.output
+    first, _, last = head.output
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    units, rest = divmod(first.out_features, config.members)
+    if rest:
+        problem = f"{first.out_features} hidden units cannot be shared out among {config.members} members"
+        raise TrainingError(problem, "choose a multiple of them")
     problem = _Problem.of(head, data, task, config, strangers)
     turn = _inverse_root(problem.prior)
     vectors, validating = problem.vectors @ turn, problem.validating @ turn
-    network = nn.Sequential(nn.Dropout(config.dropout), first, activation, nn.Dropout(config.dropout), last)
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
-    steps = config.epochs * math.ceil(len(vectors) / config.batch_size)
-    rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
     curve = []
     with torch.random.fork_rng():
         torch.manual_seed(stable_seed(seed, task.repeat, task.fold))
+        members = _Members(config, first.in_features, units, last.out_features)
+        optimiser = torch.optim.AdamW(members.parameters(), weight_decay=config.weight_decay)
+        steps = config.epochs * math.ceil(len(vectors) / config.batch_size)
+        rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
         for number in range(config.epochs):
-            network.train()
+            members.train()
             total, rate = 0.0, float(rates.get_last_lr()[0])
             for batch in torch.split(torch.randperm(len(vectors)), config.batch_size):
-                losses = cross_entropies(network(vectors[batch]), problem.targets[batch]) * problem.shares[batch]
+                targets, shares = problem.targets[batch], problem.shares[batch]
+                losses = torch.stack([cross_entropies(scores, targets) @ shares for scores in members(vectors[batch])])
                 optimiser.zero_grad()
                 (losses.sum() * len(vectors) / len(batch)).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 rates.step()
-                total += losses.sum().item()
-            judged = problem.judge(network.eval(), validating)
+                total += losses.mean().item()
+            judged = problem.judge(members.eval().average, validating)
             curve.append(Epoch(number, rate, finite(total, "training"), finite(judged, "validation")))
             if progress is not None:
                 progress(curve[-1])
-    assert isinstance(first, nn.Linear)
     with torch.no_grad():
-        first.weight.copy_(first.weight @ turn)
+        firsts, lasts = zip(*members.pairs, strict=True)
+        first.weight.copy_(torch.cat([each.weight for each in firsts]) @ turn)
+        first.bias.copy_(torch.cat([each.bias for each in firsts]))
+        last.weight.copy_(torch.cat([each.weight for each in lasts], dim=1) / config.members)
+        last.bias.copy_(torch.stack([each.bias for each in lasts]).mean(dim=0))
     return tuple(curve)
+
+
+class _Members(nn.Module):
+    """Networks of one hidden layer, trained side by side."""
+
+    def __init__(self, config: HiddenTraining, width: int, units: int, classes: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.pairs = [(nn.Linear(width, units), nn.Linear(units, classes)) for _ in range(config.members)]
+        self.layers = nn.ModuleList(chain.from_iterable(self.pairs))
+
+    def forward(self, vectors: Tensor) -> list[Tensor]:
+        return [last(self.dropout(nn.functional.gelu(first(self.dropout(vectors))))) for first, last in self.pairs]
+
+    def average(self, vectors: Tensor) -> Tensor:
+        return torch.stack(self(vectors)).mean(dim=0)
 
 
 class _Problem(NamedTuple):
@@ -171,7 +200,7 @@ class _Problem(NamedTuple):
         return cls(vectors, targets, weights / weights.sum(), prior, validating, data.targets_of(task.validation))
 
     @torch.no_grad()
-    def judge(self, output: nn.Module, validating: Tensor) -> float:
+    def judge(self, output: Callable[[Tensor], Tensor], validating: Tensor) -> float:
         return cross_entropies(output(validating), self.expected).mean().item()
 
 
