@@ -121,8 +121,8 @@ def train_hidden(  # noqa: PLR0913
     assert isinstance(last, nn.Linear)
     units, rest = divmod(first.out_features, config.members)
     if rest:
-        problem = f"{first.out_features} hidden units cannot be shared out among {config.members} members"
-        raise TrainingError(problem, "choose a multiple of them")
+        shared = f"{first.out_features} hidden units cannot be shared out among {config.members} members"
+        raise TrainingError(shared, "choose a multiple of them")
     problem = _Problem.of(head, data, task, config, strangers)
     turn = _inverse_root(problem.prior)
     vectors, validating = problem.vectors @ turn, problem.validating @ turn
