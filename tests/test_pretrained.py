@@ -43,11 +43,11 @@ def test_bundled_recordings_come_out(recogniser: EmotionRecogniser, path: Path) 
 
 @pytest.mark.parametrize("name", pretrained.names())
 def test_weights_fit_into_the_package(name: str) -> None:
-    assert sum(path.stat().st_size for path in (FOLDER.parent / name).glob("*.safetensors")) < 13e6
+    assert sum(path.stat().st_size for path in (FOLDER.parent / name).glob("*.safetensors")) < 15e6
 
 
 def test_all_weights_together_grow_no_further() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.parent.rglob("*.safetensors")) < 22.8e6
+    assert sum(path.stat().st_size for path in FOLDER.parent.rglob("*.safetensors")) < 25.2e6
 
 
 def test_the_card_holds_the_figures_of_the_checkpoints() -> None:

@@ -83,7 +83,7 @@ def kill_one_of_two(out: Path, killed: list[int]) -> None:
     killed.append(done)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.usefixtures("cluster")
 def test_a_killed_worker_loses_nothing(run: Run, tiny_model: Path, calls: Path, tmp_path: Path) -> None:
     out, killed = tmp_path / "out", list[int]()
@@ -106,7 +106,7 @@ def test_a_killed_worker_loses_nothing(run: Run, tiny_model: Path, calls: Path, 
         assert found[name]["probabilities"] == pytest.approx(here["probabilities"], abs=2e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.usefixtures("cluster")
 def test_a_recording_that_kills_whoever_opens_it_is_one_failure(
     run: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -127,7 +127,7 @@ def test_a_recording_that_kills_whoever_opens_it_is_one_failure(
     assert "deadly.flac: a worker died" in second
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.usefixtures("cluster")
 def test_what_a_worker_raises_comes_through_as_it_is() -> None:
     with workers(RAY, 3) as those:
@@ -137,7 +137,7 @@ def test_what_a_worker_raises_comes_through_as_it_is() -> None:
         assert type(raised.value) is ValueError
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.usefixtures("cluster")
 def test_a_unit_that_no_worker_survives_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_RETRIES", 0)

@@ -40,6 +40,7 @@ CANNOT = {
     "affetto experiment table runs/crema-d-quick": HOURS,
     "affetto report runs/crema-d-quick": HOURS,
     "affetto experiment run recipes/lakomkin2017.toml --data DATA": HOURS,
+    "affetto recognise archive/ --output-dir results --engine ray": "starts a cluster; test_cli_cluster.py does",
 }
 """Command of the README -> why it is not run here; all others are."""
 

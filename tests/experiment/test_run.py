@@ -424,6 +424,17 @@ def test_rows_and_repeats_may_be_added(
     assert ExperimentRecipe.read(copied / "config.toml") == ExperimentRecipe.read(recipe)
 
 
+def test_a_folder_from_before_a_setting_was_there_goes_on(
+    copied: Path, undisturbed: ExperimentRun, place: Path, data_root: Path
+) -> None:
+    config = copied / "config.toml"
+    older = "".join(line for line in config.read_text().splitlines(True) if not line.startswith("hidden = 0"))
+    assert older != config.read_text()
+    config.write_text(older)
+    run = run_experiment(place / "recipe.toml", data_root, copied, engine=SERIAL)
+    assert run.rows == undisturbed.rows
+
+
 def test_only_some_rows(place: Path, data_root: Path) -> None:
     run = run_experiment(place / "recipe.toml", data_root, place / "some", engine=SERIAL, only=["Most frequent"])
     assert [row.name for row in run.rows] == ["Most frequent"]

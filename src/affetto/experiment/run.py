@@ -180,7 +180,11 @@ def check_same(run: RunFolder, recipe: ExperimentRecipe, facts: Mapping[str, Any
     if not run.begun:
         _check_free(run.root)
         return
-    found = differences(run.config(), recipe.resolved())
+    try:
+        config = ExperimentRecipe.parse(run.config()).resolved()  # with defaults of settings that came later
+    except ConfigError:
+        config = run.config()
+    found = differences(config, recipe.resolved())
     known = run.facts()
     found += [meaning for key, meaning in _FACTS.items() if key in facts and known.get(key) != facts[key]]
     before, now = known.get("encoders", {}), facts.get("encoders", {})
