@@ -61,7 +61,7 @@ class LinearTraining(Prior):
 class HiddenTraining(Prior):
     """How a head with a hidden layer is trained over all variants of all utterances."""
 
-    epochs: int = Field(default=10, ge=1)
+    epochs: int = Field(default=10, ge=1)  # all of which are run
     batch_size: int = Field(default=128, ge=1)  # variants of utterances
     learning_rate: float = Field(default=3e-3, gt=0)  # Adam's highest, after a warm-up and before a cosine's fall
     weight_decay: float = Field(default=1.0, ge=0)  # decoupled
