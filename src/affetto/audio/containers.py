@@ -56,8 +56,8 @@ _BEGINNINGS = {
     "matroska": re.compile(rb"\x1a\x45\xdf\xa3.{1,8}?\x42[\x82\x86]", re.DOTALL),
 }
 """What files that may be joined to others begin with."""
-_NEVER_WITHIN = ("wav", "aiff", "flac", "ogg", "au", "caf", "nist", "voc", "w64")  # what only ffmpeg reads
-_BY_FFMPEG = ("", "mp4", "matroska")
+_BY_FFMPEG = ("", "mp4", "matroska")  # the kinds of files, the unknown among them, that libsndfile does not read
+_NEVER_WITHIN = ("wav", "aiff", "flac", "ogg", "au", "caf", "nist", "voc", "w64")  # what hardly one of those has in it
 
 
 def streams(file: IO[bytes]) -> list[Pieces] | None:
@@ -85,7 +85,8 @@ def _of_different_kinds(content: Bytes) -> list[Span]:
     looked_for = {each: _BEGINNINGS[each] for each in (_NEVER_WITHIN if kind in _BY_FFMPEG else _BEGINNINGS)}
     first = place + 1
     if kind == "wav":  # samples may look like anything
-        end = _chunks(content, 12, ">" if start[:4] == b"RIFX" else "<")[0].get(b"data", Span(0, 0)).end
+        chunks, _ = _chunks(content, place + 12, ">" if start[:4] == b"RIFX" else "<")
+        end = chunks[b"data"].end if b"data" in chunks else 0
         first = end if first < end <= content.size else first
     places = sorted((place, each) for each, magic in looked_for.items() for place, _ in spans(content, magic, first))
     borders = [0]
