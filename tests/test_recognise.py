@@ -35,7 +35,7 @@ from affetto.models.heads.head import Familiarity
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment, join_segments
 from affetto.represent import Layers, represent
-from affetto.streaming import Failure, Samples, blocks
+from affetto.streaming import Failure, Samples, batches, blocks
 from affetto.streaming.segments import cut, join
 from affetto.timeline import Judgement
 
@@ -114,6 +114,23 @@ def test_a_segment_is_heard_as_if_it_were_alone(recogniser: EmotionRecogniser, l
     assert (segment.start_s, segment.end_s) == (stretch.start_s, stretch.end_s)
     np.testing.assert_allclose(list(alone.probabilities.values()), shares(segment), atol=1e-4)
     assert alone.spelling.text == segment.transcript
+
+
+def test_segments_come_as_they_are_there(
+    recogniser: EmotionRecogniser, long_sound: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_POOL_SEGMENTS", 4)
+    parts: list[tuple[str, tuple[Segment, ...]]] = []
+    sources = [DEMO[0], Samples(long_sound, 16_000)]
+    judgement = Judgement(sure=0.3)
+    short, long = recordings(
+        recogniser.recognise_many(sources, judgement=judgement, part=lambda *found: parts.append(found))
+    )
+    early = [segment for _, segments in parts for segment in segments]
+    assert {name for name, _ in parts} == {long.source}
+    assert early == list(long.segments[: len(early)])
+    assert len(long.segments) - len(early) < 4
+    assert short.source == str(DEMO[0])
 
 
 def test_a_recording_is_the_mean_of_its_segments(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:

@@ -162,6 +162,7 @@ class EmotionRecogniser:
         judgement: Judgement = _JUDGEMENT,
         *,
         channels: Channels = "mix",
+        part: Callable[[str, tuple[Segment, ...]], None] | None = None,
     ) -> Iterator[Recording | Failure]:
         """Recognises any number of recordings, several at a time, in bounded memory, each whatever the others are.
 
@@ -170,6 +171,9 @@ class EmotionRecogniser:
             progress: called now and then with the seconds of sound processed so far.
             judgement: see `recognise`.
             channels: see `recognise`.
+            part: called with the name of a long recording, whose result comes next, and its segments since the last
+                call; the last ones come with the result alone. They are those of the result, but that smoothing
+                counts neighbours in the same call alone.
 
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
@@ -179,7 +183,8 @@ class EmotionRecogniser:
         """
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
-        for found in listen(sources, self.predict, progress, channels=channels):
+        tell = None if part is None else lambda found: part(found.source, self.judge(found, judgement).segments)
+        for found in listen(sources, self.predict, progress, channels=channels, part=tell):
             yield found if isinstance(found, Failure) else self.judge(found, judgement)
 
     recognize, recognize_samples, recognize_many = recognise, recognise_samples, recognise_many

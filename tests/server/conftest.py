@@ -11,11 +11,20 @@ import pytest
 from tests.server.serving import DEMO, Halting, many, serving
 
 from affetto.server.settings import Settings
+from affetto.streaming import batches
 
 
 @pytest.fixture
 def recogniser(tiny_model: Path) -> Halting:
     return Halting.made(tiny_model)
+
+
+@pytest.fixture
+def stepping(recogniser: Halting, monkeypatch: pytest.MonkeyPatch) -> Halting:
+    """One that has to be let go on after each batch, and small pools, of a batch each."""
+    monkeypatch.setattr(batches, "_POOL_SEGMENTS", 12)
+    recogniser.steps = True
+    return recogniser
 
 
 @pytest.fixture

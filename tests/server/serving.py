@@ -31,6 +31,8 @@ TOKEN = "a token of many letters"
 class Halting(EmotionRecogniser):
     """The real one, which can be held up, and which notes how many segments it heard at a time."""
 
+    steps = False  # whether it is held up after each batch
+
     def hold(self) -> None:
         self._going.clear()
 
@@ -40,7 +42,10 @@ class Halting(EmotionRecogniser):
     def predict(self, waves: Waves) -> list[SegmentPrediction]:
         self.heard.append(len(waves.lengths))
         assert self._going.wait(120)
-        return super().predict(waves)
+        found = super().predict(waves)
+        if self.steps:
+            self.hold()
+        return found
 
     @classmethod
     def made(cls, model: Path) -> Halting:

@@ -455,6 +455,83 @@ def test_a_long_one_shows_how_far_it_is(
     assert result(page).locator(".segment").count() == 65
 
 
+def test_what_is_there_can_be_looked_through_while_the_rest_is_to_come(
+    serve: Callable[..., httpx.Client], visit: Callable[..., Any], stepping: Halting, talk: bytes
+) -> None:
+    client = serve()
+    page = visit(client)
+    give(page, talk, "talk.flac")
+    shown = page.locator(".result")
+    until(page, "document.querySelectorAll('.segment').length === 12")
+    until(page, "!document.querySelector('.play').disabled")
+    assert page.get_attribute("main", "data-state") == "listening"
+    assert shown.locator(".statement").inner_text() == "so far"
+    assert shown.locator(".how").inner_text().startswith("12 parts, up to 1:0")
+    assert (shown.locator(".bars").is_visible(), shown.locator(".downloads").is_visible()) == (False, False)
+    shown.locator(".segment").nth(2).click()
+    until(page, "window.played.length === 1")
+    assert shown.locator(".bars h3").inner_text() == "Part 3"
+    shown.get_by_role("button", name="Show less of it at a time").click()
+    kind = shown.locator(".words .tag").nth(2).inner_text()
+    shown.get_by_role("button", name=f"{kind} (").click()
+    word = shown.locator(".words li").nth(2).locator("button").last
+    word.focus()
+    for many in (24, 36, 48, 60):
+        stepping.go_on()
+        until(page, f"document.querySelectorAll('.segment').length === {many}")
+    assert shown.locator(".words li").count() == shown.locator(".lane").first.locator(".cell").count() == 60
+    stepping.go_on()
+    result(page)
+    assert shown.locator(".segment").count() == shown.locator(".words li").count() == 65
+    assert shown.locator(".segment").nth(2).get_attribute("aria-pressed") == "true"
+    assert shown.locator(".bars h3").inner_text() == "Part 3 of 65"
+    assert word.evaluate("(button) => button === document.activeElement")  # nobody is taken away from what they look at
+    assert shown.locator(".filters [aria-pressed=true]").inner_text().startswith(f"{kind} (")
+    assert page.evaluate("document.querySelector('.time').scrollWidth > document.querySelector('.time').clientWidth")
+    assert shown.locator(".downloads a").count() == len(FORMATS)
+
+
+def test_parts_of_separate_channels_fall_into_their_places(
+    client: httpx.Client, visit: Callable[..., Any], call: bytes
+) -> None:
+    page = visit(client)
+    page.check(".separate")
+    told = ask(client, call, channels="separate").json()
+    segments = told["segments"]
+    steps = [
+        {"progress_s": 1.0, "duration_s": told["duration_s"], "queue": 0, "segments": segments[n::3]} for n in (2, 0)
+    ]
+    lines = [*steps, {"json": json.dumps(told), **dict.fromkeys(FORMATS[1:], "")}]
+    page.route("**/v1/recognise?*", lambda route: route.fulfill(body="\n".join(map(json.dumps, lines))))
+    give(page, call)
+    shown = result(page)
+    channels = [str(segment["channel"]) for segment in segments]
+    assert [text.split()[1] for text in shown.locator(".words .voice").all_inner_texts()] == channels
+    for number in (1, 2):
+        labels = [
+            each.get_attribute("aria-label")
+            for each in shown.locator(".wave").nth(number - 1).locator(".segment").all()
+        ]
+        assert [text.split(", ")[1].split()[0] for text in labels] == sorted(
+            text.split(", ")[1].split()[0] for text in labels
+        )
+        assert len(labels) == channels.count(str(number))
+    assert shown.locator(".wave").count() == 2
+
+
+def test_what_came_before_a_problem_is_taken_away(
+    client: httpx.Client, visit: Callable[..., Any], sound: bytes
+) -> None:
+    page = visit(client)
+    told = ask(client, sound).json()
+    steps = {"progress_s": 1.0, "duration_s": told["duration_s"], "queue": 0, "segments": told["segments"]}
+    last = {"code": "timeout", "problem": "no result after 60 s", "remedy": "try again"}
+    page.route("**/v1/recognise?*", lambda route: route.fulfill(body=f"{json.dumps(steps)}\n{json.dumps(last)}\n"))
+    give(page, sound)
+    assert problem(page)[0] == "timeout"
+    assert page.locator(".result").is_hidden()
+
+
 def test_who_cancels_frees_the_place(
     serve: Callable[..., httpx.Client], visit: Callable[..., Any], recogniser: Halting, talk: bytes, angry: bytes
 ) -> None:

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
+import numpy as np
 import pytest
 import soundfile
-from tests.server.serving import RECOGNISE, Halting, eventually, metric, running
+from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, running
 
 from affetto.frames import Waves
+from affetto.recognise import SegmentPrediction
 from affetto.server import app
 from affetto.server.answers import Progress
 from affetto.server.settings import Settings
 
 Serve = Callable[..., httpx.Client]
-Lines = Iterator[dict[str, Any]]
+Lines = Iterator[Any]
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "output.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +56,72 @@ def test_it_goes_on_and_ends_with_the_result(serve: Serve, talk: bytes, recognis
     assert done[0] < done[-1] <= steps[0].duration_s
     assert {step.duration_s for step in steps} == {round(soundfile.info(io.BytesIO(talk)).duration, 4)}
     assert {step.queue for step in steps if step.progress_s} == {0}
+
+
+def parts(lines: Lines, recogniser: Halting) -> Lines:
+    """The segments of each line, before the next pool is begun, and the result."""
+    for line in lines:
+        if "version" in line or "code" in line:
+            yield line
+        elif "segments" in line:
+            Progress.parse(line)
+            yield line["segments"]
+            recogniser.go_on()
+
+
+def test_segments_come_as_they_are_there(serve: Serve, talk: bytes, stepping: Halting) -> None:
+    client = serve()
+    with following(client, talk) as lines:
+        *found, result = parts(lines, stepping)
+    assert [len(each) for each in found] == [12] * 5
+    assert result["segments"][:60] == [segment for each in found for segment in each]
+    assert len(result["segments"]) == 65
+    for each in result["segments"]:
+        jsonschema.validate(
+            each, {"$defs": SCHEMA["$defs"], "$ref": "#/$defs/segment"}, cls=jsonschema.Draft202012Validator
+        )
+    assert stepping.heard == [*[12] * 5, 5]
+
+
+def test_segments_of_each_channel_come(serve: Serve, call: Path, stepping: Halting) -> None:
+    samples, rate = soundfile.read(call / "call.wav")
+    content = io.BytesIO()
+    soundfile.write(content, np.tile(samples, (15, 1)), rate, format="FLAC")
+    with following(serve(), content.getvalue(), channels="separate") as lines:
+        *found, result = parts(lines, stepping)
+    assert found
+    assert {segment["channel"] for each in found for segment in each} == {1, 2}
+    assert all(segment in result["segments"] for each in found for segment in each)
+
+
+def test_smoothing_is_provisional(serve: Serve, stepping: Halting) -> None:
+    content = io.BytesIO()
+    sounds = [soundfile.read(path)[0] for path in sorted(DEMO.glob("*.flac"))]
+    samples = np.concatenate([part for sound in sounds for part in (sound, np.zeros(16_000))] * 8)
+    soundfile.write(content, samples, 16_000, format="FLAC")
+    with following(serve(), content.getvalue(), smooth=2) as lines:
+        *found, result = parts(lines, stepping)
+    pairs = list(zip([each for part in found for each in part], result["segments"], strict=False))
+    same = [early == late for early, late in pairs]
+    assert (same[5], same[11], same[12], same[17]) == (True, False, False, True)  # they differ at the ends of a line
+    for early, late in pairs:
+        assert {key for key in late if early[key] != late[key]} <= {"emotion", "sure", "probabilities"}
+
+
+def test_a_recording_that_breaks_off_has_a_problem_after_its_segments(
+    serve: Serve, talk: bytes, stepping: Halting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Halting.predict
+
+    def fails(self: Halting, waves: Waves) -> list[SegmentPrediction]:
+        if len(self.heard) == 2:
+            raise RuntimeError("out of something")
+        return steps(self, waves)
+
+    monkeypatch.setattr(Halting, "predict", fails)
+    with following(serve(), talk) as lines:
+        *found, last = parts(lines, stepping)
+    assert ([len(each) for each in found], last["code"]) == ([12, 12], "internal")
 
 
 @pytest.mark.parametrize("formats", [["json", "csv"], ["vtt", "jsonl"]])

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
 from affetto.frames import Waves
-from affetto.streaming import Failure, Samples, Source, StreamResult, listen
+from affetto.streaming import Deferred, Failure, Samples, Source, StreamResult, batches, listen
 
 HALVES = (torch.bfloat16, torch.float16)
+SOUNDS = (("short", 3), ("long", 100), ("longer", 150), ("last", 3))
 
 
 def noise(duration_s: float, level: float = 0.1) -> Samples:
@@ -60,6 +61,22 @@ def test_segments_come_home(talk: Callable[[float], Samples]) -> None:
         assert 0 <= piece.content / SAMPLE_RATE - (piece.end_s - piece.start_s) <= 2
     ends = [piece.end_s for piece in heard.pieces]
     assert all(start > end for start, end in zip([piece.start_s for piece in heard.pieces][1:], ends, strict=False))
+
+
+def test_parts_come_before_their_result(talk: Callable[[float], Samples], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_POOL_SEGMENTS", 8)
+    order: list[StreamResult[int]] = []
+    sources = [Deferred(name, lambda duration_s=duration_s: [talk(duration_s).values]) for name, duration_s in SOUNDS]
+    for found in listen(sources, lengths, part=order.append):
+        assert isinstance(found, StreamResult)
+        order.append(found)
+    assert [(each.source, len(each.pieces)) for each in order] == [
+        *(("short", 1), ("long", 7), ("long", 8), ("long", 20)),  # the first pool held the short one, too
+        *(("longer", 3), ("longer", 8), ("longer", 8), ("longer", 8), ("longer", 30), ("last", 1)),
+    ]
+    for name, many in (("long", 15), ("longer", 27)):
+        *parts, whole = [each for each in order if each.source == name]
+        assert [piece for part in parts for piece in part.pieces] == list(whole.pieces[:many])
 
 
 def test_neighbours_are_heard_together(talk: Callable[[float], Samples]) -> None:

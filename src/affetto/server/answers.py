@@ -92,11 +92,12 @@ class RecordingAnswer(_SpeechAnswer):
 
 
 class Progress(Config):
-    """How far a recording is, while it waits and is recognised."""
+    """How far a recording is, while it waits and is recognised, and segments of it."""
 
     progress_s: float = Field(ge=0, description="So much of it is done; it never becomes less.")
     duration_s: float = Field(ge=0, description="So long it is.")
     queue: int = Field(ge=0, description="Its place among those that wait, 1 is the next; 0: it is being recognised.")
+    segments: list[SegmentAnswer] = Field(default=[], description="Those that are there since the line before.")
 
 
 class ModelAnswer(Config):
@@ -137,7 +138,9 @@ _PROBABILITIES = {"anger": 0.81, "happiness": 0.1, "neutral": 0.05, "sadness": 0
 EXAMPLE = join_segments("call.wav", 3.2, [Segment(0.6, 2.6, "where were you", "anger", _PROBABILITIES, words=_WORDS)])
 """A made-up result, for the description."""
 
-EXAMPLE_PROGRESS = Progress(progress_s=1.6, duration_s=3.2, queue=0)
+EXAMPLE_PROGRESS = Progress.parse(
+    {"progress_s": 2.6, "duration_s": 3.2, "queue": 0, "segments": [each.as_dict() for each in EXAMPLE.segments]}
+)
 """Made-up progress, likewise."""
 
 EXAMPLE_MODELS = ModelsAnswer(

@@ -21,7 +21,7 @@ from affetto import __version__
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
 from affetto.recognise import EmotionRecogniser
-from affetto.recording import Recording
+from affetto.recording import Recording, Segment
 from affetto.server import answers, transcriptions
 from affetto.server.answers import (
     EXAMPLE,
@@ -54,6 +54,7 @@ _MEDIA_TYPES = {
     "rttm": "text/plain",
 }
 _PROGRESS_S = 0.5  # between two lines of it
+Tell = Callable[[Progress, Sequence[Segment]], None]
 _DESCRIPTION = """Recognises the emotion in speech, how sure it is, when, and what was said.
 
 The answer is a guess from the sound of a voice; see the card of the model for how often it is right."""
@@ -142,7 +143,7 @@ def _written(recording: Recording, name: str) -> Response:
 def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Settings) -> None:
     content = {"application/json": {"example": EXAMPLE.as_dict()}, **_texts("jsonl", "csv", "vtt", "srt", "rttm")}
     line = content[_MEDIA_TYPES["jsonl"]].pop("example")
-    lines = f"{answers.EXAMPLE_PROGRESS.model_dump_json()}\n{line}"
+    lines = f"{answers.EXAMPLE_PROGRESS.model_dump_json(exclude_unset=True)}\n{line}"
     content[_MEDIA_TYPES["jsonl"]]["examples"] = {"jsonl": {"value": line}, "progress": {"value": lines}}
     result = {"content": content, "description": "What was recognised."}
 
@@ -159,10 +160,11 @@ def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Setti
 
         Of several formats asked for, each comes as the text of a file, by name, in one object.
 
-        With `progress`, lines say how far it is as soon as it is decoded; the last is that object, or a problem.
+        With `progress`, lines say how far it is as soon as it is decoded, and have the segments of long recordings as
+        they come; the last is that object, or a problem.
         """
 
-        async def recognised(tell: Callable[[Progress], None] | None = None) -> Recording:
+        async def recognised(tell: Tell | None = None) -> Recording:
             return (await _recognised(request, intake, worker, _no_fields, options, tell))[0]
 
         def as_object(recording: Recording) -> dict[str, Any]:
@@ -259,11 +261,11 @@ async def _recognised(
     worker: Worker,
     read: Callable[[Fields], T],
     options: Options,
-    tell: Callable[[Progress], None] | None = None,
+    tell: Tell | None = None,
 ) -> tuple[Recording, T]:
     """Takes the recording in and waits for its result, for as long as the client does; reads its form, too.
 
-    `tell` is called now and then from when the recording is decoded.
+    `tell` is called now and then from when the recording is decoded, with all segments that are there.
     """
     worker.check_room()  # before anything of it is read
     with intake.counting() as count:
@@ -274,6 +276,7 @@ async def _recognised(
             upload.sound.close()
             raise
         job = Job(upload, Judgement(sure=options.sure, smooth_s=options.smooth), options.channels)
+        job.found = None if tell is None else []
         result = asyncio.ensure_future(worker.recognise(job))
         leaves = asyncio.ensure_future(_left(request))
         try:
@@ -285,18 +288,18 @@ async def _recognised(
                 if leaves.done():
                     raise RequestError("hung_up")
                 if tell is not None and (progress := worker.progress(job)) is not None:
-                    tell(progress)
+                    tell(progress, job.found or [])
         finally:
             leaves.cancel()
             result.cancel()
 
 
 class _Lines(Response):
-    """Lines of JSON: how far a recording is, and its result, or what went wrong after the first of them."""
+    """Lines of JSON: how far a recording is, its segments, and its result, or what went wrong after the first line."""
 
     def __init__(
         self,
-        recognised: Callable[[Callable[[Progress], None]], Awaitable[Recording]],
+        recognised: Callable[[Tell], Awaitable[Recording]],
         as_object: Callable[[Recording], dict[str, Any]],
     ) -> None:
         super().__init__(media_type=_MEDIA_TYPES["jsonl"], headers={"X-Accel-Buffering": "no"})  # nginx hands them on
@@ -307,6 +310,7 @@ class _Lines(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # `_left` receives
         """Sends them."""
         sending: asyncio.Task[None] | None = None
+        sent = 0  # segments
 
         async def write(line: dict[str, Any], *, first: bool, last: bool = False) -> None:
             if first:
@@ -314,10 +318,12 @@ class _Lines(Response):
             body = bytes(JSONResponse(line).body) + b"\n"
             await send({"type": "http.response.body", "body": body, "more_body": not last})
 
-        def tell(progress: Progress) -> None:
-            nonlocal sending
-            if sending is None or sending.done():  # who reads slowly misses some, and keeps nothing waiting
-                sending = asyncio.ensure_future(write(progress.model_dump(), first=sending is None))
+        def tell(progress: Progress, found: Sequence[Segment]) -> None:
+            nonlocal sending, sent
+            if sending is None or sending.done():  # who reads slowly has fewer lines, and keeps nothing waiting
+                new = found[sent:]
+                sent += len(new)
+                sending = asyncio.ensure_future(write(_line(progress, new), first=sending is None))
 
         try:
             line = self._as_object(await self._recognised(tell))
@@ -335,6 +341,11 @@ class _Lines(Response):
             if sending is not None:
                 await sending
             await write(line, first=sending is None, last=True)
+
+
+def _line(progress: Progress, found: Sequence[Segment]) -> dict[str, Any]:
+    segments = {"segments": [each.as_dict() for each in found]} if found else {}
+    return progress.model_dump(exclude_unset=True) | segments
 
 
 async def _left(request: Request) -> None:

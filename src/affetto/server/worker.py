@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,13 +25,13 @@ from affetto.audio import Channels
 from affetto.errors import AffettoError
 from affetto.frames import Waves
 from affetto.recognise import EmotionRecogniser, SegmentPrediction
-from affetto.recording import Recording
+from affetto.recording import Recording, Segment
 from affetto.server.answers import Progress
 from affetto.server.problems import RequestError
 from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, log
 from affetto.server.uploads import Decoded, Upload, decode
-from affetto.streaming import Deferred, Failure, listen
+from affetto.streaming import Deferred, Failure, StreamResult, listen
 from affetto.streaming.segments import Spoken, join
 from affetto.timeline import Judgement
 
@@ -63,6 +63,7 @@ class Job:
     came: float = field(default_factory=time.monotonic)
     decoded: Decoded | None = None
     done_s: float | None = None  # of the recording; None until its turn has come
+    found: list[Segment] | None = None  # those that are there before its result; None where nobody asks for them
     abandoned: bool = False
 
     @property
@@ -322,7 +323,8 @@ class Worker:
         left = deque(sorted(batch, key=lambda job: job.sound.duration_s))  # results come in order: the shortest first
         sources = [Deferred(job.upload.name, partial(job.sound.blocks, partial(self._watch, job))) for job in left]
         try:
-            for result in listen(sources, predict, partial(self._report, batch)):
+            part = partial(self._note, left)
+            for result in listen(sources, predict, partial(self._report, batch), part=part):
                 if isinstance(result, Failure):
                     _refuse(left[0].answer, result.error)
                 else:
@@ -338,6 +340,7 @@ class Worker:
                 _refuse(batch[0].answer, RequestError("internal"))
                 return
             for job in left:  # one of them may be to blame, but not the others
+                job.found = None  # it is begun anew
                 self._recognise([job], predict)
 
     def _report(self, batch: list[Job], done_s: float) -> None:
@@ -348,6 +351,11 @@ class Worker:
         share = done_s / max(sum(job.sound.length_s for job in batch), 1e-9)
         for job in batch:
             job.done_s = max(job.done_s or 0.0, share * job.sound.length_s)
+
+    def _note(self, left: Sequence[Job], part: StreamResult[SegmentPrediction]) -> None:
+        """Keeps segments of the recording whose result comes next, where somebody asks for them."""
+        if left[0].found is not None:
+            left[0].found += self._recogniser.judge(part, left[0].judgement).segments
 
     def _watch(self, job: Job) -> None:
         """Stops what nobody waits for."""

@@ -89,6 +89,7 @@ class _Draft(Generic[T]):
     silent: Tensor = field(default_factory=lambda: torch.tensor(True))  # or (channels,)
     segments: int = 0
     pieces: list[Piece[T]] = field(default_factory=list)
+    given: int = 0  # so many of them have been given away before the recording is finished
     ended: bool = False
     error: AffettoError | None = None
 
@@ -99,13 +100,22 @@ class _Draft(Generic[T]):
     def result(self) -> StreamResult[T] | Failure:
         if self.error is not None:
             return Failure(self.source, self.error)
-        pieces = sorted(self.pieces, key=lambda each: (each.start_s, each.channel or 0))
+        pieces = _in_time(self.pieces)
         duration_s = self.samples / SAMPLE_RATE
         channels = tuple(
             StreamResult(self.source, duration_s, tuple(each for each in pieces if each.channel == number), silent)
             for number, silent in enumerate(self.silent.tolist() if self.silent.ndim else [], start=1)
         )
-        return StreamResult(self.source, duration_s, tuple(pieces), bool(self.silent.all()), channels)
+        return StreamResult(self.source, duration_s, pieces, bool(self.silent.all()), channels)
+
+    def part(self) -> StreamResult[T]:
+        """What has been predicted since the last time that this was asked for."""
+        pieces, self.given = _in_time(self.pieces[self.given :]), len(self.pieces)
+        return StreamResult(self.source, self.samples / SAMPLE_RATE, pieces, silent=False)
+
+
+def _in_time(pieces: Iterable[Piece[T]]) -> tuple[Piece[T], ...]:
+    return tuple(sorted(pieces, key=lambda each: (each.start_s, each.channel or 0)))
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -178,6 +188,7 @@ def listen(
     *,
     together_s: float = 0.0,
     channels: Channels = "mix",
+    part: Callable[[StreamResult[T]], None] | None = None,
 ) -> Iterator[StreamResult[T] | Failure]:
     """Recognises recordings; one that fails never stops the others.
 
@@ -187,6 +198,8 @@ def listen(
         progress: called with the seconds of sound that are done with so far.
         together_s: stretches that follow each other are one segment up to this length (see `neighbours`); 0: none are.
         channels: whether those of a recording are mixed, or each is a voice of its own.
+        part: called with what has been predicted since the last time, while a recording goes on whose result comes
+            next; what is predicted last comes with the result alone.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -208,6 +221,8 @@ def listen(
                     pool.work_off()
                     return_freed_memory()
                     yield from _finished(drafts)
+                    if part is not None:
+                        part(draft.part())
             duration_s = draft.samples / SAMPLE_RATE
             if duration_s < _SHORTEST_RECORDING_S:
                 remedy = f"record at least {_SHORTEST_RECORDING_S:g} s"

@@ -2,7 +2,7 @@
 
 import facts from "./facts.js";
 import { markdown } from "./markdown.js";
-import { show } from "./result.js";
+import { Result } from "./result.js";
 import { Problem, Service } from "./service.js";
 import { MOST_DECODED_S, Recorder, open, toWav } from "./sound.js";
 import { clock } from "./text.js";
@@ -11,7 +11,7 @@ const TRIES = 5; // so often a busy service is asked again
 
 class Page {
   constructor(root) {
-    Object.assign(this, { root, service: new Service(), model: null, closeResult: () => {} });
+    Object.assign(this, { root, service: new Service(), model: null, result: null });
   }
 
   find(selector) {
@@ -153,8 +153,8 @@ class Page {
   }
 
   clear() {
-    this.closeResult();
-    this.closeResult = () => {};
+    this.result?.close();
+    this.result = null;
     this.find(".problem").hidden = true;
     this.find(".result").hidden = true;
   }
@@ -163,26 +163,40 @@ class Page {
     this.clear();
     this.state("listening");
     this.abort = new AbortController();
-    const opened = open(file); // by the browser itself, for the picture and for playing
+    this.opened = open(file); // by the browser itself, for the picture and for playing
     try {
-      const texts = await this.ask(file, opened);
-      this.closeResult = show(this.root, { texts, sound: await opened, model: this.model });
+      const texts = await this.ask(file);
+      const recording = JSON.parse(texts.json);
+      await this.opened;
+      this.show(recording).finish(recording, texts);
       this.state("done");
     } catch (error) {
+      this.clear();
       if (error.name === "AbortError") this.state("idle");
       else this.fail(error);
     }
   }
 
   /** Has it heard. What only the browser can decode, such as a phone's m4a, is sent again as wav. */
-  async ask(file, opened) {
+  async ask(file) {
     try {
       return await this.askPatiently(file);
     } catch (error) {
-      const buffer = error.code === "no_sound" ? (await opened).buffer : null;
+      const buffer = error.code === "no_sound" ? (await this.opened).buffer : null;
       if (buffer === null || buffer.duration > facts.maxDurationS) throw error;
+      this.clear();
       return this.askPatiently(toWav(buffer, file.name));
     }
+  }
+
+  /** What there is to be seen of a recording, of which all or a part is recognised. */
+  show({ file, duration_s }) {
+    if (this.result === null) {
+      const result = new Result(this.root, { file, duration_s, segments: [] }, this.model);
+      this.opened.then((sound) => result.take(sound));
+      this.result = result;
+    }
+    return this.result;
   }
 
   async askPatiently(file) {
@@ -215,6 +229,7 @@ class Page {
   follow(file, step) {
     if (step.queue > 0) this.tell(`Waiting: place ${step.queue} in the queue …`);
     else this.tell(`Listening to ${file.name} …`, step);
+    if (step.segments) this.show({ file: file.name, duration_s: step.duration_s }).add(step.segments);
   }
 
   async wait(seconds) {

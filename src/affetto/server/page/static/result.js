@@ -1,75 +1,162 @@
-// The result: the statement, the picture, the words, and files to keep.
+// The result: the statement, the picture, the words, and files to keep; or as much of it as is there.
 
 import facts from "./facts.js";
 import { clock, element, exactClock, percent } from "./text.js";
-import { drawAxis, drawLanes, drawSegments, drawWave, hideCutTags, paint, stated } from "./wave.js";
+import { DOUBTFUL, line } from "./words.js";
+import { drawAxis, drawCells, drawLanes, drawWave, hideCutTags, paint, segmentButton, stated } from "./wave.js";
 
-const DOUBTFUL = 0.5; // words less sure than this are dotted
 const MEDIA_TYPES = { json: "application/json", csv: "text/csv", vtt: "text/vtt" };
 const ENDINGS = { textgrid: "TextGrid" };
 const FEW = 3; // so many parts need no choosing among them
 const LONG = 12; // more parts get a list that scrolls by itself
 const CLOSEST_S = 5; // less than this is not shown at a time
 
-/**
- * Shows a result.
- *
- * @param root the page's element
- * @param heard texts by format; the sound, as `open` gives it; the model, or null
- * @returns a function that stops and frees what the result holds
- */
-export function show(root, { texts, sound, model }) {
-  const shown = new Shown(root, JSON.parse(texts.json), sound);
-  shown.state(model);
-  shown.draw();
-  shown.words();
-  shown.downloads(texts);
-  shown.open();
-  return () => shown.close();
-}
-
-class Shown {
-  constructor(root, recording, { buffer, player }) {
-    Object.assign(this, { root, recording, buffer, chosen: null, filter: null, paused: null, zoom: 1, urls: [] });
-    this.player = player((seconds) => this.follow(seconds));
+/** Shows a recording: stretches of speech as they come, and the whole when all is there. */
+export class Result {
+  /**
+   * @param root the page's element
+   * @param recording its file and duration_s, and segments: none yet
+   * @param model as the service describes it, or null
+   */
+  constructor(root, recording, model) {
+    Object.assign(this, { root, recording, buffer: null, chosen: null, filter: null, paused: null, zoom: 1 });
+    this.player = undefined; // null: it cannot be played
+    Object.assign(this, { urls: [], waves: [], lanes: null, parts: new Map(), closed: false });
     this.keys = (event) => this.press(event);
     document.addEventListener("keydown", this.keys);
+    this.find(".time").querySelectorAll(".more, .lane, .lane-name").forEach((old) => old.remove());
+    this.find(".words").replaceChildren();
+    this.find(".trust span").textContent = trust(model);
+    this.find(".whole").onclick = () => this.choose(null);
+    this.find(".play").onclick = () => this.playOrPause();
+    this.find(".into").onclick = () => this.show(2 * this.zoom);
+    this.find(".out").onclick = () => this.show(this.zoom / 2);
+    this.find(".downloads").hidden = true;
+    this.find(".result").hidden = false;
+    this.follow(null);
+    const axis = this.find(".axis"); // what fits on it depends on its width
+    this.observer = new ResizeObserver(() => {
+      drawAxis(axis, this.recording.duration_s);
+      this.hideCutTags();
+    });
+    this.observer.observe(axis);
   }
 
-  /** The numbers of the separate channels; [null] where they are mixed. */
-  get channels() {
-    return this.recording.channels?.map((each) => each.channel) ?? [null];
+  /** Whether all of it is there. */
+  get whole() {
+    return this.recording.emotion !== undefined;
   }
 
-  /** The places of the parts that are not filtered out. */
+  get isSeparate() {
+    return this.recording.channels !== undefined || this.recording.segments[0]?.channel !== undefined;
+  }
+
+  /** The parts that are not filtered out. */
   get visible() {
-    return this.recording.segments.map((_, place) => place).filter((place) => this.isWanted(this.recording.segments[place]));
+    return this.recording.segments.filter((each) => this.isWanted(each));
   }
 
   find(selector) {
     return this.root.querySelector(selector);
   }
 
-  state(model) {
+  /** Takes the sound, as `open` gives it. */
+  take({ buffer, player }) {
+    if (this.closed) return;
+    this.buffer = buffer;
+    this.player = player((seconds) => this.follow(seconds));
+    this.hint();
+    this.show(this.zoom);
+  }
+
+  /** Takes stretches of speech; of separate channels, some may lie before others that are there. */
+  add(segments) {
+    const { segments: all, duration_s: durationS } = this.recording;
+    const choose = (segment) => this.choose(segment);
+    for (const segment of segments) {
+      const place = all.findLastIndex((each) => isBefore(each, segment)) + 1;
+      const [after, channel] = [all.slice(place), segment.channel ?? 1];
+      const button = segmentButton(segment, durationS, choose);
+      const row = line(segment, choose, (word) => this.play(word));
+      this.grow(channel);
+      const buttonAfter = this.parts.get(after.find((each) => each.channel === segment.channel))?.button;
+      this.waves[channel - 1].querySelector(".segments").insertBefore(button, buttonAfter ?? null);
+      this.find(".words").insertBefore(row, this.parts.get(after[0])?.row ?? null);
+      if (segment.channel === undefined) {
+        this.lanes ??= this.drawLanes(segment);
+        drawCells(this.lanes, segment, durationS, choose);
+      }
+      all.splice(place, 0, segment);
+      this.parts.set(segment, { button, row });
+    }
+    this.show(this.zoom);
+    this.state();
+    this.filters();
+    this.hideCutTags();
+    const doubtful = all.some((each) => each.words.some((word) => word.confidence < DOUBTFUL));
+    this.find(".words-note").textContent = doubtful ? "Dotted words may well be others." : "";
+    this.find(".words").classList.toggle("long", all.length > LONG);
+    this.find(".words").previousElementSibling.hidden = all.length === 0;
+  }
+
+  /** Takes all of it, and its texts by format. */
+  finish(recording, texts) {
+    const { segments } = this.recording;
+    const isThere = (segment) => segments.some((each) => each.start_s === segment.start_s && each.channel === segment.channel);
+    this.recording = { ...recording, segments };
+    this.grow(recording.channels?.length ?? 1);
+    if (recording.channels === undefined) this.lanes ??= this.drawLanes(recording);
+    this.add(recording.segments.filter((each) => !isThere(each)));
+    this.downloads(texts);
+    if (this.chosen !== null || this.find(".result").contains(document.activeElement)) return; // somebody looks into it
+    this.find(".statement").focus({ preventScroll: true });
+    this.find(".result").scrollIntoView({ block: "nearest" });
+  }
+
+  /** A row of the picture for each channel up to this one; one where they are mixed. */
+  grow(count) {
+    const [grid, axis, first] = [this.find(".time"), this.find(".axis-name"), this.find(".wave")];
+    while (this.waves.length < count) {
+      const wave = this.waves.length === 0 ? first : first.cloneNode(true);
+      this.waves.push(wave);
+      wave.querySelector(".segments").replaceChildren();
+      if (wave === first) continue;
+      wave.classList.add("more");
+      grid.insertBefore(element("div", "gutter voice more", `channel ${this.waves.length}`), axis);
+      grid.insertBefore(wave, axis);
+    }
+    this.find(".voice").textContent = this.waves.length > 1 ? "channel 1" : "";
+  }
+
+  drawLanes({ probabilities }) {
+    return drawLanes(this.find(".time"), this.find(".axis-name"), Object.keys(probabilities));
+  }
+
+  state() {
     const { recording } = this;
-    const statement = recording.emotion === null ? "no speech" : stated(recording);
+    const many = recording.segments.length;
+    const statement = !this.whole ? "so far" : recording.emotion === null ? "no speech" : stated(recording);
     const headline = this.find(".statement");
     headline.textContent = statement;
     paint(headline, statement);
     this.find(".source").textContent = `${recording.file} · ${exactClock(recording.duration_s)}`;
-    this.find(".how").textContent = howSure(recording);
-    this.find(".trust span").textContent = trust(model);
-    this.bars(null);
+    this.find(".how").textContent = this.whole
+      ? howSure(recording)
+      : `${many} parts, up to ${clock(recording.segments[many - 1].end_s)}; the emotion of the whole comes at the end`;
+    this.bars();
+    this.hint();
   }
 
-  /** A bar for each emotion, of a stretch of speech, or of the whole where that is null. */
-  bars(place) {
-    const { probabilities } = place === null ? this.recording : this.recording.segments[place];
-    const many = this.recording.segments.length;
-    this.find(".bars h3").textContent =
-      place === null ? (many > 1 ? "The whole recording" : "How sure it is") : `Part ${place + 1} of ${many}`;
-    this.find(".whole").hidden = place === null || many < 2;
-    const rows = Object.entries(probabilities).map(([emotion, share]) => {
+  /** A bar for each emotion, of the chosen stretch of speech, or of the whole. */
+  bars() {
+    const { chosen, recording } = this;
+    const many = recording.segments.length;
+    const whole = many > 1 ? "The whole recording" : "How sure it is";
+    const part = `Part ${recording.segments.indexOf(chosen) + 1}${this.whole ? ` of ${many}` : ""}`;
+    this.find(".bars h3").textContent = chosen === null ? whole : part;
+    this.find(".whole").hidden = chosen === null || many < 2 || !this.whole;
+    this.find(".bars").hidden = many === 0 || (chosen === null && !this.whole);
+    const rows = Object.entries((chosen ?? recording).probabilities ?? {}).map(([emotion, share]) => {
       const row = element("div", "bar");
       const track = element("dd", "track");
       const fill = element("span", "fill");
@@ -80,36 +167,13 @@ class Shown {
       return row;
     });
     this.find(".bars dl").replaceChildren(...rows);
-    this.find(".bars").hidden = many === 0;
   }
 
-  draw() {
-    const [grid, axis, first] = [this.find(".time"), this.find(".axis-name"), this.find(".wave")];
-    const choose = (place) => this.choose(place);
-    grid.querySelectorAll(".more, .lane, .lane-name").forEach((old) => old.remove());
-    this.buttons = [];
-    this.find(".voice").textContent = this.channels.length > 1 ? "channel 1" : "";
-    this.waves = this.channels.map((channel, place) => {
-      const wave = place === 0 ? first : first.cloneNode(true);
-      if (place > 0) {
-        wave.classList.add("more");
-        grid.insertBefore(element("div", "gutter voice more", `channel ${channel}`), axis);
-        grid.insertBefore(wave, axis);
-      }
-      drawSegments(wave.querySelector(".segments"), this.recording, channel, this.buttons, choose);
-      return wave;
-    });
-    if (this.recording.channels === undefined) drawLanes(grid, axis, this.recording, choose);
-    this.find(".whole").onclick = () => this.choose(null);
-    const button = this.find(".play");
-    button.disabled = this.player === null;
-    button.onclick = () => this.playOrPause();
-    this.find(".into").onclick = () => this.show(2 * this.zoom);
-    this.find(".out").onclick = () => this.show(this.zoom / 2);
-    this.show(1);
-    const hint = this.player === null ? "This browser cannot play this kind of file." : "Click a coloured part, or a word, to hear it.";
-    this.find(".hint").textContent = this.recording.segments.length > 0 || this.player === null ? hint : "";
-    this.follow(null);
+  hint() {
+    let hint = this.recording.segments.length > 0 ? "Click a coloured part, or a word, to hear it." : "";
+    if (!this.player) hint = this.player === null ? "This browser cannot play this kind of file." : "";
+    this.find(".hint").textContent = hint;
+    this.find(".play").disabled = !this.player;
   }
 
   /** Shows a part of it, as many times as wide as all of it would be; what was in the middle stays there. */
@@ -119,7 +183,7 @@ class Shown {
     this.zoom = zoom;
     grid.style.setProperty("--zoom", zoom);
     this.waves.forEach((wave, place) => {
-      drawWave(wave.querySelector(".picture"), this.recording, this.buffer, this.channels[place], zoom);
+      drawWave(wave.querySelector(".picture"), this.recording, this.buffer, this.isSeparate ? place + 1 : null, zoom);
     });
     this.find(".out").disabled = zoom === 1;
     this.find(".into").disabled = this.recording.duration_s / zoom < 2 * CLOSEST_S;
@@ -127,51 +191,43 @@ class Shown {
     grid.scrollLeft = middle * grid.scrollWidth - grid.clientWidth / 2;
   }
 
-  /** Needs the result to be visible: what fits on the axis depends on its width. */
-  open() {
-    this.find(".result").hidden = false;
-    const axis = this.find(".axis");
-    this.observer = new ResizeObserver(() => {
-      drawAxis(axis, this.recording.duration_s);
-      hideCutTags(this.buttons);
-    });
-    this.observer.observe(axis);
-    this.find(".statement").focus({ preventScroll: true });
-    this.find(".result").scrollIntoView({ block: "nearest" });
+  hideCutTags() {
+    hideCutTags([...this.parts.values()].map(({ button }) => button));
   }
 
-  choose(place) {
-    this.chosen = place;
-    this.bars(place);
-    this.buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === place)));
-    this.rows.forEach((row, i) => row.classList.toggle("chosen", i === place));
-    if (place === null) this.player?.stop();
+  choose(chosen) {
+    this.chosen = chosen;
+    this.bars();
+    for (const [segment, { button, row }] of this.parts) {
+      button.setAttribute("aria-pressed", String(segment === chosen));
+      row.classList.toggle("chosen", segment === chosen);
+    }
+    if (chosen === null) this.player?.stop();
     else {
-      this.scrollTo(place);
-      this.mark(this.recording.segments[place].start_s); // also where nothing can be played
-      this.play(this.recording.segments[place]);
+      this.scrollTo(chosen);
+      this.mark(chosen.start_s); // also where nothing can be played
+      this.play(chosen);
     }
   }
 
   /** Chooses the part before or after the chosen one, of those that are shown. */
   step(by) {
-    const places = this.visible;
-    const next = this.chosen === null ? (by > 0 ? 0 : places.length - 1) : places.indexOf(this.chosen) + by;
-    if (next in places) this.choose(places[next]);
+    const parts = this.visible;
+    const next = this.chosen === null ? (by > 0 ? 0 : parts.length - 1) : parts.indexOf(this.chosen) + by;
+    if (next in parts) this.choose(parts[next]);
   }
 
   /** Chooses the surest part of those that are shown, and the next surest when asked again. */
   surest() {
-    const { segments } = this.recording;
-    const sure = (place) => Math.max(...Object.values(segments[place].probabilities));
-    const places = this.visible.sort((one, other) => sure(other) - sure(one));
-    this.choose(places[(places.indexOf(this.chosen) + 1) % places.length]);
+    const sure = ({ probabilities }) => Math.max(...Object.values(probabilities));
+    const parts = this.visible.sort((one, other) => sure(other) - sure(one));
+    this.choose(parts[(parts.indexOf(this.chosen) + 1) % parts.length]);
   }
 
   press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
     const own = event.target.closest("button, a, summary"); // it has a use for the space bar, unless something plays
-    if (event.key === " " && this.player !== null && (own === null || this.player.playing)) {
+    if (event.key === " " && this.player && (own === null || this.player.playing)) {
       own?.addEventListener("keyup", (released) => released.preventDefault(), { once: true });
       this.playOrPause();
     } else if (event.key === "ArrowRight") this.step(1);
@@ -201,13 +257,13 @@ class Shown {
     button.classList.toggle("playing", seconds !== null);
     button.setAttribute("aria-label", seconds === null ? "Play the recording" : "Pause");
     this.mark(seconds);
-    const { segments } = this.recording;
     const lasts = ({ start_s: startS, end_s: endS }) => seconds !== null && startS <= seconds && seconds < endS;
-    const now = segments.findIndex(lasts);
-    if (now !== -1 && now !== this.now) this.scrollTo(now);
+    const spoken = this.recording.segments.filter(lasts);
+    const [now] = spoken;
+    if (now !== undefined && now !== this.now) this.scrollTo(now);
     this.now = now;
-    this.rows?.forEach((row, i) => row.classList.toggle("now", i === now));
-    const said = this.rows?.filter((_, i) => lasts(segments[i])).flatMap((row) => [...row.querySelectorAll(".word")]) ?? [];
+    for (const [segment, { row }] of this.parts) row.classList.toggle("now", segment === now);
+    const said = spoken.flatMap((segment) => [...this.parts.get(segment).row.querySelectorAll(".word")]);
     for (const word of [...this.root.querySelectorAll(".word.spoken"), ...said]) {
       word.classList.toggle("spoken", lasts({ start_s: Number(word.dataset.start), end_s: Number(word.dataset.end) }));
     }
@@ -229,8 +285,8 @@ class Shown {
   }
 
   /** Brings a part into view in a list that scrolls by itself. */
-  scrollTo(place) {
-    const [list, row] = [this.find(".words"), this.rows[place]];
+  scrollTo(segment) {
+    const [list, { row }] = [this.find(".words"), this.parts.get(segment)];
     if (!list.classList.contains("long")) return;
     const above = row.offsetTop - list.offsetTop;
     if (above < list.scrollTop || above + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = above - 60;
@@ -243,71 +299,37 @@ class Shown {
   /** Buttons that show only what states an emotion, or what is in a channel; and one for the surest of it. */
   filters() {
     const { segments } = this.recording;
+    const box = this.find(".filters");
+    const focused = box.contains(document.activeElement) ? document.activeElement.dataset.kind : null;
     const counts = new Map([[null, segments.length]]);
     const kinds = [...segments.map(stated).sort(), ...segments.filter((each) => "channel" in each).map((each) => `channel ${each.channel}`).sort()];
     for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-    const chips = [...counts].map(([kind, count]) => {
-      const chip = element("button", "chip", `${kind ?? "all"} (${count})`);
-      chip.type = "button";
-      chip.onclick = () => this.only(kind, chip);
-      return chip;
-    });
-    const surest = element("button", "chip", "the surest");
-    surest.type = "button";
-    surest.onclick = () => this.surest();
-    this.find(".filters").replaceChildren(...chips, surest);
-    this.find(".filters").hidden = segments.length <= FEW;
-    this.only(null, chips[0]);
+    const chip = (kind, text, onclick) => {
+      const button = Object.assign(element("button", "chip", text), { type: "button", onclick });
+      button.dataset.kind = kind;
+      return button;
+    };
+    const chips = [...counts].map(([kind, count]) => chip(kind ?? "all", `${kind ?? "all"} (${count})`, () => this.only(kind)));
+    box.replaceChildren(...chips, chip("surest", "the surest", () => this.surest()));
+    box.hidden = segments.length <= FEW;
+    [...box.children].find((each) => each.dataset.kind === focused)?.focus();
+    this.only(this.filter);
   }
 
-  only(kind, pressed) {
+  only(kind) {
     this.filter = kind;
     for (const chip of this.find(".filters").querySelectorAll(".chip:not(:last-child)")) {
-      chip.setAttribute("aria-pressed", String(chip === pressed));
+      chip.setAttribute("aria-pressed", String(chip.dataset.kind === (kind ?? "all")));
     }
-    this.recording.segments.forEach((segment, place) => {
-      this.rows[place].hidden = !this.isWanted(segment);
-      this.buttons[place].classList.toggle("dim", !this.isWanted(segment));
-    });
-  }
-
-  words() {
-    const rows = this.recording.segments.map((segment, place) => {
-      const row = element("li", "");
-      const time = element("button", "link when", `${exactClock(segment.start_s)}`);
-      time.type = "button";
-      time.setAttribute("aria-label", `Play from ${exactClock(segment.start_s)} to ${exactClock(segment.end_s)}`);
-      time.onclick = () => this.choose(place);
-      const tag = element("span", "tag", stated(segment));
-      paint(tag, stated(segment));
-      const text = element("span", "text");
-      for (const word of segment.words) text.append(this.word(word), " ");
-      if (segment.words.length === 0) text.append(element("em", "", "no words recognised"));
-      if ("channel" in segment) text.prepend(element("span", "voice", `channel ${segment.channel} `));
-      row.append(time, tag, text);
-      return row;
-    });
-    this.rows = rows;
-    this.find(".words").replaceChildren(...rows);
-    this.find(".words").classList.toggle("long", rows.length > LONG);
-    this.filters();
-    const doubtful = this.recording.segments.some((each) => each.words.some((word) => word.confidence < DOUBTFUL));
-    this.find(".words-note").textContent = doubtful ? "Dotted words may well be others." : "";
-    this.find(".words").previousElementSibling.hidden = rows.length === 0;
-  }
-
-  word(word) {
-    const button = element("button", "word", word.text);
-    button.type = "button";
-    button.title = `${exactClock(word.start_s)}, ${percent(word.confidence)} sure`;
-    Object.assign(button.dataset, { start: word.start_s, end: word.end_s });
-    button.classList.toggle("doubtful", word.confidence < DOUBTFUL);
-    button.onclick = () => this.play(word);
-    return button;
+    for (const [segment, { button, row }] of this.parts) {
+      row.hidden = !this.isWanted(segment);
+      button.classList.toggle("dim", !this.isWanted(segment));
+    }
   }
 
   downloads(texts) {
     const row = this.find(".downloads");
+    row.hidden = false;
     row.querySelectorAll("a").forEach((old) => old.remove());
     const stem = this.recording.file.replace(/\.[^.]*$/, "") || "affetto";
     for (const format of facts.formats) {
@@ -320,11 +342,17 @@ class Shown {
   }
 
   close() {
+    this.closed = true;
     document.removeEventListener("keydown", this.keys);
     this.player?.close();
-    this.observer?.disconnect();
+    this.observer.disconnect();
     this.urls.forEach((url) => URL.revokeObjectURL(url));
   }
+}
+
+/** Whether a part comes before another in the list. */
+function isBefore(one, other) {
+  return one.start_s < other.start_s || (one.start_s === other.start_s && (one.channel ?? 0) < (other.channel ?? 0));
 }
 
 function howSure(recording) {

@@ -63,46 +63,46 @@ export function drawWave(place, recording, buffer, channel, zoom) {
   place.replaceChildren(svg);
 }
 
-/** Buttons over the wave of a channel, one a stretch of speech, into the places of the list that they have there. */
-export function drawSegments(place, recording, channel, buttons, onChoose) {
-  const own = spokenIn(recording, channel).map((segment) => {
-    const i = recording.segments.indexOf(segment);
-    const button = element("button", "segment");
-    const sure = percent(segment.probabilities[segment.emotion]);
-    button.type = "button";
-    button.setAttribute(
-      "aria-label",
-      `${stated(segment)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}: ${segment.transcript || "no words"}; play it`,
-    );
-    button.title = `${stated(segment)} (${segment.emotion} ${sure})`;
-    button.append(element("span", "tag", stated(segment)));
-    paint(button, stated(segment));
-    span(button, segment, recording.duration_s);
-    button.onclick = () => onChoose(i);
-    buttons[i] = button;
-    return button;
-  });
-  place.replaceChildren(...own);
+/** A button over the wave, for a stretch of speech. */
+export function segmentButton(segment, durationS, onChoose) {
+  const button = element("button", "segment");
+  const sure = percent(segment.probabilities[segment.emotion]);
+  button.type = "button";
+  button.setAttribute(
+    "aria-label",
+    `${stated(segment)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}: ${segment.transcript || "no words"}; play it`,
+  );
+  button.title = `${stated(segment)} (${segment.emotion} ${sure})`;
+  button.append(element("span", "tag", stated(segment)));
+  paint(button, stated(segment));
+  span(button, segment, durationS);
+  button.onclick = () => onChoose(segment);
+  return button;
 }
 
-/** A lane an emotion: the more probable it is, the fuller its stretch; rows of a grid whose second column is time. */
-export function drawLanes(grid, before, recording, onChoose) {
-  for (const emotion of Object.keys(recording.probabilities)) {
+/** An empty lane for each emotion, by its name; rows of a grid whose second column is time. */
+export function drawLanes(grid, before, emotions) {
+  return emotions.map((emotion) => {
     const name = element("div", "gutter lane-name", emotion);
     const lane = element("div", "lane");
     lane.setAttribute("aria-hidden", "true"); // the list of words says the same
     paint(lane, emotion);
     paint(name, emotion);
-    recording.segments.forEach((segment, i) => {
-      const cell = element("div", "cell");
-      cell.style.setProperty("--share", segment.probabilities[emotion]);
-      cell.title = `${emotion} ${percent(segment.probabilities[emotion])}`;
-      cell.onclick = () => onChoose(i);
-      span(cell, segment, recording.duration_s);
-      lane.append(cell);
-    });
     grid.insertBefore(name, before);
     grid.insertBefore(lane, before);
+    return [emotion, lane];
+  });
+}
+
+/** A stretch of speech in each lane: the more probable the emotion is, the fuller. */
+export function drawCells(lanes, segment, durationS, onChoose) {
+  for (const [emotion, lane] of lanes) {
+    const cell = element("div", "cell");
+    cell.style.setProperty("--share", segment.probabilities[emotion]);
+    cell.title = `${emotion} ${percent(segment.probabilities[emotion])}`;
+    cell.onclick = () => onChoose(segment);
+    span(cell, segment, durationS);
+    lane.append(cell);
   }
 }
 
