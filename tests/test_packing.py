@@ -97,6 +97,46 @@ def test_the_card_says_what_was_measured(runs: tuple[Path, Path], tmp_path: Path
     assert "CC0" in text
 
 
+def test_the_hub_reads_what_the_card_begins_with(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    for run in runs:
+        pack_run(run, tmp_path / "packed")
+    row = {"corpus": "savee", "condition": "telephone", "utterances": 13, "uar": 0.51234, "accuracy": None, "ece": None}
+    silent = row | {"corpus": "read", "uar": None}
+    words = {"corpus": "LibriSpeech test", "cer": 0.4321, "wer": 0.8765, "utterances": 638, "hours": 1.35}
+    scores = {"scores": [each | {"stated": {}} for each in (row, silent)]}
+    card = hub.ModelCard.load(write_card(tmp_path / "packed", [words, scores]))
+    found = card.data.to_dict()
+    assert card.text.startswith("# Model card: packed\n")
+    assert {key: found[key] for key in ("license", "library_name", "pipeline_tag", "datasets", "metrics")} == {
+        "license": "cc0-1.0",
+        "library_name": "affetto",
+        "pipeline_tag": "audio-classification",
+        "datasets": ["mine", "acted"],
+        "metrics": ["cer", "wer", "recall", "accuracy", "f1"],
+    }
+    assert "speech-emotion-recognition" in found["tags"]
+    assert "base_model" not in found
+    measured = [(each.dataset_name, each.metric_type, each.metric_value) for each in card.data.eval_results]
+    assert measured == [
+        ("LibriSpeech test, greedy", "cer", 0.4321),
+        ("LibriSpeech test, greedy", "wer", 0.8765),
+        *(("acted, 1 test speakers", metric, 0.5) for metric in ("recall", "accuracy", "f1")),
+        ("savee, telephone", "recall", 0.5123),
+    ]
+    assert card.data.eval_results[0].dataset_type == "LibriSpeech-test"
+
+
+def test_the_hub_is_told_where_a_head_comes_from(tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    facts = HEAD_FACTS | {"corpora": ["emodb", "mine"], "encoder": "openai/whisper-base@abc"}
+    facts["recipe"] = HEAD_FACTS["recipe"] | {"licence": "my own"}
+    save_head(tmp_path / pretrained.EMOTION, EmotionHead(BaselineConfig(), ("a", "b"), {}), facts)
+    found = hub.ModelCard.load(write_card(tmp_path, [])).data
+    assert (found.license, found.license_name) == ("other", "see-the-card")
+    assert (found.language, found.base_model) == (["de"], ["openai/whisper-base"])
+
+
 @pytest.mark.parametrize(
     ("corpora", "told"),
     [

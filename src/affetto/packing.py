@@ -1,15 +1,20 @@
-"""Makes a model folder out of trainings: small weights, and a model card that says what was measured."""
+"""Makes a model folder out of trainings: small weights, and a model card that says what was measured.
+
+The card begins with the metadata that the Hugging Face hub reads, so that the folder can be put there as it is.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from affetto import pretrained
 from affetto.data.corpora import CORPORA
+from affetto.data.corpora.corpus import Corpus
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
@@ -19,6 +24,30 @@ from affetto.models.language_model import load_language_model
 from affetto.models.network import DEFAULT_KIND, load_recogniser, save_recogniser
 
 CARD = "README.md"
+# Licences as the hub names them; any other is "other" there.
+_LICENCE = re.compile(
+    r"(apache[ -]2\.0|mit|cc0(-1\.0)?|cc[ -]by([ -]nc)?([ -](sa|nd))?[ -][34]\.0|bsd-\d-clause|[al]?gpl-3\.0)(?![\w.-])"
+)
+_SPELLS, _CLASSIFIES = "automatic-speech-recognition", "audio-classification"  # the hub's names of tasks
+_METRICS = {  # the hub's name of each figure, and people's
+    "uar": ("recall", "UAR (unweighted average recall)"),
+    "accuracy": ("accuracy", "accuracy"),
+    "f1_macro": ("f1", "macro F1"),
+    "cer": ("cer", "CER"),
+    "wer": ("wer", "WER"),
+}
+
+
+class _Part(NamedTuple):
+    """What the card says of a part of a model, and what the hub is told of it."""
+
+    lines: list[str]
+    licence: str
+    tasks: Sequence[str] = ()
+    corpora: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    bases: Sequence[str] = ()  # the public recognisers that it is made from
+    results: Sequence[Mapping[str, Any]] = ()
 
 
 def pack_recogniser(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
@@ -88,7 +117,7 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     recogniser, texts, head_path = (
         folder / name for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL, pretrained.EMOTION)
     )
-    parts = [[f"# Model card: {folder.name}"]]
+    parts = []
     if recogniser.exists() or not head_path.exists():
         parts.append(_card_of(recogniser, "recogniser", lambda facts: _recogniser_card(facts, words)))
     if texts.exists():
@@ -97,14 +126,73 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
         head, _ = load_head(head_path)
         parts.append(_card_of(head_path, "emotion head", lambda facts: _emotion_card(facts, head, emotions)))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
-    parts.append([f"All weights together: {size:.1f} MB, safetensors.", ""])
-    lines = "\n\n".join("\n".join(part) for part in parts)
+    name, end = folder.resolve().name, f"All weights together: {size:.1f} MB, safetensors.\n"
+    text = "\n\n".join([f"# Model card: {name}", *("\n".join(part.lines) for part in parts), end])
     card = folder / CARD
-    card.write_text(lines, encoding="utf-8")
+    card.write_text(f"{_metadata(name, parts)}\n{text}", encoding="utf-8")
     return card
 
 
-def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], list[str]]) -> list[str]:
+def _metadata(name: str, parts: Sequence[_Part]) -> str:
+    """What the hub reads of a model: YAML, in which each value is written as JSON."""
+
+    def together(field: str) -> list[str]:
+        return list(dict.fromkeys(each for part in parts for each in getattr(part, field)))
+
+    licences = {_licence(part.licence) for part in parts}
+    results = [each for part in parts for each in part.results]
+    tasks = together("tasks")
+    values = {
+        "license": licences.pop() if len(licences) == 1 else "other",
+        "language": together("languages"),
+        "library_name": "affetto",
+        "pipeline_tag": tasks[-1],
+        "tags": ["speech", *(["speech-emotion-recognition"] if _CLASSIFIES in tasks else []), *tasks],
+        "base_model": together("bases"),
+        "datasets": [_plain(each) for each in together("corpora")],
+        "metrics": list(dict.fromkeys(metric["type"] for each in results for metric in each["metrics"])),
+    }
+    if values["license"] == "other":
+        values["license_name"] = "see-the-card"
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value]
+    if results:
+        lines += ["model-index:", f"- name: {json.dumps(name, ensure_ascii=False)}", "  results:"]
+        lines += [f"  - {json.dumps(each, ensure_ascii=False)}" for each in results]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _licence(text: str) -> str:
+    """The hub's name of a licence, as far as it is known here.
+
+    >>> [_licence(each) for each in ("Apache-2.0 (weights), MIT (encoder)", "CC BY 4.0", "CC0", "MIT-0", "my own")]
+    ['apache-2.0', 'cc-by-4.0', 'cc0-1.0', 'other', 'other']
+    """
+    found = _LICENCE.match(text.lower())
+    name = "other" if found is None else found[1].replace(" ", "-")
+    return "cc0-1.0" if name == "cc0" else name
+
+
+def _plain(corpus: str) -> str:
+    """A corpus's name with the signs alone that the hub allows."""
+    return re.sub(r"[^\w.-]+", "-", corpus)
+
+
+def _results(task: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """What was measured, for the hub: of each corpus and its part or condition, the figures that there are."""
+    found = []
+    for corpus, part, figures in rows:
+        measured = [
+            {"type": kind, "name": name, "value": round(figures[key], 4)}
+            for key, (kind, name) in _METRICS.items()
+            if figures.get(key) is not None
+        ]
+        if measured:
+            dataset = {"type": _plain(corpus), "name": f"{corpus}, {part}"}
+            found.append({"task": {"type": task}, "dataset": dataset, "metrics": measured})
+    return found
+
+
+def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], _Part]) -> _Part:
     facts = checkpoint.describe(path, kind).facts
     try:
         return write(facts)
@@ -114,9 +202,10 @@ def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], list[st
         ) from error
 
 
-def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> _Part:
     recipe = facts["recipe"]
-    corpora = ", ".join(f"`{source['path']}`" for source in recipe["corpora"])
+    paths = [source["path"] for source in recipe["corpora"]]
+    corpora = ", ".join(f"`{path}`" for path in paths)
     lines = [
         "## Speech recogniser",
         "",
@@ -131,7 +220,16 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
     if evaluations:
         lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
         lines += [_evaluation_row(each, recipe["corpora"]) for each in evaluations]
-    return lines
+    names = [Path(path).name for path in paths]
+    return _Part(
+        lines,
+        recipe["licence"],
+        tasks=[_SPELLS],
+        corpora=names,
+        languages=_languages(name.lower().replace("-", "_") for name in names),
+        bases=[] if facts.get("origin") is None else [facts["origin"]["name"]],
+        results=_results(_SPELLS, [(each["corpus"], each.get("decoder", "greedy"), each) for each in evaluations]),
+    )
 
 
 def _architecture(recipe: Mapping[str, Any]) -> str:
@@ -187,11 +285,11 @@ def _part_in_training(found: Mapping[str, Any], trained_on: Sequence[Mapping[str
     return "held out, validates" if held_out else "trained on"
 
 
-def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
+def _language_model_card(facts: Mapping[str, Any]) -> _Part:
     corpora = ", ".join(f"`{source['path']}`" for source in facts["recipe"]["corpora"])
     perplexity, more = facts["validation_perplexity"], facts.get("more_texts", {})
     corpora += "".join(f", of the {lines:,} lines of `{name}`" for name, lines in more.items())
-    return [
+    lines = [
         "## Language model",
         "",
         "- **What**: n-grams of characters, for decoding by beam search.",
@@ -200,11 +298,14 @@ def _language_model_card(facts: Mapping[str, Any]) -> list[str]:
         f"- **Code**: {_code(facts)}.",
         *([] if perplexity is None else [f"- **Perplexity**: {perplexity:.2f} a character of unheard transcripts."]),
     ]
+    return _Part(lines, facts["licence"])
 
 
-def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> _Part:
     recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
-    corpora = ", ".join(f"`{each['path']}`" for each in recipe.get("corpora") or [{"path": recipe["corpus"]}])
+    paths = [each["path"] for each in recipe.get("corpora") or [{"path": recipe["corpus"]}]]
+    corpora = ", ".join(f"`{path}`" for path in paths)
+    public = facts["encoder"] if "/" in facts.get("encoder", "") else None
     reads = [f"recogniser layer `{name}`" for name in head.layers]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
     hidden = f"; {head.config.hidden} hidden units" if head.config.hidden else ""
@@ -212,7 +313,7 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequ
         "## Emotion head",
         "",
         f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}{hidden}.",
-        *([f"- **Recogniser**: `{facts['encoder']}`."] if "/" in facts.get("encoder", "") else []),
+        *([] if public is None else [f"- **Recogniser**: `{public}`."]),
         f"- **Trained on**: {corpora}: {counts['train']} utterances; validated on {counts['validation']} of "
         f"other speakers.",
         f"- **Licence**: {recipe['licence']}.",
@@ -232,9 +333,20 @@ def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequ
         lines += ["", f"| corpus, condition | {' | '.join(_SCORES)} |", "|---" * (len(_SCORES) + 1) + "|"]
         lines += [f"| {row['corpus']}, {row['condition']} | {' | '.join(_scores_of(row))} |" for row in rows]
     advice = "on other voices, rooms and languages expect less. Do not use it to judge people."
-    about = "; ".join(_emotions(facts))
+    known = facts.get("corpora") or [Path(recipe["corpus"]).stem.replace("-", "_")]
+    about = "; ".join(each.emotions for each in _corpora(known) if each.emotions)
     caution = f"{about}: {advice}" if about else advice
-    return [*lines, "", caution[:1].upper() + caution[1:]]
+    names, speakers = [Path(path).name for path in paths], len(recipe["test_speakers"])
+    measured = [(", ".join(names), f"{speakers} test speakers", test)]
+    return _Part(
+        [*lines, "", caution[:1].upper() + caution[1:]],
+        recipe["licence"],
+        tasks=[_CLASSIFIES],
+        corpora=names,
+        languages=_languages(known),
+        bases=[] if public is None else [public.partition("@")[0]],
+        results=_results(_CLASSIFIES, measured + [(row["corpus"], row["condition"], row) for row in rows]),
+    )
 
 
 _SCORES = ("clips", "UAR", "accuracy", "ECE", "not sure", "unfamiliar sound", "no speech")
@@ -246,10 +358,13 @@ def _scores_of(row: Mapping[str, Any]) -> list[str]:
     return [f"{row['utterances']:,}", *figures, *(f"{row['stated'].get(name, 0):.1%}" for name in _SCORES[4:])]
 
 
-def _emotions(facts: Mapping[str, Any]) -> list[str]:
-    """What is known of the emotions of the corpora trained on, by their names or, of older heads, by the path."""
-    named = facts.get("corpora") or [Path(facts["recipe"]["corpus"]).stem.replace("-", "_")]
-    return [about for name in named if name in CORPORA.names() and (about := CORPORA.load(name).emotions)]
+def _corpora(names: Iterable[str]) -> list[Corpus]:
+    """The corpora of these names that are known."""
+    return [CORPORA.load(name) for name in names if name in CORPORA.names()]
+
+
+def _languages(corpora: Iterable[str]) -> list[str]:
+    return [each.language for each in _corpora(corpora) if each.language]
 
 
 def _code(facts: Mapping[str, Any]) -> str:

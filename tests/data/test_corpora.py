@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_declares_what_it_is(name: str) -> None:
     assert corpus.title
     assert corpus.licence
     assert corpus.citation
+    assert re.fullmatch("([a-z]{2})?", corpus.language)
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.tiny_encoders import save
+from tests.models.tiny_encoders import keep, save
 
+import affetto
+from affetto import pretrained
 from affetto.errors import CheckpointError, ConfigError, MissingExtraError
 from affetto.models.encoders import hub, locate, open_encoder
+from affetto.models.heads import EmotionHead, save_head
+from affetto.models.heads.kinds import MeanPoolingConfig
+from affetto.recognise import EmotionRecogniser
+
+DEMO = Path(affetto.__file__).parent / "demo"
+COMMIT = "0123456789" * 4
 
 
 def _nothing(folder: Path) -> None:
@@ -108,8 +120,7 @@ def test_without_a_network_a_folder_is_advised(offline: Path) -> None:
 def test_what_was_fetched_before_is_found_without_a_network(
     offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = "0123456789" * 4
-    kept = save("whisper", tmp_path / "snapshots" / commit)
+    kept = save("whisper", tmp_path / "snapshots" / COMMIT)
     (kept / "README.md").write_text("---\nlanguage:\n- en\nlicense: mit\n---\n# Whisper\n")
     asked: list[tuple[object, ...]] = []
 
@@ -121,9 +132,77 @@ def test_what_was_fetched_before_is_found_without_a_network(
     _answers(monkeypatch, answer)
     found = open_encoder("owner/name@v1")
     assert asked == [("owner/name", "v1")]
-    assert found.origin == ("owner/name", "hub", commit, "mit", kept)
+    assert found.origin == ("owner/name", "hub", COMMIT, "mit", kept)
     assert found.fingerprint == open_encoder(kept).fingerprint
-    assert locate("owner/name") == (kept, ("owner/name", "hub", commit, None, None))
+    assert locate("owner/name") == (kept, ("owner/name", "hub", COMMIT, None, None))
+
+
+def test_a_folder_of_ours_is_opened_by_its_name_on_the_hub(offline: Path, tiny_model: Path) -> None:
+    keep(tiny_model, offline, "owner/name", COMMIT)
+    here = EmotionRecogniser.from_pretrained(tiny_model, "cpu").fingerprint()
+    for name in ("owner/name", "owner/name@main", f"owner/name@{COMMIT}"):
+        found = EmotionRecogniser.from_pretrained(name, "cpu")
+        assert (found.fingerprint(), str(found.encoder.origin)) == (here, f"owner/name@{COMMIT}")
+
+
+def test_of_a_repository_no_more_is_fetched_than_is_read(
+    offline: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = tmp_path / "there", tmp_path / COMMIT
+    shutil.copytree(tiny_model, there)
+    names = {path.name for path in tiny_model.iterdir()} | {"language.safetensors", "language.json", "README.md"}
+    for name in (*names, "pytorch_model.bin", "emotion.pt", "modeling.py", "optimiser.safetensors", "talk.wav"):
+        (there / name).touch()
+
+    def answer(_: str, revision: str | None, allow_patterns: list[str]) -> str:
+        here.mkdir()
+        for name in filter_repo_objects([path.name for path in there.iterdir()], allow_patterns=allow_patterns):
+            shutil.copy(there / name, here)
+        return str(here)
+
+    filter_repo_objects = pytest.importorskip("huggingface_hub.utils").filter_repo_objects
+    _answers(monkeypatch, answer)
+    assert locate("owner/name")[0] == here
+    assert {path.name for path in here.iterdir()} == names
+
+
+def test_a_head_on_the_hub_brings_the_recogniser_that_it_was_trained_on(offline: Path, tmp_path: Path) -> None:
+    older, newer = (save("whisper", tmp_path / str(seed), seed) for seed in (1, 2))
+    keep(older, offline, "others/whisper", COMMIT)
+    keep(newer, offline, "others/whisper", COMMIT[::-1])
+    head = EmotionHead(MeanPoolingConfig(layer="layer1"), ("a", "b"), {"layer1": 16})
+    trained_on = {
+        "encoder": f"others/whisper@{COMMIT}",
+        "encoder_fingerprint": open_encoder(older, device="cpu").fingerprint,
+    }
+    save_head(tmp_path / "head" / pretrained.EMOTION, head, trained_on)
+    keep(tmp_path / "head", offline, "owner/head", COMMIT)
+    found = EmotionRecogniser.from_pretrained("owner/head", "cpu", spells=False)
+    assert (found.emotions, str(found.encoder.origin)) == (("a", "b"), f"others/whisper@{COMMIT}")
+
+
+def test_the_shell_opens_it_where_there_is_no_network(tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    keep(tiny_model, tmp_path / "hub", "owner/name", COMMIT)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGINGFACE_"))}
+    environment |= {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "affetto", "recognise", str(DEMO), "--format", "json", "--model"]
+    by_name, by_folder = (
+        subprocess.run([*command, name], env=environment, capture_output=True, text=True, timeout=120, check=True)
+        for name in (f"owner/name@{COMMIT}", str(tiny_model))
+    )
+    assert len(json.loads(by_name.stdout)) == 4
+    assert by_name.stdout == by_folder.stdout
+
+
+def test_what_is_no_model_of_ours_is_said_by_its_name(offline: Path, tmp_path: Path) -> None:
+    _nothing(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("# Something else")
+    keep(tmp_path / "model", offline, "owner/name", COMMIT)
+    with pytest.raises(CheckpointError, match=rf"^owner/name@{COMMIT}: holds no model: neither recogniser"):
+        open_encoder("owner/name")
+    with pytest.raises(CheckpointError, match="cannot be asked for it"):
+        open_encoder("owner/name@another")
 
 
 def _error(name: str) -> Any:

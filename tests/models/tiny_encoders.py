@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -126,6 +127,14 @@ def save(kind: str, folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         SAVE[kind](folder)
     return folder
+
+
+def keep(folder: Path, cache: Path, repository: str, commit: str) -> None:
+    """Lays a folder where the hub's tools keep what they fetched, as the newest of a repository."""
+    place = cache / f"models--{repository.replace('/', '--')}"
+    shutil.copytree(folder, place / "snapshots" / commit)
+    (place / "refs").mkdir(exist_ok=True)
+    (place / "refs" / "main").write_text(commit)
 
 
 def with_config(folder: Path, to: Path, **changes: Any) -> Path:

@@ -73,7 +73,8 @@ def pack(
 ) -> None:
     """Put trained weights into a model folder and write its card.
 
-    Pack the recogniser first: an emotion head is trained on the packed one.
+    Pack the recogniser first: an emotion head is trained on the packed one. The folder can be put on the Hugging Face
+    hub as it is.
 
     [bold]Example[/]
     [cyan]affetto model pack runs/asr-small --into models/mine[/]

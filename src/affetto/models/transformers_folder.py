@@ -48,13 +48,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / CONFIG)
 
 
-def licence(folder: Path) -> str | None:
-    """The licence that a model's card names in its head, if it does."""
+def read_card(folder: Path) -> tuple[str, str]:
+    """The metadata on top of a model's card, in YAML, and the card itself; empty where there is none."""
     try:
-        card = (folder / "README.md").read_text(encoding="utf-8")
+        text = (folder / "README.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return None
-    found = re.match(r"---\n(?:(?!---).*\n)*?license: *[\"']?([\w.+-]+)", card)
+        return "", ""
+    found = re.match(r"---\n((?:(?!---).*\n)*)---(?:\n|$)", text)
+    return ("", text) if found is None else (found[1], text[found.end() :])
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that a model's card names in its metadata, if it does."""
+    found = re.search(r"^license: *[\"']?([\w.+-]+)", read_card(folder)[0], re.MULTILINE)
     return None if found is None else found[1]
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from affetto.audio import Channels
 from affetto.config import Config
 from affetto.formats import FORMATS
+from affetto.models.transformers_folder import read_card
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Segment, Word, join_segments
 from affetto.timeline import Judgement
@@ -169,19 +170,22 @@ _FACTS = ("training_hours", "epochs", "validation_cer", "utterances", "test", "t
 def model_answer(model: str, recogniser: EmotionRecogniser) -> ModelAnswer:
     """What is known of a model; of a folder, its own name alone.
 
-    >>> model_answer("small", EmotionRecogniser.from_pretrained("small", "cpu")).licence["emotion"]
+    >>> answer = model_answer("small", EmotionRecogniser.from_pretrained("small", "cpu"))
+    >>> answer.licence["emotion"]
     'Apache-2.0 (weights); trained on CREMA-D, ODbL 1.0 and DbCL 1.0'
+    >>> answer.card.splitlines()[0]  # without its metadata
+    '# Model card: small'
     """
     encoder = recogniser.encoder
     facts = {
         "recogniser": {"licence": encoder.origin.licence or "not stated", **encoder.facts},
         "emotion": recogniser.facts,
     }
-    card = None if encoder.origin.folder is None else encoder.origin.folder / "README.md"
+    card = "" if encoder.origin.folder is None else read_card(encoder.origin.folder)[1]
     return ModelAnswer(
         name=Path(model).resolve().name if Path(model).is_dir() else model,
         emotions=list(recogniser.emotions),
         licence={part: str(each.get("licence", "not stated")) for part, each in facts.items()},
         facts={part: {key: each[key] for key in _FACTS if key in each} for part, each in facts.items()},
-        card=card.read_text(encoding="utf-8") if card is not None and card.is_file() else None,
+        card=card or None,
     )

@@ -52,6 +52,7 @@ class Corpus:
     # never packed
     unpack: Callable[[Path, Path, Progress], Iterable[Found]] | None = None
     emotions: str = ""  # where its emotions come from, for model cards; "" for layouts of any corpus
+    language: str = ""  # what is spoken in it, by ISO 639-1; "" where it may be any
 
     def parse(self, path: Path, unpacked: Path | None = None, progress: Progress = silent) -> Parsed:
         """Reads a path in this layout, emotions by their names; unpacks what is packed if there is a folder for that.

@@ -83,4 +83,5 @@ CORPUS = Corpus(
     detect=lambda path: (path / "AudioWAV").is_dir(),
     read=read,
     emotions="acted emotion, twelve sentences, one language",
+    language="en",
 )

@@ -66,4 +66,5 @@ CORPUS = Corpus(
     detect=detect,
     read=read,
     emotions="acted emotion, ten sentences, one language",
+    language="de",
 )

@@ -170,4 +170,5 @@ CORPUS = Corpus(
     detect=lambda path: bool(_sessions(path)),
     read=read,
     emotions="acted emotion, scripts and improvisations of ten actors, one language",
+    language="en",
 )

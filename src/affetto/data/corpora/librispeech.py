@@ -44,4 +44,5 @@ CORPUS = Corpus(
     citation="Panayotov et al. (2015), LibriSpeech: An ASR Corpus Based on Public Domain Audio Books, ICASSP",
     detect=lambda path: bool(_subsets(path)),
     read=read,
+    language="en",
 )

@@ -35,4 +35,5 @@ CORPUS = Corpus(
     citation="Ito and Johnson (2017), The LJ Speech Dataset",
     detect=lambda path: (path / "metadata.csv").is_file() and (path / "wavs").is_dir(),
     read=read,
+    language="en",
 )

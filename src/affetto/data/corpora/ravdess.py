@@ -90,4 +90,5 @@ CORPUS = Corpus(
     detect=detect,
     read=read,
     emotions="acted emotion, two sentences, one language",
+    language="en",
 )

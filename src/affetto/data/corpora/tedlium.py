@@ -157,4 +157,5 @@ CORPUS = Corpus(
     "TED Talks, LREC",
     detect=lambda path: bool(_parts(path)),
     read=read,
+    language="en",
 )

@@ -1,7 +1,7 @@
 """Anything whose hidden layers can be reused, behind one contract (`affetto.models.encoders.encoder.Encoder`).
 
-A model is looked for in this order: one that comes with affetto, a folder (of affetto, or as transformers writes it),
-a repository of the Hugging Face hub.
+A model is looked for in this order: one that comes with affetto, a folder, a repository of the Hugging Face hub. Either
+is affetto's or as transformers writes it, and told by its files.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ def open_encoder(name: str | Path, *, device: str = "auto", precision: Precision
     """
     chosen = choose_device(device)
     survive_forks()
-    folder, origin = locate(_encoder_of(_folder(str(name))) or name)
-    encoder: Encoder = ENCODERS.load(family(folder)).open(folder, origin._replace(folder=folder))
+    folder, origin = locate(name)
+    if (named := _encoder_of(folder)) is not None:
+        folder, origin = locate(named)
+    encoder: Encoder = ENCODERS.load(_family(folder, origin)).open(folder, origin._replace(folder=folder))
     encoder = encoder.to(chosen)
     _ = encoder.fingerprint  # of the numbers as they are stored
     if encoder.network is not None:
@@ -83,7 +85,11 @@ def find_head(encoder: Encoder, model: str | Path) -> Path:
     >>> find_head(open_encoder("small", device="cpu"), "small").name
     'emotion.safetensors'
     """
-    own = _folder(str(model)) / pretrained.EMOTION
+    asked, origin = hub.parse(str(model)), encoder.origin
+    is_its_own = asked is not None and origin.source == "hub" and asked.repository == origin.name
+    folder = origin.folder if is_its_own else locate(model)[0]  # one that was fetched is not asked for again
+    assert folder is not None, "it was opened from a folder"
+    own = folder / pretrained.EMOTION
     if own.exists() or own.with_suffix(".json").exists():
         return own
     for path in pretrained.heads():
@@ -94,11 +100,6 @@ def find_head(encoder: Encoder, model: str | Path) -> Path:
         "train one (affetto train), or ask for words alone (affetto recognise --words-only)",
         model,
     )
-
-
-def _folder(model: str) -> Path:
-    """Of a model that is here."""
-    return pretrained.find(model) if model in pretrained.names() else Path(model)
 
 
 def _encoder_of(folder: Path) -> str | None:
@@ -114,16 +115,16 @@ def _encoder_of(folder: Path) -> str | None:
     return named
 
 
-def family(folder: Path) -> str:
+def _family(folder: Path, origin: Origin) -> str:
     """The name of a model's family among `ENCODERS`; CheckpointError if the folder holds no model of a known one."""
     if any(folder.glob(f"{Path(pretrained.RECOGNISER).stem}.*")):
         return _NATIVE
     if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"holds no model: neither {pretrained.RECOGNISER} nor {CONFIG}", "name another", folder)
+        raise CheckpointError(f"holds no model: neither {pretrained.RECOGNISER} nor {CONFIG}", "name another", origin)
     kind = str(read_config(folder).get("model_type"))
     known = [each for each in ENCODERS.names() if each != _NATIVE]
     if kind not in known:
         raise CheckpointError(
-            f"is of the kind {kind!r}, no speech encoder known here", f"choose one of {', '.join(known)}", folder
+            f"is of the kind {kind!r}, no speech encoder known here", f"choose one of {', '.join(known)}", origin
         )
     return kind

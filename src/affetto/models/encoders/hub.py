@@ -7,9 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from affetto import pretrained
 from affetto.errors import CheckpointError, MissingExtraError
 
-_FILES = ("*.json", "*.txt", "README.md", "model*.safetensors")
+_OURS = (pretrained.RECOGNISER, pretrained.EMOTION, pretrained.LANGUAGE_MODEL)
+_FILES = ("*.json", "*.txt", "README.md", "model*.safetensors", *_OURS)
 _NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
