@@ -111,7 +111,7 @@ def test_scores_are_those_worked_out_by_hand(corpus: Path) -> None:
     assert (scores.left_out, scores.failed) == ({"disgust": 1}, {})
 
 
-def test_clips_are_heard_under_each_condition(corpus: Path) -> None:
+def test_clips_are_recognised_under_each_condition(corpus: Path) -> None:
     told, done = Told(SHARES), list[tuple[int, int]]()
     conditions = [CLEAN, Condition.parse("silence-1"), Condition.parse("babble-5")]
     found = score_corpora(

@@ -58,7 +58,9 @@ def test_the_card_holds_the_figures_of_the_checkpoints() -> None:
     assert f"{speech['validation_cer']:.3f}" in card
 
 
-def test_unknown_speakers_are_heard_far_better_than_by_chance(recogniser: EmotionRecogniser, data_root: Path) -> None:
+def test_unknown_speakers_are_recognised_far_better_than_by_chance(
+    recogniser: EmotionRecogniser, data_root: Path
+) -> None:
     test_speakers = checkpoint.describe(FOLDER / pretrained.EMOTION, "emotion head").facts["recipe"]["test_speakers"]
     chosen = [
         each

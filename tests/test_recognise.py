@@ -106,7 +106,7 @@ def long_sound() -> torch.Tensor:
     return torch.cat([audio.load(path) for path in DEMO] * 3)
 
 
-def test_a_segment_is_heard_as_if_it_were_alone(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
+def test_a_segment_is_recognised_as_if_it_were_alone(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
     stretch = list(cut(blocks(Samples(long_sound, 16_000))))[1]
     (alone,) = recogniser.predict(pad_waves([stretch.wave]))
@@ -197,7 +197,7 @@ def soft(sound: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("spoil", [clipped, offset, soft])
-def test_poor_recordings_are_heard(
+def test_poor_recordings_are_recognised(
     recogniser: EmotionRecogniser, demo: dict[str, torch.Tensor], spoil: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     recording = recogniser.recognise_samples(spoil(demo["happy"]), 16_000)
@@ -275,7 +275,7 @@ def test_american_spelling_and_how_it_looks_in_an_interpreter(recogniser: Emotio
 
 
 @pytest.mark.parametrize("many", [lambda x: x, lambda x: (16_000, x), lambda x: (torch.from_numpy(x), 16_000), list])
-def test_samples_for_a_file_are_told_where_to_go(
+def test_samples_for_a_file_are_refused_with_the_way_to_go(
     recogniser: EmotionRecogniser, many: Callable[[NDArray[np.float64]], Any]
 ) -> None:
     given = many(np.zeros(16_000))
@@ -296,7 +296,7 @@ def test_impossible_temperatures_are_refused(tiny_model: Path, tmp_path: Path, v
         EmotionRecogniser.from_pretrained(with_temperature(copytree(tiny_model, tmp_path / "model"), value), "cpu")
 
 
-def test_what_cannot_be_heard_is_an_error(recogniser: EmotionRecogniser) -> None:
+def test_what_cannot_be_read_is_an_error(recogniser: EmotionRecogniser) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav: no such file"):
         recogniser.recognise("nowhere.wav")
 
@@ -351,7 +351,7 @@ def test_devices_are_checked(tiny_model: Path, device: str, problem: str) -> Non
         EmotionRecogniser.from_pretrained(tiny_model, device)
 
 
-def test_a_recogniser_alone_hears_no_emotion(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_recogniser_alone_gives_no_emotion(tiny_model: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_model / "recogniser.safetensors", tmp_path)
     shutil.copy(tiny_model / "recogniser.json", tmp_path)
     with pytest.raises(CheckpointError, match="no emotion head"):
@@ -464,7 +464,7 @@ def test_emotion_needs_no_words(tiny_model: Path, recogniser: EmotionRecogniser)
     assert silent.fingerprint() != recogniser.fingerprint()
 
 
-def test_unfamiliar_sound_is_told(recogniser: EmotionRecogniser) -> None:
+def test_unfamiliar_sound_is_reported(recogniser: EmotionRecogniser) -> None:
     wary = EmotionRecogniser(recogniser.encoder, copy.deepcopy(recogniser.emotion), recogniser.decoder)
     wary.emotion.familiarity = Familiarity(wary.emotion.width, 1)
     wary.emotion.familiarity.limit.fill_(-1.0)
@@ -485,7 +485,7 @@ def test_unfamiliar_sound_is_never_stated_firmly() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
-def test_a_forked_process_hears_the_same(tiny_model: Path, demo: dict[str, Tensor]) -> None:
+def test_a_forked_process_recognises_the_same(tiny_model: Path, demo: dict[str, Tensor]) -> None:
     recogniser = EmotionRecogniser.from_pretrained(tiny_model, "cpu")
     torch.set_num_threads(2)
     try:

@@ -92,7 +92,7 @@ def test_each_utterance_gets_its_own_and_the_cache_the_same(utterances: list[Utt
     assert torch.equal(again["length"].dense, first["length"].dense)
 
 
-def test_progress_is_told_after_every_shard(utterances: list[Utterance], tmp_path: Path) -> None:
+def test_progress_is_reported_after_every_shard(utterances: list[Utterance], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     represent(utterances, Counting(), tmp_path, progress=lambda done, total: told.append((done, total)))
     assert told == [(3, 7), (6, 7), (7, 7)]
@@ -143,7 +143,7 @@ def test_what_older_code_kept_is_not_read(
     assert extractor.heard == 7
 
 
-def test_a_changed_file_is_heard_again(
+def test_a_changed_file_is_decoded_again(
     utterances: list[Utterance], tmp_path: Path, make_sound: Callable[..., Path]
 ) -> None:
     represent(utterances, Counting(), tmp_path)
@@ -153,7 +153,7 @@ def test_a_changed_file_is_heard_again(
     assert extractor.heard == 3  # its shard
 
 
-def test_a_file_changed_within_its_size_is_heard_again(utterances: list[Utterance], tmp_path: Path) -> None:
+def test_a_file_changed_within_its_size_is_recognised_again(utterances: list[Utterance], tmp_path: Path) -> None:
     represent(utterances, Counting(), tmp_path)
     os.utime(utterances[6].audio, ns=(1, 1))
     extractor = Counting()
@@ -188,7 +188,7 @@ def test_an_unreadable_file_leaves_the_others_as_they_are(
     assert "6.wav" in caplog.text
 
 
-def test_a_missing_file_that_comes_back_is_heard(
+def test_a_missing_file_that_comes_back_is_recognised(
     utterances: list[Utterance], tmp_path: Path, make_sound: Callable[..., Path]
 ) -> None:
     utterances[0].audio.unlink()
@@ -213,7 +213,7 @@ def test_only_what_is_missing_is_computed(utterances: list[Utterance], tmp_path:
     assert torch.equal(found["length"].dense, found["other"].dense)
 
 
-def test_a_full_disk_is_told_of_and_loses_nothing(
+def test_a_full_disk_is_reported_and_loses_nothing(
     utterances: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Path] = []
@@ -304,7 +304,7 @@ def test_the_same_seed_gives_the_same_variants_and_another_others(utterances: li
     assert not torch.equal(heard(1, "one")[1], heard(2, "one")[1])
 
 
-def test_variants_may_be_heard_elsewhere(utterances: list[Utterance], tmp_path: Path) -> None:
+def test_variants_may_be_represented_elsewhere(utterances: list[Utterance], tmp_path: Path) -> None:
     still = Perturbation(tempo=(1.0, 1.0), gain_db=(0.0, 0.0))
     conditions = {"silence": Chance(chance=1.0, between=(0.5, 1.0))}
     variants = Variants(count=2, perturbation=still, conditions=conditions)
@@ -314,7 +314,7 @@ def test_variants_may_be_heard_elsewhere(utterances: list[Utterance], tmp_path: 
     assert len(np.unique(added)) == added.size
 
 
-def test_a_bank_may_be_heard_under_one_condition(utterances: list[Utterance], tmp_path: Path) -> None:
+def test_a_bank_may_be_of_one_condition(utterances: list[Utterance], tmp_path: Path) -> None:
     louder, plain = Surroundings(Condition.parse("gain-6")), represent(utterances, Counting(), tmp_path)["length"].dense
     extractor = Counting()
     heard = represent(utterances, extractor, tmp_path, surroundings=louder)["length"].dense

@@ -167,7 +167,7 @@ def test_a_difference_in_the_same_crowds_is_surer_than_two_intervals() -> None:
     assert np.array_equal(same.high, np.zeros(3))
 
 
-def test_only_speakers_whom_both_heard_are_compared(rng: np.random.Generator) -> None:
+def test_only_speakers_of_both_are_compared(rng: np.random.Generator) -> None:
     one = _cloned(12, rng)
     fewer = one.where(one.folds < 8)
     found = stats.speaker_interval(one, np.random.default_rng(1), against=fewer)

@@ -44,7 +44,7 @@ def corpus(tmp_path: Path, make_sound: Callable[..., Path]) -> Path:
     return manifest
 
 
-def test_it_writes_what_the_recogniser_hears(transcriber: Transcriber, tiny_model: Path) -> None:
+def test_it_writes_what_the_recogniser_reads(transcriber: Transcriber, tiny_model: Path) -> None:
     recordings = EmotionRecogniser.from_pretrained(tiny_model).recognise_many(DEMO)
     expected = [recording.transcript for recording in recordings if isinstance(recording, Recording)]
     transcripts = transcriber.transcribe_many(DEMO)
@@ -77,7 +77,7 @@ class Counting:
         return [Spelling(" ".join(word.text for word in each), each) for each in words]
 
 
-def test_words_of_what_is_heard_together_come_into_their_stretches(transcriber: Transcriber) -> None:
+def test_words_of_what_is_recognised_together_come_into_their_stretches(transcriber: Transcriber) -> None:
     pause = torch.zeros(12_000)
     sound = torch.cat([part for path in DEMO for part in (audio.load(path), pause)])
     (alone,), (found,) = (

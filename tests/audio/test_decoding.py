@@ -124,7 +124,7 @@ def test_a_file_is_known_by_its_content_not_its_suffix(tmp_path: Path) -> None:
     assert len(load(path)) == 1000
 
 
-def test_an_open_file_is_heard(tmp_path: Path) -> None:
+def test_an_open_file_is_decoded(tmp_path: Path) -> None:
     path = write(tmp_path, noise(1000))
     assert len(torch.cat(list(stream(io.BytesIO(path.read_bytes()))))) == 1000
 
@@ -166,7 +166,7 @@ def test_streaming_equals_loading_in_any_encoding(tmp_path: Path, encoding: Enco
 
 
 @pytest.mark.skipif(not COMMON_VOICE.is_dir(), reason="needs Common Voice: set AFFETTO_DATA")
-def test_mp3_files_of_the_wild_are_heard_to_the_end() -> None:
+def test_mp3_files_of_the_wild_are_decoded_to_the_end() -> None:
     # These hold a few milliseconds less than libsndfile counts, which is no damage.
     paths = sorted(COMMON_VOICE.glob("*.mp3"))[::100]
     lost_s = [info(path).duration_s - len(load(path)) / SAMPLE_RATE for path in paths]

@@ -123,14 +123,16 @@ def test_so_many_threads_compute(run: Run, tiny_model: Path, make_sound: Callabl
 
 
 @pytest.mark.parametrize("verb", ["recognise", "explain", "listen", "asr transcribe"])
-def test_closed_standard_input_is_told(run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+def test_closed_standard_input_is_reported(
+    run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
     monkeypatch.setattr(sys, "stdin", None)  # as after <&-
     code, _, err = run(*verb.split(), "-", "--model", tiny_model)
     assert code in {1, 2}
     assert "affetto: -: standard input is closed; " in err
 
 
-def test_a_pipe_by_name_is_told_of_the_dash(run: Run, tiny_model: Path) -> None:
+def test_a_pipe_by_name_gets_the_remedy(run: Run, tiny_model: Path) -> None:
     reading, writing = os.pipe()
     try:
         code, _, err = run("recognise", f"/dev/fd/{reading}", "--model", tiny_model)  # as of <(...)
@@ -272,7 +274,7 @@ def test_a_language_model_is_learnt_packed_and_used(
     assert json.loads(by_folder)["cer"] == json.loads(named)["cer"]
 
 
-def test_decoding_is_as_told(run: Run, corpus: Path, tiny_model: Path) -> None:
+def test_decoding_is_as_asked(run: Run, corpus: Path, tiny_model: Path) -> None:
     options = ("--decoder", "beam", "--beam-width", 3)
     _, out, _ = run("asr", "evaluate", corpus, "--model", tiny_model, "--format", "json", *options)
     assert json.loads(out)["decoder"] == "beam of 3"

@@ -139,7 +139,7 @@ def test_what_a_worker_raises_comes_through_as_it_is() -> None:
 
 @pytest.mark.heavy
 @pytest.mark.usefixtures("cluster")
-def test_a_unit_that_no_worker_survives_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_that_no_worker_survives_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_RETRIES", 0)
     with workers(RAY, 1) as those:
         with pytest.raises(RunError, match=r"a worker died .*; run the same command again"):
@@ -199,7 +199,7 @@ def test_workers_need_files(run: Run, arguments: list[str], message: str) -> Non
     assert message in err
 
 
-def test_a_cluster_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)

@@ -28,7 +28,7 @@ def command(tiny_model: Path) -> list[str]:
     return [sys.executable, "-m", "affetto", "listen", "-", "--model", str(tiny_model)]
 
 
-def test_speech_is_told_of_before_the_stream_ends(command: list[str], demo: dict[str, Tensor]) -> None:
+def test_speech_is_reported_before_the_stream_ends(command: list[str], demo: dict[str, Tensor]) -> None:
     silence = bytes(2 * 16_000)
     with subprocess.Popen(
         [*command, "--format", "jsonl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

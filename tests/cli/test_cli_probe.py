@@ -75,7 +75,7 @@ def test_a_corpus_that_is_not_there(run: Run, probe: str, tmp_path: Path) -> Non
     assert not (tmp_path / "probe").exists()
 
 
-def test_units_that_never_change_are_told() -> None:
+def test_units_that_never_change_are_reported() -> None:
     facts = {
         "counts": {"units": 3248},
         "targets": {},

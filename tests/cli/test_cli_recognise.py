@@ -155,7 +155,7 @@ def test_bad_input_is_one_line(
 
 
 @pytest.mark.parametrize("make", GOOD)
-def test_unusual_sound_is_heard(
+def test_unusual_sound_is_recognised(
     recognise: Run, make_sound: Make, tmp_path: Path, make: Callable[[Path, Make], Path]
 ) -> None:
     code, out, err = recognise(make(tmp_path, make_sound), "--format", "json")
@@ -297,7 +297,7 @@ def test_files_of_one_name_are_told_apart_in_rttm(recognise: Run, tmp_path: Path
     assert list(dict.fromkeys(line[1] for line in lines)) == [str(path.with_suffix("")) for path in paths]
 
 
-def test_standard_input_is_heard(tiny_model: Path) -> None:
+def test_standard_input_is_recognised(tiny_model: Path) -> None:
     with subprocess.Popen(["cat", DEMO / "sad.flac"], stdout=subprocess.PIPE) as cat:  # a pipe, which cannot seek
         arguments = [*COMMAND, "-", "--format", "json", "--model", str(tiny_model)]
         done = subprocess.run(arguments, stdin=cat.stdout, capture_output=True, check=False)

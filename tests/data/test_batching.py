@@ -106,7 +106,7 @@ def test_processes_share_an_epoch_fairly(
         assert all(batch for part in parts for batch in part)
 
 
-def test_processes_hear_like_lengths_at_a_step(durations: list[float]) -> None:
+def test_processes_get_like_lengths_at_a_step(durations: list[float]) -> None:
     parts = []
     for rank in range(4):
         batches = LengthSortedBatches(durations, 8, seed=1)

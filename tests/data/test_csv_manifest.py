@@ -116,7 +116,7 @@ def test_cells_in_quotation_marks_keep_what_is_in_them(tmp_path: Path) -> None:
     assert [each.text for each in read_csv_manifest(path)] == ['one" , \n,"two', '"no" he said']
 
 
-def test_columns_that_are_passed_over_are_told_of(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+def test_columns_that_are_passed_over_are_reported(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
     make_sound("a.wav")
     (tmp_path / "manifest.csv").write_text("audio,speaker,mood,\na.wav,ann,bad,\n")
     assert open_corpus(tmp_path).skipped == (Skipped("manifest.csv:1 mood", "column not known"),)
@@ -134,7 +134,7 @@ def test_equal_stems_are_named_by_their_paths(name: str, tmp_path: Path, make_so
     assert [each.id for each in open_corpus(tmp_path).utterances] == ["2", "anna/1.wav", "ben/1.wav"]
 
 
-def test_speakers_who_may_be_one_are_told_of(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
+def test_speakers_who_may_be_one_are_reported(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
     speakers = ["1", "01", "10", "100", "S01", "s1", "Ann", "ann "]
     for number, _ in enumerate(speakers):
         make_sound(f"{number}.wav")

@@ -338,7 +338,7 @@ def test_real_intentions(crema_d: tuple[Utterance, ...]) -> None:
     assert found == {"anger": 1271, "happiness": 1271, "neutral": 1087, "sadness": 1271}
 
 
-def test_what_the_crowd_hears_of_what_is_meant(crema_d: tuple[Utterance, ...]) -> None:
+def test_what_the_crowd_rates_against_the_intention(crema_d: tuple[Utterance, ...]) -> None:
     """The majority among the four classes, of those clips that are meant as one of them."""
     meant = {each.id: each.emotion for each in crema_d if each.emotion in CLASSES}
     crowd = Labelling(source="votes", among="classes", ties="first")

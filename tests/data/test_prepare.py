@@ -279,7 +279,7 @@ def test_archives_are_unpacked_once(tmp_path: Path, make_sound: MakeSound) -> No
     assert _prepare(root, tmp_path / "out").made == 0
 
 
-def test_nothing_usable_is_told_and_named(tmp_path: Path, make_sound: MakeSound) -> None:
+def test_nothing_usable_is_reported_and_named(tmp_path: Path, make_sound: MakeSound) -> None:
     write_talk(tmp_path / "ted" / "train", "a_1", ["a_1 1 a 0 9 <NA> yes"], lambda path: make_sound(f"ted/{path}"))
     with pytest.raises(CorpusError, match=r"nothing usable in it \(ends after the audio's end: 1\)"):
         _prepare(tmp_path / "ted", tmp_path / "out")

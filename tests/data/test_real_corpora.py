@@ -54,7 +54,7 @@ def test_crema_d_emotions(crema_d: tuple[Utterance, ...]) -> None:
     assert len({each.text for each in crema_d}) == 12
 
 
-def test_every_crema_d_clip_was_heard_by_several(crema_d: tuple[Utterance, ...]) -> None:
+def test_every_crema_d_clip_was_rated_by_several(crema_d: tuple[Utterance, ...]) -> None:
     votes = [each.votes or {} for each in crema_d]
     assert min(sum(each.values()) for each in votes) >= 1
 

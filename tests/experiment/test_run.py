@@ -368,7 +368,7 @@ def _die(unit: int) -> int:
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_told_of() -> None:
+def test_a_worker_that_dies_is_reported() -> None:
     with (
         pytest.raises(RunError, match=r"a worker died .*; run the same command again, with fewer --jobs"),
         workers(Engine(jobs=2), units=2) as those,

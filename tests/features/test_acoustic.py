@@ -134,7 +134,7 @@ def test_only_the_absolute_level_tells_how_loud_a_voice_is() -> None:
     torch.testing.assert_close(lost[1], lost[0], atol=1e-3, rtol=0)
 
 
-def test_the_relative_level_hears_the_voice_but_not_the_gain() -> None:
+def test_the_relative_level_follows_the_voice_but_not_the_gain() -> None:
     voice = _voice(8000, 0.1)
     waves = Waves(torch.stack([voice, 4 * voice]), torch.tensor([8000, 8000]))
     relative = acoustic(waves, AcousticConfig(level="relative", voicing=True, loudness=True)).values

@@ -209,7 +209,7 @@ def test_conditions_are_drawn_as_often_and_as_much_as_asked() -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_presets_hold_and_what_they_draw_can_be_heard(preset: str) -> None:
+def test_presets_hold_and_what_they_draw_is_audible(preset: str) -> None:
     generator = np.random.default_rng(2)
     for _ in range(20):
         drawn = draw_condition(chances(preset), generator)

@@ -66,13 +66,13 @@ def test_a_sweep_is_followed(from_hz: float, to_hz: float) -> None:
     assert cents(ours[3:-3, 0], truth[3:-3]).max() < 20
 
 
-def test_a_missing_fundamental_is_heard() -> None:
+def test_a_missing_fundamental_is_recognised() -> None:
     phases = 2 * torch.pi * 120 * torch.arange(3, 9)[:, None] * torch.arange(8000) / RATE
     wave = 0.1 * torch.sin(phases).sum(dim=0)
     assert cents(single(wave)[2:-2, 0], torch.tensor(120.0)).max() < 5
 
 
-def test_a_voice_in_noise_is_heard() -> None:
+def test_a_voice_in_noise_is_recognised() -> None:
     wave = constant(130.0)
     ours = single(wave + noise(len(wave)) * wave.square().mean().sqrt() / 0.1 * 10 ** (-10 / 20))  # 10 dB above it
     voiced = ours[2:-2, 0][ours[2:-2, 0] > 0]

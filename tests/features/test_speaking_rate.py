@@ -59,7 +59,7 @@ def test_counting_over_the_span_gives_the_nuclei(frames: int, seed: int) -> None
 
 
 @pytest.mark.parametrize("rate_hz", [2.0, 5.0])
-def test_a_steady_rate_is_told_up_to_the_ends(rate_hz: float) -> None:
+def test_a_steady_rate_is_found_up_to_the_ends(rate_hz: float) -> None:
     gap = round(100 / rate_hz)
     nuclei = np.arange(gap // 2, 600, gap)
     rate = speaking_rate(nuclei, np.ones(600, dtype=bool))

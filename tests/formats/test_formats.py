@@ -93,7 +93,7 @@ def test_subtitles_fit_the_screen(format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["vtt", "srt"])
-def test_many_words_are_told_in_several_cues(format_: str) -> None:
+def test_many_words_are_written_in_several_cues(format_: str) -> None:
     said = [Word(f"word{place}", 0.5 * place + 0.1, 0.5 * place + 0.4, 0.9) for place in range(24)]
     text = " ".join(word.text for word in said)
     content = FORMATS[format_].write(
@@ -155,7 +155,7 @@ def test_textgrids_tell_when_each_word_was_said(tmp_path: Path) -> None:
         (((0.1, 0.4), (0.3, 0.8), (0.8, 0.9)), [(0.0, 1.0, "oh no no")]),
     ],
 )
-def test_words_that_leave_no_room_are_told_of_together(
+def test_words_that_leave_no_room_are_reported_together(
     times: tuple[tuple[float, float], ...], expected: list[tuple[float, float, str]]
 ) -> None:
     said = tuple(Word(text, *when, 0.9) for text, when in zip(("oh", "no", "no"), times, strict=True))

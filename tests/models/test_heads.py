@@ -252,7 +252,7 @@ def test_what_no_head_can_be_is_refused(values: object, message: str) -> None:
 
 
 @every_kind
-def test_what_dropout_leaves_is_told(kind: str) -> None:
+def test_what_dropout_leaves_is_reported(kind: str) -> None:
     head, given = _head(kind), _given()
     torch.testing.assert_close(head(given, torch.ones(3, head.width)), head(given))
     torch.testing.assert_close(head(given, torch.zeros(3, head.width)), head.output(torch.zeros(3, head.width)))
@@ -315,7 +315,7 @@ def test_to_disk_and_back_in_half_the_space(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["baseline", "mean_pooling", "recurrent", "standardised"])
-def test_files_of_heads_that_told_one_width_alone_are_read(kind: str, tmp_path: Path) -> None:
+def test_files_of_heads_with_one_width_alone_are_read(kind: str, tmp_path: Path) -> None:
     head, path = _head(kind), tmp_path / "emotion.safetensors"
     config = head.config.model_dump(mode="json", exclude={"statistics"})
     pools = bool(head.config.pooling)

@@ -117,7 +117,7 @@ def test_batch_mates_and_padding_change_nothing(samples: list[int], seed: int) -
 
 
 @pytest.mark.parametrize("samples", [12_801, 30_000])  # a window is 12,800
-def test_what_is_longer_than_a_window_is_heard_in_windows(samples: int) -> None:
+def test_what_is_longer_than_a_window_is_encoded_in_windows(samples: int) -> None:
     model = _model()
     waves = pad_waves([_noise(samples), _noise(5000, 1)])
     inputs = model.features(waves)

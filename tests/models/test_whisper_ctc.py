@@ -40,7 +40,7 @@ def test_layers_are_the_encoders_and_its_own(model: WhisperCtc) -> None:
     assert model.output_rate_hz == 50
 
 
-def test_what_the_encoder_hears_is_what_the_encoder_alone_hears(model: WhisperCtc) -> None:
+def test_what_the_encoder_gives_is_what_the_encoder_alone_gives(model: WhisperCtc) -> None:
     alone = WhisperEncoder(ENCODER).eval()
     alone.load_state_dict(model.encoder.state_dict())
     waves = pad_waves([_noise(9_000), _noise(30_000, 1)])
@@ -121,7 +121,7 @@ def test_shapes_are_read_by_their_kind() -> None:
         parse_shape({"kind": "hmm"})
 
 
-def test_what_is_no_shape_is_told() -> None:
+def test_what_is_no_shape_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"head\.width"):
         WhisperCtcConfig.parse({"head": {"width": 0}})
 

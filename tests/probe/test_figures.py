@@ -107,7 +107,7 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_chance_is_told_in_the_caption(tmp_path: Path) -> None:
+def test_chance_is_named_in_the_caption(tmp_path: Path) -> None:
     _neurons(tmp_path)
     units = pictures_of(tmp_path)[0]
     assert "among all 1,234" in units.caption
@@ -118,7 +118,7 @@ def test_chance_is_told_in_the_caption(tmp_path: Path) -> None:
     ("content", "says"),
     [(None, "no finished probe"), ("[]", "no finished probe"), ('{"version": 1, "kind": "cake"}', "a probe of cake")],
 )
-def test_what_is_no_probe_is_told(content: str | None, says: str, tmp_path: Path) -> None:
+def test_what_is_no_probe_is_reported(content: str | None, says: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "probe.json").write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=says):

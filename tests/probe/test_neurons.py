@@ -49,7 +49,7 @@ def test_the_folder_holds_what_was_found(probed: Path) -> None:
     assert [path.name for path in probed.parent.glob(".probe*")] == []
 
 
-def test_gaps_are_told_and_nothing_is_not_a_number(probed: Path) -> None:
+def test_gaps_are_reported_and_nothing_is_not_a_number(probed: Path) -> None:
     found = read_neurons(probed)
     assert list(found.facts["unreadable"]) == ["broken"]
     without = found.facts["utterances_without"]
@@ -158,7 +158,7 @@ def test_what_cannot_be_probed_is_refused(  # noqa: PLR0917
     assert not list(tmp_path.glob("*probe*"))
 
 
-def test_a_half_without_sound_is_told(make_corpus: Make, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_half_without_sound_is_reported(make_corpus: Make, tiny_model: Path, tmp_path: Path) -> None:
     manifest = make_corpus(2)
     config = _config(tiny_model, manifest)
     victim = by_speaker(read_utterances(config, manifest.parent)[0]).rpartition("/")[2]
@@ -184,7 +184,7 @@ def test_a_folder_that_is_there_is_left_alone(probed: Path, make_corpus: Make, t
         ("best.csv", None, "cannot be read"),
     ],
 )
-def test_a_damaged_folder_is_told(probed: Path, file: str, content: str | None, says: str) -> None:
+def test_a_damaged_folder_is_reported(probed: Path, file: str, content: str | None, says: str) -> None:
     (probed / file).unlink()
     if content is not None:
         (probed / file).write_text(content, encoding="utf-8")

@@ -116,7 +116,7 @@ def test_speakers_of_one_name_are_two(shared: RunFolder) -> None:
         build_table(shared)
 
 
-def test_older_folds_without_corpora_are_told_not_to_be_checked(
+def test_older_folds_without_corpora_are_reported_as_unchecked(
     shared: RunFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = shared.root / "folds.csv"

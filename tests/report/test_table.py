@@ -190,7 +190,7 @@ def test_nothing_in_common_is_no_comparison(make_run: Make) -> None:
     assert (found.folds, found.verdict, np.isnan(found.difference)) == (0, Verdict.UNTESTED, True)
 
 
-def test_classes_that_a_fold_has_not_are_told(make_run: Make) -> None:
+def test_classes_that_a_fold_has_not_are_reported(make_run: Make) -> None:
     """The two speakers who are tested in fold 3 are never sad."""
     run = make_run(
         emotions=lambda speaker, number: ("happiness", "neutral", "anger", "sadness")[
@@ -225,7 +225,7 @@ def test_refuses_a_folder_in_which_nothing_is_finished(make_run: Make, models: t
         build_table(run)
 
 
-def test_progress_is_told(make_run: Make) -> None:
+def test_progress_is_reported(make_run: Make) -> None:
     heard: list[tuple[float, float]] = []
     build_table(make_run(), progress=lambda done, total: heard.append((done, total)))
     assert heard == [(number, 6) for number in range(6)]

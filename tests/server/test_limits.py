@@ -315,7 +315,7 @@ def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
         assert large.result().status_code == 200
 
 
-def test_what_waits_together_is_heard_together(serve: Serve, angry: bytes, recogniser: Halting) -> None:
+def test_what_waits_together_is_recognised_together(serve: Serve, angry: bytes, recogniser: Halting) -> None:
     client = serve()
     recogniser.hold()
     with ThreadPoolExecutor(9) as pool:

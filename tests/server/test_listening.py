@@ -211,7 +211,7 @@ def test_a_token_is_asked_for_in_a_header_or_in_the_first_message(serve: Serve, 
         (None, None, "not_found"),
     ],
 )
-def test_refused_ones_are_told_why_and_are_no_error_in_the_log(
+def test_refused_ones_get_a_reason_and_are_no_error_in_the_log(
     client: httpx.Client, caplog: pytest.LogCaptureFixture, host: str | None, origin: str | None, code: str
 ) -> None:
     head = handshake(client, host, origin)
@@ -249,7 +249,7 @@ def test_its_own_pages_may_listen(client: httpx.Client, samples: bytes) -> None:
         ("", bytes(LARGEST_MESSAGE + 1), None, 1009),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_what_is_wrong_is_reported(
     client: httpx.Client, query: str, message: str | bytes | None, problem: str | None, code: int
 ) -> None:
     with live(client, query) as connection:

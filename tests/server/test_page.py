@@ -119,7 +119,7 @@ def test_the_page_can_be_left_out(tiny_model: Path) -> None:
             assert client.get(path).json()["code"] == "not_found"
 
 
-def test_several_formats_are_heard_once(client: httpx.Client, angry: bytes) -> None:
+def test_several_formats_are_recognised_once(client: httpx.Client, angry: bytes) -> None:
     names = [("format", name) for name in FORMATS]
     texts = client.post(RECOGNISE, files={"file": ("a.flac", angry)}, params=httpx.QueryParams(names)).json()
     assert list(texts) == list(FORMATS)

@@ -132,7 +132,7 @@ def ask(client: httpx.Client, content: bytes, name: str = "call.wav", **params: 
     return client.post(RECOGNISE, files={"file": (name, content)}, params=params)
 
 
-def test_a_recording_is_heard_and_shown(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+def test_a_recording_is_recognised_and_shown(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
     page = visit(client)
     give(page, sound)
     shown, expected = result(page), ask(client, sound).json()
@@ -347,7 +347,7 @@ def test_examples_are_a_click_away(client: httpx.Client, visit: Callable[..., An
 @pytest.mark.parametrize(
     ("content", "code"), [(b"", "no_sound"), (b"words, not sound", "no_sound"), (bytes(200_000), "too_large")]
 )
-def test_what_cannot_be_heard_is_told_and_the_next_is_heard(
+def test_what_cannot_be_read_is_reported_and_the_next_is_recognised(
     serve: Callable[..., httpx.Client], visit: Callable[..., Any], content: bytes, code: str
 ) -> None:
     page = visit(serve(max_upload_mb=0.15))
@@ -389,7 +389,7 @@ def test_what_only_the_browser_can_decode_is_sent_as_wav(
     assert result(page).locator(".source").inner_text().startswith("memo.webm")
 
 
-def test_silence_is_told_as_such(client: httpx.Client, visit: Callable[..., Any]) -> None:
+def test_silence_is_shown_as_such(client: httpx.Client, visit: Callable[..., Any]) -> None:
     content = io.BytesIO()
     soundfile.write(content, np.zeros(32_000), 16_000, format="WAV")
     page = visit(client)
@@ -422,7 +422,7 @@ def test_a_proxy_that_sends_away_is_asked_again(client: httpx.Client, visit: Cal
     assert result(page).locator(".source").inner_text().startswith("call.wav")
 
 
-def test_unfamiliar_sound_is_told_as_such(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+def test_unfamiliar_sound_is_shown_as_such(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
     page = visit(client)
     told = {**ask(client, sound).json(), "familiar": False, "sure": False}
     for segment in told["segments"]:
@@ -559,7 +559,7 @@ def test_who_cancels_frees_the_place(
         ('{"code": "timeout", "problem": "no result after 60 s", "remedy": "try again"}\n', "timeout"),
     ],
 )
-def test_a_stream_that_breaks_off_is_told(
+def test_a_stream_that_breaks_off_is_reported(
     client: httpx.Client, visit: Callable[..., Any], sound: bytes, last: str, code: str
 ) -> None:
     page = visit(client)

@@ -63,7 +63,7 @@ def test_what_libraries_write_is_not_in_the_log(tiny_model: Path, tmp_path: Path
     assert [line["event"] for line in log] == ["request"]
 
 
-def test_what_is_not_done_in_time_is_told_so(tiny_model: Path) -> None:
+def test_what_is_not_done_in_time_is_answered_so(tiny_model: Path) -> None:
     with started(tiny_model, "--shutdown-time", "2") as (process, client):
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
             head = f"POST {RECOGNISE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -80,7 +80,7 @@ def test_what_is_not_done_in_time_is_told_so(tiny_model: Path) -> None:
     assert (told["status"], told["outcome"]) == (503, "stopping")
 
 
-def test_what_is_heard_and_what_waits_is_told_so_too(tiny_model: Path) -> None:
+def test_what_is_recognised_and_what_waits_is_answered_so_too(tiny_model: Path) -> None:
     recogniser = Halting.made(tiny_model)
     sound = (DEMO / "sad.flac").read_bytes()
     with (

@@ -139,7 +139,7 @@ def test_one_format_comes_by_its_name(serve: Serve, angry: bytes) -> None:
         assert list(lines)[-1] == {"srt": plain.text}
 
 
-def test_its_place_in_the_queue_is_told(serve: Serve, talk: bytes, angry: bytes, recogniser: Halting) -> None:
+def test_its_place_in_the_queue_is_reported(serve: Serve, talk: bytes, angry: bytes, recogniser: Halting) -> None:
     client = serve()
     recogniser.hold()
     with ThreadPoolExecutor(2) as pool:
@@ -177,7 +177,7 @@ def test_what_is_wrong_before_the_first_line_has_its_status(serve: Serve, angry:
         assert answer.json()["code"] == expected
 
 
-def test_a_result_that_is_late_is_told_so_in_the_last_line(serve: Serve, angry: bytes, recogniser: Halting) -> None:
+def test_a_result_that_is_late_is_answered_so_in_the_last_line(serve: Serve, angry: bytes, recogniser: Halting) -> None:
     client = serve(timeout_s=2)
     recogniser.hold()
     with following(client, angry) as lines:
@@ -187,7 +187,7 @@ def test_a_result_that_is_late_is_told_so_in_the_last_line(serve: Serve, angry: 
     assert eventually(lambda: metric(client, 'affetto_requests_total{outcome="timeout"}') == 1)
 
 
-def test_networks_that_break_are_told_of_in_the_last_line(
+def test_networks_that_break_are_reported_in_the_last_line(
     serve: Serve, angry: bytes, recogniser: Halting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predict = Halting.predict

@@ -73,7 +73,7 @@ def proxied(serve: Callable[..., httpx.Client], tmp_path: Path) -> Iterator[Prox
         yield start
 
 
-def test_who_asks_too_often_is_told_so_as_the_service_would(proxied: Proxied, angry: bytes) -> None:
+def test_who_asks_too_often_is_answered_so_as_the_service_would(proxied: Proxied, angry: bytes) -> None:
     client = proxied()
     answers = [client.post(RECOGNISE, files={"file": ("a.flac", angry)}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]

@@ -95,7 +95,7 @@ def test_the_body_may_be_the_file(client: httpx.Client, angry: bytes, kind: str 
     assert client.post(RECOGNISE, content=chunks, headers=headers).json() == by_form
 
 
-def test_all_of_joined_recordings_is_heard(client: httpx.Client) -> None:
+def test_all_of_joined_recordings_is_recognised(client: httpx.Client) -> None:
     wave, rate = soundfile.read(DEMO / "angry.flac", dtype="float32")
     content = io.BytesIO()
     soundfile.write(content, wave, rate, format="MP3")
@@ -223,7 +223,7 @@ def test_every_answer_is_described_by_an_example(client: httpx.Client) -> None:
     ModelsAnswer.parse(models["example"])
 
 
-def test_the_model_is_told_of(client: httpx.Client) -> None:
+def test_the_model_is_reported(client: httpx.Client) -> None:
     (model,) = client.get("/v1/models").json()["models"]
     assert model["emotions"] == ["anger", "happiness", "neutral", "sadness"]
     assert model["licence"] == {"recogniser": "none", "emotion": "not stated"}

@@ -56,7 +56,9 @@ def test_blocks_change_nothing(demo: dict[str, Tensor], frames: int) -> None:
 
 @pytest.mark.parametrize("offset", [-0.5, 0.02, 0.3])
 @pytest.mark.parametrize("gain", [0.002, 0.02, 0.2, 1.0])
-def test_speech_is_heard_whatever_the_offset_and_the_level(demo: dict[str, Tensor], offset: float, gain: float) -> None:
+def test_speech_is_recognised_whatever_the_offset_and_the_level(
+    demo: dict[str, Tensor], offset: float, gain: float
+) -> None:
     usual = np.array(Activity().feed(demo["happy"])) > 0.5
     found = np.array(Activity().feed(demo["happy"] * gain + offset)) > 0.5
     assert usual.mean() > 0.6

@@ -79,7 +79,7 @@ def test_parts_come_before_their_result(talk: Callable[[float], Samples], monkey
         assert [piece for part in parts for piece in part.pieces] == list(whole.pieces[:many])
 
 
-def test_neighbours_are_heard_together(talk: Callable[[float], Samples]) -> None:
+def test_neighbours_are_recognised_together(talk: Callable[[float], Samples]) -> None:
     (alone,), (heard,) = listen([talk(100)], lengths), listen([talk(100)], lengths, together_s=30.0)
     assert isinstance(alone, StreamResult)
     assert isinstance(heard, StreamResult)
@@ -193,7 +193,7 @@ def test_text_is_refused_however_it_is_opened(make_sound: Callable[..., Path], t
         assert all(isinstance(each, StreamResult) for each in listen([file, copy], lengths))
 
 
-def test_half_precision_is_heard() -> None:
+def test_half_precision_is_recognised() -> None:
     results = list(listen([Samples(torch.zeros(16_000, dtype=kind), 16_000) for kind in HALVES], lengths))
     assert results == [StreamResult("samples", 1.0, (), True)] * len(HALVES)
 
@@ -232,7 +232,7 @@ def test_ten_silent_minutes_between_two_words_costs_nothing(demo: dict[str, Tens
     assert heard.pieces[1].start_s - heard.pieces[0].start_s == pytest.approx(distance_s, abs=0.05)
 
 
-def test_progress_counts_the_seconds_heard(talk: Callable[[float], Samples]) -> None:
+def test_progress_counts_the_seconds_done(talk: Callable[[float], Samples]) -> None:
     seen: list[float] = []
     list(listen([talk(150), noise(150), talk(7)], lengths, seen.append))
     assert seen == sorted(seen)

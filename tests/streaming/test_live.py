@@ -100,7 +100,7 @@ class Device:
         return module
 
 
-def test_a_microphone_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_microphone_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", Device([np.full((800, 1), 0.5, np.float32)] * 2).module())
     blocks = microphone()
     assert [next(blocks).tolist() for _ in range(2)] == [[0.5] * 800] * 2

@@ -107,7 +107,7 @@ def test_long_speech_is_cut_where_it_is_quiet(talk: Tensor, pause_s: float) -> N
     assert begin < next(cut([sound])).end < end
 
 
-def test_a_stretch_is_heard_with_the_pauses_around_it(demo: dict[str, Tensor]) -> None:
+def test_a_stretch_is_recognised_with_the_pauses_around_it(demo: dict[str, Tensor]) -> None:
     sound, _ = spliced(demo, [2.0, 0.6, 3.0], 1e-4)
     found = list(cut([sound]))
     lengths = [len(each.wave) - (each.end - each.start) for each in found]

@@ -96,7 +96,7 @@ def test_a_stretch_is_part_of_its_file(make_sound: Callable[..., Path]) -> None:
     torch.testing.assert_close(heard(Stretch(path, 0.25, 0.5)), audio.load(path)[4000:8000], atol=0.02, rtol=0)
 
 
-def test_pipes_are_heard(make_sound: Callable[..., Path]) -> None:
+def test_pipes_are_recognised(make_sound: Callable[..., Path]) -> None:
     path = make_sound()
     reading, writing = os.pipe()
 
@@ -147,7 +147,7 @@ def test_what_is_left_out_of_a_folder_is_counted_by_kind(make_sound: Callable[..
     assert found.left_out == {".txt": 2, "without a suffix": 1, ".docx": 1, "linked folder": 1, "no file": 1}
 
 
-def test_folders_without_permission_are_told_of(
+def test_folders_without_permission_are_reported(
     make_sound: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_sound("one.wav")

@@ -71,7 +71,7 @@ class EmotionRecipe(OnCorpora):
         if self.linear is not None and self.hidden is not None:
             raise ValueError("a head is trained one way: leave out [linear] or [hidden]")
         if self.familiarity is not None and self.linear is None and self.hidden is None:
-            raise ValueError("familiarity is told by a head over statistics; add [linear] or [hidden], or leave it out")
+            raise ValueError("familiarity comes from a head over statistics; add [linear] or [hidden], or leave it out")
         return self
 
     def as_experiment(self) -> ExperimentRecipe:

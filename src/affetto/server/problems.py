@@ -48,15 +48,15 @@ KINDS: dict[str, _Kind] = {
     "slow_upload": _Kind(408, "the recording came in too slowly", "send it faster, or a smaller file, such as FLAC"),
     "idle": _Kind(408, "nothing comes in", "send sound as it is spoken, silence too, or end the stream"),
     "too_large": _Kind(413, "the upload is too large", "send a smaller file, such as FLAC or Opus, or a part of it"),
-    "too_long": _Kind(413, "the recording is too long", "cut it, or hear it with: affetto recognise"),
+    "too_long": _Kind(413, "the recording is too long", "cut it, or use the shell: affetto recognise"),
     "wrong_type": _Kind(
         415,
         "this kind of content is none of sound",
         "send a form, or the file with Content-Type: audio/wav or the like",
     ),
     "bad_option": _Kind(422, "an option is not what it should be", "see docs/serve.md for the options"),
-    "no_sound": _Kind(422, "cannot be heard as sound", "send a wav, flac, ogg, opus or mp3 file"),
-    "no_socket": _Kind(426, "live sound is heard over a WebSocket", "connect to it with ws:// or wss://"),
+    "no_sound": _Kind(422, "cannot be read as sound", "send a wav, flac, ogg, opus or mp3 file"),
+    "no_socket": _Kind(426, "live sound comes over a WebSocket", "connect to it with ws:// or wss://"),
     "busy": _Kind(429, "too many requests at a time", "try again after the seconds in Retry-After"),
     "hung_up": _Kind(499, "the client is gone", "stay for the answer"),  # only in the log: nobody is there to read it
     "large_head": _Kind(431, "the head of the request is too long", "send fewer and shorter headers"),
@@ -72,7 +72,7 @@ class RequestError(ServiceError):
 
     >>> problem = RequestError("too_long", "a recording of 7,200 s, and 600 s are allowed")
     >>> problem.status, str(problem)
-    (413, 'a recording of 7,200 s, and 600 s are allowed; cut it, or hear it with: affetto recognise')
+    (413, 'a recording of 7,200 s, and 600 s are allowed; cut it, or use the shell: affetto recognise')
     """
 
     def __init__(

@@ -154,7 +154,7 @@ def test_classes_weigh_the_same_where_asked() -> None:
 
 
 @pytest.mark.parametrize(("balanced", "expected"), [(False, 0.9), (True, 0.5)])
-def test_balanced_training_hears_the_rare_class(balanced: bool, expected: float, tmp_path: Path) -> None:
+def test_balanced_training_predicts_the_rare_class(balanced: bool, expected: float, tmp_path: Path) -> None:
     """Nothing tells the classes apart, so that only their frequency is learnt, or, balanced, nothing."""
     silence = make_bank(tmp_path / "layer", COUNT, 4, longest=1, noise=0.0, signal=0.0)
     targets = torch.eye(3)[[int(place % 10 == 0) for place in range(COUNT)]]

@@ -43,7 +43,7 @@ def test_a_damaged_file_is_not_gone_on_from(content: bytes, tmp_path: Path, capl
     assert caplog.messages or content.endswith(b"{}")
 
 
-def test_a_full_disk_is_told_of(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     (tmp_path / "row").write_text("a file where a folder should be")
     with pytest.raises(TrainingError, match=r"cannot be written .*; make room; what is finished stays"):
         Unfinished(tmp_path / "row" / "state", "it", every_s=0).keep(lambda: STATE)

@@ -132,14 +132,14 @@ def test_the_key_tells_frozen_layers_apart_and_no_more(data: Path, recipe: Make)
         ({"frozen": '"layer9"'}, "no layer 'layer9' to freeze up to"),
     ],
 )
-def test_what_cannot_be_frozen_is_told(
+def test_what_cannot_be_frozen_is_reported(
     data: Path, tmp_path: Path, recipe: Make, replaced: dict[str, str], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         fit_recogniser(recipe(**replaced), data, tmp_path / "run", placement=ONE)
 
 
-def test_another_shape_than_the_public_encoders_is_told(data: Path, tmp_path: Path, recipe: Make) -> None:
+def test_another_shape_than_the_public_encoders_is_reported(data: Path, tmp_path: Path, recipe: Make) -> None:
     text = RECIPE.format(epochs=1, more="").replace("depth = 3", "depth = 4")
     (tmp_path / "other.toml").write_text(text)
     with pytest.raises(TrainingError, match="depth"):

@@ -1,4 +1,4 @@
-// The page: takes a recording in, has it heard, shows what came out. One recording at a time.
+// The page: takes a recording in, has it recognised, shows what came out. One recording at a time.
 
 import facts from "./facts.js";
 import { markdown } from "./markdown.js";
@@ -60,7 +60,7 @@ class Page {
       Object.assign(button, { type: "button", className: "chip", textContent: name.replace(/\.\w+$/, "") });
       button.onclick = async () => {
         const answer = await fetch(`page/demo/${name}`);
-        await this.hear(new File([await answer.blob()], name));
+        await this.recognise(new File([await answer.blob()], name));
       };
       this.find(".examples").append(button);
     }
@@ -70,7 +70,7 @@ class Page {
     const [zone, input] = [this.find(".drop"), this.find(".file")];
     input.onchange = () => {
       const [file] = input.files;
-      if (file) this.hear(file);
+      if (file) this.recognise(file);
       input.value = ""; // so that the same file can be chosen again
     };
     const over = (is) => zone.classList.toggle("over", is);
@@ -83,7 +83,7 @@ class Page {
       event.preventDefault();
       over(false);
       const [file] = event.dataTransfer.files;
-      if (file && !this.taken) this.hear(file);
+      if (file && !this.taken) this.recognise(file);
     });
   }
 
@@ -125,7 +125,7 @@ class Page {
     this.state("listening");
     const file = await this.recorder.stop();
     if (file === null) this.fail(new Problem("recording", "Nothing was recorded.", "Try again, a little longer."));
-    else await this.hear(file);
+    else await this.recognise(file);
   }
 
   takeToken() {
@@ -159,7 +159,7 @@ class Page {
     this.find(".result").hidden = true;
   }
 
-  async hear(file) {
+  async recognise(file) {
     this.clear();
     this.state("listening");
     this.abort = new AbortController();
@@ -177,7 +177,7 @@ class Page {
     }
   }
 
-  /** Has it heard. What only the browser can decode, such as a phone's m4a, is sent again as wav. */
+  /** Has it recognised. What only the browser can decode, such as a phone's m4a, is sent again as wav. */
   async ask(file) {
     try {
       return await this.askPatiently(file);
@@ -204,7 +204,7 @@ class Page {
       this.tell(`Sending and decoding ${file.name} …`);
       try {
         const separate = this.find(".separate").checked;
-        return await this.service.hear(file, this.abort.signal, separate, (step) => this.follow(file, step));
+        return await this.service.recognise(file, this.abort.signal, separate, (step) => this.follow(file, step));
       } catch (error) {
         if (!error.busy || tried === TRIES) throw error;
         await this.wait(error.retryAfterS);
@@ -241,16 +241,16 @@ class Page {
   }
 
   fail(error) {
-    const told = error instanceof Problem ? error : new Problem("page", "Something went wrong in this page.", String(error));
-    if (told.code === "unauthorised") {
+    const shown = error instanceof Problem ? error : new Problem("page", "Something went wrong in this page.", String(error));
+    if (shown.code === "unauthorised") {
       this.service.keep(null);
       this.find(".token").hidden = false;
-      told.remedy = "Check the token, and give it again.";
+      shown.remedy = "Check the token, and give it again.";
     }
     const problem = this.find(".problem");
-    problem.dataset.code = told.code;
-    problem.querySelector("strong").textContent = told.problem;
-    problem.querySelector("p").textContent = told.remedy;
+    problem.dataset.code = shown.code;
+    problem.querySelector("strong").textContent = shown.problem;
+    problem.querySelector("p").textContent = shown.remedy;
     problem.hidden = false;
     this.state("failed");
   }

@@ -378,6 +378,6 @@ function trust(model) {
   const measured =
     right === undefined
       ? "how often it is right was not measured for this model"
-      : `when tested on voices that it had not heard before, it was right ${Math.round(100 * right)} times in 100, and elsewhere it may be less`;
+      : `when tested on voices that it was not trained on, it was right ${Math.round(100 * right)} times in 100, and elsewhere it may be less`;
   return `This is a guess from the sound of a voice, not what anyone feels: ${measured}, so do not judge people by it`;
 }

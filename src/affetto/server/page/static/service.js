@@ -33,7 +33,7 @@ export class Service {
    * A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate.
    * `onProgress` is told how far it is, and of stretches of speech that are there, as the service says it.
    */
-  async hear(file, signal, separate, onProgress) {
+  async recognise(file, signal, separate, onProgress) {
     const limit = facts.maxUploadBytes;
     if (file.size > limit) {
       throw new Problem("too_large", `The file is larger than ${limit / 1e6} MB.`, "Send a smaller one, such as FLAC or Opus, or a part of it.");
@@ -90,11 +90,11 @@ function unreachable(error) {
   return new Problem("unreachable", "The service does not answer.", "Is it still running, and are you connected?");
 }
 
-function problem(told, answer = {}) {
+function problem(body, answer = {}) {
   return new Problem(
-    told.code ?? "unknown",
-    sentence(told.problem ?? `The service answers with ${answer.status}.`),
-    sentence(told.remedy ?? "Try again later."),
+    body.code ?? "unknown",
+    sentence(body.problem ?? `The service answers with ${answer.status}.`),
+    sentence(body.remedy ?? "Try again later."),
     answer,
   );
 }

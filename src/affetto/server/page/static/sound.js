@@ -1,6 +1,6 @@
 // Sound in the browser: decoding, recording, playing a span. Nothing here leaves the page.
 
-const RATE_HZ = 16000; // what the networks hear
+const RATE_HZ = 16000; // what the networks read
 
 /** So much is decoded in the browser, seconds: first at the rate of the file, which of stereo takes 0.4 MB a second. */
 export const MOST_DECODED_S = 2000;
