@@ -127,7 +127,7 @@ def test_the_hub_reads_what_the_card_begins_with(runs: tuple[Path, Path], tmp_pa
     assert card.data.eval_results[0].dataset_type == "LibriSpeech-test"
 
 
-def test_the_hub_is_told_where_a_head_comes_from(tmp_path: Path) -> None:
+def test_the_metadata_has_where_a_head_comes_from(tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
     facts = HEAD_FACTS | {"corpora": ["emodb", "mine"], "encoder": "openai/whisper-base@abc"}
     facts["recipe"] = HEAD_FACTS["recipe"] | {"licence": "my own"}

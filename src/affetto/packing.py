@@ -39,7 +39,7 @@ _METRICS = {  # the hub's name of each figure, and people's
 
 
 class _Part(NamedTuple):
-    """What the card says of a part of a model, and what the hub is told of it."""
+    """What the card says of a part of a model, and what the metadata has of it."""
 
     lines: list[str]
     licence: str

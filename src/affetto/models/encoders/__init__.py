@@ -1,7 +1,7 @@
 """Anything whose hidden layers can be reused, behind one contract (`affetto.models.encoders.encoder.Encoder`).
 
 A model is looked for in this order: one that comes with affetto, a folder, a repository of the Hugging Face hub. Either
-is affetto's or as transformers writes it, and told by its files.
+is affetto's or as transformers writes it, which its files show.
 """
 
 from __future__ import annotations

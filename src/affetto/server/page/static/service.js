@@ -31,7 +31,7 @@ export class Service {
 
   /**
    * A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate.
-   * `onProgress` is told how far it is, and of stretches of speech that are there, as the service says it.
+   * `onProgress` gets how far it is, and stretches of speech that are there, as the service sends them.
    */
   async recognise(file, signal, separate, onProgress) {
     const limit = facts.maxUploadBytes;
