@@ -23,7 +23,13 @@ QUIET_S = 2.0  # work that is done sooner shows no progress
 _NAME = 20  # letters of a row's name that are worth a line
 _SERVE = ("fastapi", "h11", "prometheus_client", "python_multipart", "starlette", "uvicorn", "websockets")
 _TRAIN = ("jiwer", "joblib", "lightning", "scipy", "sklearn", "tensorboard", "tomli_w")
-_EXTRAS = {"sounddevice": "live", **dict.fromkeys(_SERVE, "serve"), **dict.fromkeys(_TRAIN, "train")}
+_ONNX = ("onnx", "onnxruntime")
+_EXTRAS = {
+    "sounddevice": "live",
+    **dict.fromkeys(_ONNX, "onnx"),
+    **dict.fromkeys(_SERVE, "serve"),
+    **dict.fromkeys(_TRAIN, "train"),
+}
 
 
 def console() -> Console:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, run_folder
+from affetto.cli.arguments import Data, Model, Output, Recipe, TableOrJson, Threads, run_folder
 from affetto.cli.terminal import ProgressBar, print_facts, print_json
+from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.experiment.single import EmotionRun
     from affetto.training.heads.tasks import Epoch
 
-models = typer.Typer(help="Make a model folder out of trainings.", no_args_is_help=True)
+models = typer.Typer(help="Make a model folder out of trainings, or a graph out of a model.", no_args_is_help=True)
 
 
 def train(
@@ -105,3 +106,26 @@ def card(
     from affetto.packing import read_evaluation, write_card
 
     typer.echo(write_card(folder, [read_evaluation(path) for path in evaluations or []]))
+
+
+@models.command(no_args_is_help=True)
+def export(
+    output: Annotated[Path, typer.Option(help="The folder to write to; it is made if need be.")],
+    model: Model = DEFAULT,
+    format_: Annotated[Literal["onnx"], typer.Option("--format", help="What to write.")] = "onnx",
+    precision: Annotated[
+        Literal["float32", "int8"], typer.Option(help="How exactly the graph computes; int8 is smaller and faster.")
+    ] = "float32",
+) -> None:
+    r"""Write a model as ONNX, for programs that have no torch.
+
+    The folder gets a graph from sound to characters and emotion, and a JSON that says all that a caller has to know.
+    Needs [cyan]pip install "affetto\[onnx]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto model export --output tiny-onnx[/]
+    """
+    from affetto.onnx.export import export_model
+
+    written = export_model(model, output, precision)
+    typer.echo(f"{written.model} in {written.precision}, as {format_}: {output}")

@@ -155,13 +155,25 @@ def log_mel(waves: Waves, filters: int = 80, level: float | None = None) -> Fram
     """
     lengths = (waves.lengths // HOP_SAMPLES).clamp(min=1)
     windows = _mirrored(waves).unfold(1, WHISPER_WINDOW_SAMPLES, HOP_SAMPLES)[:, : int(lengths.max())]
-    spectrum = torch.fft.rfft(windows * torch.hann_window(WHISPER_WINDOW_SAMPLES, device=windows.device))
+    spectrum = whisper_spectrum(windows, level)
+    return log_mel_of(Frames(spectrum.real.square() + spectrum.imag.square(), lengths), filters, level)
+
+
+def whisper_spectrum(windows: Tensor, level: float | None) -> Tensor:
+    """The spectrum of each window of `log_mel`, (..., 400) to (..., 201); it is linear."""
+    hann = torch.hann_window(WHISPER_WINDOW_SAMPLES, dtype=windows.dtype, device=windows.device)
+    spectrum: Tensor = torch.fft.rfft(windows * hann)
     if level is not None:  # what is constant over a window, a Hann window spreads: 1/2 of it here, -1/4 in the next bin
         constant = spectrum[..., :1].real.clone()
         spectrum[..., :1] = 0
         spectrum[..., 1:2] += constant / 2
-    powers = spectrum.real.square() + spectrum.imag.square()  # (batch, time, 201)
-    bands = powers @ mel_filters(filters, WHISPER_WINDOW_SAMPLES // 2 + 1, equal_area=True).to(powers.device)
+    return spectrum
+
+
+def log_mel_of(powers: Frames, filters: int, level: float | None) -> Frames:
+    """`log_mel` of the powers of its windows, (batch, time, 201)."""
+    values, lengths = powers
+    bands = values @ mel_filters(filters, WHISPER_WINDOW_SAMPLES // 2 + 1, equal_area=True).to(values.device)
     frames = Frames(bands.clamp_(min=_WHISPER_FLOOR).log10_(), lengths)
     loudest = frames.values.masked_fill(~frames.mask[..., None], -torch.inf).amax(dim=(1, 2), keepdim=True)
     values = torch.maximum(frames.values, loudest - _RANGE)

@@ -100,11 +100,14 @@ class RecurrentLayer(nn.Module):
     def forward(self, inputs: PackedSequence) -> PackedSequence:
         """Data (frames, in_width) to (frames, width)."""
         outputs = bidirectional_gru(self.gru, inputs._replace(data=self.normalisation(inputs.data)))
-        data = outputs.data
-        if self.summed:
-            forwards, backwards = data.chunk(2, dim=-1)
-            data = forwards + backwards
-        return outputs._replace(data=self.dropout(data))
+        return outputs._replace(data=self.dropout(self.merged(outputs.data)))
+
+    def merged(self, data: Tensor) -> Tensor:
+        """Both directions of each frame, (..., 2 x width), as one."""
+        if not self.summed:
+            return data
+        forwards, backwards = data.chunk(2, dim=-1)
+        return forwards + backwards
 
 
 def pack(frames: Frames) -> PackedSequence:

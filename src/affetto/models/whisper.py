@@ -127,7 +127,7 @@ class WhisperEncoder(Network):
         names = [layer.name for layer in self.layers]
         windows = _split(frames, self.config.positions * (2 if first == "conv" else 1))
         if first == "conv":
-            windows = self._convolve(windows)
+            windows = self.convolve(windows)
         values, lengths = windows
         time = values.shape[1]
         real = time_mask(lengths.clamp(min=1), time)[:, None, None] if int(lengths.min()) < time else None
@@ -146,7 +146,7 @@ class WhisperEncoder(Network):
         if name == self.layers[-1].name:
             yield from self.normalisation.parameters()
 
-    def _convolve(self, frames: Frames) -> Frames:
+    def convolve(self, frames: Frames) -> Frames:
         """(batch, time, bins) to (batch, time / 2, width), with the positions added."""
         first, second = self.convolutions
         values = nn.functional.gelu(first(frames.values.transpose(1, 2).to(self.precision)))  # (batch, width, time)

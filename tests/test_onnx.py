@@ -1,0 +1,156 @@
+"""Models as ONNX graphs: they compute what torch computes, and say what a caller has to know."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import affetto
+from affetto import audio
+from affetto.cli import main
+from affetto.errors import CheckpointError, ConfigError
+from affetto.frames import pad_waves
+from affetto.models.decoding import DecoderChoice
+from affetto.onnx.description import DESCRIPTION, GRAPH, read_description
+from affetto.recognise import EmotionRecogniser
+from affetto.streaming.segments import Spoken, cut, join
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
+CLIPS = ("1076_IEO_ANG_HI", "1080_TIE_SAD_XX", "1085_DFA_NEU_XX", "1091_WSI_HAP_XX")
+
+
+class Computed(NamedTuple):
+    log_probs: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    distance: float
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / "float32"
+    with pytest.raises(SystemExit) as ended:
+        main(["model", "export", "--output", str(folder)])
+    assert ended.value.code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / "int8"
+    with pytest.raises(SystemExit):
+        main(["model", "export", "--precision", "int8", "--output", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> EmotionRecogniser:
+    return EmotionRecogniser.from_pretrained("tiny", "cpu", DecoderChoice("greedy"), precision="float32")
+
+
+def by_graph(folder: Path, spoken: Spoken) -> Computed:
+    session = onnxruntime.InferenceSession(folder / GRAPH)
+    speech = np.array([spoken.start - spoken.since, spoken.end - spoken.since])
+    return Computed(*session.run(None, {"wave": spoken.wave.numpy(), "speech": speech}))
+
+
+@torch.inference_mode()
+def by_torch(recogniser: EmotionRecogniser, spoken: Spoken) -> Computed:
+    waves = join([spoken])
+    layers, output = recogniser.encoder.encode(waves, recogniser.emotion.layers)
+    vectors = recogniser.emotion.represent(recogniser.given(waves, layers))
+    probabilities = (recogniser.emotion.output(vectors) / recogniser.temperature).softmax(dim=-1)
+    assert output is not None
+    assert recogniser.emotion.familiarity is not None
+    distance = float(recogniser.emotion.familiarity.distance(vectors))
+    return Computed(output.values[0].numpy(), probabilities[0].numpy(), distance)
+
+
+def assert_alike(found: Computed, expected: Computed, atol: float = 1e-3) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
+def test_a_graph_computes_what_torch_does(exported: Path, recogniser: EmotionRecogniser, path: Path) -> None:
+    (spoken,) = cut([audio.load(path)])
+    assert_alike(by_graph(exported, spoken), by_torch(recogniser, spoken))
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_so_it_does_of_acted_clips(exported: Path, recogniser: EmotionRecogniser, data_root: Path, name: str) -> None:
+    (path,) = (data_root / "crema-d").rglob(f"{name}.*")
+    for spoken in cut([audio.load(path)]):
+        assert_alike(by_graph(exported, spoken), by_torch(recogniser, spoken))
+
+
+@pytest.mark.parametrize(
+    ("samples", "speech"), [(2_400, (0, 2_400)), (16_077, (9_000, 9_001)), (288_000, (0, 250_001))]
+)
+def test_so_it_does_of_any_length(
+    exported: Path, recogniser: EmotionRecogniser, samples: int, speech: tuple[int, int]
+) -> None:
+    sound = torch.cat([audio.load(path) for path in DEMO] * 2)[:samples]
+    spoken = Spoken(speech[0], speech[1], 0, sound)
+    assert_alike(by_graph(exported, spoken), by_torch(recogniser, spoken))
+
+
+def test_a_graph_in_int8_is_smaller_and_nearly_the_same(
+    exported: Path, quantised: Path, recogniser: EmotionRecogniser
+) -> None:
+    assert (quantised / GRAPH).stat().st_size < 0.6 * (exported / GRAPH).stat().st_size
+    for path in DEMO:
+        (spoken,) = cut([audio.load(path)])
+        found, expected = by_graph(quantised, spoken), by_torch(recogniser, spoken)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=0.03)
+        assert found.distance == pytest.approx(expected.distance, abs=0.03)
+
+
+def test_the_description_says_what_the_graph_is(exported: Path, recogniser: EmotionRecogniser) -> None:
+    found = read_description(exported)
+    assert (found.model, found.precision, found.sample_rate_hz) == ("tiny", "float32", 16_000)
+    assert found.fingerprint == recogniser.fingerprint()
+    assert found.emotions == recogniser.emotions
+    assert found.characters == " 'abcdefghijklmnopqrstuvwxyz"
+    (opinion,) = recogniser.predict(pad_waves([torch.zeros(16_000)]))
+    (spoken,) = [Spoken(0, 16_000, 0, torch.zeros(16_000))]
+    assert found.familiar_up_to is not None
+    assert opinion.familiar == (by_graph(exported, spoken).distance <= found.familiar_up_to)
+    assert "ODbL" in found.licence
+    assert "MIT" in found.licence
+
+
+def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
+    (tmp_path / DESCRIPTION).write_text("{}")
+    with pytest.raises(CheckpointError, match="describes no exported model"):
+        read_description(tmp_path)
+
+
+def test_models_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    from affetto.onnx.export import export_model
+
+    with pytest.raises(ConfigError, match="small: its recogniser is of a kind that cannot be exported"):
+        export_model("small", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_extra_is_named(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing: Any = None
+    for name in [each for each in sys.modules if each.partition(".")[0] == package] + [package]:
+        monkeypatch.setitem(sys.modules, name, missing)
+    with pytest.raises(SystemExit) as ended:
+        main(["model", "export", "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f'affetto: {package} is not installed; pip install "affetto[onnx]"\n'
+    assert not (tmp_path / "out").exists()
