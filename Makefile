@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 LOCK := build/lock
+# The weights in it are all that is used: what it asks for is left out (docs/decisions/resemblyzer.md).
+WEIGHTS := --no-deps Resemblyzer
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -43,6 +45,7 @@ lock: ## remake constraints.txt from the newest versions that pyproject.toml all
 	rm -rf $(LOCK)
 	$(PYTHON) -m venv $(LOCK)
 	$(LOCK)/bin/python -m pip install -e ".[train,dev,docs]"
+	$(LOCK)/bin/python -m pip install $(WEIGHTS)
 	{ echo "# Exact versions that are known to work together; made by 'make lock', used by the Makefile through pip -c."; \
 	  echo "# torch's own accelerator libraries are left out: each build of torch pins them itself."; \
 	  $(LOCK)/bin/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' | grep -vE '^(nvidia-|cuda-|triton)'; \
@@ -67,4 +70,5 @@ $(VENV)/serve.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e ".[train,dev,docs]"
+	$(PIP) install -c constraints.txt $(WEIGHTS)
 	@touch $(VENV)/run.stamp $(VENV)/serve.stamp $@

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from affetto import audio
 from affetto.audio import Channels
@@ -17,6 +17,7 @@ from affetto.engine import Engine, compute, workers
 from affetto.errors import AffettoError, AudioError, OutputError, RunError
 from affetto.formats.folder import Identity, ResultFolder, result_names
 from affetto.models.decoding import DecoderChoice
+from affetto.models.voices import Speakers, check_speakers
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
 from affetto.streaming import Deferred, Failure, Source, label
@@ -38,16 +39,21 @@ class Choice:
     language: str | None = None
     channels: Channels = "mix"
     judgement: Judgement | None = None  # None: words without emotion
+    speakers: Speakers | None = None
 
     def open(self) -> Way:
-        """Loads the model; raises what `EmotionRecogniser.from_pretrained` does."""
+        """Loads the model; raises what `EmotionRecogniser.from_pretrained` and `check_speakers` do."""
+        if self.speakers is not None:
+            check_speakers(self.speakers, self.channels)
         decoding = DecoderChoice(language=self.language)
         if self.judgement is None:
             transcriber = Transcriber.from_pretrained(self.model, self.device, decoding, precision=self.precision)
             words = partial(transcriber.recognise_many, channels=self.channels)
             return Way(self, words, (), transcriber.fingerprint)
         recogniser = EmotionRecogniser.from_pretrained(self.model, self.device, decoding, precision=self.precision)
-        emotions = partial(recogniser.recognise_many, judgement=self.judgement, channels=self.channels)
+        emotions = partial(
+            recogniser.recognise_many, judgement=self.judgement, channels=self.channels, speakers=self.speakers
+        )
         return Way(self, emotions, recogniser.emotions, recogniser.fingerprint)
 
 
@@ -59,6 +65,13 @@ class Way(NamedTuple):
     emotions: Sequence[str]
     fingerprint: Callable[[], str]
 
+    @property
+    def divided_by(self) -> Literal["channel", "speaker"] | None:
+        """What each segment has, as `Recording.divided_by`."""
+        if self.choice.speakers is not None:
+            return "speaker"
+        return "channel" if self.choice.channels == "separate" else None
+
     def settings(self) -> Mapping[str, object]:
         """What results depend on beside the recording."""
         judgement, channels = self.choice.judgement, self.choice.channels
@@ -67,6 +80,8 @@ class Way(NamedTuple):
             made_with["judgement"] = judgement.model_dump()
         if channels != "mix":  # older folders have nothing of mixed ones, either
             made_with["channels"] = channels
+        if self.choice.speakers is not None:
+            made_with["speakers"] = self.choice.speakers
         return made_with
 
 

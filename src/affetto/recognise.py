@@ -23,9 +23,10 @@ from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import find_head, open_encoder
 from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.models.heads import EmotionHead, load_head
+from affetto.models.voices import Speakers, check_speakers, tell_apart, turns
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
-from affetto.streaming.segments import Segmenter, Spoken, join
+from affetto.streaming.segments import Segmenter, Spoken, join, neighbours
 from affetto.timeline import Judgement, likeliest
 
 _JUDGEMENT = Judgement()
@@ -116,7 +117,12 @@ class EmotionRecogniser:
         return "-".join((*networks, f"{self.temperature:g}", decoder, *self.emotions))
 
     def recognise(
-        self, source: str | Path | IO[bytes], judgement: Judgement = _JUDGEMENT, *, channels: Channels = "mix"
+        self,
+        source: str | Path | IO[bytes],
+        judgement: Judgement = _JUDGEMENT,
+        *,
+        channels: Channels = "mix",
+        speakers: Speakers | None = None,
     ) -> Recording:
         """Recognises one recording of any length.
 
@@ -124,15 +130,18 @@ class EmotionRecogniser:
             source: a sound file, or one opened for reading bytes.
             judgement: when an emotion is sure, and how far neighbouring segments count.
             channels: "mix", or "separate": each is a voice of its own, as of a call's two parties.
+            speakers: how many speak in turn, to be told apart, or "auto", which finds out; None does not tell them
+                apart.
 
         Returns:
             A recording without segments, whose emotion is None, where nobody speaks.
 
         Raises:
             AudioError: it is missing, damaged or no sound, or shorter than 0.1 s.
-            ConfigError: channels are neither "mix" nor "separate".
+            ConfigError: channels are neither "mix" nor "separate", or there are speakers in separate channels.
+            MissingExtraError: what tells speakers apart is not installed.
         """
-        return self._only(source, judgement, channels)
+        return self._only(source, judgement, channels, speakers)
 
     def recognise_samples(
         self,
@@ -141,6 +150,7 @@ class EmotionRecogniser:
         judgement: Judgement = _JUDGEMENT,
         *,
         channels: Channels = "mix",
+        speakers: Speakers | None = None,
     ) -> Recording:
         """Recognises sound in memory.
 
@@ -149,11 +159,12 @@ class EmotionRecogniser:
             sample_rate: Hz.
             judgement: see `recognise`.
             channels: see `recognise`.
+            speakers: see `recognise`.
 
         Raises:
             AudioError: see `recognise`; or the samples' shape, kind or rate is none of sound.
         """
-        return self._only(Samples(samples, sample_rate), judgement, channels)
+        return self._only(Samples(samples, sample_rate), judgement, channels, speakers)
 
     def recognise_many(
         self,
@@ -163,6 +174,7 @@ class EmotionRecogniser:
         *,
         channels: Channels = "mix",
         part: Callable[[str, tuple[Segment, ...]], None] | None = None,
+        speakers: Speakers | None = None,
     ) -> Iterator[Recording | Failure]:
         """Recognises any number of recordings, several at a time, in bounded memory, each whatever the others are.
 
@@ -173,7 +185,8 @@ class EmotionRecogniser:
             channels: see `recognise`.
             part: called with the name of a long recording, whose result comes next, and its segments since the last
                 call; the last ones come with the result alone. They are those of the result, but that smoothing
-                counts neighbours in the same call alone.
+                counts neighbours in the same call alone. Who speaks is not known before the result.
+            speakers: see `recognise`.
 
         Yields:
             One result a source, in their order; a source that fails gives a Failure and stops no other.
@@ -183,14 +196,28 @@ class EmotionRecogniser:
         """
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
+        if speakers is not None:
+            check_speakers(speakers, channels)
         tell = None if part is None else lambda found: part(found.source, self.judge(found, judgement).segments)
-        for found in listen(sources, self.predict, progress, channels=channels, part=tell):
-            yield found if isinstance(found, Failure) else self.judge(found, judgement)
+        arrange = neighbours if speakers is None else self.turns
+        for found in listen(sources, self.predict, progress, channels=channels, part=tell, arrange=arrange):
+            yield found if isinstance(found, Failure) else self.judge(found, judgement, speakers)
 
     recognize, recognize_samples, recognize_many = recognise, recognise_samples, recognise_many
 
-    def judge(self, found: StreamResult[SegmentPrediction], judgement: Judgement = _JUDGEMENT) -> Recording:
-        """A recording out of what `predict` made of its segments."""
+    def turns(self, stretches: Iterable[Spoken]) -> Iterator[tuple[Spoken, ...]]:
+        """Stretches of speech parted where the voice changes, for `judge` to tell speakers apart."""
+        return neighbours(turns(stretches, self.encoder.device))
+
+    def judge(
+        self,
+        found: StreamResult[SegmentPrediction],
+        judgement: Judgement = _JUDGEMENT,
+        speakers: Speakers | None = None,
+    ) -> Recording:
+        """A recording out of what `predict` made of its segments, `turns` of so many speakers."""
+        if speakers is not None:
+            found = tell_apart(found, speakers)
         if found.pieces:
             segments = [_segment(piece) for piece in found.pieces]
             recording = join_segments(found.source, found.duration_s, segments, judgement)
@@ -199,7 +226,9 @@ class EmotionRecogniser:
             recording = Recording(
                 found.source, found.duration_s, (), None, nothing, "", False, nothing, 0.0, found.silent, judgement
             )
-        return replace(recording, channels=tuple(self.judge(each, judgement) for each in found.channels))
+        channels = tuple(self.judge(each, judgement) for each in found.channels)
+        alone = None if found.speakers is None else tuple(self.judge(each, judgement) for each in found.speakers)
+        return replace(recording, channels=channels, speakers=alone)
 
     def follow(
         self,
@@ -261,8 +290,8 @@ class EmotionRecogniser:
             return self.emotion.read(waves, layers)
         return self.emotion.read(waves.spoken(), {name: waves.of_speech(frames) for name, frames in layers.items()})
 
-    def _only(self, source: Source, judgement: Judgement, channels: Channels) -> Recording:
-        (result,) = self.recognise_many([source], judgement=judgement, channels=channels)
+    def _only(self, source: Source, judgement: Judgement, channels: Channels, speakers: Speakers | None) -> Recording:
+        (result,) = self.recognise_many([source], judgement=judgement, channels=channels, speakers=speakers)
         if isinstance(result, Failure):
             raise result.error
         return result
@@ -293,6 +322,7 @@ def _segment(piece: Piece[SegmentPrediction]) -> Segment:
         words=words,
         familiar=familiar,
         channel=piece.channel,
+        speaker=piece.speaker,
     )
 
 

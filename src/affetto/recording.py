@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from affetto.drawing.course import plot_course
 from affetto.errors import MissingExtraError
@@ -82,6 +82,7 @@ class Segment:
         words: the transcript word by word, with times in the recording and confidences.
         familiar: whether the model was trained on sound like this.
         channel: in which it is, from 1 on, where channels are separate.
+        speaker: who speaks, from 1 on, where speakers are told apart.
     """
 
     start_s: float
@@ -93,6 +94,7 @@ class Segment:
     words: tuple[Word, ...] = ()
     familiar: bool = True
     channel: int | None = None
+    speaker: int | None = None
 
     @property
     def statement(self) -> str:
@@ -100,13 +102,20 @@ class Segment:
         return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
 
     @property
+    def voice(self) -> str:
+        """Its channel, where they are separate, or its speaker, where they are told apart; else empty."""
+        if self.speaker is not None:
+            return f"speaker {self.speaker}"
+        return "" if self.channel is None else f"channel {self.channel}"
+
+    @property
     def label(self) -> str:
-        """The same after its channel, where channels are separate.
+        """The same after its channel or speaker, where they are separate.
 
         >>> Segment(0.0, 1.0, "no", "anger", {"anger": 1.0}, channel=2).label
         'channel 2 anger'
         """
-        return self.statement if self.channel is None else f"channel {self.channel} {self.statement}".rstrip()
+        return f"{self.voice} {self.statement}".strip()
 
     @property
     def probability(self) -> float:
@@ -134,6 +143,7 @@ class Segment:
         }
         return {
             **({} if self.channel is None else {"channel": self.channel}),
+            **({} if self.speaker is None else {"speaker": self.speaker}),
             "start_s": round(self.start_s, 4),
             "end_s": round(self.end_s, 4),
             **(judged if self.probabilities else {}),
@@ -161,6 +171,7 @@ class Recording:
         silent: whether it is digital silence throughout, as from a microphone that is switched off.
         judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
         channels: each by itself, the first being channel 1, where they are separate.
+        speakers: each by itself, the first being speaker 1, where they are told apart; None where they are not.
     """
 
     source: str
@@ -176,6 +187,7 @@ class Recording:
     judgement: Judgement = _JUDGEMENT
     familiar: bool = True
     channels: tuple[Recording, ...] = ()
+    speakers: tuple[Recording, ...] | None = None
 
     def __repr__(self) -> str:
         share = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
@@ -189,6 +201,19 @@ class Recording:
         if self.emotion is None and not self.segments:
             return NO_SPEECH
         return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
+
+    @property
+    def divided_by(self) -> Literal["channel", "speaker"] | None:
+        """What each of its segments has."""
+        if self.speakers is not None:
+            return "speaker"
+        return "channel" if self.channels else None
+
+    @property
+    def voices(self) -> dict[str, Recording]:
+        """Each channel or speaker by its name, such as "channel 1", where they are separate."""
+        parts = self.channels if self.speakers is None else self.speakers
+        return {f"{self.divided_by} {number}": part for number, part in enumerate(parts, start=1)}
 
     @property
     def speech_s(self) -> float:
@@ -205,14 +230,15 @@ class Recording:
         >>> values["segments"][0]["probabilities"]
         {'anger': 0.8, 'sadness': 0.2}
         """
-        channels = [{"channel": number, **each._summary()} for number, each in enumerate(self.channels, start=1)]
+        kind, parts = self.divided_by, self.voices.values()
+        voices = [{kind: number, **each._summary()} for number, each in enumerate(parts, start=1)]
         return {
             "version": SCHEMA_VERSION,
             "file": self.source,
             "duration_s": round(self.duration_s, 4),
             **self._summary(),
             **({"judgement": self.judgement.model_dump()} if self.probabilities else {}),
-            **({"channels": channels} if channels else {}),
+            **({} if kind is None else {f"{kind}s": voices}),
             "segments": [segment.as_dict() for segment in self.segments],
         }
 
@@ -237,7 +263,7 @@ class Recording:
         """A row a segment, a column for each emotion's probability; no row where nobody speaks.
 
         Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``; of separate channels,
-        ``channel`` after ``file``, too.
+        ``channel`` after ``file``, too; of speakers, ``speaker``.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -251,7 +277,7 @@ class Recording:
             import pandas
         except ModuleNotFoundError as error:
             raise MissingExtraError("pandas is not installed", 'pip install "affetto[notebook]"') from error
-        place = {"file": "str"} | ({"channel": "int"} if self.channels else {})
+        place = {"file": "str"} | ({} if self.divided_by is None else {self.divided_by: "int"})
         kinds = place | {"start_s": "float", "end_s": "float", "emotion": "str"}
         kinds |= {**dict.fromkeys(self.probabilities, "float"), "transcript": "str", "sure": "bool", "familiar": "bool"}
         rows = [{"file": self.source, **asdict(each), **each.probabilities} for each in self.segments]
@@ -261,7 +287,7 @@ class Recording:
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draws its course: the probabilities of the emotions in each stretch of speech, pale where it is not sure.
 
-        Separate channels are drawn one below the other.
+        Separate channels and speakers are drawn one below the other.
 
         Args:
             axes: of matplotlib, to draw on; None makes a figure with pyplot, which a notebook shows.
@@ -278,7 +304,10 @@ class Recording:
         return plot_course(
             axes,
             f"{PurePath(self.source).name}: {self.statement or 'words alone'}",
-            [[(each.moment, each.sure) for each in voice.segments] for voice in self.channels or (self,)],
+            {
+                name: [(each.moment, each.sure) for each in voice.segments]
+                for name, voice in (self.voices or {"": self}).items()
+            },
             list(self.probabilities),
             self.duration_s,
         )
@@ -301,7 +330,7 @@ def join_segments(
 ) -> Recording:
     """A recording from its segments, at least one; the whole is judged by them as they are, each by its neighbours too.
 
-    Neighbours are those of the same channel.
+    Neighbours are those of the same channel and speaker.
 
     >>> short = Segment(0.0, 1.0, "no", "anger", {"anger": 1.0, "sadness": 0.0})
     >>> long = Segment(1.0, 4.0, "i miss her", "sadness", {"anger": 0.2, "sadness": 0.8})
@@ -313,10 +342,10 @@ def join_segments(
     moments = [each.moment for each in given]
     whole = mean(moments)
     smoothed = {
-        channel: iter(smooth([each.moment for each in given if each.channel == channel], judgement.smooth_s))
-        for channel in {each.channel for each in given}
+        voice: iter(smooth([each.moment for each in given if each.voice == voice], judgement.smooth_s))
+        for voice in {each.voice for each in given}
     }
-    judged = tuple(each.judged(next(smoothed[each.channel]), judgement) for each in given)
+    judged = tuple(each.judged(next(smoothed[each.voice]), judgement) for each in given)
     emotion, parts = likeliest(whole), shares([each.moment for each in judged], judgement.sure)
     known_s, unknown_s = (sum(e.end_s - e.start_s for e in given if e.familiar is known) for known in (True, False))
     familiar = known_s >= unknown_s

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.recording import Recording, Segment, Spelling, Word
 from affetto.streaming import Failure, Piece, Source, StreamResult, Stretch, listen
+from affetto.streaming.segments import neighbours
 
 SCHEMA_VERSION = 1  # Of `Transcript.as_dict`; it changes when a key is renamed or removed
 
@@ -126,7 +128,8 @@ class Transcriber:
         channels: Channels = "mix",
     ) -> Iterator[Recording | Failure]:
         """The same as recordings with segments, which have no emotion; of separate channels, too."""
-        for found in listen(sources, self.decode, progress, together_s=self.decoder.window_s, channels=channels):
+        arrange = partial(neighbours, longest_s=self.decoder.window_s)
+        for found in listen(sources, self.decode, progress, channels=channels, arrange=arrange):
             yield found if isinstance(found, Failure) else _recording(found)
 
     @torch.inference_mode()

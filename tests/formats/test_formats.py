@@ -201,9 +201,9 @@ def test_json_of_no_speech_keeps_to_the_schema(silent: bool) -> None:
 def test_the_schema_is_one_and_tells_of_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     values = join_segments("a.wav", 1.0, [SPOKEN]).as_dict()
-    assert set(SCHEMA["properties"]) == {*values, "channels"}
+    assert set(SCHEMA["properties"]) == {*values, "channels", "speakers"}
     assert set(values) == {*SCHEMA["required"], *SCHEMA["dependentRequired"]}
-    assert set(SCHEMA["$defs"]["segment"]["properties"]) == {*values["segments"][0], "channel"}
+    assert set(SCHEMA["$defs"]["segment"]["properties"]) == {*values["segments"][0], "channel", "speaker"}
     assert set(SCHEMA["$defs"]["word"]["properties"]) == set(values["segments"][0]["words"][0])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**values, "emotion": 3}, SCHEMA)
@@ -239,6 +239,7 @@ def test_no_speech_can_be_written(tmp_path: Path) -> None:
     assert FORMATS["rttm"].write(nobody()) == ""
     (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].write(nobody())))
     assert (row["emotion"], row["anger"], row["end_s"]) == ("no speech", "", "3.0")
+    assert (row["transcript"], row["sure"], row["familiar"]) == ("", "false", "true")
     path = tmp_path / "a.TextGrid"
     path.write_text(FORMATS["textgrid"].write(nobody()), encoding="utf-8")
     grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
@@ -300,7 +301,7 @@ def test_separate_channels_in_json() -> None:
     jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
     assert [each["channel"] for each in values["segments"]] == [1, 2, 1]
     assert [each["channel"] for each in values["channels"]] == [1, 2, 3]
-    assert set(SCHEMA["$defs"]["channel"]["properties"]) == set(values["channels"][0])
+    assert set(SCHEMA["$defs"]["voice"]["properties"]) == {*values["channels"][0], "speaker"}
     for found, channel in zip(values["channels"], recording.channels, strict=True):
         expected = channel.as_dict()
         assert {key: value for key, value in found.items() if key != "channel"} == {

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from tests.server.serving import DEMO, RECOGNISE, Halting, eventually, metric, serving
 
+from affetto.models.voices import can_tell_apart
 from affetto.server.page import FORMATS
 from affetto.server.settings import Settings
 
@@ -211,6 +212,25 @@ def test_each_channel_has_a_row_of_its_own(client: httpx.Client, visit: Callable
     assert result(page).locator(".wave").count() == 1
 
 
+def test_each_speaker_has_a_row_of_its_own(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:
+    if not can_tell_apart():
+        pytest.skip("Resemblyzer is not installed")
+    page = visit(client)
+    page.check(".separate")
+    page.select_option(".speakers", "2")
+    assert not page.locator(".separate").is_checked()
+    give(page, sound)
+    shown, expected = result(page), ask(client, sound, speakers="2").json()
+    assert [segment["speaker"] for segment in expected["segments"]] == [1, 2]
+    assert shown.locator(".wave").count() == 2
+    for row in shown.locator(".wave").all():
+        assert row.locator(".segment").count() == 1
+    assert [text.split()[1] for text in shown.locator(".words .voice").all_inner_texts()] == ["1", "2"]
+    assert "speaker 2: " in shown.locator(".how").inner_text()
+    page.check(".separate")
+    assert page.locator(".speakers").input_value() == ""
+
+
 def test_a_long_one_can_be_looked_through(client: httpx.Client, visit: Callable[..., Any], call: bytes) -> None:
     page = visit(client)
     give(page, call)
@@ -261,7 +281,8 @@ def tab(page: Any, selector: str) -> list[str]:
 def test_all_can_be_done_from_the_keyboard(client: httpx.Client, visit: Callable[..., Any]) -> None:
     page = visit(client)
     names = [Path(name).stem for name in EXAMPLES]
-    assert tab(page, ".chip:last-child") == ["", "Record", "", *names]  # a file; whether channels are separate
+    choices = ["", *([page.locator(".speakers").inner_text().strip()] if can_tell_apart() else [])]
+    assert tab(page, ".chip:last-child") == ["", "Record", *choices, *names]  # a file; whether channels are separate
     page.keyboard.press("Enter")
     shown = result(page)
     assert page.evaluate("document.activeElement.matches('.statement')")  # so that it is read aloud

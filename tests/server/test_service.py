@@ -18,6 +18,8 @@ from tests.server.serving import DEMO, RECOGNISE, metric
 
 from affetto.cli import main
 from affetto.environment import environment
+from affetto.models import voices
+from affetto.models.voices import can_tell_apart
 from affetto.server.answers import ModelsAnswer, Progress, RecordingAnswer
 from affetto.server.problems import KINDS
 
@@ -82,6 +84,36 @@ def test_separate_channels_are_those_of_the_shell(
     assert {row["channel"] for row in csv.DictReader(io.StringIO(answer["csv"]))} == {"1", "2"}
     assert 'name = "emotion 2"' in answer["textgrid"]
     assert "channel_2_" in answer["rttm"]
+
+
+def test_speakers_are_those_of_the_shell(
+    client: httpx.Client,
+    tiny_model: Path,
+    call: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not can_tell_apart():
+        pytest.skip("Resemblyzer is not installed")
+    monkeypatch.chdir(call)
+    files = form((call / "call.wav").read_bytes(), "call.wav")
+    for speakers in ("auto", 2, 1):
+        expected = shell(capsys, "call.wav", "--model", tiny_model, "--speakers", speakers)
+        with ThreadPoolExecutor(3) as pool:  # beside recordings whose speakers are not told apart
+            ways = [{}, {"speakers": speakers}, {"channels": "separate"}]
+            asked = [pool.submit(client.post, RECOGNISE, files=files, params=way) for way in ways]
+            results = [each.result().json() for each in asked]
+        assert results[1] == expected
+        assert RecordingAnswer.parse(results[1]).model_dump(exclude_unset=True) == expected
+        assert "speakers" not in results[0]
+        assert "channels" in results[2]
+
+
+def test_without_the_extra_it_says_so(client: httpx.Client, angry: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "find_spec", lambda _: None)
+    answer = client.post(RECOGNISE, files=form(angry), params={"speakers": "auto"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_option")
+    assert answer.json()["remedy"] == 'pip install "affetto[speakers]"'
 
 
 @pytest.mark.parametrize(
@@ -161,6 +193,8 @@ def test_other_formats(client: httpx.Client, angry: bytes) -> None:
         ("POST", RECOGNISE, {"params": {"format": "table"}}, "bad_option"),
         ("POST", RECOGNISE, {"params": {"channels": "both"}}, "bad_option"),
         ("POST", RECOGNISE, {"params": {"format": ["json", "table"]}}, "bad_option"),
+        ("POST", RECOGNISE, {"params": {"speakers": "many"}}, "bad_option"),
+        ("POST", RECOGNISE, {"params": {"speakers": "2", "channels": "separate"}}, "bad_option"),
         ("GET", "/healthz", {"headers": {"Host": "rebound.example"}}, "unknown_host"),
     ],
 )
@@ -182,6 +216,8 @@ def test_problems_have_one_shape(
             "smoth: there is no such option",
         ),
         ({"sure": "2"}, "sure: Input should be less than or equal to 1"),
+        ({"speakers": "0"}, "speakers: Input should be greater than or equal to 1"),
+        ({"speakers": "2", "channels": "separate"}, "speakers: of separate channels they are not told apart"),
     ],
 )
 def test_a_wrong_option_is_named_once(client: httpx.Client, options: dict[str, object], problem: str) -> None:

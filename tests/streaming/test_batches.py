@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.frames import Waves
 from affetto.streaming import Deferred, Failure, Samples, Source, StreamResult, batches, listen
+from affetto.streaming.segments import neighbours
 
 HALVES = (torch.bfloat16, torch.float16)
 SOUNDS = (("short", 3), ("long", 100), ("longer", 150), ("last", 3))
@@ -80,7 +82,8 @@ def test_parts_come_before_their_result(talk: Callable[[float], Samples], monkey
 
 
 def test_neighbours_are_recognised_together(talk: Callable[[float], Samples]) -> None:
-    (alone,), (heard,) = listen([talk(100)], lengths), listen([talk(100)], lengths, together_s=30.0)
+    (alone,) = listen([talk(100)], lengths)
+    (heard,) = listen([talk(100)], lengths, arrange=partial(neighbours, longest_s=30.0))
     assert isinstance(alone, StreamResult)
     assert isinstance(heard, StreamResult)
     assert [each for piece in heard.pieces for each in piece.stretches] == [

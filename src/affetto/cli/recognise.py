@@ -10,13 +10,14 @@ import typer
 
 from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Precision, Sure, Threads
 from affetto.cli.terminal import ProgressBar, note
-from affetto.errors import AffettoError, AudioError, OutputError
+from affetto.errors import AffettoError, AudioError, ConfigError, OutputError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from affetto.collection import Way
     from affetto.engine import Engine
     from affetto.formats.folder import ResultFolder
+    from affetto.models.voices import Speakers
 
 
 class Format(StrEnum):
@@ -62,6 +63,10 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
         Literal["mix", "separate"],
         typer.Option(help="Mixed, or each a voice of its own, as those of a call's two parties."),
     ] = "mix",
+    speakers: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Tell apart who speaks: so many, or find out.", show_default="no"),
+    ] = None,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(help="This process, or a Ray cluster (the one of RAY_ADDRESS, else one here) for --output-dir."),
@@ -86,6 +91,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto recognise interviews/ --output-dir results --format json --format vtt[/]
     [cyan]affetto recognise film.mkv voice.m4a[/]  (with the program ffmpeg)
     [cyan]affetto recognise call.wav --channels separate[/]
+    [cyan]affetto recognise meeting.wav --speakers auto[/]  ([cyan]pip install "affetto\[speakers]"[/])
     [cyan]affetto recognise film.wav --words-only --model openai/whisper-tiny.en --format srt[/]
 
     Stopped (Ctrl-C) and started again, a run into a folder goes on where it was. With [cyan]--engine ray[/] the
@@ -95,6 +101,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     the end; 2 nothing could start; 130 interrupted.
     """
     wanted = _checked(formats, output_dir, force=force)
+    number = _number(speakers, words_only=words_only)
     if engine == "ray":
         _check_sharing(paths, output_dir)
     from affetto.collection import Choice
@@ -102,7 +109,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.timeline import Judgement
 
     judgement = None if words_only else Judgement(sure=sure, smooth_s=smooth)
-    choice = Choice(model, device, precision, language, channels, judgement)
+    choice = Choice(model, device, precision, language, channels, judgement, number)
     cluster = Engine(kind=engine, device=device) if engine == "ray" else None
     if cluster is not None:
         cluster.check()
@@ -131,6 +138,19 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
     return wanted
 
 
+def _number(speakers: str | None, *, words_only: bool) -> Speakers | None:
+    """How many speakers were asked for."""
+    if speakers is None:
+        return None
+    if words_only:
+        raise ConfigError("speakers of words alone", "leave out --words-only", "--speakers")
+    if speakers == "auto":
+        return "auto"
+    if not speakers.isdecimal():
+        raise ConfigError(f"{speakers!r} is no number of speakers", "give one from 1 on, or auto", "--speakers")
+    return int(speakers)
+
+
 def _check_sharing(paths: list[str], output_dir: Path | None) -> None:
     if output_dir is None:
         raise OutputError("workers write files", "name a folder for them with --output-dir", "--engine")
@@ -151,7 +171,7 @@ def _print(way: Way, inputs: Inputs, format_: Format) -> None:
         show_table(results)
     else:
         sources = [label(each) for each in inputs.sources]
-        print_recordings(format_, results, sources, way.emotions, separate=way.choice.channels == "separate")
+        print_recordings(format_, results, sources, way.emotions, way.divided_by)
 
 
 def _fill(way: Way, inputs: Inputs, folder: ResultFolder, cluster: Engine | None, *, again: bool) -> None:

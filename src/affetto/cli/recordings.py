@@ -60,7 +60,7 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
     Of words alone there are no bars and no timeline.
     """
     title = _title(recording.source, recording.duration_s)
-    several = len(recording.segments) > 1 or len(recording.channels) > 1
+    several = len(recording.segments) > 1 or len(recording.voices) > 1
     if not recording.segments:
         why = ", and no sound at all: check the microphone or the export" if recording.silent else ""
         return Group(title, _indented(Text.assemble((NO_SPEECH, "bold"), why)))
@@ -77,9 +77,9 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
     parts: list[RenderableType] = [title, _indented(body)]
     if several:
         cells = max(1, min(_TIMELINE_CELLS, width - _INDENT))
-        for number, part in enumerate(recording.channels or (recording,), start=1):
-            if recording.channels:
-                parts.append(_indented(Text.assemble((f"channel {number}  ", "dim"), (part.statement, "bold"))))
+        for name, part in (recording.voices or {"": recording}).items():
+            if name:
+                parts.append(_indented(Text.assemble((f"{name}  ", "dim"), (part.statement, "bold"))))
             parts.append(_indented(_timeline(part, cells)))
         parts.append(_indented(_segments(recording, ascii_only)))
     return Group(*parts)
@@ -150,8 +150,8 @@ def _segments(recording: Recording, ascii_only: bool) -> Table:
 
 def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> list[Text]:
     times = _times(segment, ascii_only)
-    if segment.channel is not None:
-        times = Text.assemble(f"{segment.channel}  ", times)
+    if segment.voice:
+        times = Text.assemble(f"{segment.speaker or segment.channel}  ", times)
     words = Text(segment.transcript, "italic", overflow="fold")
     if segment.emotion is None:
         return [times, words]
@@ -192,17 +192,18 @@ def show_table(recordings: Iterable[Recording]) -> None:
 
 
 def print_recordings(
-    format_: str, recordings: Iterable[Recording], sources: Sequence[str], emotions: Sequence[str], *, separate: bool
+    format_: str, recordings: Iterable[Recording], sources: Sequence[str], emotions: Sequence[str], voice: str | None
 ) -> None:
     """Prints recordings in one of `FORMATS`, each as soon as it is there; JSON is one array, whether of one or many.
 
-    The sources are the names of all that may come; they were recognised among these emotions, channels separate or not.
+    The sources are the names of all that may come; they were recognised among these emotions, and have a "channel" or
+    "speaker" each segment, or neither.
     """
     if format_ == "json":
         print_json([recording.as_dict() for recording in recordings])
         return
     if format_ == "csv":
-        typer.echo(csv_header(emotions, separate=separate), nl=False)
+        typer.echo(csv_header(emotions, voice), nl=False)
     names = file_names(sources) if format_ == "rttm" else {}
     write = csv_rows if format_ == "csv" else FORMATS[format_].write
     for recording in recordings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,35 +42,32 @@ def draw_course(
 def plot_course(
     axes: Axes | None,
     title: str,
-    voices: Sequence[Sequence[tuple[Moment, bool]]],
+    voices: Mapping[str, Sequence[tuple[Moment, bool]]],
     emotions: Sequence[str],
     duration_s: float,
 ) -> Axes:
     """The course of a recording on given axes, or as a figure by itself, which pyplot makes.
 
-    Voices are those of each separate channel, or of all: stretches of speech, in time, and whether each is sure, or
-    pale. Raises MissingExtraError where matplotlib is not installed.
+    Voices are those of each separate channel or speaker by name, or of all: stretches of speech, in time, and whether
+    each is sure, or pale. Raises MissingExtraError where matplotlib is not installed.
     """
     with styled("notebook"):
         if axes is None:
             from matplotlib import pyplot
 
             axes = pyplot.subplots(figsize=(WIDTH_INCHES, 1.4 + len(voices)), layout="constrained")[1]
-        for base, voice in enumerate(reversed(voices)):
+        for base, voice in enumerate(reversed(list(voices.values()))):
             draw_course(axes, [moment for moment, _ in voice], emotions, duration_s, base)
             unsure = [(each.start_s, each.end_s - each.start_s) for each, sure in voice if not sure]
             axes.broken_barh(unsure, (base, 1), facecolor=PAPER, alpha=0.6, linewidth=0)
         axes.set_ylim(0, len(voices))
         if len(voices) > 1:
-            axes.set_yticks(
-                [base + 0.5 for base in range(len(voices))],
-                [f"channel {len(voices) - base}" for base in range(len(voices))],
-            )
+            axes.set_yticks([base + 0.5 for base in range(len(voices))], list(voices)[::-1])
             axes.hlines(range(1, len(voices)), 0, duration_s, colors=PAPER, linewidth=4)
-        pale = not all(sure for voice in voices for _, sure in voice)
+        pale = not all(sure for voice in voices.values() for _, sure in voice)
         axes.set_xlabel(axes.get_xlabel() + ("; pale: not sure" if pale else ""))
         axes.set_title(title)
-        if any(voices) and emotions:
+        if any(voices.values()) and emotions:
             # In the order of what is stacked, each emotion once.
             marks = {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
             axes.legend(

@@ -29,14 +29,14 @@ def to_json_line(recording: Recording) -> str:
     return json.dumps(recording.as_dict()) + "\n"
 
 
-def csv_header(emotions: Sequence[str], *, separate: bool = False) -> str:
-    r"""The names of the columns; without emotions, those of words alone; of separate channels, theirs, too.
+def csv_header(emotions: Sequence[str], voice: str | None = None) -> str:
+    r"""The names of the columns; without emotions, those of words alone; of channels or speakers, their own, too.
 
     >>> csv_header(["anger", "sadness"]), csv_header([])
     ('file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n', 'file,start_s,end_s,transcript\n')
     """
     judged = ["emotion", *emotions, "transcript", "sure", "familiar"]
-    place = ["file", *(["channel"] if separate else []), "start_s", "end_s"]
+    place = ["file", *([] if voice is None else [voice]), "start_s", "end_s"]
     return _lines([[*place, *(judged if emotions else ["transcript"])]])
 
 
@@ -46,14 +46,14 @@ def csv_rows(recording: Recording) -> str:
     Of words alone there is none then.
     """
     values = recording.as_dict()
-    file, segments = values["file"], values["segments"]
+    file, segments, voice = values["file"], values["segments"], recording.divided_by
     if recording.probabilities and not segments:
-        place = [file, ""] if recording.channels else [file]
+        place = [file] if voice is None else [file, ""]
         empty = [""] * len(recording.probabilities)
-        return _lines([[*place, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "true"]])
+        return _lines([[*place, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "false", "true"]])
     rows: list[list[object]] = []
     for each in segments:
-        row = [file, *([each["channel"]] if recording.channels else []), each["start_s"], each["end_s"]]
+        row = [file, *([] if voice is None else [each[voice]]), each["start_s"], each["end_s"]]
         if not recording.probabilities:
             rows.append([*row, each["transcript"]])
             continue
@@ -64,7 +64,7 @@ def csv_rows(recording: Recording) -> str:
 
 def to_csv(recording: Recording) -> str:
     """A table with its header."""
-    return csv_header(list(recording.probabilities), separate=bool(recording.channels)) + csv_rows(recording)
+    return csv_header(list(recording.probabilities), recording.divided_by) + csv_rows(recording)
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:
@@ -76,15 +76,18 @@ def _lines(rows: Sequence[Sequence[object]]) -> str:
 def to_rttm(recording: Recording, name: str | None = None) -> str:
     r"""SPEAKER lines with file, channel, start, duration, name and confidence; none where nobody speaks.
 
+    Where speakers are told apart, theirs is the name, and the emotion the subtype.
+
     >>> from affetto.recognise import Segment, join_segments
     >>> to_rttm(join_segments("my call.wav", 2.0, [Segment(0.5, 1.25, "oh no", "anger", {"anger": 1.0})]))
     'SPEAKER my_call 1 0.500 0.750 <NA> <NA> anger 1.0000 <NA>\n'
     """
     file = _field(name or PurePath(recording.source).stem)
     lines = [
-        f"SPEAKER {file} {each.channel or 1} {each.start_s:.3f} {each.end_s - each.start_s:.3f} <NA> <NA> "
-        f"{_field(each.label)} {'<NA>' if each.emotion is None else f'{each.probability:.4f}'} <NA>\n"
+        f"SPEAKER {file} {each.channel or 1} {each.start_s:.3f} {each.end_s - each.start_s:.3f} <NA> {_field(subtype)} "
+        f"{_field(name)} {'<NA>' if each.emotion is None else f'{each.probability:.4f}'} <NA>\n"
         for each in recording.segments
+        for subtype, name in [("", each.label) if each.speaker is None else (each.statement, each.voice)]
     ]
     return "".join(lines)
 

@@ -1,9 +1,9 @@
 """Subtitles (WebVTT, SubRip) and Praat's TextGrid: words beside the emotion, at the closest times that are known.
 
-In subtitles a segment is a cue, the emotion in brackets before the words (and the channel before it, where channels are
-separate); one with many words is shown in several cues of two lines. WebVTT: https://www.w3.org/TR/webvtt1/. SubRip has
-no standard; the form here is the one that players agree on. TextGrid, which ELAN imports, too, in its long form:
-https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html.
+In subtitles a segment is a cue, the emotion in brackets before the words (and the channel or speaker before it, where
+they are separate); one with many words is shown in several cues of two lines. WebVTT: https://www.w3.org/TR/webvtt1/.
+SubRip has no standard; the form here is the one that players agree on. TextGrid, which ELAN imports, too, in its long
+form: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html.
 """
 
 from __future__ import annotations
@@ -131,11 +131,11 @@ def _clock(time_ms: int, point: str) -> str:
 def to_textgrid(recording: Recording) -> str:
     """A TextGrid, UTF-8; between the segments the intervals are empty. Words alone are one tier.
 
-    Separate channels have tiers of their own, such as ``words 2``.
+    Separate channels and speakers have tiers of their own, such as ``words 2``.
     """
     tiers: dict[str, list[Span]] = {}
-    for number, part in enumerate(recording.channels or (recording,), start=1):
-        end, segments = f" {number}" if recording.channels else "", part.segments
+    for number, part in enumerate(recording.voices.values() or (recording,), start=1):
+        end, segments = f" {number}" if recording.voices else "", part.segments
         if part.probabilities:
             tiers[f"emotion{end}"] = [Span(each.start_s, each.end_s, each.statement) for each in segments]
             tiers[f"probability{end}"] = [

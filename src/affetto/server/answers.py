@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from affetto.audio import Channels
 from affetto.config import Config
 from affetto.formats import FORMATS
 from affetto.models.transformers_folder import read_card
+from affetto.models.voices import Speakers
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Segment, Word, join_segments
 from affetto.timeline import Judgement
@@ -30,6 +32,9 @@ class Options(Config):
         default=0.0, ge=0, le=3600, description="How far neighbouring segments count, seconds; 0: not."
     )
     channels: Channels = Field(default="mix", description="Mixed, or each a voice of its own, as in calls.")
+    speakers: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] | None = Field(
+        default=None, description="Who speaks is told apart: so many of them, or as many as are found."
+    )
     format: tuple[FormatName, ...] = Field(
         default=("json",),
         min_length=1,
@@ -37,6 +42,13 @@ class Options(Config):
         description="How the result is written; several may be asked for.",
     )
     progress: bool = Field(default=False, description="Whether lines of JSON tell how far it is, before the result.")
+
+    @field_validator("speakers")
+    @classmethod
+    def _of_mixed_channels(cls, speakers: Speakers | None, info: ValidationInfo) -> Speakers | None:
+        if speakers is not None and info.data.get("channels") == "separate":
+            raise PydanticCustomError("divided_twice", "of separate channels they are not told apart")
+        return speakers
 
 
 class WordAnswer(Config):
@@ -58,9 +70,10 @@ class Judged(Config):
 
 
 class SegmentAnswer(Judged):
-    """A stretch of speech, at most 15 s long; it has a channel where channels are separate."""
+    """A stretch of speech, at most 15 s long; it has a channel or a speaker where these are told apart."""
 
     channel: int | None = None
+    speaker: int | None = None
     start_s: float
     end_s: float
     transcript: str
@@ -81,14 +94,21 @@ class ChannelAnswer(_SpeechAnswer):
     channel: int
 
 
+class SpeakerAnswer(_SpeechAnswer):
+    """What all the speech of a speaker comes to."""
+
+    speaker: int
+
+
 class RecordingAnswer(_SpeechAnswer):
-    """What was recognised in a recording (docs/output.md); it has channels where they are separate."""
+    """What was recognised in a recording (docs/output.md); it has channels or speakers where these are told apart."""
 
     version: int
     file: str
     duration_s: float
     judgement: Judgement
     channels: list[ChannelAnswer] | None = None
+    speakers: list[SpeakerAnswer] | None = None
     segments: list[SegmentAnswer]
 
 

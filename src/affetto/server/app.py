@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from affetto import __version__
 from affetto.errors import AffettoError
 from affetto.formats import FORMATS
+from affetto.models.voices import check_speakers
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment
 from affetto.server import answers, transcriptions
@@ -163,6 +164,8 @@ def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Setti
         With `progress`, lines say how far it is as soon as it is decoded, and have the segments of long recordings as
         they come; the last is that object, or a problem.
         """
+        if options.speakers is not None:
+            check_speakers(options.speakers)
 
         async def recognised(tell: Tell | None = None) -> Recording:
             return (await _recognised(request, intake, worker, _no_fields, options, tell))[0]
@@ -275,8 +278,8 @@ async def _recognised(
         except BaseException:
             upload.sound.close()
             raise
-        job = Job(upload, Judgement(sure=options.sure, smooth_s=options.smooth), options.channels)
-        job.found = None if tell is None else []
+        job = Job(upload, Judgement(sure=options.sure, smooth_s=options.smooth), options.channels, options.speakers)
+        job.found = None if tell is None or job.speakers is not None else []  # who speaks is known at the end
         result = asyncio.ensure_future(worker.recognise(job))
         leaves = asyncio.ensure_future(_left(request))
         try:

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 
 from affetto.config import Config
-from affetto.errors import AffettoError, AudioError, ServiceError
+from affetto.errors import AffettoError, AudioError, MissingExtraError, ServiceError
 
 
 class ProblemBody(Config):
@@ -91,6 +91,8 @@ class RequestError(ServiceError):
             return error
         if isinstance(error, AudioError):
             return cls("no_sound", error.problem, error.remedy)
+        if isinstance(error, MissingExtraError):
+            return cls("bad_option", error.problem, error.remedy)
         return cls("internal")
 
     @property

@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeVar
 from affetto.audio import Channels
 from affetto.errors import AffettoError
 from affetto.frames import Waves
+from affetto.models.voices import Speakers
 from affetto.recognise import EmotionRecogniser, SegmentPrediction
 from affetto.recording import Recording, Segment
 from affetto.server.answers import Progress
@@ -32,7 +33,7 @@ from affetto.server.settings import Settings
 from affetto.server.telemetry import Metrics, described, log
 from affetto.server.uploads import Decoded, Upload, decode
 from affetto.streaming import Deferred, Failure, StreamResult, listen
-from affetto.streaming.segments import Spoken, join
+from affetto.streaming.segments import Spoken, join, neighbours
 from affetto.timeline import Judgement
 
 _GATHER_S = 0.005  # so long the first of a batch waits for others
@@ -59,6 +60,7 @@ class Job:
     upload: Upload
     judgement: Judgement
     channels: Channels = "mix"
+    speakers: Speakers | None = None
     answer: Future[Recording] = field(default_factory=Future)
     came: float = field(default_factory=time.monotonic)
     decoded: Decoded | None = None
@@ -76,6 +78,11 @@ class Job:
     def turn(self) -> float:
         """The lowest is the next; none waits for ever."""
         return self.sound.duration_s + _PATIENCE * self.came
+
+    @property
+    def parted(self) -> bool:
+        """Whether it is parted into speakers' turns."""
+        return self.speakers is not None
 
     def passes(self, other: Job) -> bool:
         """Whether it is recognised in between the batches of that one."""
@@ -281,6 +288,8 @@ class Worker:
             sound_s += job.sound.duration_s
             if self._stopping or len(batch) == _BATCH_RECORDINGS or (batch and sound_s > _BATCH_S):
                 break
+            if batch and job.parted is not batch[0].parted:
+                break
             job.done_s = 0.0
             batch.append(job)
         self._waiting = [job for job in self._waiting if job not in batch]
@@ -324,12 +333,13 @@ class Worker:
         sources = [Deferred(job.upload.name, partial(job.sound.blocks, partial(self._watch, job))) for job in left]
         try:
             part = partial(self._note, left)
-            for result in listen(sources, predict, partial(self._report, batch), part=part):
+            arrange = self._recogniser.turns if batch[0].parted else neighbours
+            for result in listen(sources, predict, partial(self._report, batch), part=part, arrange=arrange):
                 if isinstance(result, Failure):
                     _refuse(left[0].answer, result.error)
                 else:
                     self._metrics.sound_s.inc(result.duration_s)
-                    _give(left[0].answer, self._recogniser.judge(result, left[0].judgement))
+                    _give(left[0].answer, self._recogniser.judge(result, left[0].judgement, left[0].speakers))
                 left.popleft()
         except RequestError as error:  # nobody waits for any of them
             for job in left:

@@ -43,6 +43,8 @@ class Piece(Generic[T]):
         content: the prediction.
         stretches: of speech in it, (start_s, end_s) each, if it may have several.
         channel: in which it is, from 1 on; None where channels are mixed.
+        voice: a vector that tells whose it is, where that is asked.
+        speaker: who speaks, from 1 on; None where speakers are not told apart.
     """
 
     start_s: float
@@ -51,6 +53,8 @@ class Piece(Generic[T]):
     content: T
     stretches: tuple[tuple[float, float], ...] = ()
     channel: int | None = None
+    voice: Tensor | None = None
+    speaker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class StreamResult(Generic[T]):
         pieces: its stretches of speech, in time; none where nobody speaks.
         silent: whether it is digital silence from beginning to end, as from a microphone that is switched off.
         channels: each by itself, where they are separate.
+        speakers: each by itself, where they are told apart; None where they are not.
     """
 
     source: str
@@ -70,6 +75,7 @@ class StreamResult(Generic[T]):
     pieces: tuple[Piece[T], ...]
     silent: bool
     channels: tuple[StreamResult[T], ...] = ()
+    speakers: tuple[StreamResult[T], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ class _Waiting(NamedTuple, Generic[T]):
     def finish(self, content: T) -> None:
         whole = self.whole
         self.draft.pieces.append(
-            Piece(whole.start_s, whole.end_s, whole.since_s, content, self.stretches, whole.channel)
+            Piece(whole.start_s, whole.end_s, whole.since_s, content, self.stretches, whole.channel, whole.voice)
         )
 
 
@@ -186,9 +192,9 @@ def listen(
     predict: Callable[[Waves], Sequence[T]],
     progress: Callable[[float], None] | None = None,
     *,
-    together_s: float = 0.0,
     channels: Channels = "mix",
     part: Callable[[StreamResult[T]], None] | None = None,
+    arrange: Callable[[Iterable[Spoken]], Iterable[Sequence[Spoken]]] = neighbours,
 ) -> Iterator[StreamResult[T] | Failure]:
     """Recognises recordings; one that fails never stops the others.
 
@@ -196,10 +202,10 @@ def listen(
         sources: any number of them, taken one by one.
         predict: gives one result for each stretch of speech in a batch, whatever else is in it.
         progress: called with the seconds of sound that are done with so far.
-        together_s: stretches that follow each other are one segment up to this length (see `neighbours`); 0: none are.
         channels: whether those of a recording are mixed, or each is a voice of its own.
         part: called with what has been predicted since the last time, while a recording goes on whose result comes
             next; what is predicted last comes with the result alone.
+        arrange: makes segments of its stretches of speech, in time; each of several that are neighbours.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -215,7 +221,7 @@ def listen(
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
-            for stretches in neighbours(cut(_checked(_read(source, channels), draft, pool)), together_s):
+            for stretches in arrange(cut(_checked(_read(source, channels), draft, pool))):
                 pool.take(draft, stretches)
                 if pool.full:
                     pool.work_off()

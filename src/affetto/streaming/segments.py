@@ -54,6 +54,7 @@ class Spoken(NamedTuple):
     since: int  # the first sample of its wave, which begins in the pause before it
     wave: Tensor  # (samples,) its sound, with some of the pauses around it
     channel: int | None = None  # in which it is, from 1 on; None where channels are mixed
+    voice: Tensor | None = None  # a vector that tells whose it is, where that is asked
 
     @property
     def start_s(self) -> float:
@@ -95,10 +96,10 @@ def join(stretches: Sequence[Spoken]) -> Waves:
     return pad_waves([each.wave for each in stretches])._replace(speech=speech)
 
 
-def _quietest(samples: Tensor) -> int:
+def quietest(samples: Tensor) -> int:
     """The sample in the middle of the quietest fifth of a second; of at least 20 ms at 16 kHz.
 
-    >>> _quietest(torch.cat([torch.ones(8000), torch.zeros(4000), torch.ones(8000)]))
+    >>> quietest(torch.cat([torch.ones(8000), torch.zeros(4000), torch.ones(8000)]))
     10080
     """
     whole = len(samples) // _QUIET_FRAME * _QUIET_FRAME
@@ -128,7 +129,7 @@ def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
         yield from segmenter.finish()
 
 
-def neighbours(stretches: Iterable[Spoken], longest_s: float) -> Iterator[tuple[Spoken, ...]]:
+def neighbours(stretches: Iterable[Spoken], longest_s: float = 0.0) -> Iterator[tuple[Spoken, ...]]:
     """Stretches of a channel without a gap between their waves, as many as last at most so long together.
 
     >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 16_000, torch.zeros(16_000))
@@ -276,7 +277,7 @@ class Segmenter:
     def _split(self, start: int, latest: int) -> Spoken:
         """Cuts speech that does not pause at the quietest place between 8 s and the latest sample after its start."""
         earliest = start + _samples(_EARLIEST_S)
-        place = earliest + _quietest(self._between(earliest, start + latest))
+        place = earliest + quietest(self._between(earliest, start + latest))
         part = self._end(start, place, place)
         self._begin, self._continued = place, True
         return self._spoken(part)

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 import affetto
+from affetto.models.voices import can_tell_apart
 from affetto.palette import colours
 from affetto.server.settings import Settings
 
@@ -74,6 +75,7 @@ def facts(settings: Settings, emotions: Sequence[str], examples: Sequence[str]) 
         "maxUploadBytes": settings.max_upload_bytes,
         "maxDurationS": settings.max_duration_s,
         "formats": FORMATS,
+        "tellsSpeakersApart": can_tell_apart(),
         "examples": examples,
         "colours": colours(emotions),
     }

@@ -24,6 +24,7 @@ class Page {
     this.takeFiles();
     this.takeMicrophone();
     this.takeToken();
+    this.takeVoices();
     this.find(".cancel").onclick = () => this.abort?.abort();
     this.find(".trust a").onclick = () => (this.find("#card").open = true);
     this.state("idle");
@@ -138,6 +139,14 @@ class Page {
     };
   }
 
+  /** Channels are voices, or speakers are told apart by theirs: not both. */
+  takeVoices() {
+    const [separate, speakers] = [this.find(".separate"), this.find(".speakers")];
+    this.find(".speaking").hidden = !facts.tellsSpeakersApart;
+    separate.onchange = () => separate.checked && (speakers.value = "");
+    speakers.onchange = () => speakers.value && (separate.checked = false);
+  }
+
   /** Reads the model's card and, with it, finds out whether the token is right. */
   async readModel() {
     const lacks = facts.asksToken && this.service.token === null;
@@ -203,8 +212,8 @@ class Page {
     for (let tried = 1; ; tried += 1) {
       this.tell(`Sending and decoding ${file.name} …`);
       try {
-        const separate = this.find(".separate").checked;
-        return await this.service.recognise(file, this.abort.signal, separate, (step) => this.follow(file, step));
+        const voices = { separate: this.find(".separate").checked, speakers: this.find(".speakers").value };
+        return await this.service.recognise(file, this.abort.signal, voices, (step) => this.follow(file, step));
       } catch (error) {
         if (!error.busy || tried === TRIES) throw error;
         await this.wait(error.retryAfterS);

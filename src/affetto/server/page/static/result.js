@@ -3,7 +3,7 @@
 import facts from "./facts.js";
 import { clock, element, exactClock, percent } from "./text.js";
 import { DOUBTFUL, line } from "./words.js";
-import { drawAxis, drawCells, drawLanes, drawWave, hideCutTags, paint, segmentButton, stated } from "./wave.js";
+import { drawAxis, drawCells, drawLanes, drawWave, hideCutTags, paint, segmentButton, stated, voiceOf } from "./wave.js";
 
 const MEDIA_TYPES = { json: "application/json", csv: "text/csv", vtt: "text/vtt" };
 const ENDINGS = { textgrid: "TextGrid" };
@@ -47,8 +47,11 @@ export class Result {
     return this.recording.emotion !== undefined;
   }
 
-  get isSeparate() {
-    return this.recording.channels !== undefined || this.recording.segments[0]?.channel !== undefined;
+  /** What tells voices apart: "channel" or "speaker"; undefined where nothing does. */
+  get kind() {
+    const { recording } = this;
+    const [first] = recording.segments;
+    return ["channel", "speaker"].find((kind) => `${kind}s` in recording || (first && kind in first));
   }
 
   /** The parts that are not filtered out. */
@@ -75,18 +78,19 @@ export class Result {
     const choose = (segment) => this.choose(segment);
     for (const segment of segments) {
       const place = all.findLastIndex((each) => isBefore(each, segment)) + 1;
-      const [after, channel] = [all.slice(place), segment.channel ?? 1];
+      const after = all.slice(place);
+      all.splice(place, 0, segment);
+      const voice = segment[this.kind] ?? 1;
       const button = segmentButton(segment, durationS, choose);
       const row = line(segment, choose, (word) => this.play(word));
-      this.grow(channel);
-      const buttonAfter = this.parts.get(after.find((each) => each.channel === segment.channel))?.button;
-      this.waves[channel - 1].querySelector(".segments").insertBefore(button, buttonAfter ?? null);
+      this.grow(voice);
+      const buttonAfter = this.parts.get(after.find((each) => voiceOf(each) === voiceOf(segment)))?.button;
+      this.waves[voice - 1].querySelector(".segments").insertBefore(button, buttonAfter ?? null);
       this.find(".words").insertBefore(row, this.parts.get(after[0])?.row ?? null);
-      if (segment.channel === undefined) {
+      if (this.kind === undefined) {
         this.lanes ??= this.drawLanes(segment);
         drawCells(this.lanes, segment, durationS, choose);
       }
-      all.splice(place, 0, segment);
       this.parts.set(segment, { button, row });
     }
     this.show(this.zoom);
@@ -102,10 +106,10 @@ export class Result {
   /** Takes all of it, and its texts by format. */
   finish(recording, texts) {
     const { segments } = this.recording;
-    const isThere = (segment) => segments.some((each) => each.start_s === segment.start_s && each.channel === segment.channel);
+    const isThere = (segment) => segments.some((each) => each.start_s === segment.start_s && voiceOf(each) === voiceOf(segment));
     this.recording = { ...recording, segments };
-    this.grow(recording.channels?.length ?? 1);
-    if (recording.channels === undefined) this.lanes ??= this.drawLanes(recording);
+    this.grow(Math.max(1, recording[`${this.kind}s`]?.length ?? 1));
+    if (this.kind === undefined) this.lanes ??= this.drawLanes(recording);
     this.add(recording.segments.filter((each) => !isThere(each)));
     this.downloads(texts);
     if (this.chosen !== null || this.find(".result").contains(document.activeElement)) return; // somebody looks into it
@@ -113,7 +117,7 @@ export class Result {
     this.find(".result").scrollIntoView({ block: "nearest" });
   }
 
-  /** A row of the picture for each channel up to this one; one where they are mixed. */
+  /** A row of the picture for each channel or speaker up to this one; one where they are not told apart. */
   grow(count) {
     const [grid, axis, first] = [this.find(".time"), this.find(".axis-name"), this.find(".wave")];
     while (this.waves.length < count) {
@@ -122,10 +126,10 @@ export class Result {
       wave.querySelector(".segments").replaceChildren();
       if (wave === first) continue;
       wave.classList.add("more");
-      grid.insertBefore(element("div", "gutter voice more", `channel ${this.waves.length}`), axis);
+      grid.insertBefore(element("div", "gutter voice more", `${this.kind} ${this.waves.length}`), axis);
       grid.insertBefore(wave, axis);
     }
-    this.find(".voice").textContent = this.waves.length > 1 ? "channel 1" : "";
+    this.find(".voice").textContent = this.waves.length > 1 ? `${this.kind} 1` : "";
   }
 
   drawLanes({ probabilities }) {
@@ -183,7 +187,7 @@ export class Result {
     this.zoom = zoom;
     grid.style.setProperty("--zoom", zoom);
     this.waves.forEach((wave, place) => {
-      drawWave(wave.querySelector(".picture"), this.recording, this.buffer, this.isSeparate ? place + 1 : null, zoom);
+      drawWave(wave.querySelector(".picture"), this.recording, this.buffer, this.kind && `${this.kind} ${place + 1}`, zoom);
     });
     this.find(".out").disabled = zoom === 1;
     this.find(".into").disabled = this.recording.duration_s / zoom < 2 * CLOSEST_S;
@@ -293,16 +297,16 @@ export class Result {
   }
 
   isWanted(segment) {
-    return this.filter === null || this.filter === stated(segment) || this.filter === `channel ${segment.channel}`;
+    return [null, stated(segment), voiceOf(segment)].includes(this.filter);
   }
 
-  /** Buttons that show only what states an emotion, or what is in a channel; and one for the surest of it. */
+  /** Buttons that show only what states an emotion, or what one voice says; and one for the surest of it. */
   filters() {
     const { segments } = this.recording;
     const box = this.find(".filters");
     const focused = box.contains(document.activeElement) ? document.activeElement.dataset.kind : null;
     const counts = new Map([[null, segments.length]]);
-    const kinds = [...segments.map(stated).sort(), ...segments.filter((each) => "channel" in each).map((each) => `channel ${each.channel}`).sort()];
+    const kinds = [...segments.map(stated).sort(), ...segments.map(voiceOf).filter(Boolean).sort()];
     for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
     const chip = (kind, text, onclick) => {
       const button = Object.assign(element("button", "chip", text), { type: "button", onclick });
@@ -362,8 +366,9 @@ function howSure(recording) {
   const best = percent(recording.probabilities[recording.emotion]);
   const doubt = recording.familiar ? `most likely ${recording.emotion}, but only ${best} probable` : "unlike all that the model was trained on";
   const whole = recording.sure ? `${best} probable, by its own reckoning` : doubt;
-  if (recording.channels !== undefined) {
-    const each = recording.channels.map((one) => `channel ${one.channel}: ${one.emotion === null ? "no speech" : stated(one)}`);
+  const voices = recording.channels ?? recording.speakers;
+  if (voices !== undefined) {
+    const each = voices.map((one) => `${voiceOf(one)}: ${one.emotion === null ? "no speech" : stated(one)}`);
     return `${whole}; ${each.join(", ")}`;
   }
   if (recording.segments.length < 2) return whole;

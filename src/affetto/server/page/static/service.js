@@ -30,10 +30,11 @@ export class Service {
   }
 
   /**
-   * A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate.
+   * A recording in every format of `facts.formats`, by name, recognised once; its channels mixed, or separate;
+   * `speakers` is how many are told apart, "auto", or "".
    * `onProgress` gets how far it is, and stretches of speech that are there, as the service sends them.
    */
-  async recognise(file, signal, separate, onProgress) {
+  async recognise(file, signal, { separate, speakers }, onProgress) {
     const limit = facts.maxUploadBytes;
     if (file.size > limit) {
       throw new Problem("too_large", `The file is larger than ${limit / 1e6} MB.`, "Send a smaller one, such as FLAC or Opus, or a part of it.");
@@ -42,6 +43,7 @@ export class Service {
     form.append("file", file, file.name);
     const wanted = new URLSearchParams([["progress", "true"], ...facts.formats.map((each) => ["format", each])]);
     if (separate) wanted.append("channels", "separate");
+    if (speakers) wanted.append("speakers", speakers);
     const answer = await this.#call(`v1/recognise?${wanted}`, { method: "POST", body: form, signal });
     let result;
     for await (const line of lines(answer)) {

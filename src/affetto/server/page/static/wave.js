@@ -20,24 +20,25 @@ export function paint(node, name) {
   node.classList.toggle("unsure", !(name in facts.colours));
 }
 
-/** The stretches of speech in a channel, or in all where that is null. */
-export function spokenIn(recording, channel) {
-  return recording.segments.filter((each) => channel === null || each.channel === channel);
+/** The channel or the speaker of a stretch of speech, such as "channel 1"; undefined where they are not told apart. */
+export function voiceOf(segment) {
+  const kind = ["channel", "speaker"].find((each) => each in segment);
+  return kind && `${kind} ${segment[kind]}`;
 }
 
 /**
  * The wave as SVG, each stretch of speech in the colour of its emotion; a line where there is no sound to draw.
  *
- * @param channel which one, from 1; null: all of them mixed
+ * @param voice whose stretches of speech, as `voiceOf` says it; undefined: all of them
  * @param zoom how many times as wide as what is seen of it
  */
-export function drawWave(place, recording, buffer, channel, zoom) {
+export function drawWave(place, recording, buffer, voice, zoom) {
   const columns = COLUMNS * Math.min(zoom, 16);
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${columns} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
-  const found = buffer === null ? null : peaks(buffer, columns, channel);
+  const found = buffer === null ? null : peaks(buffer, columns, voice?.startsWith("channel") ? Number(voice.split(" ")[1]) : null);
   const loudest = found === null ? 1 : Math.max(0.02, ...found.flat().map(Math.abs)); // silence stays a line
   const path = (from, to) =>
     Array.from({ length: to - from }, (_, i) => {
@@ -53,7 +54,7 @@ export function drawWave(place, recording, buffer, channel, zoom) {
   };
   const column = (seconds) => Math.min(columns, Math.max(0, Math.round((seconds / recording.duration_s) * columns)));
   let done = 0;
-  for (const segment of spokenIn(recording, channel)) {
+  for (const segment of recording.segments.filter((each) => voiceOf(each) === voice)) {
     const [from, to] = [Math.max(done, column(segment.start_s)), column(segment.end_s)];
     add(done, from, null);
     add(from, to, stated(segment));

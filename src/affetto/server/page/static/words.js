@@ -1,7 +1,7 @@
 // The list of what was said: a line for each stretch of speech, with a button for each word.
 
 import { element, exactClock, percent } from "./text.js";
-import { paint, stated } from "./wave.js";
+import { paint, stated, voiceOf } from "./wave.js";
 
 export const DOUBTFUL = 0.5; // words less sure than this are dotted
 
@@ -17,7 +17,8 @@ export function line(segment, onChoose, onWord) {
   const text = element("span", "text");
   for (const word of segment.words) text.append(wordButton(word, onWord), " ");
   if (segment.words.length === 0) text.append(element("em", "", "no words recognised"));
-  if ("channel" in segment) text.prepend(element("span", "voice", `channel ${segment.channel} `));
+  const voice = voiceOf(segment);
+  if (voice !== undefined) text.prepend(element("span", "voice", `${voice} `));
   row.append(time, tag, text);
   return row;
 }
