@@ -17,7 +17,7 @@ Rows = list[tuple[str, list[float]]]
 def table(page: str, row: str, column: int) -> float:
     """The number in a column of the first row of a page that begins so."""
     text = (RESULTS / page).read_text(encoding="utf-8")
-    found = re.search(rf"^\| {re.escape(row)} \|(.*)\|$", text, re.MULTILINE)
+    found = re.search(rf"^\| {re.escape(row)}(?:: [^|]*)? \|(.*)\|$", text, re.MULTILINE)
     assert found is not None, (page, row)
     return float(found[1].split("|")[column])
 
@@ -27,9 +27,9 @@ def bars(rows: Rows, legend: tuple[str, ...]) -> Callable[[Canvas], None]:
 
     def draw(canvas: Canvas) -> None:
         thick = 0.8 / len(legend)
-        (axes,) = canvas.panels(1, inches=0.7 + 0.3 * len(rows) if len(legend) == 1 else 1.0 + 0.4 * len(rows))
+        (axes,) = canvas.panels(1, inches=0.7 + 0.3 * len(rows) if len(legend) == 1 else 1.0 + 0.2 * len(legend) * len(rows))
         for series, name in enumerate(legend):
-            colour = (ACCENT, SECOND)[series]
+            colour = (ACCENT, SECOND, MUTED)[series]
             places = [place + (series - (len(legend) - 1) / 2) * thick for place in range(len(rows))]
             values = [values[series] for _, values in rows]
             axes.barh(places, values, thick * 0.88, color=colour, label=name)
@@ -43,31 +43,34 @@ def bars(rows: Rows, legend: tuple[str, ...]) -> Callable[[Canvas], None]:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=RULE)
         if len(legend) > 1:
-            canvas.figure.legend(loc="outside lower center", ncols=2)
+            canvas.figure.legend(loc="outside lower center", ncols=len(legend))
 
     return draw
 
 
 def recognisers() -> Picture:
-    """The same head over two recognisers."""
-    names = {
-        "DeepSpeech 2 (10 h), MP-3": "DeepSpeech 2 (10 h), layer 3",
-        "Whisper tiny.en, MP-1": "Whisper tiny.en, layer 1",
-        "Whisper tiny.en, MP-2": "... layer 2",
-        "Whisper tiny.en, MP-3": "... layer 3",
-        "Whisper tiny.en, MP-4": "... layer 4",
-        "Whisper tiny.en, all layers, means and deviations": "... all, means and deviations",
+    """The same heads over three recognisers."""
+    heads = {
+        "MP-3": "mean of layer 3",
+        "RNN-3": "new GRU over layer 3",
+        "progressive-3": "mean of layer 3 and own branch",
+        "all layers, means and deviations": "all layers, means and deviations",
     }
-    rows = [(shown, [table("encoders.md", row, 0)]) for row, shown in names.items()]
-    return Picture("recognisers", "A layer's mean into a softmax, CREMA-D", bars(rows, ("UAR",)), "", "")
+    columns = {"DeepSpeech 2 (10 h)": 0, "Whisper tiny.en": 2, "Whisper base": 3}
+    rows = [
+        (shown, [table("recognisers.md", row, column) for column in columns.values()]) for row, shown in heads.items()
+    ]
+    return Picture("recognisers", "Heads over recognisers, CREMA-D", bars(rows, tuple(columns)), "", "")
 
 
 def across() -> Picture:
     """The same layers within a corpus and across."""
-    rows = [("DeepSpeech 2 (10 h), layer 3", "DeepSpeech 2 (10 h), MP-3", "DeepSpeech 2 (10 h), MP-3")]
-    layers = range(1, 5)
-    rows += [(f"Whisper tiny.en, layer {x}", f"Whisper tiny.en, MP-{x}", f"`tiny`, MP-{x}") for x in layers]
-    values = [(shown, [table("encoders.md", one, 0), table("across.md", other, 4)]) for shown, one, other in rows]
+    rows = [("DeepSpeech 2 (10 h), layer 3", "MP-3", 0, "DeepSpeech 2 (10 h), MP-3")]
+    rows += [(f"Whisper tiny.en, layer {x}", f"MP-{x}", 2, f"`tiny`, MP-{x}") for x in range(1, 5)]
+    values = [
+        (shown, [table("recognisers.md", head, column), table("across.md", other, 4)])
+        for shown, head, column, other in rows
+    ]
     legend = ("CREMA-D, speakers left out", "four corpora, each left out (mean)")
     return Picture("across", "Within a corpus and across", bars(values, legend), "", "")
 
