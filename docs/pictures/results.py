@@ -27,7 +27,9 @@ def bars(rows: Rows, legend: tuple[str, ...]) -> Callable[[Canvas], None]:
 
     def draw(canvas: Canvas) -> None:
         thick = 0.8 / len(legend)
-        (axes,) = canvas.panels(1, inches=0.7 + 0.3 * len(rows) if len(legend) == 1 else 1.0 + 0.2 * len(legend) * len(rows))
+        (axes,) = canvas.panels(
+            1, inches=0.7 + 0.3 * len(rows) if len(legend) == 1 else 1.0 + 0.2 * len(legend) * len(rows)
+        )
         for series, name in enumerate(legend):
             colour = (ACCENT, SECOND, MUTED)[series]
             places = [place + (series - (len(legend) - 1) / 2) * thick for place in range(len(rows))]
