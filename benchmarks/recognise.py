@@ -98,7 +98,7 @@ def stages(recogniser: EmotionRecogniser, path: Path) -> dict[str, float]:
     with clock("decode"):
         sound = list(blocks(path))
     with clock("find and cut speech"):
-        segments = [spoken.wave for spoken in cut(sound)]
+        segments = [torch.from_numpy(spoken.wave) for spoken in cut(sound)]
     for start in range(0, len(segments), BATCH_SEGMENTS):
         waves = pad_waves(segments[start : start + BATCH_SEGMENTS])
         with clock("spectrogram"):

@@ -62,7 +62,7 @@ def spoken(utterances: list[Utterance], rng: np.random.Generator) -> np.ndarray:
             wave = speech_in(load_utterance(utterances[rng.integers(len(utterances))])).without_pauses().wave
         except AudioError:  # nobody speaks in it
             continue
-        parts += [wave.numpy(), np.zeros(round(SAMPLE_RATE * rng.uniform(0.1, 0.4)), np.float32)]
+        parts += [wave, np.zeros(round(SAMPLE_RATE * rng.uniform(0.1, 0.4)), np.float32)]
         length += len(wave)
     return np.concatenate(parts[:-1])[: 10 * SAMPLE_RATE]
 

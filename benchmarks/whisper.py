@@ -24,6 +24,7 @@ from affetto.models.heads import EmotionHead
 from affetto.models.heads.kinds import MeanPoolingConfig
 from affetto.recognise import EmotionRecogniser
 from affetto.streaming import listen
+from affetto.streaming.segments import join
 from affetto.transcribe import Transcriber
 
 DEMO = Path(affetto.__file__).parent / "demo"
@@ -64,9 +65,9 @@ def main() -> None:
         long = Path(folder) / "long.flac"
         write_speech(long, sources, arguments.minutes)
         rows: dict[str, Callable[[], object]] = {
-            "finding speech alone": lambda: list(listen([long], lambda waves: [0] * len(waves.lengths))),
+            "finding speech alone": lambda: list(listen([long], lambda stretches: [0] * len(stretches))),
             "... and all layers": lambda: list(
-                listen([long], lambda waves: [encoder.represent(waves, layers)] and [0] * len(waves.lengths))
+                listen([long], lambda stretches: [encoder.represent(join(stretches), layers)] and [0] * len(stretches))
             ),
             "... and words": lambda: list(transcriber.transcribe_many([long])),
             "... and words and emotion": lambda: list(recogniser.recognise_many([long])),

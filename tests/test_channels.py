@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from tests.models.tiny_encoders import save
 
 from affetto import audio
 from affetto.errors import ConfigError
-from affetto.frames import Waves
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording
 from affetto.streaming import Deferred, Failure, Samples, StreamResult, Stretch, listen
+from affetto.streaming.segments import Spoken
 from affetto.timeline import Judgement
 from affetto.transcribe import Transcriber
 
@@ -169,9 +170,9 @@ def test_words_alone_of_a_channel_are_as_if_it_were_alone(tmp_path: Path, partie
 def test_batches_are_shared_by_all_channels_and_each_block_is_decoded_once(parties: Wave) -> None:
     batches, decoded = [], 0
 
-    def predict(waves: Waves) -> list[int]:
-        batches.append(len(waves.lengths))
-        return [0] * len(waves.lengths)
+    def predict(stretches: Sequence[Spoken]) -> list[int]:
+        batches.append(len(stretches))
+        return [0] * len(stretches)
 
     def blocks() -> list[torch.Tensor]:
         nonlocal decoded

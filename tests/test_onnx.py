@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +19,14 @@ from affetto.cli import main
 from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
-from affetto.onnx.description import DESCRIPTION, GRAPH, read_description
+from affetto.onnx import OnnxRecogniser
+from affetto.onnx.description import DESCRIPTION, DETECTOR, GRAPH, read_description
+from affetto.onnx.runtime import OnnxDetector
 from affetto.recognise import EmotionRecogniser
+from affetto.recording import Recording
+from affetto.streaming import Failure, Samples
+from affetto.streaming.activity import FRAME
+from affetto.streaming.detector import speech_detector
 from affetto.streaming.segments import Spoken, cut, join
 
 pytest.importorskip("onnx")
@@ -59,7 +67,7 @@ def recogniser() -> EmotionRecogniser:
 def by_graph(folder: Path, spoken: Spoken) -> Computed:
     session = onnxruntime.InferenceSession(folder / GRAPH)
     speech = np.array([spoken.start - spoken.since, spoken.end - spoken.since])
-    return Computed(*session.run(None, {"wave": spoken.wave.numpy(), "speech": speech}))
+    return Computed(*session.run(None, {"wave": spoken.wave, "speech": speech}))
 
 
 @torch.inference_mode()
@@ -99,7 +107,7 @@ def test_so_it_does_of_any_length(
     exported: Path, recogniser: EmotionRecogniser, samples: int, speech: tuple[int, int]
 ) -> None:
     sound = torch.cat([audio.load(path) for path in DEMO] * 2)[:samples]
-    spoken = Spoken(speech[0], speech[1], 0, sound)
+    spoken = Spoken(speech[0], speech[1], 0, sound.numpy())
     assert_alike(by_graph(exported, spoken), by_torch(recogniser, spoken))
 
 
@@ -121,7 +129,7 @@ def test_the_description_says_what_the_graph_is(exported: Path, recogniser: Emot
     assert found.emotions == recogniser.emotions
     assert found.characters == " 'abcdefghijklmnopqrstuvwxyz"
     (opinion,) = recogniser.predict(pad_waves([torch.zeros(16_000)]))
-    (spoken,) = [Spoken(0, 16_000, 0, torch.zeros(16_000))]
+    (spoken,) = [Spoken(0, 16_000, 0, np.zeros(16_000, np.float32))]
     assert found.familiar_up_to is not None
     assert opinion.familiar == (by_graph(exported, spoken).distance <= found.familiar_up_to)
     assert "ODbL" in found.licence
@@ -140,6 +148,78 @@ def test_models_of_other_kinds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="small: its recogniser is of a kind that cannot be exported"):
         export_model("small", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def assert_same(found: Recording | Failure, expected: Recording | Failure) -> None:
+    """The same emotion, words and times; numbers to a thousandth."""
+    assert isinstance(found, Recording)
+    assert isinstance(expected, Recording)
+    assert (found.source, found.statement, found.transcript) == (
+        expected.source,
+        expected.statement,
+        expected.transcript,
+    )
+    assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-3)
+    for ours, theirs in zip(found.segments, expected.segments, strict=True):
+        assert (ours.start_s, ours.end_s, ours.familiar) == (theirs.start_s, theirs.end_s, theirs.familiar)
+        for one, other in zip(ours.words, theirs.words, strict=True):
+            assert one[:3] == other[:3]
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
+
+
+def test_recordings_are_recognised_as_by_torch(exported: Path, recogniser: EmotionRecogniser) -> None:
+    by_graphs = OnnxRecogniser(exported, threads=1)
+    assert by_graphs.emotions == recogniser.emotions
+    for found, expected in zip(by_graphs.recognise_many(DEMO), recogniser.recognise_many(DEMO), strict=True):
+        assert_same(found, expected)
+
+
+def test_so_are_samples_and_live_sound(exported: Path, recogniser: EmotionRecogniser) -> None:
+    by_graphs = OnnxRecogniser(exported, threads=1)
+    sound = torch.cat([audio.load(path) for path in DEMO])
+    found, silent = by_graphs.recognise_many([Samples(sound, 16_000), Samples(np.zeros(16_000), 16_000)])
+    assert_same(found, recogniser.recognise_samples(sound, 16_000))
+    assert isinstance(silent, Recording)
+    assert silent.emotion is None
+    words = [word.text for each in by_graphs.follow(sound.split(1600)) for word in each.words]
+    assert words == [word.text for each in recogniser.follow(sound.split(1600)) for word in each.words]
+
+
+def test_nothing_of_torch_is_needed(exported: Path, recogniser: EmotionRecogniser) -> None:
+    program = (
+        "import json, sys\n"
+        "sys.modules['torch'] = None\n"
+        "from affetto.onnx import OnnxRecogniser\n"
+        "folder, *paths = sys.argv[1:]\n"
+        "found = OnnxRecogniser(folder, threads=1).recognise_many(paths)\n"
+        "print(json.dumps([[each.statement, [word for s in each.segments for word in s.words]] for each in found]))"
+    )
+    command = [sys.executable, "-c", program, str(exported), *map(str, DEMO)]
+    found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert len(found) == len(DEMO)
+    for path, (statement, words) in zip(DEMO, found, strict=True):
+        expected = recogniser.recognise(path)
+        assert statement == expected.statement
+        assert [word[:3] for word in words] == [list(w[:3]) for s in expected.segments for w in s.words]
+
+
+@pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
+def test_the_detector_says_what_torch_says(exported: Path, path: Path) -> None:
+    sound = audio.load(path)
+    frames = sound[: len(sound) // FRAME * FRAME].view(-1, FRAME).numpy()
+    ours, theirs = OnnxDetector(exported / DETECTOR), speech_detector()
+    one, other = ours.forget(), theirs.forget()
+    for block in (frames[:1], frames[1:50], frames[50:]):  # its state goes along
+        found, one = ours.probabilities(block, one)
+        expected, other = theirs.probabilities(block, other)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_damaged_graph_is_refused(exported: Path, tmp_path: Path) -> None:
+    for each in exported.iterdir():
+        (tmp_path / each.name).write_bytes(each.read_bytes()[: 1000 if each.name == GRAPH else None])
+    with pytest.raises(CheckpointError, match=r"model.onnx: cannot be used \(.*; export the model again"):
+        OnnxRecogniser(tmp_path)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -109,7 +109,7 @@ def long_sound() -> torch.Tensor:
 def test_a_segment_is_recognised_as_if_it_were_alone(recogniser: EmotionRecogniser, long_sound: torch.Tensor) -> None:
     recording = recogniser.recognise_samples(long_sound, 16_000)
     stretch = list(cut(blocks(Samples(long_sound, 16_000))))[1]
-    (alone,) = recogniser.predict(pad_waves([stretch.wave]))
+    (alone,) = recogniser.predict(pad_waves([torch.from_numpy(stretch.wave)]))
     segment = recording.segments[1]
     assert (segment.start_s, segment.end_s) == (stretch.start_s, stretch.end_s)
     np.testing.assert_allclose(list(alone.probabilities.values()), shares(segment), atol=1e-4)
@@ -223,7 +223,7 @@ def test_following_gives_the_same_segments(recogniser: EmotionRecogniser, long_s
         (each.start_s, each.end_s) for each in recording.segments
     ]
     spoken = list(cut([long_sound], live=True))  # with less of the pauses after them
-    opinions = [recogniser.predict(pad_waves([each.wave]))[0] for each in spoken]
+    opinions = [recogniser.predict(pad_waves([torch.from_numpy(each.wave)]))[0] for each in spoken]
     assert [each.transcript for each in followed] == [each.spelling.text for each in opinions]
 
 

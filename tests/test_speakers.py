@@ -47,7 +47,7 @@ def in_turn(said: list[tuple[str, torch.Tensor, float]]) -> Dialogue:
     """Samples, and who speaks when, from recordings of the turns and the seconds of pause after each."""
     parts, who, at_s = [np.zeros(RATE // 2, np.float32)], Annotation(), 0.5
     for name, recorded, pause_s in said:
-        wave = speech_in(recorded).without_pauses().wave.numpy()
+        wave = speech_in(recorded).without_pauses().wave
         who[Segment(at_s, at_s + len(wave) / RATE)] = name
         parts += [wave, np.zeros(round(pause_s * RATE), np.float32)]
         at_s += (len(wave) + len(parts[-1])) / RATE
@@ -187,7 +187,7 @@ def test_a_voice_changes_where_it_does(demo: dict[str, torch.Tensor]) -> None:
     assert (first.start, second.end) == (stretches[0].start, stretches[0].end)
     assert first.end == second.start == second.since
     assert second.start_s == pytest.approx(who.get_timeline()[0].end, abs=0.5)
-    np.testing.assert_array_equal(torch.cat([first.wave, second.wave]), stretches[0].wave)
+    np.testing.assert_array_equal(np.concatenate([first.wave, second.wave]), stretches[0].wave)
 
 
 def test_groups_are_those_of_scikit_learn(rng: np.random.Generator) -> None:

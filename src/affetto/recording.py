@@ -28,7 +28,7 @@ class Word(NamedTuple):
     text: str  # how it is spelt
     start_s: float  # where it begins, seconds
     end_s: float  # where it ends
-    confidence: float  # between 0 and 1, see `affetto.models.decoding.paths`
+    confidence: float  # between 0 and 1, see `affetto.spelling`
 
     def later(self, seconds: float) -> Word:
         """The same word in a recording that began so much earlier.

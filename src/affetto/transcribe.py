@@ -24,7 +24,7 @@ from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import Encoder, TextDecoder, computed
 from affetto.recording import Recording, Segment, Spelling, Word
 from affetto.streaming import Failure, Piece, Source, StreamResult, Stretch, listen
-from affetto.streaming.segments import neighbours
+from affetto.streaming.segments import Spoken, join, neighbours
 
 SCHEMA_VERSION = 1  # Of `Transcript.as_dict`; it changes when a key is renamed or removed
 
@@ -129,8 +129,11 @@ class Transcriber:
     ) -> Iterator[Recording | Failure]:
         """The same as recordings with segments, which have no emotion; of separate channels, too."""
         arrange = partial(neighbours, longest_s=self.decoder.window_s)
-        for found in listen(sources, self.decode, progress, channels=channels, arrange=arrange):
+        for found in listen(sources, self._decode, progress, channels=channels, arrange=arrange):
             yield found if isinstance(found, Failure) else _recording(found)
+
+    def _decode(self, stretches: Sequence[Spoken]) -> list[Spelling]:
+        return self.decode(join(stretches))
 
     @torch.inference_mode()
     def decode(self, waves: Waves) -> list[Spelling]:

@@ -53,7 +53,7 @@ def encoded(wave: Wave, kind: tuple[str, str], rate: int = 16_000, **settings: o
 
 
 def decoded(content: bytes, **times: float) -> torch.Tensor:
-    return torch.cat(list(audio.stream(io.BytesIO(content), **times)))
+    return torch.from_numpy(np.concatenate(list(audio.stream(io.BytesIO(content), **times))))
 
 
 def measured(content: bytes) -> float:
@@ -136,7 +136,7 @@ def test_a_flac_without_a_length_is_decoded_to_its_end(tmp_path: Path) -> None:
     path.write_bytes(flac_without_length(wave))
     with mock.patch.object(audio.decoding, "_BLOCK_S", 0.5):
         blocks = list(audio.stream(path))
-    np.testing.assert_allclose(torch.cat(blocks), wave, atol=1e-4)
+    np.testing.assert_allclose(np.concatenate(blocks), wave, atol=1e-4)
     np.testing.assert_allclose(audio.load(path, start_s=1, end_s=2), wave[16_000:32_000], atol=1e-4)
     assert audio.duration(path) == pytest.approx(3.3)
     assert audio.info(path) == audio.AudioInfo(None, 16_000, 1)

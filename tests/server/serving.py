@@ -19,7 +19,8 @@ import uvicorn
 
 import affetto
 from affetto.frames import Waves
-from affetto.recognise import EmotionRecogniser, SegmentPrediction
+from affetto.recognise import EmotionRecogniser
+from affetto.recognition import SegmentPrediction
 from affetto.server.run import bind, make_server
 from affetto.server.settings import Settings
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from affetto.errors import CheckpointError
-from affetto.streaming import activity
-from affetto.streaming.activity import FRAME, Activity, half_band, speech_detector
+from affetto.streaming import detector
+from affetto.streaming.activity import FRAME, Activity
+from affetto.streaming.detector import half_band, speech_detector
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +25,17 @@ def reference() -> torch.jit.ScriptModule:
     """The network as its makers publish it, code and all."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.load(activity._weights())
+        return torch.jit.load(detector._weights())
 
 
 @pytest.mark.parametrize("name", ["angry", "happy", "neutral", "sad"])
 def test_it_is_silero_vad(demo: dict[str, Tensor], reference: torch.jit.ScriptModule, name: str) -> None:
     sound = demo[name][: len(demo[name]) // FRAME * FRAME]
-    detector = speech_detector()
-    taps = detector.halve.shape[2]
-    narrow = functional.conv1d(functional.pad(sound, (taps - 2, 0))[None, None], detector.halve, stride=2)[0]
+    ours = speech_detector()
+    taps = ours.halve.shape[2]
+    narrow = functional.conv1d(functional.pad(sound, (taps - 2, 0))[None, None], ours.halve, stride=2)[0]
     expected = reference.audio_forward(narrow, 8_000)[0]
-    found, _ = detector(sound.reshape(-1, FRAME), detector.forget())
+    found, _ = ours(sound.reshape(-1, FRAME), ours.forget())
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert found.max() > 0.9
 
@@ -67,7 +68,7 @@ def test_speech_is_recognised_whatever_the_offset_and_the_level(
 
 def test_importing_it_leaves_threads_alone() -> None:
     program = (
-        "import torch; torch.set_num_threads(3); from affetto.streaming.activity import speech_detector; "
+        "import torch; torch.set_num_threads(3); from affetto.streaming.detector import speech_detector; "
         "speech_detector(); print(torch.get_num_threads())"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "3\n"
@@ -86,19 +87,19 @@ def test_finding_speech_leaves_threads_as_they_were(demo: dict[str, Tensor]) -> 
 
 
 def test_missing_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "_PACKAGE", "silero-vad-that-is-not-installed")
+    monkeypatch.setattr(detector, "_PACKAGE", "silero-vad-that-is-not-installed")
     with pytest.raises(CheckpointError, match="is not installed"):
-        activity._weights()
+        detector._weights()
 
 
 def test_other_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "_WEIGHTS", "silero_vad_99.jit")
+    monkeypatch.setattr(detector, "_WEIGHTS", "silero_vad_99.jit")
     with pytest.raises(CheckpointError, match="holds no silero_vad_99"):
-        activity._weights()
+        detector._weights()
 
 
 def test_damaged_weights_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "_WEIGHTS", "silero_vad.onnx")
+    monkeypatch.setattr(detector, "_WEIGHTS", "silero_vad.onnx")
     with pytest.raises(CheckpointError, match="cannot be used"):
         speech_detector.__wrapped__()
 

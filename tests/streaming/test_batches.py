@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
-from affetto.frames import Waves
 from affetto.streaming import Deferred, Failure, Samples, Source, StreamResult, batches, listen
-from affetto.streaming.segments import neighbours
+from affetto.streaming.segments import Spoken, join, neighbours
 
 HALVES = (torch.bfloat16, torch.float16)
 SOUNDS = (("short", 3), ("long", 100), ("longer", 150), ("last", 3))
@@ -41,9 +40,9 @@ def talk(demo: dict[str, Tensor]) -> Callable[[float], Samples]:
     return samples
 
 
-def lengths(waves: Waves) -> list[int]:
+def lengths(stretches: Sequence[Spoken]) -> list[int]:
     """Hears only how long a segment is."""
-    return [int(length) for length in waves.lengths]
+    return [len(each.wave) for each in stretches]
 
 
 def test_results_come_in_the_order_of_the_sources(make_sound: Callable[..., Path]) -> None:
@@ -99,9 +98,9 @@ def test_neighbours_are_recognised_together(talk: Callable[[float], Samples]) ->
 def test_batches_are_bounded(demo: dict[str, Tensor]) -> None:
     sizes = []
 
-    def hear(waves: Waves) -> list[None]:
-        sizes.append((len(waves.lengths), waves.values.numel() / SAMPLE_RATE))
-        return [None] * len(waves.lengths)
+    def hear(stretches: Sequence[Spoken]) -> list[None]:
+        sizes.append((len(stretches), join(stretches).values.numel() / SAMPLE_RATE))
+        return [None] * len(stretches)
 
     without_pause = torch.cat([demo["neutral"][: 5 * SAMPLE_RATE // 2]] * 100)
     recordings = [Samples(demo["happy"][: 16_000 + 160 * number], SAMPLE_RATE) for number in range(40)]
@@ -202,7 +201,7 @@ def test_half_precision_is_recognised() -> None:
 
 
 def test_what_fails_while_hearing_is_no_fault_of_a_source(demo: dict[str, Tensor]) -> None:
-    def hear(waves: Waves) -> list[None]:
+    def hear(stretches: Sequence[Spoken]) -> list[None]:
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):

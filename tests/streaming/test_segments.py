@@ -81,7 +81,7 @@ def test_what_is_found_depends_on_the_sound_alone(demo: dict[str, Tensor], block
     sound, _ = spliced(demo, [0.3, pause_s, 0.8], 1e-4)
     expected, found = list(cut([sound])), list(cut(sound.split(round(block_s * SAMPLE_RATE))))
     assert times(found) == times(expected)
-    assert all(torch.equal(one.wave, other.wave) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(one.wave, other.wave) for one, other in zip(found, expected, strict=True))
 
 
 def test_live_and_file_agree(demo: dict[str, Tensor], talk: Tensor) -> None:
@@ -115,7 +115,7 @@ def test_a_stretch_is_recognised_with_the_pauses_around_it(demo: dict[str, Tenso
     # The second begins after a short pause: none of the first's speech is heard again.
     assert found[1].start - found[0].end < 0.7 * SAMPLE_RATE
     assert lengths[1] <= (0.7 + 1.0) * SAMPLE_RATE
-    assert torch.equal(found[1].wave, sound[found[0].end : found[0].end + len(found[1].wave)])
+    assert np.array_equal(found[1].wave, sound[found[0].end : found[0].end + len(found[1].wave)])
 
 
 def test_neighbours_together_are_the_sound_between_them(demo: dict[str, Tensor]) -> None:
@@ -126,7 +126,7 @@ def test_neighbours_together_are_the_sound_between_them(demo: dict[str, Tensor])
     for group in groups:
         whole = merge(group)
         assert (whole.start, whole.end) == (group[0].start, group[-1].end)
-        assert torch.equal(whole.wave, sound[whole.since : group[-1].until])
+        assert np.array_equal(whole.wave, sound[whole.since : group[-1].until])
     assert [each.start for group in groups for each in group] == [each.start for each in cut([sound])]
     assert {len(group) for group in neighbours(cut([sound]), 0.0)} == {1}
 
@@ -166,7 +166,7 @@ class _Sure:
     def __init__(self, probabilities: list[float]) -> None:
         self._left = iter(probabilities)
 
-    def feed(self, samples: Tensor) -> list[float]:
+    def feed(self, samples: np.ndarray) -> list[float]:
         return [next(self._left) for _ in range(-(-len(samples) // FRAME))]
 
 
@@ -208,7 +208,7 @@ def test_little_is_held(talk: Tensor, sound: str) -> None:
         segmenter.feed(block)
         most = max(most, len(segmenter._sound))
     assert most <= (20 if sound == "speech" else 2) * SAMPLE_RATE
-    assert segmenter._sound.untyped_storage().nbytes() <= 4 * 21 * SAMPLE_RATE
+    assert segmenter._sound.base is None  # it holds no more than what is seen of it
 
 
 def test_live_speech_is_given_once_the_pause_is_certain(demo: dict[str, Tensor]) -> None:
@@ -229,12 +229,12 @@ def test_live_speech_is_given_once_the_pause_is_certain(demo: dict[str, Tensor])
 def test_edges_stay_near(begin_s: float, length_s: float, seed: int) -> None:
     sound = noise(4.0, 0.1, seed) * noise(4.0, 1.0, seed + 1).abs().sqrt()
     begin, end = round(begin_s * SAMPLE_RATE), round(min(begin_s + length_s, 4.0) * SAMPLE_RATE)
-    first, last = edges(sound, begin, end)
+    first, last = edges(sound.numpy(), begin, end)
     assert abs(first - begin) <= 0.21 * SAMPLE_RATE
     assert abs(last - end) <= 0.36 * SAMPLE_RATE
     assert first <= last
 
 
 def test_edges_of_nothing_stay() -> None:
-    assert edges(torch.zeros(16_000), 4000, 9000) == (4000, 9000)
-    assert edges(torch.zeros(10), 2, 5) == (2, 5)
+    assert edges(np.zeros(16_000, np.float32), 4000, 9000) == (4000, 9000)
+    assert edges(np.zeros(10, np.float32), 2, 5) == (2, 5)

@@ -22,7 +22,7 @@ from affetto.streaming.sources import Deferred, Samples, Source, Stretch, blocks
 
 
 def heard(source: Source) -> torch.Tensor:
-    return torch.cat(list(blocks(source)))
+    return torch.from_numpy(np.concatenate(list(blocks(source))))
 
 
 @pytest.mark.parametrize(("sample_rate", "channels"), [(16_000, 1), (16_000, 2), (44_100, 1), (8_000, 8)])

@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import soundfile
 import soxr
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from affetto.audio.mixing import Channels, full_scale, tracks
 from affetto.audio.opening import UNKNOWN_FRAMES, Opened, headed, named, reason, sounds
 from affetto.errors import AudioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_RATE = 16_000
 
@@ -77,7 +78,7 @@ def stream(
     where: object | None = None,
     check: Callable[[AudioInfo], None] | None = None,
     channels: Channels = "mix",
-) -> Iterator[Tensor]:
+) -> Iterator[NDArray[np.float32]]:
     """Decodes, mixes down to mono about zero or leaves the channels separate, and resamples, block by block.
 
     All of a file is decoded, several streams in it one after the other. One cut short is an error where its container
@@ -113,7 +114,7 @@ def stream(
                     if len(out) != count:
                         problem = f"streams of {count} and of {len(out)} channels, one after the other"
                         raise AudioError(problem, "let its channels be mixed", where)
-                    yield torch.from_numpy(out[0] if channels == "mix" else out)
+                    yield out[0] if channels == "mix" else out
             began_s += part.position / sound.samplerate
             if end_s is not None and end_s <= began_s:
                 break
@@ -193,4 +194,6 @@ def _resample(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDAr
 
 def load(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> Tensor:
     """A whole recording, or a stretch of it, in memory: (samples,) float32 at 16 kHz; see `stream`."""
-    return torch.cat(list(stream(path, start_s=start_s, end_s=end_s)))
+    import torch
+
+    return torch.from_numpy(np.concatenate(list(stream(path, start_s=start_s, end_s=end_s))))

@@ -6,21 +6,23 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from torch import Tensor
 
 from affetto.audio.decoding import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OPUS_KBIT_S = 6, 256
 _MP3_KBIT_S = 8, 160  # what libsndfile's compression level, from 1 to 0, stands for; of MP3 at 16 kHz
 _MP3_DELAY = 1105  # samples that LAME and its decoder put before the sound where the file is too small to tell of them
 
 
-def write_flac(path: Path, blocks: Iterable[Tensor]) -> float:
+def write_flac(path: Path, blocks: Iterable[NDArray[np.float32] | Tensor]) -> float:
     """Writes a 16 kHz mono FLAC of 16 bits, whole or not at all; it is compressed in memory first.
 
     Args:
@@ -33,15 +35,15 @@ def write_flac(path: Path, blocks: Iterable[Tensor]) -> float:
     Raises:
         OSError: the file cannot be written.
 
-    >>> import tempfile, torch
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_flac(Path(folder) / "a.flac", [torch.zeros(8000), torch.zeros(8000)])
+    ...     write_flac(Path(folder) / "a.flac", [np.zeros(8000), np.zeros(8000)])
     1.0
     """
     content, samples = io.BytesIO(), 0
     with soundfile.SoundFile(content, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as sound:
         for block in blocks:
-            sound.write(block.numpy())
+            sound.write(np.asarray(block))
             samples += len(block)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -82,9 +82,9 @@ def speech_in(wave: Tensor) -> Spoken:
     """
     found = list(cut([wave]))
     if not found:
-        return Spoken(0, len(wave), 0, wave)
+        return Spoken(0, len(wave), 0, wave.numpy())
     (first, *_), last = found, found[-1]
-    return Spoken(first.start, last.end, first.since, wave[first.since : last.since + len(last.wave)])
+    return Spoken(first.start, last.end, first.since, wave[first.since : last.since + len(last.wave)].numpy())
 
 
 def crowd_of(utterances: Iterable[Utterance]) -> Crowd:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from affetto.audio import SAMPLE_RATE
 from affetto.errors import OutputError
@@ -17,7 +17,7 @@ from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment
 from affetto.streaming import Source
 from affetto.streaming.segments import Spoken, cut, join
-from affetto.streaming.sources import blocks
+from affetto.streaming.sources import Wave, blocks
 from affetto.timeline import Judgement
 
 PASSAGES = 3  # Stretches of speech that are looked into, unless asked otherwise
@@ -140,7 +140,7 @@ def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segme
         segment.moment,
         segment.statement,
         segment.words,
-        see(spoken.wave),
+        see(torch.from_numpy(spoken.wave)),
         explainer.follow(given, duration_s),
         explainer.decide(given, segment.emotion, duration_s),
     )
@@ -154,13 +154,13 @@ class _Outline:
         self.values: Floats = np.zeros((min(OUTLINE, self.samples), 2))
         self._seen = 0
 
-    def watch(self, sound: Iterator[Tensor]) -> Iterator[Tensor]:
+    def watch(self, sound: Iterator[Wave]) -> Iterator[Wave]:
         """Hands the blocks on."""
         for block in sound:
             places = (self._seen + np.arange(len(block))) * len(self.values) // self.samples
             starts = np.flatnonzero(np.diff(places, prepend=-1))
             rows = np.minimum(places[starts], len(self.values) - 1)
-            np.minimum.at(self.values[:, 0], rows, np.minimum.reduceat(block.numpy(), starts))
-            np.maximum.at(self.values[:, 1], rows, np.maximum.reduceat(block.numpy(), starts))
+            np.minimum.at(self.values[:, 0], rows, np.minimum.reduceat(block, starts))
+            np.maximum.at(self.values[:, 1], rows, np.maximum.reduceat(block, starts))
             self._seen += len(block)
             yield block

@@ -86,7 +86,7 @@ def can_tell_apart() -> bool:
 
 
 @cache
-def voice_encoder(device: torch.device) -> VoiceEncoder:
+def voice_encoder(device: torch.device | str) -> VoiceEncoder:
     """The network with its weights, loaded once."""
     spec = find_spec(_PACKAGE)
     path = Path("" if spec is None else spec.origin or "").parent / _WEIGHTS
@@ -114,11 +114,11 @@ def windows(wave: Tensor) -> Tensor:
     return mels.unfold(0, _WINDOW, _HOP).transpose(1, 2)
 
 
-def turns(stretches: Iterable[Spoken], device: torch.device) -> Iterator[Spoken]:
+def turns(stretches: Iterable[Spoken], device: torch.device | str) -> Iterator[Spoken]:
     """Stretches of speech parted where the voice changes, each with the vector of its voice."""
     waiting: list[tuple[Spoken, Tensor]] = []
     for each in stretches:
-        waiting.append((each, windows(each.without_pauses().wave)))
+        waiting.append((each, windows(torch.from_numpy(each.without_pauses().wave))))
         if sum(len(own) for _, own in waiting) >= _TOGETHER:
             yield from _parted(waiting, device)
             waiting = []
@@ -126,7 +126,7 @@ def turns(stretches: Iterable[Spoken], device: torch.device) -> Iterator[Spoken]
 
 
 @torch.inference_mode()
-def _parted(waiting: Sequence[tuple[Spoken, Tensor]], device: torch.device) -> Iterator[Spoken]:
+def _parted(waiting: Sequence[tuple[Spoken, Tensor]], device: torch.device | str) -> Iterator[Spoken]:
     if not waiting:
         return
     vectors = voice_encoder(device)(torch.cat([own for _, own in waiting]).to(device)).cpu()

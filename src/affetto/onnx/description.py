@@ -11,7 +11,7 @@ from pydantic import Field
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
 
-GRAPH, DESCRIPTION = "model.onnx", "model.json"
+GRAPH, DETECTOR, DESCRIPTION = "model.onnx", "detector.onnx", "model.json"
 
 Precision = Literal["float32", "int8"]
 

@@ -1,4 +1,4 @@
-"""A model as one ONNX graph, from the wave of a stretch of speech to characters and emotion.
+"""A model as an ONNX graph, from the wave of a stretch of speech to characters and emotion, and one that finds speech.
 
 The graph takes one stretch at a time, so that there is no padding. It computes what the networks compute: their layers
 are traced, only the spectrum becomes a convolution with the waves of a Fourier transform, at which runtimes are quick.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +26,14 @@ from affetto.models.decoding import DecoderChoice
 from affetto.models.deepspeech2 import RecurrentLayer
 from affetto.models.heads import EmotionHead
 from affetto.models.whisper_ctc import WhisperCtc
-from affetto.onnx.description import GRAPH, OnnxDescription, Precision
+from affetto.onnx.description import DETECTOR, GRAPH, OnnxDescription, Precision
 from affetto.recognise import EmotionRecogniser
+from affetto.streaming.activity import FRAME
+from affetto.streaming.detector import Memory, speech_detector
 
 _OPSET = 17  # the first with layer normalisation
 _TRACED_S = 2.0
+_STATES = Memory._fields
 
 
 class Stretch(nn.Module):
@@ -127,6 +131,7 @@ def export_model(model: str | Path, folder: Path, precision: Precision = "float3
             _trace(stretch, exact)
             names = _large_products(exact)
             quantize_dynamic(exact, graph, nodes_to_quantize=names, per_channel=True, weight_type=QuantType.QInt8)
+    _trace_detector(folder / DETECTOR)
     description = _described(recogniser, precision)
     description.write(folder)
     return description
@@ -166,15 +171,37 @@ def _described(recogniser: EmotionRecogniser, precision: Precision) -> OnnxDescr
 def _trace(stretch: Stretch, path: Path) -> None:
     samples = round(_TRACED_S * SAMPLE_RATE)
     wave = torch.linspace(0, 1000, samples).sin()
+    axes = {"wave": {0: "samples"}, "log_probs": {0: "frames"}}
+    names = ["wave", "speech"], ["log_probs", "probabilities", "distance"]
+    _write(stretch, (wave, torch.tensor([0, samples])), path, names, axes)
+
+
+def _trace_detector(path: Path) -> None:
+    """What finds speech, block by block: each of its states goes out as it has to come in with the next block."""
+    detector = speech_detector()
+    frames = torch.linspace(0, 1000, 3 * FRAME).sin().view(3, FRAME)
+    names = ["frames", *_STATES], ["probabilities", *(f"next_{each}" for each in _STATES)]
+    _write(
+        detector, (frames, detector.forget()), path, names, {"frames": {0: "frames"}, "probabilities": {0: "frames"}}
+    )
+
+
+def _write(
+    module: nn.Module,
+    given: tuple[Any, ...],
+    path: Path,
+    names: tuple[list[str], list[str]],
+    axes: dict[str, dict[int, str]],
+) -> None:
     with _quiet(), torch.inference_mode():
         # torch.export's graphs cannot hold a GRU yet.
         torch.onnx.export(
-            stretch,
-            (wave, torch.tensor([0, samples])),
+            module,
+            given,
             path,
-            input_names=["wave", "speech"],
-            output_names=["log_probs", "probabilities", "distance"],
-            dynamic_axes={"wave": {0: "samples"}, "log_probs": {0: "frames"}},
+            input_names=names[0],
+            output_names=names[1],
+            dynamic_axes=axes,
             opset_version=_OPSET,
             dynamo=False,
         )

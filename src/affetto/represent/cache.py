@@ -213,7 +213,7 @@ class _Variant(NamedTuple):
             drawn = draw_condition(self.variants.conditions, generator)
             wave = drawn(wave, generator, None if crowd is None else crowd.besides(utterance))
         wave = place(wave, utterance, self.surroundings)
-        return speech_in(wave) if self.surroundings.speech_only else Spoken(0, len(wave), 0, wave)
+        return speech_in(wave) if self.surroundings.speech_only else Spoken(0, len(wave), 0, wave.numpy())
 
 
 def represent(

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from affetto.audio import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE
 from affetto.config import Config
 from affetto.errors import AffettoError, ConfigError
-from affetto.recognise import live_segment
+from affetto.recognition import live_segment
 from affetto.server.answers import EXAMPLE, SureFrom
 from affetto.server.problems import RequestError, documented
 from affetto.server.settings import Settings

@@ -15,11 +15,10 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
-from torch import Tensor
 
 from affetto import audio
 from affetto.audio import SAMPLE_RATE
@@ -64,12 +63,12 @@ class Decoded(NamedTuple):
         """Of the recording, however many channels it has."""
         return self.duration_s / (self.channels or 1)
 
-    def blocks(self, watch: Callable[[], None]) -> Iterator[Tensor]:
+    def blocks(self, watch: Callable[[], None]) -> Iterator[NDArray[np.float32]]:
         """All of it from its beginning, as `audio.stream` gave it; `watch` is called before each and raises to stop."""
         self.samples.seek(0)
         while data := self.samples.read(_BLOCK_BYTES * (self.channels or 1)):
             watch()
-            block = torch.from_numpy(np.frombuffer(bytearray(data), np.float32))
+            block = np.frombuffer(bytearray(data), np.float32)
             yield block if self.channels is None else block.reshape(-1, self.channels).T
 
 
@@ -215,7 +214,7 @@ def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: a
         for block in audio.stream(upload.sound, where=upload.name, check=allowance.check, channels=channels):
             separate = None if block.ndim == 1 else len(block)
             allowance.spend(block.shape[-1] / SAMPLE_RATE)
-            data = block.numpy().T.tobytes()
+            data = block.T.tobytes()
             upload.take_room(len(data))
             samples.write(data)
             watch()

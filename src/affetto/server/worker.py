@@ -23,9 +23,9 @@ from typing import NamedTuple, TypeVar
 
 from affetto.audio import Channels
 from affetto.errors import AffettoError
-from affetto.frames import Waves
 from affetto.models.voices import Speakers
-from affetto.recognise import EmotionRecogniser, SegmentPrediction
+from affetto.recognise import EmotionRecogniser
+from affetto.recognition import SegmentPrediction
 from affetto.recording import Recording, Segment
 from affetto.server.answers import Progress
 from affetto.server.problems import RequestError
@@ -50,7 +50,7 @@ _LAST_S = 1.0  # so long a batch is waited for at the end
 _ALLOWED = 0.25  # of a recording's length it has beside the time that each has
 
 T = TypeVar("T")
-_Predict = Callable[[Waves], list[SegmentPrediction]]
+_Predict = Callable[[Sequence[Spoken]], list[SegmentPrediction]]
 
 
 @dataclass(eq=False, slots=True)
@@ -311,14 +311,14 @@ class Worker:
             else:
                 _give(each.answer, prediction)
 
-    def _predict(self, running: Job, waves: Waves) -> list[SegmentPrediction]:
+    def _predict(self, running: Job, stretches: Sequence[Spoken]) -> list[SegmentPrediction]:
         """A batch of recordings' segments, after the recordings and live speech that came meanwhile and go before."""
         with self._change:
             passing = self._take(running)
         if passing:
             self._finish(passing)
         self._predict_live()
-        return self._recogniser.predict(waves)
+        return self._recogniser.predict(join(stretches))
 
     def _finish(self, batch: list[Job]) -> None:
         longest = max(batch, key=lambda job: job.sound.duration_s)

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from affetto.audio import SAMPLE_RATE, Channels
 from affetto.errors import AffettoError, AudioError, ConfigError
-from affetto.frames import Waves
 from affetto.memory import return_freed_memory
-from affetto.streaming.segments import Spoken, cut, join, merge, neighbours
-from affetto.streaming.sources import Source, blocks, label
+from affetto.streaming.activity import Activity
+from affetto.streaming.segments import Spoken, cut, merge, neighbours
+from affetto.streaming.sources import Source, Wave, blocks, label
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SHORTEST_RECORDING_S = 0.1  # less than the shortest syllable
 _SILENCE = 1e-4  # -80 dB of full scale: a recording that never leaves this range is digital silence, perhaps dithered
@@ -30,6 +33,8 @@ _POOL_SEGMENTS = 64
 _POOL_S = 480.0
 
 T = TypeVar("T")
+Predict: TypeAlias = Callable[[Sequence[Spoken]], Sequence[T]]
+"""What gives one result for each stretch of speech in a batch, whatever else is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class _Draft(Generic[T]):
 
     source: str
     samples: int = 0
-    silent: Tensor = field(default_factory=lambda: torch.tensor(True))  # or (channels,)
+    silent: NDArray[Any] = field(default_factory=lambda: np.array(True))  # or (channels,)
     segments: int = 0
     pieces: list[Piece[T]] = field(default_factory=list)
     given: int = 0  # so many of them have been given away before the recording is finished
@@ -145,7 +150,7 @@ class _Waiting(NamedTuple, Generic[T]):
 class _Pool(Generic[T]):
     """Segments that wait for a batch."""
 
-    def __init__(self, predict: Callable[[Waves], Sequence[T]], progress: Callable[[float], None] | None) -> None:
+    def __init__(self, predict: Predict[T], progress: Callable[[float], None] | None) -> None:
         self._predict = predict
         self._progress = progress
         self._waiting: list[_Waiting[T]] = []
@@ -172,7 +177,7 @@ class _Pool(Generic[T]):
     def work_off(self) -> None:
         """Predicts all that wait."""
         for batch in _batches(self._waiting):
-            contents = self._predict(join([waiting.whole for waiting in batch]))
+            contents = self._predict([waiting.whole for waiting in batch])
             for waiting, content in zip(batch, contents, strict=True):
                 waiting.finish(content)
                 self._waiting_samples -= waiting.samples
@@ -187,25 +192,27 @@ class _Pool(Generic[T]):
             self._progress(self._samples_done / SAMPLE_RATE)
 
 
-def listen(
+def listen(  # noqa: PLR0913  # what finds speech is a part of its own where there is no torch
     sources: Iterable[Source],
-    predict: Callable[[Waves], Sequence[T]],
+    predict: Predict[T],
     progress: Callable[[float], None] | None = None,
     *,
     channels: Channels = "mix",
     part: Callable[[StreamResult[T]], None] | None = None,
     arrange: Callable[[Iterable[Spoken]], Iterable[Sequence[Spoken]]] = neighbours,
+    activity: Callable[[], Activity] | None = None,
 ) -> Iterator[StreamResult[T] | Failure]:
     """Recognises recordings; one that fails never stops the others.
 
     Args:
         sources: any number of them, taken one by one.
-        predict: gives one result for each stretch of speech in a batch, whatever else is in it.
+        predict: gives one result for each stretch of speech in a batch, see `Predict`.
         progress: called with the seconds of sound that are done with so far.
         channels: whether those of a recording are mixed, or each is a voice of its own.
         part: called with what has been predicted since the last time, while a recording goes on whose result comes
             next; what is predicted last comes with the result alone.
         arrange: makes segments of its stretches of speech, in time; each of several that are neighbours.
+        activity: see `cut`.
 
     Yields:
         One result a source, in their order, each as soon as it and those before it are there.
@@ -221,7 +228,8 @@ def listen(
         draft: _Draft[T] = _Draft(label(source))
         drafts.append(draft)
         try:
-            for stretches in arrange(cut(_checked(_read(source, channels), draft, pool))):
+            sound = _checked(_read(source, channels), draft, pool)
+            for stretches in arrange(cut(sound, activity=activity)):
                 pool.take(draft, stretches)
                 if pool.full:
                     pool.work_off()
@@ -243,7 +251,7 @@ def listen(
     yield from _finished(drafts)
 
 
-def _read(source: Source, channels: Channels) -> Iterator[Tensor]:
+def _read(source: Source, channels: Channels) -> Iterator[Wave]:
     """The sound of a source; whatever its reading raises is the fault of this source alone."""
     try:
         yield from blocks(source, channels)
@@ -255,11 +263,11 @@ def _read(source: Source, channels: Channels) -> Iterator[Tensor]:
         raise AudioError(problem, remedy, label(source)) from error
 
 
-def _checked(sound: Iterable[Tensor], draft: _Draft[T], pool: _Pool[T]) -> Iterator[Tensor]:
+def _checked(sound: Iterable[Wave], draft: _Draft[T], pool: _Pool[T]) -> Iterator[Wave]:
     """Counts and looks at each block; raises AudioError if no one could bear it."""
     for block in sound:
-        low, high = block.amin(dim=-1).double(), block.amax(dim=-1).double()  # of each channel
-        peak = float(torch.maximum(-low, high).max())
+        low, high = np.float64(block.min(axis=-1)), np.float64(block.max(axis=-1))  # of each channel
+        peak = float(np.maximum(-low, high).max())
         if not peak <= _LOUDEST:
             raise AudioError(f"samples of {peak:.0e} times full scale", "scale them to between -1 and 1", draft.source)
         draft.silent = draft.silent & (high - low < 2 * _SILENCE)  # about whatever zero line

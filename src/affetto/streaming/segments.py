@@ -5,17 +5,21 @@ Where a stretch begins and ends is found to a hundredth of a second, once the de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
+from numpy.typing import NDArray
 
 from affetto.audio import SAMPLE_RATE, Centre
-from affetto.frames import Waves, pad_waves
 from affetto.streaming.activity import FRAME, Activity
+from affetto.streaming.sources import Wave
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from affetto.frames import Waves
 
 LONGEST_S = 15.0  # the longest stretch; the recogniser was trained on no longer utterances (paper 3.2.2)
 PAUSE_S = 0.4
@@ -52,7 +56,7 @@ class Spoken(NamedTuple):
     start: int  # its first sample
     end: int  # the one after its last
     since: int  # the first sample of its wave, which begins in the pause before it
-    wave: Tensor  # (samples,) its sound, with some of the pauses around it
+    wave: Wave  # (samples,) its sound, with some of the pauses around it
     channel: int | None = None  # in which it is, from 1 on; None where channels are mixed
     voice: Tensor | None = None  # a vector that tells whose it is, where that is asked
 
@@ -79,7 +83,7 @@ class Spoken(NamedTuple):
     def without_pauses(self) -> Spoken:
         """The same stretch without the pauses around it.
 
-        >>> spoken = Spoken(16_000, 32_000, 0, torch.zeros(48_000)).without_pauses()
+        >>> spoken = Spoken(16_000, 32_000, 0, np.zeros(48_000)).without_pauses()
         >>> spoken.since, len(spoken.wave)
         (16000, 16000)
         """
@@ -89,40 +93,50 @@ class Spoken(NamedTuple):
 def join(stretches: Sequence[Spoken]) -> Waves:
     """A batch of stretches, which tells where in their waves somebody speaks.
 
-    >>> join([Spoken(16_000, 32_000, 12_000, torch.zeros(24_000))]).speech
+    >>> join([Spoken(16_000, 32_000, 12_000, np.zeros(24_000))]).speech
     tensor([[ 4000, 20000]])
     """
+    import torch  # not needed to find speech
+
+    from affetto.frames import pad_waves
+
     speech = torch.tensor([[each.start - each.since, each.end - each.since] for each in stretches])
-    return pad_waves([each.wave for each in stretches])._replace(speech=speech)
+    return pad_waves([torch.as_tensor(each.wave) for each in stretches])._replace(speech=speech)
 
 
-def quietest(samples: Tensor) -> int:
+def quietest(samples: Wave) -> int:
     """The sample in the middle of the quietest fifth of a second; of at least 20 ms at 16 kHz.
 
-    >>> quietest(torch.cat([torch.ones(8000), torch.zeros(4000), torch.ones(8000)]))
+    >>> quietest(np.concatenate([np.ones(8000), np.zeros(4000), np.ones(8000)]))
     10080
     """
     whole = len(samples) // _QUIET_FRAME * _QUIET_FRAME
-    energy = samples[:whole].reshape(1, -1, _QUIET_FRAME).square().mean(dim=-1)  # (1, frames)
-    half = _SMOOTHING_FRAMES // 2
-    smooth = functional.avg_pool1d(energy, _SMOOTHING_FRAMES, stride=1, padding=half, count_include_pad=False)[0]
-    best = (smooth == smooth.min()).nonzero()[:, 0]  # in digital silence there are many: the middle one
+    energy = np.square(samples[:whole]).reshape(-1, _QUIET_FRAME).mean(axis=1)  # (frames,)
+    half, places = _SMOOTHING_FRAMES // 2, np.arange(len(energy))
+    first, end = np.maximum(places - half, 0), np.minimum(places + half + 1, len(energy))
+    sums = np.concatenate([[0.0], np.cumsum(energy, dtype=np.float64)])
+    smooth = (sums[end] - sums[first]) / (end - first)
+    best = np.flatnonzero(smooth == smooth.min())  # in digital silence there are many: the middle one
     return int(best[len(best) // 2]) * _QUIET_FRAME + _QUIET_FRAME // 2
 
 
-def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
+def cut(
+    blocks: Iterable[Wave | Tensor], *, live: bool = False, activity: Callable[[], Activity] | None = None
+) -> Iterator[Spoken]:
     """Finds the speech in blocks of (samples,) at 16 kHz, in stretches of at most 15 s that do not overlap.
 
     Of blocks of (channels, samples), each channel is cut by itself. What is found depends on the sound alone, not on
-    how it is divided into blocks. No more than two blocks and 18 s of sound are held at a time.
+    how it is divided into blocks. No more than two blocks and 18 s of sound are held at a time. ``activity`` makes what
+    says how probable speech is in each of its frames; None is an `Activity` by the usual detector.
 
-    >>> list(cut([torch.zeros(20 * 16000)]))
+    >>> list(cut([np.zeros(20 * 16000, np.float32)]))
     []
     """
     segmenters: list[Segmenter] = []
-    for block in blocks:
-        waves: dict[int | None, Tensor] = {None: block} if block.ndim == 1 else dict(enumerate(block, start=1))
-        segmenters = segmenters or [Segmenter(channel, live=live) for channel in waves]
+    for given in blocks:
+        block = np.asarray(given)
+        waves: dict[int | None, Wave] = {None: block} if block.ndim == 1 else dict(enumerate(block, start=1))
+        segmenters = segmenters or [Segmenter(channel, live=live, activity=activity) for channel in waves]
         for segmenter, wave in zip(segmenters, waves.values(), strict=True):
             yield from segmenter.feed(wave)
     for segmenter in segmenters:
@@ -132,7 +146,7 @@ def cut(blocks: Iterable[Tensor], *, live: bool = False) -> Iterator[Spoken]:
 def neighbours(stretches: Iterable[Spoken], longest_s: float = 0.0) -> Iterator[tuple[Spoken, ...]]:
     """Stretches of a channel without a gap between their waves, as many as last at most so long together.
 
-    >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 16_000, torch.zeros(16_000))
+    >>> first, second = Spoken(0, 8000, 0, np.zeros(16_000)), Spoken(24_000, 32_000, 16_000, np.zeros(16_000))
     >>> [len(group) for longest_s in (2.0, 1.9) for group in neighbours([first, second], longest_s)]
     [2, 1, 1]
     """
@@ -149,12 +163,12 @@ def neighbours(stretches: Iterable[Spoken], longest_s: float = 0.0) -> Iterator[
 def merge(stretches: Sequence[Spoken]) -> Spoken:
     """Such neighbours as one stretch, which has a pause that belongs to two of them once.
 
-    >>> first, second = Spoken(0, 8000, 0, torch.zeros(16_000)), Spoken(24_000, 32_000, 15_000, torch.zeros(17_000))
+    >>> first, second = Spoken(0, 8000, 0, np.zeros(16_000)), Spoken(24_000, 32_000, 15_000, np.zeros(17_000))
     >>> len(merge([first, second]).wave)
     32000
     """
     more = (later.wave[earlier.until - later.since :] for earlier, later in pairwise(stretches))
-    wave = torch.cat([stretches[0].wave, *more]) if len(stretches) > 1 else stretches[0].wave
+    wave = np.concatenate([stretches[0].wave, *more]) if len(stretches) > 1 else stretches[0].wave
     return stretches[0]._replace(end=stretches[-1].end, wave=wave)
 
 
@@ -170,13 +184,15 @@ class _Ended(NamedTuple):
 class Segmenter:
     """Finds the speech in a stream that comes in blocks; live, each stretch is given as soon as it has ended."""
 
-    def __init__(self, channel: int | None = None, *, live: bool = False) -> None:
+    def __init__(
+        self, channel: int | None = None, *, live: bool = False, activity: Callable[[], Activity] | None = None
+    ) -> None:
         self._channel = channel
-        self._activity = Activity()
+        self._activity = (activity or Activity)()
         self._centre = Centre(SAMPLE_RATE) if live else None  # files have been centred
         self._live = live
         self._quantum = (_LIVE_FRAMES if live else _FILE_FRAMES) * FRAME
-        self._sound = torch.zeros(0)  # from self._base on
+        self._sound: Wave = np.zeros(0, np.float32)  # from self._base on
         self._base = 0
         self._seen = 0  # what the detector has had
         self._begin: int | None = None  # where the present speech was noticed; None in a pause
@@ -190,11 +206,12 @@ class Segmenter:
         self._taken = 0  # where the last stretch ended
         self._ended: _Ended | None = None
 
-    def feed(self, block: Tensor) -> list[Spoken]:
+    def feed(self, block: Wave | Tensor) -> list[Spoken]:
         """Takes the next (samples,) at 16 kHz, finite; gives the stretches known to have ended since, in time."""
+        samples = np.asarray(block)
         if self._centre is not None:
-            block = torch.from_numpy(self._centre.feed(block.numpy()))
-        self._sound = torch.cat([self._sound, block])
+            samples = self._centre.feed(samples)
+        self._sound = np.concatenate([self._sound, samples])
         found: list[Spoken] = []
         while self._base + len(self._sound) - self._seen >= self._quantum:
             found += self._listen(self._quantum)
@@ -203,7 +220,7 @@ class Segmenter:
     def finish(self) -> list[Spoken]:
         """Ends the stream, and gives what was still being spoken."""
         if self._centre is not None:
-            self._sound = torch.cat([self._sound, torch.from_numpy(self._centre.finish())])
+            self._sound = np.concatenate([self._sound, self._centre.finish()])
         rest = self._base + len(self._sound) - self._seen
         found = self._listen(rest) if rest else []
         found += self._close() if self._begin is not None else []
@@ -214,7 +231,7 @@ class Segmenter:
         if self._begin is None or self._voiced < _samples(_SHORTEST_SPEECH_S):
             return None
         since = max(self._begin - (0 if self._continued else _samples(_BEFORE_S)), self._taken, self._base)
-        return Spoken(self._begin, self._last, since, self._between(since, self._last).clone(), self._channel)
+        return Spoken(self._begin, self._last, since, self._between(since, self._last).copy(), self._channel)
 
     def _listen(self, samples: int) -> list[Spoken]:
         """Gives the detector the next samples, follows what it finds, and forgets what is done with."""
@@ -226,7 +243,7 @@ class Segmenter:
         needed = (self._seen if self._begin is None else self._begin) - _samples(_AROUND_S)
         needed = needed if self._ended is None else min(needed, self._ended.since)
         if needed > self._base:
-            self._sound = self._sound[needed - self._base :].clone()  # a copy lets the rest of the memory go
+            self._sound = self._sound[needed - self._base :].copy()  # a copy lets the rest of the memory go
             self._base = needed
         return found
 
@@ -298,7 +315,7 @@ class Segmenter:
         return [found]
 
     def _spoken(self, ended: _Ended) -> Spoken:
-        wave = self._between(ended.since, ended.until).clone()
+        wave = self._between(ended.since, ended.until).copy()
         return Spoken(ended.start, ended.end, ended.since, wave, self._channel)
 
     def _bounds(self) -> tuple[int, int]:
@@ -308,18 +325,18 @@ class Segmenter:
         start, end = edges(self._between(since, self._seen), self._begin - since, self._last - since)
         return self._begin if self._continued else since + start, min(since + end, self._seen)
 
-    def _between(self, first: int, last: int) -> Tensor:
+    def _between(self, first: int, last: int) -> Wave:
         return self._sound[first - self._base : last - self._base]
 
 
-def edges(sound: Tensor, begin: int, end: int) -> tuple[int, int]:
+def edges(sound: Wave, begin: int, end: int) -> tuple[int, int]:
     """The first and the last loud place near where the detector, which has frames of 32 ms, finds speech in a sound.
 
     Loud is what rises above the noise around it and is less than 35 dB below the loud parts of the speech. Where
     nothing is, the two samples are as they were; else they are moved by at most 0.35 s.
 
-    >>> buzz = torch.tensor([1.0, -1.0]).repeat(8000)
-    >>> speech = torch.cat([torch.zeros(8000), buzz, torch.zeros(8000)])
+    >>> buzz = np.tile([1.0, -1.0], 8000)
+    >>> speech = np.concatenate([np.zeros(8000), buzz, np.zeros(8000)])
     >>> edges(speech, 8500, 26000)
     (8000, 24000)
     """
@@ -327,10 +344,10 @@ def edges(sound: Tensor, begin: int, end: int) -> tuple[int, int]:
     if whole == 0:
         return begin, end
     hops = sound[: whole * _HOP].reshape(whole, _HOP)
-    level = 10 * (hops - hops.mean(dim=1, keepdim=True)).square().mean(dim=1).clamp(min=1e-10).log10()  # dB, (hops,)
+    level = 10 * np.log10(hops.var(axis=1).clip(min=1e-10))  # dB, (hops,)
     first, last = begin // _HOP, max(begin // _HOP + 1, end // _HOP)
-    loud = level > _threshold(level[first:last], torch.cat([level[:first], level[last:]]))
-    steady = loud & (torch.roll(loud, 1) | torch.roll(loud, -1))  # a single one is a click
+    loud = level > _threshold(level[first:last], np.concatenate([level[:first], level[last:]]))
+    steady = loud & (np.roll(loud, 1) | np.roll(loud, -1))  # a single one is a click
     starts = _places(steady, begin - _samples(_EARLY_S), begin + _samples(_LATE_S))
     ends = _places(steady, end - _samples(_OVER_S), end + _samples(_STILL_S))
     start = starts[0] * _HOP if starts else begin
@@ -338,16 +355,16 @@ def edges(sound: Tensor, begin: int, end: int) -> tuple[int, int]:
     return (start, stop) if start < stop else (begin, end)
 
 
-def _threshold(speech: Tensor, around: Tensor) -> float:
-    voice = float(speech.quantile(0.9)) if len(speech) else 0.0
-    noise = float(around.median()) if len(around) else _SILENT_DB
+def _threshold(speech: Wave, around: Wave) -> float:
+    voice = float(np.quantile(speech, 0.9)) if len(speech) else 0.0
+    noise = float(np.sort(around)[(len(around) - 1) // 2]) if len(around) else _SILENT_DB  # the lower of two medians
     return max(voice - _RANGE_DB, noise + _RISE * (voice - noise))
 
 
-def _places(steady: Tensor, first: int, last: int) -> list[int]:
+def _places(steady: NDArray[np.bool_], first: int, last: int) -> list[int]:
     """The loud hops between two samples."""
     offset = max(first, 0) // _HOP
-    return [offset + place for place in steady[offset : max(last, 0) // _HOP].nonzero()[:, 0].tolist()]
+    return [offset + place for place in np.flatnonzero(steady[offset : max(last, 0) // _HOP]).tolist()]
 
 
 def _samples(duration_s: float) -> int:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from affetto import audio
 from affetto.errors import AudioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Wave: TypeAlias = NDArray[np.float32]  # Sound at 16 kHz, full scale at 1
 
 
 class Stretch(NamedTuple):
@@ -51,7 +55,7 @@ class Deferred(NamedTuple):
     """
 
     name: str
-    make: Callable[[], Iterable[Tensor]]
+    make: Callable[[], Iterable[Wave | Tensor]]
 
 
 Source: TypeAlias = str | Path | IO[bytes] | Stretch | Samples | Deferred
@@ -115,7 +119,7 @@ def label(source: Source) -> str:
     return name if isinstance(name, str) else "stream" if hasattr(source, "read") else type(source).__name__
 
 
-def blocks(source: Source, channels: audio.Channels = "mix") -> Iterator[Tensor]:
+def blocks(source: Source, channels: audio.Channels = "mix") -> Iterator[Wave]:
     """The sound of a source, block by block: (samples,) float32 at 16 kHz, full scale at 1.
 
     Of separate channels they are (channels, samples).
@@ -129,11 +133,12 @@ def blocks(source: Source, channels: audio.Channels = "mix") -> Iterator[Tensor]
     elif isinstance(source, Stretch):
         yield from audio.stream(source.path, start_s=source.start_s, end_s=source.end_s, channels=channels)
     elif isinstance(source, Deferred):
-        for block in source.make():
+        for made in source.make():
+            block = np.asarray(made, np.float32)
             yield block if channels == "mix" else block.reshape(-1, block.shape[-1])
     elif isinstance(source, str | Path):
         yield from audio.stream(Path(source), channels=channels)
-    elif isinstance(source, np.ndarray | Tensor | tuple | list):
+    elif isinstance(source, np.ndarray | tuple | list) or _is_tensor(source):
         remedy = "call recognise_samples(samples, sample_rate), or give affetto.Samples(samples, sample_rate)"
         raise AudioError("samples where a file is expected", remedy, label(source))
     elif not hasattr(source, "read") or not hasattr(source, "seekable"):
@@ -147,7 +152,13 @@ def blocks(source: Source, channels: audio.Channels = "mix") -> Iterator[Tensor]
         yield from _spooled(source, channels)
 
 
-def _spooled(source: IO[bytes], channels: audio.Channels) -> Iterator[Tensor]:
+def _is_tensor(values: object) -> bool:
+    """Whether it is one of torch's, which need not be there."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
+def _spooled(source: IO[bytes], channels: audio.Channels) -> Iterator[Wave]:
     """A pipe goes to a temporary file first: decoding has to jump back and forth."""
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(source, spool)
@@ -157,9 +168,9 @@ def _spooled(source: IO[bytes], channels: audio.Channels) -> Iterator[Tensor]:
         yield from audio.stream(spool, where=label(source), channels=channels)
 
 
-def _from_samples(source: Samples, channels: audio.Channels) -> Tensor:
-    values = source.values
-    if isinstance(values, Tensor):  # numpy knows no bfloat16
+def _from_samples(source: Samples, channels: audio.Channels) -> Wave:
+    values: Any = source.values
+    if _is_tensor(values):  # numpy knows no bfloat16
         values = (values.float() if values.is_floating_point() else values).detach().cpu().numpy()
     array = np.asarray(values)
     if array.dtype.kind not in "fi":
@@ -181,4 +192,5 @@ def _from_samples(source: Samples, channels: audio.Channels) -> Tensor:
     sound = np.concatenate(list(audio.tracks([values], round(source.sample_rate), channels)), axis=1)
     if source.sample_rate != audio.SAMPLE_RATE:
         sound = np.stack([soxr.resample(track, source.sample_rate, audio.SAMPLE_RATE) for track in sound])
-    return torch.from_numpy(sound[0] if channels == "mix" else sound)
+    wave: Wave = sound[0] if channels == "mix" else sound
+    return wave

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from affetto.frames import Frames, pad
 from affetto.models.decoding import greedy
-from affetto.models.decoding.paths import Spelling, align, spell
+from affetto.models.decoding.paths import align
+from affetto.recording import Spelling
+from affetto.spelling import spell
 from affetto.text import Alphabet
 
 ALPHABET = Alphabet()
@@ -82,7 +85,7 @@ def _spell(path: str, probabilities: list[float] | None = None, rate_hz: float =
     classes = torch.tensor([0 if symbol == "_" else ALPHABET.encode(symbol)[0] for symbol in path], dtype=torch.int64)
     found = torch.full((len(path), len(ALPHABET)), 1e-9)
     found[torch.arange(len(path)), classes] = torch.tensor(probabilities or [1.0] * len(path))
-    return spell(classes, found.log(), ALPHABET, rate_hz)
+    return spell(classes.numpy(), found.log().numpy(), ALPHABET, rate_hz)
 
 
 def test_a_word_lasts_from_its_first_character_to_its_last() -> None:
@@ -116,7 +119,7 @@ def test_words_are_the_text_in_order_of_time(path: str) -> None:
 
 def test_without_a_space_in_the_alphabet_all_is_one_word() -> None:
     scores = torch.nn.functional.one_hot(torch.tensor([1, 0, 2]), 3).float().log()
-    assert spell(torch.tensor([1, 0, 2]), scores, Alphabet("xy"), 10.0).text == "xy"
+    assert spell(np.array([1, 0, 2]), scores.numpy(), Alphabet("xy"), 10.0).text == "xy"
 
 
 def test_plain_values_are_rounded() -> None:

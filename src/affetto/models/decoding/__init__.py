@@ -14,11 +14,12 @@ from typing import Literal
 from affetto import pretrained
 from affetto.errors import ConfigError
 from affetto.frames import Frames
-from affetto.models.decoding.paths import BeamConfig, align, beam_search, best_paths, greedy, spell
+from affetto.models.decoding.paths import BeamConfig, align, beam_search, best_paths, greedy
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
 from affetto.models.encoders.encoder import Encoder, TextDecoder
 from affetto.models.language_model import LanguageModel, load_language_model
 from affetto.recording import Spelling
+from affetto.spelling import spell
 from affetto.text import Alphabet
 
 __all__ = [
@@ -90,7 +91,7 @@ class Decoder:
             found = beam_search(log_probs, self.alphabet, self.beam, self.language_model)
             paths = align(log_probs, [each.classes for each in found])
         return [
-            spell(path, values, self.alphabet, self.frame_rate_hz)
+            spell(path.numpy(), values.numpy(), self.alphabet, self.frame_rate_hz)
             for path, values in zip(paths, log_probs.unpad(), strict=True)
         ]
 
