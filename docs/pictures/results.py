@@ -38,9 +38,9 @@ def bars(rows: Rows, legend: tuple[str, ...]) -> Callable[[Canvas], None]:
             for place, value in zip(places, values, strict=True):
                 axes.text(value + 0.008, place, f"{value:.2f}"[1:], va="center", fontsize=8, color=INK)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.axvline(CHANCE, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.text(CHANCE, -0.62, "chance", ha="center", va="bottom", fontsize=8, color=MUTED)
+        axes.text(CHANCE, -0.53, "chance", ha="center", va="bottom", fontsize=8, color=MUTED)
         axes.set(xlim=(0, 1), xlabel="UAR")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=RULE)
@@ -67,14 +67,39 @@ def recognisers() -> Picture:
 
 def across() -> Picture:
     """The same layers within a corpus and across."""
-    rows = [("DeepSpeech 2 (10 h), layer 3", "MP-3", 0, "DeepSpeech 2 (10 h), MP-3")]
-    rows += [(f"Whisper tiny.en, layer {x}", f"MP-{x}", 2, f"`tiny`, MP-{x}") for x in range(1, 5)]
+    rows = [
+        ("DeepSpeech 2 (10 h)", 0, range(3, 4)),
+        ("Whisper tiny.en", 2, range(1, 5)),
+        ("Whisper base", 3, range(1, 7)),
+    ]
     values = [
-        (shown, [table("recognisers.md", head, column), table("across.md", other, 4)])
-        for shown, head, column, other in rows
+        (f"{name}, layer {x}", [table("recognisers.md", f"MP-{x}", column), table("across.md", f"{name}, MP-{x}", 4)])
+        for name, column, layers in rows
+        for x in layers
     ]
     legend = ("CREMA-D, speakers left out", "four corpora, each left out (mean)")
     return Picture("across", "Within a corpus and across", bars(values, legend), "", "")
+
+
+def better() -> Picture:
+    """Does better recognition mean better emotion? The mean of layer 3 over recognisers of different WER."""
+    names = ("DeepSpeech 2 (10 h)", "`tiny`", "Whisper tiny.en", "Whisper base")
+    places = [table("recognition.md", name, 0) for name in names]
+    lines = {"CREMA-D, speakers left out": 1, "four corpora, each left out (mean)": 2}
+
+    def draw(canvas: Canvas) -> None:
+        (axes,) = canvas.panels(1, inches=2.6)
+        for (name, column), colour in zip(lines.items(), (ACCENT, SECOND), strict=True):
+            axes.plot(places, [table("recognition.md", each, column) for each in names], "o-", color=colour, label=name)
+        for name, place in zip(names, places, strict=True):
+            high = table("recognition.md", name, 1) + (-0.11 if name == "Whisper base" else 0.03)
+            axes.text(place, high, name.strip("`"), ha="center", va="bottom", fontsize=8, color=INK)
+        axes.axhline(CHANCE, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set(xlim=(0.8, 0), ylim=(0.2, 1), xlabel="WER on LibriSpeech", ylabel="UAR")
+        axes.grid(axis="y", color=RULE)
+        canvas.figure.legend(loc="outside lower center", ncols=2)
+
+    return Picture("better", "Better recognition, better emotion?", draw, "", "")
 
 
 def strangers() -> Picture:
@@ -96,7 +121,7 @@ def strangers() -> Picture:
 
 def main() -> None:
     """Writes them as SVG."""
-    for picture in (recognisers(), across(), strangers()):
+    for picture in (recognisers(), across(), better(), strangers()):
         (HERE / f"results-{picture.name}.svg").write_bytes(draw_svg(picture))
 
 
