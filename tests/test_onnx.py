@@ -189,13 +189,19 @@ def test_nothing_of_torch_is_needed(exported: Path, recogniser: EmotionRecognise
     program = (
         "import json, sys\n"
         "sys.modules['torch'] = None\n"
+        "from affetto.errors import MissingExtraError\n"
         "from affetto.onnx import OnnxRecogniser\n"
         "folder, *paths = sys.argv[1:]\n"
-        "found = OnnxRecogniser(folder, threads=1).recognise_many(paths)\n"
-        "print(json.dumps([[each.statement, [word for s in each.segments for word in s.words]] for each in found]))"
+        "recogniser = OnnxRecogniser(folder, threads=1)\n"
+        "found = recogniser.recognise_many(paths)\n"
+        "print(json.dumps([[each.statement, [word for s in each.segments for word in s.words]] for each in found]))\n"
+        "try: recogniser.recognise(paths[0], speakers=2)\n"
+        "except MissingExtraError as error: print(error, file=sys.stderr)"
     )
     command = [sys.executable, "-c", program, str(exported), *map(str, DEMO)]
-    found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    run = subprocess.run(command, capture_output=True, check=True)
+    assert run.stderr.decode().splitlines()[-1] == "what tells speakers apart needs torch; pip install torch"
+    found = json.loads(run.stdout)
     assert len(found) == len(DEMO)
     for path, (statement, words) in zip(DEMO, found, strict=True):
         expected = recogniser.recognise(path)

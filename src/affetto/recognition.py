@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from affetto.audio import SAMPLE_RATE, Channels
-from affetto.errors import AudioError
+from affetto.errors import AudioError, MissingExtraError
 from affetto.recording import Recording, Segment, Spelling, join_segments
 from affetto.streaming import Failure, Piece, Samples, Source, StreamResult, listen
 from affetto.streaming.activity import Activity
@@ -134,8 +134,10 @@ class RecordingRecogniser(ABC):
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
         if speakers is not None:
-            from affetto.models.voices import check_speakers  # by torch
-
+            try:
+                from affetto.models.voices import check_speakers
+            except ModuleNotFoundError as error:
+                raise MissingExtraError("what tells speakers apart needs torch", "pip install torch") from error
             check_speakers(speakers, channels)
         tell = None if part is None else lambda found: part(found.source, self.judge(found, judgement).segments)
         arrange = neighbours if speakers is None else self.turns
