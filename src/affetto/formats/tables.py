@@ -78,7 +78,7 @@ def to_rttm(recording: Recording, name: str | None = None) -> str:
 
     Where speakers are told apart, theirs is the name, and the emotion the subtype.
 
-    >>> from affetto.recognise import Segment, join_segments
+    >>> from affetto.recording import Segment, join_segments
     >>> to_rttm(join_segments("my call.wav", 2.0, [Segment(0.5, 1.25, "oh no", "anger", {"anger": 1.0})]))
     'SPEAKER my_call 1 0.500 0.750 <NA> <NA> anger 1.0000 <NA>\n'
     """

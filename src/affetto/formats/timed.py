@@ -61,7 +61,7 @@ class _Cue(NamedTuple):
 def to_webvtt(recording: Recording) -> str:
     """WebVTT, UTF-8.
 
-    >>> from affetto.recognise import Segment, join_segments
+    >>> from affetto.recording import Segment, join_segments
     >>> print(to_webvtt(join_segments("a.wav", 2.0, [Segment(0.5, 1.25, "oh no", "anger", {"anger": 1.0})])))
     WEBVTT
     <BLANKLINE>
