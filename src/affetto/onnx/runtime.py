@@ -96,9 +96,8 @@ def _open(path: Path, threads: int) -> InferenceSession:
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "0"
-    )  # on busy cores it keeps others from working
+    # Threads that spin keep others from working on busy cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(path, options)
     except Exception as error:  # its classes have no name that is documented
