@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from tests.training.banks import make_bank
 
-from affetto.errors import ConfigError
+from affetto.errors import ConfigError, TrainingError
 from affetto.features.acoustic import AcousticConfig
+from affetto.frames import Waves
 from affetto.metrics import uar
 from affetto.models.deepspeech2 import DeepSpeech2
 from affetto.models.encoders.native import NativeEncoder
+from affetto.models.heads import EmotionHead
 from affetto.models.heads.kinds import ProgressiveConfig
 from affetto.models.heads.training import INPUT, TunedHead
 from affetto.models.network import load_recogniser
+from affetto.models.whisper import WhisperEncoder, WhisperEncoderConfig
 from affetto.represent import Acoustics
 from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, needs, new_head
 from affetto.training.heads.loop import HeadTraining
@@ -126,11 +129,12 @@ def test_counts_what_is_trained(name: str, expected: int, study: Study) -> None:
         ({"layer": "gru9"}, "no layer 'gru9'; choose one of conv1, gru1, gru2"),
         ({"layer": "gru1", "trained_from": "gru9"}, "no layer 'gru9'"),
         ({"layer": "gru1", "trained_from": "gru2"}, "gru2 stands above gru1"),
+        ({"layer": "gru1", "trained_rank": 2}, "name the lowest as trained_from"),
     ],
 )
 def test_layers_that_cannot_be_are_refused(change: dict[str, str], message: str, recogniser: DeepSpeech2) -> None:
     adapter: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, ValidationError), match=message):
         needs(adapter.validate_python({"kind": "mean_pooling", **change}), NativeEncoder(recogniser))
 
 
@@ -148,3 +152,35 @@ def test_training_along_changes_these_layers_and_no_other(study: Study, recognis
     assert not network.network.training
     assert all(each.requires_grad for each in network.head.parameters())
     assert all(each.requires_grad for each in recogniser.parameters())  # the one it was made of is left as it was
+
+
+def test_a_low_rank_is_nothing_at_first_and_alone_is_trained() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = WhisperEncoder(WhisperEncoderConfig(width=8, heads=2, depth=2, feed_forward=16)).eval()
+    model = TypeAdapter(ModelConfig).validate_python(
+        {"kind": "mean_pooling", "layer": "layer2", "trained_from": "layer1", "trained_rank": 2}
+    )
+    head = EmotionHead(model, ("anger", "sadness"), model.choose(encoder.layers))
+    with torch.no_grad():
+        given = encoder.represent(Waves(torch.randn(2, 4000), torch.tensor([4000, 3000])), {"conv", "layer2"})
+    network = TunedHead(encoder, head, "layer1", 2).eval()
+    frozen = head({"layer2": given["layer2"]})
+    torch.testing.assert_close(network(given), frozen)
+    before = {name: each.detach().clone() for name, each in network.named_parameters()}
+    optimiser = torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=1.0)
+    for _ in range(2):
+        optimiser.zero_grad()
+        network(given)[:, 0].sum().backward()
+        optimiser.step()
+    changed = {name for name, each in network.named_parameters() if not torch.equal(each, before[name])}
+    assert {name.rpartition(".")[2] for name in changed if name.startswith("network.")} == {"up", "down"}
+    assert len(changed) == 2 * 4 * 2 + 2  # up and down of four linear maps of two layers, the head's weight and bias
+    assert not torch.equal(network(given), frozen)
+
+
+def test_a_low_rank_needs_linear_maps(study: Study, recogniser: DeepSpeech2) -> None:
+    model = _model("progressive, tuned")
+    assert isinstance(model, ProgressiveConfig)
+    with pytest.raises(TrainingError, match="gru1 has no linear map"):
+        TunedHead(recogniser, new_head(model, study), "gru1", 2)

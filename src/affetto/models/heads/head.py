@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
@@ -124,6 +124,11 @@ class HeadConfig(Config):
         return None
 
     @property
+    def tuned_rank(self) -> int | None:
+        """How low a rank is added to these layers' matrices and trained; None trains all of them."""
+        return None
+
+    @property
     def together(self) -> Together:
         """How folds are trained together; "alone" also suits a part that `Part.stacked` cannot compute."""
         if self.tuned_from is not None or self.hidden:
@@ -169,6 +174,8 @@ class LayerConfig(HeadConfig):
     # the lowest recogniser layer that is trained along with the head, up to the highest that it reads; None keeps the
     # recogniser frozen, as the paper does
     trained_from: str | None = None
+    # how low a rank is added to the matrices of these layers and trained, instead of all of them
+    trained_rank: int | None = Field(default=None, ge=1)
 
     @field_validator("layer")
     @classmethod
@@ -176,6 +183,12 @@ class LayerConfig(HeadConfig):
         if not layer or (isinstance(layer, tuple) and len(set(layer)) != len(layer)):
             raise ValueError("name each layer once, and at least one")
         return layer
+
+    @model_validator(mode="after")
+    def _a_rank_is_of_something(self) -> LayerConfig:
+        if self.trained_rank is not None and self.trained_from is None:
+            raise ValueError("trained_rank says how layers are trained along: name the lowest as trained_from")
+        return self
 
     @property
     def layers(self) -> tuple[str, ...] | None:
@@ -188,6 +201,11 @@ class LayerConfig(HeadConfig):
     def tuned_from(self) -> str | None:
         """`trained_from`."""
         return self.trained_from
+
+    @property
+    def tuned_rank(self) -> int | None:
+        """`trained_rank`."""
+        return self.trained_rank
 
 
 class EmotionHead(nn.Module):

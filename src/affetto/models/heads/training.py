@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from affetto.errors import TrainingError
 from affetto.frames import Frames
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.heads import EmotionHead
@@ -79,14 +81,38 @@ def below(layers: Sequence[LayerInfo], name: str) -> list[str]:
     return names[: names.index(name)]
 
 
+class LowRank(nn.Module):
+    """Adds a product of two thin matrices, zero at first, to a matrix that stays (LoRA, Hu et al. 2021).
+
+    >>> linear = nn.Linear(6, 4)
+    >>> _ = parametrize.register_parametrization(linear, "weight", LowRank(linear.weight, 2))
+    >>> sum(each.numel() for each in linear.parametrizations.weight[0].parameters())
+    20
+    """
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.down = nn.Parameter(torch.randn(rank, inputs, device=weight.device) / inputs**0.5)
+        self.up = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The sum, of the shape of the weight."""
+        return weight + self.up @ self.down
+
+
 class TunedHead(nn.Module):
     """A head with recogniser layers under it that are trained along (paper 1), from ``first`` on.
 
     The network is copied. Its dropout and batch normalisation stay as they are when it recognises: there are too few
-    emotional utterances to estimate the statistics anew.
+    emotional utterances to estimate the statistics anew. Where a ``rank`` is given, only as low a rank is added to the
+    matrices of the layers' linear maps, see `LowRank`.
+
+    Raises:
+        TrainingError: a rank is given, and a layer has no linear map.
     """
 
-    def __init__(self, network: Network, head: EmotionHead, first: str) -> None:
+    def __init__(self, network: Network, head: EmotionHead, first: str, rank: int | None = None) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.head = head
@@ -95,8 +121,19 @@ class TunedHead(nn.Module):
         self.below = below(network.layers, first)[-1]
         self.tuned = names[names.index(first) : 1 + max(map(names.index, head.layers))]
         for name in self.tuned:
-            for parameter in self.network.layer_parameters(name):
-                parameter.requires_grad_()
+            changed = list(self.network.layer_parameters(name))
+            if rank is not None:
+                self._adapt({id(parameter) for parameter in changed}, rank, name)
+            else:
+                for parameter in changed:
+                    parameter.requires_grad_()
+
+    def _adapt(self, changed: set[int], rank: int, layer: str) -> None:
+        maps = [part for part in self.network.modules() if isinstance(part, nn.Linear) and id(part.weight) in changed]
+        if not maps:
+            raise TrainingError(f"{layer} has no linear map to add a low rank to", "leave out trained_rank")
+        for part in maps:
+            parametrize.register_parametrization(part, "weight", LowRank(part.weight, rank))
 
     def train(self, mode: bool = True) -> TunedHead:
         """Leaves the recogniser in evaluation mode."""
@@ -107,7 +144,8 @@ class TunedHead(nn.Module):
     def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
         """See `EmotionHead.forward`; in the place of layers that are trained along, the frames below them are given."""
         frames, climbed = given[self.below], dict(given)
-        for name in self.tuned:
-            climbed[name] = frames = self.network.climb(frames, name, name)
+        with parametrize.cached():
+            for name in self.tuned:
+                climbed[name] = frames = self.network.climb(frames, name, name)
         scores: Tensor = self.head(climbed, keep)
         return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -87,9 +88,16 @@ def _read(model: HeadConfig, layers: Sequence[LayerInfo]) -> list[str]:
 
 def new_head(model: HeadConfig, study: Study, *seed: int | str) -> EmotionHead:
     """A head with random weights that depend on the study's seed and these alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(stable_seed(study.seed, *seed))
+    with seeded(study.seed, *seed):
         return EmotionHead(model, study.classes, model.choose(study.layers))
+
+
+@contextmanager
+def seeded(*seed: int | str) -> Iterator[None]:
+    """Draws random numbers that depend on these alone; afterwards they go on as if none had been drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(stable_seed(*seed))
+        yield
 
 
 def fit_tasks(
@@ -174,7 +182,9 @@ def _fit_alone(
     network: EmotionHead | TunedHead = head
     if model.tuned_from is not None:
         assert study.network is not None, "its layers are trained along"
-        network, material = TunedHead(study.network, head, model.tuned_from), material_of(model, study, tuned=True)
+        material = material_of(model, study, tuned=True)
+        with seeded(study.seed, task.repeat, task.fold, "rank"):
+            network = TunedHead(study.network, head, model.tuned_from, model.tuned_rank)
     curve: tuple[Epoch, ...] = ()
     if isinstance(training, LinearTraining):
         solve(head, material, task, training, study.strangers)
