@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
@@ -11,6 +12,7 @@ from scipy.special import softmax
 from scipy.stats import binned_statistic
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, log_loss, precision_recall_fscore_support
+from torchmetrics.functional import concordance_corrcoef
 
 from affetto import metrics
 
@@ -53,6 +55,30 @@ def test_counts_of_parts_add_up_to_the_rates_of_the_whole(pairs: list[tuple[str,
     references, hypotheses = zip(*pairs, strict=True)
     assert errors / characters == pytest.approx(metrics.cer(references, hypotheses))
     assert word_errors / words == pytest.approx(metrics.wer(references, hypotheses))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-3, 3), st.floats(0.1, 3))
+def test_concordance_is_that_of_torchmetrics(seed: int, shift: float, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    references = rng.normal(50, 10, 5_000)
+    predictions = references * scale + 10 * shift + rng.normal(0, 5, 5_000)
+    expected = concordance_corrcoef(torch.from_numpy(predictions), torch.from_numpy(references)).item()
+    assert metrics.ccc(references, predictions) == pytest.approx(expected, abs=1e-3)  # they divide variances by n - 1
+
+
+@pytest.mark.parametrize(
+    ("references", "predictions", "expected"),
+    [
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 1.0),
+        ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], -1.0),
+        ([1.0, 2.0, 3.0], [2.0, 3.0, 4.0], 4 / 7),
+        ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0], 0.0),
+        ([2.0, 2.0], [2.0, 2.0], 0.0),
+        ([1e6, 1e6 + 1.0], [1e6, 1e6 + 1.0], 1.0),
+    ],
+)
+def test_concordance_by_hand(references: list[float], predictions: list[float], expected: float) -> None:
+    assert metrics.ccc(np.array(references), np.array(predictions)) == pytest.approx(expected)
 
 
 def test_nothing_said_counts_nothing() -> None:

@@ -105,6 +105,37 @@ def confusion(references: Sequence[str], predictions: Sequence[str], classes: Se
     return np.asarray(confusion_matrix(references, predictions, labels=list(classes)), dtype=np.int64)
 
 
+def ccc(references: Floats, predictions: Floats) -> float:
+    """Concordance correlation coefficient (L. Lin 1989, Biometrics 45, equation 2) of numbers, (utterances,) each.
+
+    2 s_xy / (s_x^2 + s_y^2 + (mean x - mean y)^2), with variances divided by n: the correlation, lowered where
+    predictions are too high or low, or vary too much or little; 1 where all agree, 0 where one of the two is constant.
+
+    >>> round(ccc(np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0])), 4)
+    0.5714
+    """
+    centre = references.mean()  # so that sums of squares lose no digits
+    return float(concordance(agreement(references - centre, predictions - centre).sum(axis=-1)))
+
+
+def agreement(references: Floats, predictions: Floats) -> Floats:
+    """What concordance follows from where it is added up over utterances: (6, ...) of two (...)."""
+    ones = np.ones_like(references)
+    squares = (references**2, predictions**2, references * predictions)
+    return np.stack([ones, references, predictions, *squares])
+
+
+def concordance(sums: Floats) -> Floats:
+    """`ccc` of sums over utterances of `agreement`, (...) of (6, ...); not a number of none."""
+    count = np.where(sums[0] > 0, sums[0], np.nan)
+    x, y, xx, yy, xy = sums[1:] / count
+    spread = xx - x**2 + yy - y**2 + (x - y) ** 2
+    found: Floats = np.divide(
+        2 * (xy - x * y), spread, out=np.where(np.isnan(count), np.nan, 0.0), where=spread > _FLAT
+    )
+    return found
+
+
 class Reliability(NamedTuple):
     """How sure a model is and how often it is right, in bins of confidence that hold an utterance, (bins,) each."""
 

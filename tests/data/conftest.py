@@ -88,12 +88,12 @@ def build_csv(root: Path, sound: Sound) -> None:
     for name in ("audio/b.wav", "audio/a.opus", "long.wav"):
         sound(name)
     rows = [
-        "\ufeffaudio, speaker,emotion,text,start_s,end_s,votes_anger,votes_fear,rating_E1,rating_E 2",
-        'audio/b.wav,ann,anger,"Well, ""no"".\r\nNever.",,,2,0,anger; fear,anger',
-        "audio/a.wav,bob,,,,,,,,",
-        ",,,,,,,,,",
-        "long.wav,bob,fear,,0.01,.05,,3,,fear;",
-        "audio/lost.wav,bob,,,,,,,,",
+        "\ufeffaudio, speaker,emotion,text,start_s,end_s,votes_anger,votes_fear,rating_E1,rating_E 2,dimension_valence",
+        'audio/b.wav,ann,anger,"Well, ""no"".\r\nNever.",,,2,0,anger; fear,anger,-0.5',
+        "audio/a.wav,bob,,,,,,,,,",
+        ",,,,,,,,,,",
+        "long.wav,bob,fear,,0.01,.05,,3,,fear;,",
+        "audio/lost.wav,bob,,,,,,,,,",
     ]
     (root / "manifest.csv").write_bytes("\r\n".join(rows).encode())
 
@@ -105,12 +105,13 @@ def build_crema_d(root: Path, sound: Sound) -> None:
     _write(
         root / "processedResults" / "tabulatedVotes.csv",
         [
-            '"","A","D","F","H","N","S","fileName","numResponses"',
-            '"100001",6,2,0,0,1,0,"1001_DFA_ANG_XX",9',
-            '"103234",0,0,2,0,5,3,"1040_ITH_SAD_XX",10',
-            '"200001",0,9,0,0,0,0,"1001_DFA_ANG_XX",9',
-            '"300001",0,0,9,0,0,0,"1001_DFA_ANG_XX",9',
-            '"100002",0,0,many,0,0,0,"1002_IEO_HAP_HI",9',
+            '"","A","D","F","H","N","S","fileName","numResponses","meanEmoResp","meanAngerResp","meanDisgustResp"'
+            ',"meanFearResp","meanHappyResp","meanNeutralResp","meanSadResp"',
+            '"100001",6,2,0,0,1,0,"1001_DFA_ANG_XX",9,NA,60,45,-1,-1,90,-1',
+            '"103234",0,0,2,0,5,3,"1040_ITH_SAD_XX",10,55,-1,-1,50,-1,80,20',
+            '"200001",0,9,0,0,0,0,"1001_DFA_ANG_XX",9,99,-1,99,-1,-1,-1,-1',
+            '"300001",0,0,9,0,0,0,"1001_DFA_ANG_XX",9,99,-1,-1,99,-1,-1,-1',
+            '"100002",0,0,many,0,0,0,"1002_IEO_HAP_HI",9,99,-1,-1,99,-1,-1,-1',
         ],
     )
 

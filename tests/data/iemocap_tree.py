@@ -40,12 +40,14 @@ class Turn(NamedTuple):
         emotion: the summary code ("neu"; "xxx" for no majority).
         ratings: (rater, labels as written) a line: ("C-E2", "Neutral; Frustration").
         text: what is said; None leaves it out of the transcript.
+        dimensions: valence, activation and dominance, as the summary line has them.
     """
 
     name: str
     emotion: str
     ratings: tuple[tuple[str, str], ...] = ()
     text: str | None = "Excuse me."
+    dimensions: str = "2.5000, 2.5000, 2.5000"
 
 
 def even_turns(
@@ -93,7 +95,7 @@ def make_iemocap(root: Path, turns: Iterable[Turn], *, duration_s: float = 0.3, 
 
 
 def _labels(turn: Turn) -> str:
-    lines = [f"[6.2901 - 8.2357]\t{turn.name}\t{turn.emotion}\t[2.5000, 2.5000, 2.5000]"]
+    lines = [f"[6.2901 - 8.2357]\t{turn.name}\t{turn.emotion}\t[{turn.dimensions}]"]
     lines += [f"{rater}:\t{labels};\t()" for rater, labels in turn.ratings]
     lines += [f"A-{rater.removeprefix('C-')}:\tval 3; act 2; dom  2;\t()" for rater, _ in turn.ratings]
     return "\n".join(lines) + "\n\n"

@@ -213,6 +213,23 @@ def test_crema_d_votes_are_those_on_the_voice_alone(build: Build) -> None:
     ]
 
 
+def test_crema_d_intensity_counts_neutral_as_none(build: Build) -> None:
+    found = [utterance.dimensions for utterance in open_corpus(build("crema_d")).utterances]
+    assert found == [
+        {"intensity": pytest.approx((6 * 60 + 2 * 45) / 9)},
+        None,
+        {"intensity": pytest.approx((2 * 50 + 3 * 20) / 10)},
+    ]
+
+
+@pytest.mark.parametrize(("levels", "problem"), [("200,45,-1,-1,90,-1", 1), ("-1,45,-1,-1,90,-1", 0), ("?,4", 1)])
+def test_crema_d_levels_that_cannot_be_are_malformed(levels: str, problem: int, build: Build) -> None:
+    root = build("crema_d")
+    file = root / "processedResults" / "tabulatedVotes.csv"
+    file.write_text(file.read_text().replace("60,45,-1,-1,90,-1", levels))
+    assert _reasons(open_corpus(root))["malformed votes"] == 1 + problem
+
+
 def test_crema_d_says_that_votes_are_missing(build: Build) -> None:
     root = build("crema_d")
     (root / "processedResults" / "tabulatedVotes.csv").unlink()

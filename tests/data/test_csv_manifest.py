@@ -46,6 +46,10 @@ def test_reads_votes_and_ratings_where_cells_are_filled(build: Build) -> None:
     ]
 
 
+def test_reads_dimensions_where_cells_are_filled(build: Build) -> None:
+    assert [each.dimensions for each in open_corpus(build("csv")).utterances] == [None, {"valence": -0.5}, None]
+
+
 def test_any_csv_file_can_be_named(tmp_path: Path, make_sound: Callable[..., Path]) -> None:
     make_sound("a.wav")
     (tmp_path / "calls.CSV").write_text("audio,speaker\na.wav,ann\n")
@@ -72,6 +76,7 @@ def test_any_csv_file_can_be_named(tmp_path: Path, make_sound: Callable[..., Pat
         ("audio,speaker,end_s\na.wav,ann,nan\n", "2: end_s: Input should be a finite number"),
         ("audio,speaker,end_s\na.wav,ann,0\n", "2: end_s 0.0 is not after start_s 0.0"),
         ("audio,speaker,votes_anger\na.wav,ann,1.5\n", "2: votes.anger: Input should be a valid integer"),
+        ("audio,speaker,dimension_x\na.wav,ann,nan\n", "2: dimensions.x: Input should be a finite number"),
         ("audio,speaker,rating_E1\na.wav,ann,;\n", "2: ratings.0.labels: Tuple should have at least 1 item"),
     ],
 )

@@ -69,6 +69,11 @@ def test_ravdess(build: Build) -> None:
     }
 
 
+def test_ravdess_says_what_intensity_was_asked_for(build: Build) -> None:
+    found = [each.dimensions for each in open_corpus(build("ravdess")).utterances]
+    assert found == [{"intended_intensity": value} for value in (2.0, 1.0, 2.0)]
+
+
 @pytest.mark.parametrize(
     "place", ["Audio_Speech_Actors_01-24", "Audio_Speech_Actors_01-24/Actor_01"], ids=["actors", "flat"]
 )

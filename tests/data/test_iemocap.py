@@ -61,6 +61,25 @@ def test_every_line_of_every_rater(build: Build) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ("2.5000, 3.0000, 4.5000", {"valence": 2.5, "activation": 3.0, "dominance": 4.5}),
+        ("5.5000, 1.0000, 1.0000", {"valence": 5.5, "activation": 1.0, "dominance": 1.0}),
+        ("2.5000, 3.0000", None),
+        ("2.5000, , 3.0000", None),
+        ("2.5000, nan, 3.0000", None),
+        ("-1.0000, 2.0000, 3.0000", None),
+    ],
+)
+def test_dimensions_of_the_summary_line(values: str, found: dict[str, float] | None) -> None:
+    skipped: list[Skipped] = []
+    line = f"[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[{values}]"
+    (turn,) = read_turns([(1, line), (2, "A-E2:\tval 1; act 1; dom 1;\t()")], "Ses01F_impro01.txt", skipped)
+    assert (turn.emotion, turn.dimensions) == ("neutral", found)
+    assert [each.reason for each in skipped] == [] if found else ["malformed dimensions (kept without)"]
+
+
 def test_counts_what_is_wrong(build: Build) -> None:
     parsed = open_corpus(build("iemocap"))
     assert _reasons(parsed) == {

@@ -27,6 +27,7 @@ FULL = {
     "emotion": "anger",
     "votes": {"anger": 2, "fear": 0},
     "ratings": [{"rater": "C-E2", "labels": ["neutral", "anger"]}, {"rater": "C-F1", "labels": ["anger"]}],
+    "dimensions": {"valence": 2.5, "activation": -1},
     "group": "Session1",
     "partition": "train",
 }
@@ -49,6 +50,7 @@ def utterances(draw: st.DrawFn) -> Utterance:
         emotion=draw(st.none() | NAMES),
         votes=draw(st.none() | st.dictionaries(NAMES, st.integers(0, 99), max_size=3)),
         ratings=tuple(draw(st.lists(RATINGS, max_size=3))),
+        dimensions=draw(st.none() | st.dictionaries(NAMES, st.floats(-99, 99), max_size=3)),
         group=draw(st.none() | NAMES),
         partition=draw(st.none() | NAMES),
     )
@@ -79,6 +81,7 @@ def test_reads_every_key(tmp_path: Path) -> None:
             emotion="anger",
             votes={"anger": 2, "fear": 0},
             ratings=(Rating("C-E2", ("neutral", "anger")), Rating("C-F1", ("anger",))),
+            dimensions={"valence": 2.5, "activation": -1.0},
             group="Session1",
             partition="train",
         )
@@ -202,6 +205,7 @@ def test_digest_knows_neither_order_nor_place(data: list[Utterance], seed: Rando
         {"speaker": "bob"},
         {"votes": {"anger": 1}},
         {"ratings": ()},
+        {"dimensions": {"valence": 2.6}},
         {"start_s": 1.1},
         {"audio": Path("/w/other.wav")},
     ],

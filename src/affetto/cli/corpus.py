@@ -135,7 +135,12 @@ def _summary(summary: CorpusSummary) -> dict[str, str]:
     emotions = dict(summary.emotions)
     if emotions and summary.unlabelled:
         emotions |= {"without a label": summary.unlabelled}
-    tables = {"emotions": emotions, "partitions": summary.partitions, "left out": summary.skipped}
+    tables = {
+        "emotions": emotions,
+        "dimensions": summary.dimensions,
+        "partitions": summary.partitions,
+        "left out": summary.skipped,
+    }
     examples = [f"{example.what} ({example.reason})" for example in summary.examples]
     return {
         "corpus": f"{summary.title} ({summary.name})",

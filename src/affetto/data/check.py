@@ -32,8 +32,8 @@ MANIFEST = "manifest.jsonl"  # What a run folder holds of its utterances
 class CorpusSummary:
     """What is in a corpus; only utterances whose audio opens are counted.
 
-    Emotions, official partitions and reasons for which things were skipped are counted by name, and a few of what was
-    skipped for each reason are examples.
+    Emotions, dimensions, official partitions and reasons for which things were skipped are counted by name, and a few
+    of what was skipped for each reason are examples.
     """
 
     name: str
@@ -44,6 +44,7 @@ class CorpusSummary:
     speakers: int
     emotions: Mapping[str, int]
     unlabelled: int
+    dimensions: Mapping[str, int]
     partitions: Mapping[str, int]
     transcribed: int
     duration_min_s: float
@@ -94,6 +95,7 @@ def check_corpus(
         speakers=len({(utterance.corpus, utterance.speaker) for utterance in usable}),
         emotions=_count(utterance.emotion for utterance in usable),
         unlabelled=sum(utterance.emotion is None for utterance in usable),
+        dimensions=_count(name for utterance in usable for name in utterance.dimensions or ()),
         partitions=_count(utterance.partition for utterance in usable),
         transcribed=sum(bool(without_marks(utterance.text or "")) for utterance in usable),
         duration_min_s=min(durations),

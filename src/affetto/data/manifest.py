@@ -50,6 +50,7 @@ class _Record(BaseModel):
     emotion: _Name | None = None
     votes: dict[_Name, _Votes] | None = None
     ratings: tuple[_Rating, ...] | None = None
+    dimensions: dict[_Name, float] | None = None
     group: _Name | None = None
     partition: _Name | None = None
     sex: _Name | None = None
@@ -166,6 +167,7 @@ def _record(utterance: Utterance, audio: str) -> dict[str, Any]:
         "audio": audio,
         "start_s": utterance.start_s or None,
         "votes": None if utterance.votes is None else dict(utterance.votes),
+        "dimensions": None if utterance.dimensions is None else dict(utterance.dimensions),
         "ratings": [{"rater": rater, "labels": list(labels)} for rater, labels in utterance.ratings] or None,
     }
     return {key: value for key, value in values.items() if value is not None}

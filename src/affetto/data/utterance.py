@@ -32,6 +32,8 @@ class Utterance:
     votes: Mapping[str, int] | None = None  # how many raters chose each label, where only the counts are known
     # what each rater chose, in the corpus's order; empty where the corpus does not record it
     ratings: tuple[Rating, ...] = ()
+    # emotion in numbers, in the corpus's own units ({"valence": 2.5}), where it has them
+    dimensions: Mapping[str, float] | None = None
     group: str | None = None  # the session or other group that must not be divided; None where there is none
     partition: str | None = None  # the corpus's official part ("train", "test"); None where there is none
     sex: str | None = None  # "female" or "male", where the corpus records it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +81,8 @@ class DataSet(NamedTuple):
 def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     """Reads a recipe's corpora, decides what each utterance counts as, and divides the speakers."""
     labelled = _read(recipe, data_root)
-    utterances = tuple(each.utterance for each in labelled)
+    # What an experiment does not read is no part of it.
+    utterances = tuple(replace(each.utterance, dimensions=None) for each in labelled)
     splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
     targets = np.array([each.shares for each in labelled], dtype=np.float32)
     places = {each.key: place for place, each in enumerate(utterances)}

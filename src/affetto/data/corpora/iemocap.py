@@ -28,6 +28,7 @@ EMOTIONS = {
     "sur": "surprise",
 }
 NO_MAJORITY = "xxx"
+DIMENSIONS = ("valence", "activation", "dominance")  # As the summary lines have them, from 1 to 5 or a little more
 SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
 SOUNDS = Path("sentences", "wav")
 EVALUATIONS = Path("dialog", "EmoEvaluation")
@@ -36,7 +37,7 @@ TRANSCRIPTS = Path("dialog", "transcriptions")
 # "Ses05M_script01_1b_M001": session, whose motion was captured, dialogue, and the letter of who speaks. The part after
 # the last "_" is the turn's; only its letter names the speaker.
 _TURN = re.compile(r"(?P<dialogue>(?P<session>Ses[0-9]{2})[FM]_\w+)_(?P<letter>[FM])[0-9A-Za-z]+", re.ASCII)
-_SUMMARY = re.compile(r"\[[^\]]*\]\s+(?P<turn>\S+)\s+(?P<code>\S+)(?:\s+\[.*)?")
+_SUMMARY = re.compile(r"\[[^\]]*\]\s+(?P<turn>\S+)\s+(?P<code>\S+)(?:\s+\[(?P<dimensions>[^\]]*).*)?")
 _RATING = re.compile(r"(?P<rater>C-[EFM][0-9]+):(?P<labels>[^(]*)(?:\(.*)?")
 _TRANSCRIPT = re.compile(r"(?P<turn>\S+)\s*\[[^\]]*\]:?\s*(?P<text>.*)")
 
@@ -47,13 +48,15 @@ class Turn(NamedTuple):
     name: str
     emotion: str | None
     ratings: tuple[Rating, ...]
+    dimensions: dict[str, float] | None = None
 
 
 def read(path: Path) -> Iterator[Found]:
     """Reads all the sessions there are, or one alone; those of the five that are not there are among the skipped.
 
-    The emotion is that of the summary line, ``ratings`` are all categorical lines. The speaker is the session and the
-    letter of the turn ("Ses01_M"), the group the session. Turns without a transcript are kept, and counted.
+    The emotion and the dimensions are those of the summary line, ``ratings`` are all categorical lines. The speaker is
+    the session and the letter of the turn ("Ses01_M"), the group the session. Turns without a transcript are kept, and
+    counted.
     """
     sessions = _sessions(path)
     for name in SESSIONS if path not in sessions else ():
@@ -91,6 +94,7 @@ def _read_session(session: Path) -> Iterator[Found]:
                 text=text,
                 emotion=turn.emotion,
                 ratings=turn.ratings,
+                dimensions=turn.dimensions,
                 group=name["session"],
             )
     for dialogue in folders(session / SOUNDS):
@@ -118,7 +122,10 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
             code = summary["code"]
             if code not in EMOTIONS and code != NO_MAJORITY:
                 skipped.append(Skipped(summary["turn"], f"unknown emotion code {code[:8]!r} (kept without)"))
-            turns.append(Turn(summary["turn"], EMOTIONS.get(code), ()))
+            dimensions = _dimensions(summary["dimensions"])
+            if summary["dimensions"] is not None and dimensions is None:
+                skipped.append(Skipped(summary["turn"], "malformed dimensions (kept without)"))
+            turns.append(Turn(summary["turn"], EMOTIONS.get(code), (), dimensions))
             open_turn = True
         elif rating := _RATING.fullmatch(line.rstrip()):
             labels = _labels(rating["labels"], place, skipped)
@@ -132,6 +139,16 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
             skipped.append(Skipped(place, "malformed line"))
             open_turn = False
     return turns
+
+
+def _dimensions(values: str | None) -> dict[str, float] | None:
+    """Of "2.5000, 2.5000, 2.5000"."""
+    try:
+        numbers = [float(value) for value in (values or "").split(",")]
+        found = dict(zip(DIMENSIONS, numbers, strict=True))
+    except ValueError:
+        return None
+    return found if all(1 <= number <= 10 for number in numbers) else None
 
 
 def _labels(labels: str, place: str, skipped: list[Skipped]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@
 ``audio`` (relative to the file, or absolute) and ``speaker`` are required. The other columns are keys of Utterance:
 ``id``, ``corpus``, ``start_s``, ``end_s``, ``text``, ``emotion``, ``group``, ``partition``, ``sex``, ``age``;
 ``votes_<label>``, how many raters chose a label; ``rating_<rater>``, what one rater chose, several labels parted by
-``;``. Their case does not count, other usual names (`ALIASES`) are taken for them, and other columns are passed over.
+``;``; ``dimension_<name>``, emotion in a number. Their case does not count, other usual names (`ALIASES`) are taken for
+them, and other columns are passed over.
 An empty cell is a key left out. Cells are parted by commas, semicolons or tabs, whichever the header has most of, and
 quoted as spreadsheets do; the file is UTF-8.
 """
@@ -51,11 +52,11 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 """Usual name of a column -> ours, which goes first where both are there."""
 TIMES = ("start_s", "end_s")
-VOTES, RATING = "votes_", "rating_"
+VOTES, RATING, DIMENSION = "votes_", "rating_", "dimension_"
 _JSONL, _CSV = (".jsonl",), (".csv", ".tsv")
 
 _REMEDY = "give every row audio and speaker, times in seconds and votes as whole numbers"
-_HEADER_REMEDY = f"name columns among {', '.join(COLUMNS)}, {VOTES}<label> and {RATING}<rater>"
+_HEADER_REMEDY = f"name columns among {', '.join(COLUMNS)}, {VOTES}<label>, {RATING}<rater> and {DIMENSION}<name>"
 
 
 def read_csv_manifest(path: Path, skipped: list[Skipped] | None = None) -> list[Utterance]:
@@ -115,7 +116,7 @@ def _own_name(name: str) -> str | None:
     plain = _plain(name)
     if plain in COLUMNS:
         return plain
-    return next((part + name[len(part) :] for part in (VOTES, RATING) if _belongs(plain, part)), None)
+    return next((part + name[len(part) :] for part in (VOTES, RATING, DIMENSION) if _belongs(plain, part)), None)
 
 
 def _plain(name: str) -> str:
@@ -134,6 +135,8 @@ def _record(columns: Sequence[str | None], cells: Sequence[str], where: str) -> 
             continue
         if _belongs(name, VOTES):
             record.setdefault("votes", {})[name.removeprefix(VOTES)] = _number(cell, int)
+        elif _belongs(name, DIMENSION):
+            record.setdefault("dimensions", {})[name.removeprefix(DIMENSION)] = _number(cell, float)
         elif _belongs(name, RATING):
             labels = [label.strip() for label in cell.split(";") if label.strip()]
             record.setdefault("ratings", []).append({"rater": name.removeprefix(RATING), "labels": labels})

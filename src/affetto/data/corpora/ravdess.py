@@ -1,7 +1,7 @@
 """RAVDESS: two sentences spoken and sung by 24 actors; ``Actor_12/03-01-05-01-02-01-12.wav``.
 
 https://zenodo.org/records/1188976. A name is modality, channel, emotion, intensity, statement, repetition and actor;
-actors with odd numbers are male.
+actors with odd numbers are male. The dimension ``intended_intensity`` is 1 (normal) or 2 (strong).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ACTOR = re.compile(r"Actor_[0-9]{2}")
 _PACKAGE = re.compile(r"(audio|video)_(speech|song)_actors?_[0-9-]+", re.IGNORECASE)
 """What the official archives unpack to, if a folder is made for each."""
 _NAME = re.compile(
-    r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]"
+    r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-0[12]"
     r"-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
 )
 
@@ -70,6 +70,7 @@ def _read_take(folder: Path, stem: str, stems: set[str]) -> Found:
         corpus=CORPUS.name,
         text=STATEMENTS[name["statement"]],
         emotion=EMOTIONS[name["emotion"]],
+        dimensions={"intended_intensity": float(name["intensity"])},
     )
 
 
