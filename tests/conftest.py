@@ -14,6 +14,7 @@ from hypothesis import settings
 
 import affetto
 from affetto import audio
+from affetto.cli import main
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import ConvolutionConfig, DeepSpeech2, DeepSpeech2Config
 from affetto.models.heads import EmotionHead, save_head
@@ -112,4 +113,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(head.output.weight)  # and that emotions differ
     save_recogniser(folder / "recogniser.safetensors", speech, {"licence": "none"})
     save_head(folder / "emotion.safetensors", head, {"encoder_fingerprint": checkpoint.fingerprint(speech)})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the model `tiny` as ONNX graphs, exactly."""
+    pytest.importorskip("onnx")
+    folder = tmp_path_factory.mktemp("onnx") / "float32"
+    with pytest.raises(SystemExit) as ended:
+        main(["model", "export", "--output", str(folder)])
+    assert ended.value.code == 0
     return folder

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ from affetto.streaming.segments import Spoken, cut, join
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
 CLIPS = ("1076_IEO_ANG_HI", "1080_TIE_SAD_XX", "1085_DFA_NEU_XX", "1091_WSI_HAP_XX")
 
@@ -40,15 +43,6 @@ class Computed(NamedTuple):
     log_probs: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     distance: float
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx") / "float32"
-    with pytest.raises(SystemExit) as ended:
-        main(["model", "export", "--output", str(folder)])
-    assert ended.value.code == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +220,19 @@ def test_a_damaged_graph_is_refused(exported: Path, tmp_path: Path) -> None:
         (tmp_path / each.name).write_bytes(each.read_bytes()[: 1000 if each.name == GRAPH else None])
     with pytest.raises(CheckpointError, match=r"model.onnx: cannot be used \(.*; export the model again"):
         OnnxRecogniser(tmp_path)
+
+
+def test_the_container_installs_what_the_docs_say() -> None:
+    """And nothing that affetto itself would not."""
+    installed, documented = (
+        re.findall("numpy onnxruntime[a-z ]*[a-z]", (REPOSITORY / name).read_text(encoding="utf-8"))
+        for name in ("examples/onnx.Dockerfile", "docs/onnx.md")
+    )
+    assert installed == documented
+    (packages,) = documented
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*declared["dependencies"], *declared["optional-dependencies"]["onnx"]]
+    assert set(packages.split()) <= {re.split("[<>=]", each)[0] for each in wanted}
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -8,21 +8,24 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from affetto import audio
 from affetto.audio import Channels
-from affetto.devices import Precision, choose_device, choose_precision
-from affetto.engine import Engine, compute, workers
-from affetto.errors import AffettoError, AudioError, OutputError, RunError
+from affetto.errors import AffettoError, AudioError, ConfigError, OutputError, RunError
 from affetto.formats.folder import Identity, ResultFolder, result_names
-from affetto.models.decoding import DecoderChoice
-from affetto.models.voices import Speakers, check_speakers
-from affetto.recognise import EmotionRecogniser
+from affetto.onnx.description import is_exported
+from affetto.recognition import check_speakers
 from affetto.recording import Recording
 from affetto.streaming import Deferred, Failure, Source, label
 from affetto.timeline import Judgement
-from affetto.transcribe import Transcriber
+
+if TYPE_CHECKING:
+    from affetto.devices import Precision
+    from affetto.engine import Engine
+    from affetto.models.voices import Speakers
+    from affetto.onnx import OnnxRecogniser
+    from affetto.recognise import EmotionRecogniser
 
 _UNIT_FILES = 64  # for a worker at a time: what is lost with it is done again
 _UNIT_BYTES = 20_000_000  # ten minutes of WAV at 16 kHz, a quarter of an hour of FLAC
@@ -41,20 +44,60 @@ class Choice:
     judgement: Judgement | None = None  # None: words without emotion
     speakers: Speakers | None = None
 
-    def open(self) -> Way:
-        """Loads the model; raises what `EmotionRecogniser.from_pretrained` and `check_speakers` do."""
+    def open(self, threads: int | None = None) -> Way:
+        """Loads the model.
+
+        Args:
+            threads: of the processor; None takes as many as there are cores.
+
+        Raises:
+            AffettoError: what `EmotionRecogniser.from_pretrained`, `check_speakers` and `OnnxRecogniser` do; or an
+                exported model cannot do what is asked.
+        """
         if self.speakers is not None:
             check_speakers(self.speakers, self.channels)
+        if is_exported(self.model):
+            return self._by_graphs(threads)
+        import torch
+
+        from affetto.models.decoding import DecoderChoice
+
+        if threads is not None:
+            torch.set_num_threads(threads)
         decoding = DecoderChoice(language=self.language)
         if self.judgement is None:
+            from affetto.transcribe import Transcriber
+
             transcriber = Transcriber.from_pretrained(self.model, self.device, decoding, precision=self.precision)
             words = partial(transcriber.recognise_many, channels=self.channels)
             return Way(self, words, (), transcriber.fingerprint)
-        recogniser = EmotionRecogniser.from_pretrained(self.model, self.device, decoding, precision=self.precision)
-        emotions = partial(
+        from affetto.recognise import EmotionRecogniser
+
+        return self._emotions(
+            EmotionRecogniser.from_pretrained(self.model, self.device, decoding, precision=self.precision)
+        )
+
+    def _by_graphs(self, threads: int | None) -> Way:
+        """Without torch."""
+        from affetto.onnx import OnnxRecogniser
+
+        asked = {
+            "words alone": self.judgement is None,
+            f"device {self.device}": self.device not in {"auto", "cpu"},
+            f"precision {self.precision}": self.precision != "auto",
+            "a language": self.language is not None,
+        }
+        for what, is_asked in asked.items():
+            if is_asked:
+                raise ConfigError(f"{what} of an exported model", "leave that out, or name another model", self.model)
+        return self._emotions(OnnxRecogniser(self.model, threads))
+
+    def _emotions(self, recogniser: EmotionRecogniser | OnnxRecogniser) -> Way:
+        assert self.judgement is not None
+        recognise = partial(
             recogniser.recognise_many, judgement=self.judgement, channels=self.channels, speakers=self.speakers
         )
-        return Way(self, emotions, recogniser.emotions, recogniser.fingerprint)
+        return Way(self, recognise, recogniser.emotions, recogniser.fingerprint)
 
 
 class Way(NamedTuple):
@@ -180,6 +223,9 @@ def fill_by(
         RunError: a machine has another model, or its workers die before they have done anything.
         OSError: nothing can be written there.
     """
+    from affetto.devices import choose_device, choose_precision
+    from affetto.engine import compute, workers
+
     if not entries:
         return
     precision = str(choose_precision(choice.precision, choose_device(choice.device))).removeprefix("torch.")

@@ -134,10 +134,6 @@ class RecordingRecogniser(ABC):
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
         if speakers is not None:
-            try:
-                from affetto.models.voices import check_speakers
-            except ModuleNotFoundError as error:
-                raise MissingExtraError("what tells speakers apart needs torch", "pip install torch") from error
             check_speakers(speakers, channels)
         tell = None if part is None else lambda found: part(found.source, self.judge(found, judgement).segments)
         arrange = neighbours if speakers is None else self.turns
@@ -224,6 +220,15 @@ class RecordingRecogniser(ABC):
         if isinstance(result, Failure):
             raise result.error
         return result
+
+
+def check_speakers(speakers: Speakers, channels: Channels) -> None:
+    """Raises ConfigError if they cannot be told apart, or MissingExtraError where what does so is not installed."""
+    try:
+        from affetto.models import voices
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("what tells speakers apart needs torch", "pip install torch") from error
+    voices.check_speakers(speakers, channels)
 
 
 def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgement = _JUDGEMENT) -> Segment:

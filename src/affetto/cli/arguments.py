@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -53,12 +54,9 @@ def _use_threads(count: int | None) -> int | None:
     return count
 
 
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        min=1, callback=_use_threads, help="Processor threads to compute with.", show_default="as many as cores"
-    ),
-]
+_threads = partial(typer.Option, min=1, help="Processor threads to compute with.", show_default="as many as cores")
+ThreadCount = Annotated[int | None, _threads()]
+Threads = Annotated[int | None, _threads(callback=_use_threads)]
 """It takes effect where it is parsed: commands have nothing to do with it."""
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
 Data = Annotated[

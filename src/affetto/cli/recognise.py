@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Precision, Sure, Threads
+from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Precision, Sure, ThreadCount
 from affetto.cli.terminal import ProgressBar, note
 from affetto.errors import AffettoError, AudioError, ConfigError, OutputError
 from affetto.pretrained import DEFAULT
@@ -57,7 +57,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     model: Model = DEFAULT,
     device: Device = "auto",
     precision: Precision = "auto",
-    threads: Threads = None,
+    threads: ThreadCount = None,
     language: Language = None,
     channels: Annotated[
         Literal["mix", "separate"],
@@ -93,6 +93,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     [cyan]affetto recognise call.wav --channels separate[/]
     [cyan]affetto recognise meeting.wav --speakers auto[/]  ([cyan]pip install "affetto\[speakers]"[/])
     [cyan]affetto recognise film.wav --words-only --model openai/whisper-tiny.en --format srt[/]
+    [cyan]affetto recognise call.wav --model tiny-onnx[/]  (a folder of [cyan]affetto model export[/]: without torch)
 
     Stopped (Ctrl-C) and started again, a run into a folder goes on where it was. With [cyan]--engine ray[/] the
     machines of a cluster, or the cores of this one, share the recordings ([cyan]pip install "affetto\[ray]"[/]).
@@ -103,17 +104,19 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     wanted = _checked(formats, output_dir, force=force)
     number = _number(speakers, words_only=words_only)
     if engine == "ray":
-        _check_sharing(paths, output_dir)
+        _check_sharing(paths, output_dir, model)
     from affetto.collection import Choice
-    from affetto.engine import Engine
     from affetto.timeline import Judgement
 
     judgement = None if words_only else Judgement(sure=sure, smooth_s=smooth)
     choice = Choice(model, device, precision, language, channels, judgement, number)
-    cluster = Engine(kind=engine, device=device) if engine == "ray" else None
-    if cluster is not None:
+    cluster = None
+    if engine == "ray":
+        from affetto.engine import Engine
+
+        cluster = Engine(kind=engine, device=device)
         cluster.check()
-    way = choice.open()
+    way = choice.open(threads)
     with ProgressBar("recognising") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
@@ -151,11 +154,15 @@ def _number(speakers: str | None, *, words_only: bool) -> Speakers | None:
     return int(speakers)
 
 
-def _check_sharing(paths: list[str], output_dir: Path | None) -> None:
+def _check_sharing(paths: list[str], output_dir: Path | None, model: str) -> None:
+    from affetto.onnx.description import is_exported
+
     if output_dir is None:
         raise OutputError("workers write files", "name a folder for them with --output-dir", "--engine")
     if "-" in paths:
         raise AudioError("workers read files", "write it into one that all their machines see", "-")
+    if is_exported(model):
+        raise ConfigError("workers compute with torch", "leave out --engine, or name another model", model)
 
 
 def _print(way: Way, inputs: Inputs, format_: Format) -> None:

@@ -120,6 +120,9 @@ def extras() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
+        if missing == "torch":
+            remedy = "pip install torch, or recognise --model with a folder of affetto model export"
+            raise MissingExtraError("torch is not installed", remedy) from error
         if missing not in _EXTRAS:
             raise
         raise MissingExtraError(f"{missing} is not installed", f'pip install "affetto[{_EXTRAS[missing]}]"') from error

@@ -43,6 +43,15 @@ class OnnxDescription(Config):
         (folder / DESCRIPTION).write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 
+def is_exported(model: str | Path) -> bool:
+    """Whether it is a folder that ``affetto model export`` wrote, by what lies in it.
+
+    >>> is_exported("tiny")
+    False
+    """
+    return (Path(model) / DESCRIPTION).is_file() and (Path(model) / GRAPH).is_file()
+
+
 def read_description(folder: Path) -> OnnxDescription:
     """Reads the description of an exported model; CheckpointError where there is none or it is damaged.
 
