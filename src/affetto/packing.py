@@ -19,6 +19,7 @@ from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
 from affetto.models.encoders import open_encoder
+from affetto.models.encoders.encoder import TEXT, WORD_LAYERS
 from affetto.models.heads import EmotionHead, load_head, save_head
 from affetto.models.language_model import load_language_model
 from affetto.models.network import DEFAULT_KIND, load_recogniser, save_recogniser
@@ -301,12 +302,20 @@ def _language_model_card(facts: Mapping[str, Any]) -> _Part:
     return _Part(lines, facts["licence"])
 
 
+def _word_layer(name: str, encoder: str | None) -> str:
+    if name != TEXT:
+        return "the states of the recogniser's decoder as it writes"
+    return "the words that the recogniser writes" + (f", by the text encoder `{encoder}`" if encoder else "")
+
+
 def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> _Part:
     recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
     paths = [each["path"] for each in recipe.get("corpora") or [{"path": recipe["corpus"]}]]
     corpora = ", ".join(f"`{path}`" for path in paths)
     public = facts["encoder"] if "/" in facts.get("encoder", "") else None
-    reads = [f"recogniser layer `{name}`" for name in head.layers]
+    text = facts.get("transcript", {}).get("encoder")
+    reads = [f"recogniser layer `{name}`" for name in head.layers if name not in WORD_LAYERS]
+    reads += [_word_layer(name, text) for name in head.layers if name in WORD_LAYERS]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
     hidden = f"; {head.config.hidden} hidden units" if head.config.hidden else ""
     lines = [

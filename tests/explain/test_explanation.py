@@ -75,7 +75,7 @@ def test_windows_follow_each_other(explainer: Explainer, demo: dict[str, torch.T
 
 
 def test_frames_of_both_clocks_lie_where_they_belong(explainer: Explainer) -> None:
-    clocks = explainer.clocks(explainer.inputs(pad_waves([torch.zeros(16_000)])))
+    clocks = explainer.inputs(pad_waves([torch.zeros(16_000)])).clocks
     np.testing.assert_allclose(clocks["gru2"][:3], [0.01, 0.05, 0.09])  # a frame every 40 ms, 20 ms windows
     np.testing.assert_allclose(clocks[ACOUSTIC][:3], [0.01, 0.02, 0.03])
 

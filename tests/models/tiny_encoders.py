@@ -73,6 +73,29 @@ def write_tokens(folder: Path, *, multilingual: bool = True) -> None:
     (folder / "generation_config.json").write_text(json.dumps({"is_multilingual": multilingual}))
 
 
+def text_encoder(folder: Path, seed: int = 0) -> Path:
+    """A tiny BERT of letters, no speech encoder."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    letters = "abcdefghijklmnopqrstuvwxyz'"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{each}" for each in letters), "the", "a##n"]
+    words = Tokenizer(models.WordPiece({piece: place for place, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+        model = transformers.BertModel(
+            transformers.BertConfig(vocab_size=len(pieces), max_position_embeddings=32, **sizes)
+        )
+        _unsettle(model)
+    model.save_pretrained(folder)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder)
+    return folder
+
+
 VOCABULARY = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "'": 6, "A": 7}
 
 

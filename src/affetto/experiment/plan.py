@@ -25,9 +25,11 @@ from affetto.errors import CorpusError, LabelError, MissingExtraError, SplitErro
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.features import functionals
 from affetto.models.encoders import open_encoder
-from affetto.models.encoders.encoder import Encoder
-from affetto.represent import Bank, Extractor, Functionals, Layers, represent
-from affetto.training.heads.fit import Study, needs, tunes
+from affetto.models.encoders.encoder import TEXT, Encoder
+from affetto.models.heads import HeadConfig
+from affetto.models.words import TranscriptConfig, WordReader, open_reader
+from affetto.represent import Bank, Extractor, Functionals, Layers, Words, represent
+from affetto.training.heads.fit import Study, known_layers, needs, tunes
 from affetto.training.heads.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -198,8 +200,9 @@ OnEvent = Callable[[Event], None]  # An experiment's progress callback
 class Plan(NamedTuple):
     """What is known before anything is computed.
 
-    Rows can be computed, skipped ones (row -> why) cannot. Encoders go by the names that the recipe has for them, facts
-    are those of ``run.json``, and surroundings those of the variants of the sound.
+    Rows can be computed, skipped ones (row -> why) cannot. Encoders go by the names that the recipe has for them, what
+    reads words by the names of the rows that read any; facts are those of ``run.json``, and surroundings those of the
+    variants of the sound.
     """
 
     recipe: ExperimentRecipe
@@ -207,6 +210,7 @@ class Plan(NamedTuple):
     skipped: dict[str, str]
     data: DataSet
     encoders: dict[str, Encoder]
+    readers: dict[str, WordReader]
     surroundings: Surroundings
     facts: dict[str, Any]
 
@@ -214,11 +218,13 @@ class Plan(NamedTuple):
         """Whose layers a row reads."""
         return self.encoders[row.recogniser or self.recipe.recogniser]
 
+    def needs(self, row: RowConfig) -> list[Extractor]:
+        """What has to be extracted for a row."""
+        return needs(row.model, self.encoder(row), self.readers.get(row.name))
+
     def banks_of(self, row: RowConfig, banks: Mapping[BankKey, Bank]) -> dict[str, Bank]:
         """Those that a row needs, by the names that it has for them."""
-        return {
-            name: banks[bank_key(need, name)] for need in needs(row.model, self.encoder(row)) for name in need.names
-        }
+        return {name: banks[bank_key(need, name)] for need in self.needs(row) for name in need.names}
 
     def study(
         self, row: RowConfig, banks: Mapping[BankKey, Bank], readable: NDArray[np.bool_], device: str = "cpu"
@@ -230,7 +236,7 @@ class Plan(NamedTuple):
             torch.from_numpy(self.data.targets),
             float(np.mean([len(task.training) for task in self.data.tasks(1, readable)]) / utterances),
             self.banks_of(row, banks),
-            encoder.layers,
+            known_layers(encoder, self.readers.get(row.name)),
             encoder.network if tunes(row.model) else None,
             self.recipe.seed,
             device,
@@ -241,9 +247,10 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
     """Opens and checks all that some rows of a recipe need; raises AffettoError where something is at fault."""
     names = dict.fromkeys([recipe.recogniser, *(row.recogniser for row in asked if row.recogniser is not None)])
     encoders = {name: open_encoder(name, device="cpu") for name in names}
+    readers = _readers(recipe, asked, encoders)
     rows, skipped = [], {}
     for row in asked:
-        wanted = needs(row.model, encoders[row.recogniser or recipe.recogniser])
+        wanted = needs(row.model, encoders[row.recogniser or recipe.recogniser], readers.get(row.name))
         if any(isinstance(need, Functionals) for need in wanted) and not functionals.available():
             skipped[row.name] = 'opensmile is not installed; pip install "affetto[classical]"'
             on_event(RowSkipped(row.name, skipped[row.name]))
@@ -256,10 +263,30 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
     surroundings = recipe.augment.surroundings(data_root)
     all_facts = {
         **facts(data, encoders[recipe.recogniser].fingerprint),
-        "encoders": {name: encoder.fingerprint for name, encoder in encoders.items()},
+        "encoders": {
+            **{name: encoder.fingerprint for name, encoder in encoders.items()},
+            **{f"what reads words in {name}": reader.fingerprint(TEXT) for name, reader in readers.items()},
+        },
         "recogniser_cer": encoders[recipe.recogniser].facts.get("validation_cer"),
     }
-    return Plan(recipe, tuple(rows), skipped, data, encoders, surroundings, all_facts)
+    return Plan(recipe, tuple(rows), skipped, data, encoders, readers, surroundings, all_facts)
+
+
+def _readers(
+    recipe: ExperimentRecipe, rows: Sequence[RowConfig], encoders: Mapping[str, Encoder]
+) -> dict[str, WordReader]:
+    """Row -> what reads its words, for those that read any; those alike share one."""
+    opened: dict[tuple[str, TranscriptConfig], WordReader] = {}
+    found = {}
+    for row in rows:
+        words = row.model.words if isinstance(row.model, HeadConfig) else None
+        if words is None:
+            continue
+        name = row.recogniser or recipe.recogniser
+        if (name, words) not in opened:
+            opened[name, words] = open_reader(encoders[name], words)
+        found[row.name] = opened[name, words]
+    return found
 
 
 def represent_rows(
@@ -268,7 +295,7 @@ def represent_rows(
     """All that the rows need, kept in a cache folder, and which utterances can be read."""
     for encoder in plan.encoders.values():
         encoder.to(choose_device(device))
-    extractors = _joined([need for row in plan.rows for need in needs(row.model, plan.encoder(row))])
+    extractors = _joined([need for row in plan.rows for need in plan.needs(row)])
     variants = plan.recipe.augment.as_variants(plan.recipe.seed)
     banks: dict[BankKey, Bank] = {}
     readable = np.ones(len(plan.data.utterances), dtype=np.bool_)
@@ -293,16 +320,16 @@ def represent_rows(
 
 
 def _joined(extractors: Sequence[Extractor]) -> list[Extractor]:
-    """Each once, and all layers of a recogniser in one go."""
-    layers: dict[str, list[Layers]] = {}
+    """Each once, and all layers of a recogniser, or of its words, in one go."""
+    layers: dict[str, list[Layers | Words]] = {}
     others: dict[BankKey, Extractor] = {}
     for each in extractors:
-        if isinstance(each, Layers):
-            layers.setdefault(each.encoder.fingerprint, []).append(each)
+        if isinstance(each, Layers | Words):
+            layers.setdefault(each.key(TEXT), []).append(each)  # whatever layers it has, this tells what computes them
         else:
             others[bank_key(each, each.names[0])] = each
     names = {key: tuple(sorted({name for each in some for name in each.names})) for key, some in layers.items()}
-    return [*(Layers(some[0].encoder, names[key]) for key, some in layers.items() if names[key]), *others.values()]
+    return [*(some[0]._replace(names=names[key]) for key, some in layers.items() if names[key]), *others.values()]
 
 
 def bank_key(extractor: Extractor, name: str) -> BankKey:

@@ -160,13 +160,14 @@ def train_emotion(
 def _facts(recipe: EmotionRecipe, plan: Plan, task: Task, run: EmotionRun) -> dict[str, Any]:
     """What the head's description says."""
     used = np.concatenate([task.training, task.validation, task.test])
-    encoder = plan.encoder(plan.rows[0])
+    encoder, reader = plan.encoder(plan.rows[0]), plan.readers.get(plan.rows[0].name)
     return {
         "licence": recipe.licence,
         "temperature": recipe.temperature,
         "speech_only": recipe.speech_only,
         "encoder": str(encoder.origin),
         "encoder_fingerprint": encoder.fingerprint,
+        **({} if reader is None else {"transcript": reader.facts}),
         "recipe": recipe.model_dump(mode="json"),
         "corpora": sorted({each.corpus for each in plan.data.utterances}),
         "manifest_sha256": manifest_digest([plan.data.utterances[place] for place in used]),

@@ -21,6 +21,7 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.features.pitch import pitch
 from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES, loudness
 from affetto.frames import Frames, Waves, pad, pad_waves
+from affetto.models.encoders.encoder import WORD_LAYERS
 from affetto.models.heads import ACOUSTIC
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Word
@@ -44,6 +45,13 @@ class Sight(NamedTuple):
     loudness: Floats  # (time,) as openSMILE defines it
 
 
+class Inputs(NamedTuple):
+    """What the head is given of a sound, and the middle of each frame in it, seconds; both by the names it goes by."""
+
+    given: Given
+    clocks: dict[str, Floats]
+
+
 class Course(NamedTuple):
     """Emotion over time."""
 
@@ -52,9 +60,9 @@ class Course(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One unit of a layer, all its other units together, or a kind of acoustic feature, and what it adds over time."""
+    """A unit of a layer, all its other units together, words, or a kind of acoustic feature; what it adds over time."""
 
-    name: str  # "unit 17", or "gru3 unit 17" where several layers are read, "pitch", ...
+    name: str  # "unit 17", or "gru3 unit 17" where several layers are read, "pitch", "text", ...
     steps: Floats  # (steps,) logits
     total: float  # their sum
 
@@ -65,11 +73,19 @@ class Decision(NamedTuple):
     emotion: str
     layers: tuple[str, ...]  # the recogniser's, which the head reads
     edges_s: Floats  # (steps + 1,) where the steps begin and end, from the beginning of the sound
-    parts: tuple[Part, ...]  # the units that add or take most, the other units, kinds of acoustic features
+    parts: tuple[Part, ...]  # the units that add or take most, the other units, words, kinds of acoustic features
     occluded: Floats  # (steps,) how far the score falls without a step
     score: float  # the emotion's logit less the mean of the others'
     baseline: float  # the same, had the voice been the average frame of the training speech all the time
     baseline_emotion: str  # what the head would predict then
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of what kinds its parts are: "unit", "word" and "feature", as far as there are any."""
+        found = (
+            "unit" if "unit" in part.name else "word" if part.name in WORD_LAYERS else "feature" for part in self.parts
+        )
+        return tuple(dict.fromkeys(found))
 
     @property
     def steps(self) -> Floats:
@@ -152,15 +168,18 @@ class Explainer:
         self.head = recogniser.emotion
         self._recogniser = recogniser
 
-    @torch.inference_mode()
-    def inputs(self, waves: Waves) -> Given:
-        """What the head is given of a sound, a batch of one; see `EmotionRecogniser.given`."""
-        waves = waves.to(self.encoder.device)
-        found = self._recogniser.given(waves, self.encoder.represent(waves, self.head.layers))
-        return {name: frames.values[0] for name, frames in found.items()}
+    def inputs(self, waves: Waves) -> Inputs:
+        """What the head is given of a sound, a batch of one; see `EmotionRecogniser.read`."""
+        found = self._recogniser.read(waves)
+        given = {name: frames.values[0] for name, frames in found.given.items()}
+        start, end = (0, int(waves.lengths[0])) if waves.speech is None else waves.speech[0].tolist()
+        since_s = start / SAMPLE_RATE if self._recogniser.speech_only else 0.0
+        nowhere = ((start + end) / 2 / SAMPLE_RATE,)  # of sound without words: a frame of zeros in its middle
+        words = {name: np.array(times_s or nowhere) - since_s for name, (times_s,) in found.times_s.items()}
+        return Inputs(given, {**self._clocks(given), **words})
 
-    def clocks(self, given: Given) -> dict[str, Floats]:
-        """The middle of each frame of all that is given, seconds.
+    def _clocks(self, given: Given) -> dict[str, Floats]:
+        """The middle of each frame of the sound's layers and features.
 
         A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader`), an acoustic one on the
         middle of those that were averaged into it.
@@ -176,11 +195,11 @@ class Explainer:
             clocks[ACOUSTIC] = places / FRAME_RATE_HZ + _MIDDLE_S
         return clocks
 
-    def follow(self, given: Given, duration_s: float) -> Course:
+    def follow(self, inputs: Inputs, duration_s: float) -> Course:
         """What the head predicts for each second of a sound, had it been given that second alone."""
         windows = 1 + int(max(0.0, duration_s - WINDOW_S) / HOP_S + 1e-6)
         times_s: Floats = min(WINDOW_S, duration_s) / 2 + HOP_S * np.arange(windows, dtype=np.float64)
-        clocks, rows = self.clocks(given), []
+        (given, clocks), rows = inputs, []
         for some in np.array_split(times_s, -(-len(times_s) // _BATCH)):
             frames = {name: pad([part[_near(clocks[name], time_s)] for time_s in some]) for name, part in given.items()}
             rows.append(self._probabilities(frames))
@@ -191,26 +210,35 @@ class Explainer:
         found: Floats = (self.head(frames) / self._recogniser.temperature).softmax(dim=-1).double().cpu().numpy()
         return found
 
-    def decide(self, given: Given, emotion: str, duration_s: float) -> Decision:
+    def decide(self, inputs: Inputs, emotion: str, duration_s: float) -> Decision:
         """What spoke for an emotion."""
         edges_s = np.linspace(0, duration_s, max(1, round(duration_s / STEP_S)) + 1)
-        clocks = self.clocks(given)
+        given, clocks = inputs
         found = attribute(self.head, given, emotion)
         added = {name: each.double().cpu().numpy() for name, each in found.parts.items()}
-        parts = _units({name: added[name] for name in self.head.layers}, clocks, edges_s)
+        steps = {
+            name: (np.searchsorted(edges_s, each, side="right") - 1).clip(0, len(edges_s) - 2)
+            for name, each in clocks.items()
+        }
+        sound = [name for name in self.head.layers if name not in WORD_LAYERS]
+        parts = _units({name: added[name] for name in sound}, clocks, edges_s)
+        for name in (name for name in self.head.layers if name in WORD_LAYERS):
+            values = added[name].sum(axis=1)
+            parts.append(
+                Part(name, np.bincount(steps[name], values, len(edges_s) - 1).astype(np.float64), float(values.sum()))
+            )
         if self.head.config.acoustic is not None:
             parts += [
                 _part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s)
                 for name, columns in kinds(self.head.config.acoustic).items()
             ]
-        steps = {name: np.searchsorted(edges_s, each, side="right") - 1 for name, each in clocks.items()}
-        stretches = {name: torch.from_numpy(each.clip(0, len(edges_s) - 2)) for name, each in steps.items()}
+        stretches = {name: torch.from_numpy(each) for name, each in steps.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
         occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
         calm = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
         return Decision(
             emotion,
-            tuple(self.head.layers),
+            tuple(sound),
             edges_s,
             tuple(parts),
             occluded,

@@ -203,9 +203,8 @@ def _draw_parts(axes: Axes, passage: Passage) -> None:
     for row, part in enumerate(decision.parts):
         axes.annotate(signed(part.total), (1.005, row), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
     named = " and ".join(decision.layers) if len(decision.layers) <= 2 else f"{len(decision.layers)} layers"
-    what = f"unit of {named}" if decision.layers else "feature"
-    what += " and feature" if decision.layers and "unit" not in decision.parts[-1].name else ""
-    axes.set_title(f"the same by {what}; right: the sum")
+    what = [f"unit of {named}" if kind == "unit" else kind for kind in decision.kinds]
+    axes.set_title(f"the same by {' and '.join(what)}; right: the sum")
 
 
 def signed(value: float) -> str:

@@ -131,18 +131,19 @@ def passage_caption(passage: Passage) -> str:
     during = f" (during “{named(words)}”)" if words else ""
     agreement = decision.agreement
     checked = "" if np.isnan(agreement) else f"; r = {agreement:.2f} with the bars"
-    own = any("unit" not in part.name for part in decision.parts)
     layers = f"recogniser layer{'s' if len(decision.layers) > 1 else ''} {', '.join(decision.layers)}"
     reads = [layers] if decision.layers else []
-    reads += ["features of its own"] if own else []
+    reads += ["the words that are recognised"] if "word" in decision.kinds else []
+    reads += ["features of its own"] if "feature" in decision.kinds else []
+    kinds = " and ".join(decision.kinds)
     return (
         f"Framed, and dark among the bars: the fewest moments that make up {_SHARE} of all that speaks for "
         f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in "
         f"logits, by integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
         f"{signed(decision.score - decision.baseline)}, the difference to a voice that is the average of the training "
         f"speech from beginning to end, and would be predicted as {decision.baseline_emotion}. Dots: how far the score "
-        f"falls without that moment{checked}. Last panel: the same sum by unit and by kind of feature; darker is more, "
-        f"by its square root. Emotion over time: what the head predicts for the {WINDOW_S:g} s around each point alone."
+        f"falls without that moment{checked}. Last panel: the same sum by {kinds}; darker is more, by its "
+        f"square root. Emotion over time: what the head predicts for the {WINDOW_S:g} s around each point alone."
     )
 
 

@@ -53,6 +53,7 @@ class Progress(NamedTuple):
     # (batch, 1, 1, frames) what is added to scores: 0 for frames, -inf for padding; None without any
     real: Tensor | None
     written: tuple[Memory, ...]  # of each layer, of the tokens so far
+    states: Tensor  # (batch, tokens, width) what the tokens that were read last became: the next ones are scored by it
 
     def rows(self, which: Tensor) -> Progress:
         """Some utterances of the batch, by their numbers."""
@@ -60,7 +61,7 @@ class Progress(NamedTuple):
             tuple(Memory(each.keys[which], each.values[which]) for each in memories)
             for memories in (self.sound, self.written)
         )
-        return Progress(sound, None if self.real is None else self.real[which], written)
+        return Progress(sound, None if self.real is None else self.real[which], written, self.states[which])
 
 
 class Block(nn.Module):
@@ -139,6 +140,7 @@ class WhisperDecoder(nn.Module):
             tuple(block.read_sound(states.values) for block in self._blocks()),
             None if bool(states.mask.all()) else real,
             tuple(Memory(nothing, nothing) for _ in self.blocks),
+            states.values[:, :0],
         )
 
     def forward(self, tokens: Tensor, progress: Progress) -> tuple[Tensor, Tensor, Progress]:
@@ -156,8 +158,9 @@ class WhisperDecoder(nn.Module):
             values, keys, contents, weights = block(values, memory, sound, progress.real)
             written.append(Memory(keys, contents))
             attended.append(weights)
-        scores = self.tokens(self.normalisation(values))
-        return scores, torch.stack(attended), progress._replace(written=tuple(written))
+        states = self.normalisation(values)
+        progress = progress._replace(written=tuple(written), states=states)
+        return self.tokens(states), torch.stack(attended), progress
 
     def _blocks(self) -> Iterator[Block]:
         for block in self.blocks:

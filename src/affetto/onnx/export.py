@@ -145,6 +145,8 @@ def _stretch(recogniser: EmotionRecogniser) -> Stretch:
         raise ConfigError("its recogniser is of a kind that cannot be exported", "name one like tiny", name)
     if not emotion.config.pooling or emotion.config.acoustic is not None:
         raise ConfigError(f"a head of kind {emotion.config.kind} cannot be exported", "name one of mean_pooling", name)
+    if emotion.config.words is not None:
+        raise ConfigError("a head that reads words cannot be exported", "name one that reads sound alone", name)
     return Stretch(network, emotion, recogniser.temperature).eval().requires_grad_(False)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -33,6 +33,7 @@ from affetto.features.perturbation import Perturbation, perturb
 from affetto.frames import STATISTICS, Frames, Waves
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.heads.training import INPUT
+from affetto.models.words import WordReader
 from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
 from affetto.streaming.segments import Spoken, join
 
@@ -79,13 +80,31 @@ class Layers(NamedTuple):
 
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """Frames (batch, time, width), statistics (batch, 1, width)."""
-        wanted = {name: name.partition("/") for name in names}
-        found = self.encoder.represent(waves.to(self.encoder.device), {layer for layer, _, _ in wanted.values()})
-        own = {layer: waves.of_speech(frames) for layer, frames in found.items()}
-        return {
-            name: one_frame(STATISTICS[statistic](own[layer])) if statistic else own[layer]
-            for name, (layer, _, statistic) in wanted.items()
-        }
+        found = self.encoder.represent(waves.to(self.encoder.device), layers_of(names))
+        return as_named(names, {layer: waves.of_speech(frames) for layer, frames in found.items()})
+
+
+class Words(NamedTuple):
+    """What is said, as layers of tokens, or statistics of these; those of the whole sound, wherever somebody speaks."""
+
+    encoder: Encoder
+    reader: WordReader
+    names: tuple[str, ...]
+
+    def key(self, name: str) -> str:
+        """The encoder's fingerprint, that of what writes and reads the layer, and the layer."""
+        (layer,) = layers_of([name])
+        return f"{self.encoder.fingerprint}-{self.reader.fingerprint(layer)}-{name.replace('/', '-')}"
+
+    def dtype(self, name: str) -> torch.dtype:
+        """As for `Layers`."""
+        return Layers(self.encoder, self.names).dtype(name)
+
+    def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
+        """Frames (batch, tokens, width), statistics (batch, 1, width)."""
+        output = self.encoder.encode(waves.to(self.encoder.device), []).output
+        reader = self.reader.to(self.encoder.device)
+        return as_named(names, reader.read(output, layers_of(names)).layers)
 
 
 class Inputs(NamedTuple):
@@ -153,6 +172,24 @@ class Functionals(NamedTuple):
     def extract(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         """(batch, 1, features)."""
         return {name: functionals(waves.spoken(), self.feature_set) for name in names}
+
+
+def layers_of(names: Collection[str]) -> set[str]:
+    """The layers that frames or statistics of these names come from.
+
+    >>> sorted(layers_of(["gru3", "gru3/mean", "text/mean"]))
+    ['gru3', 'text']
+    """
+    return {name.partition("/")[0] for name in names}
+
+
+def as_named(names: Collection[str], layers: Mapping[str, Frames]) -> dict[str, Frames]:
+    """Layers by their names, and what is named as a statistic of one as a single frame."""
+    parts = {name: name.partition("/") for name in names}
+    return {
+        name: one_frame(STATISTICS[statistic](layers[layer])) if statistic else layers[layer]
+        for name, (layer, _, statistic) in parts.items()
+    }
 
 
 def one_frame(values: Tensor) -> Frames:

@@ -53,6 +53,11 @@ class _Place(NamedTuple):
     scripts: list[int]
     step: int
 
+    @property
+    def states(self) -> Tensor:
+        """Which script, and which step of it: (batch, 1, 2)."""
+        return torch.tensor([[[float(each), float(self.step)]] for each in self.scripts])
+
     def rows(self, which: Tensor) -> _Place:
         return _Place([self.scripts[place] for place in which.tolist()], self.step)
 
@@ -65,6 +70,8 @@ class Scripted:
     def __init__(self, scripts: Mapping[int, Script]) -> None:
         self.scripts = scripts
         self.prompts: list[list[int]] = []
+        self.tokens = torch.nn.Linear(2, SIZE, bias=False)
+        self.tokens.weight.data = torch.arange(SIZE, dtype=torch.float32)[:, None].expand(-1, 2)
 
     def begin(self, states: Frames) -> _Place:
         return _Place(states.values[:, 0, 0].long().tolist(), -1)
@@ -120,6 +127,24 @@ def _tokens(said: str) -> list[int]:
 
 def test_tokens_become_words(write: Write) -> None:
     assert write(Script(_tokens("a b c")), Script(_tokens("d"))) == ["a b c", "d"]
+
+
+def test_words_have_vectors_and_what_says_nothing_has_none(vocabulary: Vocabulary) -> None:
+    said = [TOKEN[" b"], TOKEN["."], TOKEN[" c"], TOKEN["a"], TOKEN[","]]
+    decoder = Scripted({0: Script(_tokens("a")), 1: Script(said), 2: Script([], no_speech=0.9), 3: Script(said)})
+    rows = [torch.full((length, 2), float(number)) for number, length in enumerate((90, 100, 80, 100))]
+    first, second, nobody, _ = _writer(decoder, vocabulary).write(pad(rows))
+    assert (second.spelling.text, nobody.spelling.text) == ("b ca", "")
+    text, states = second.layers["text"], second.layers["decoder"]
+    assert text.values.tolist() == [[float(token)] * 2 for token in (TOKEN[" b"], TOKEN[" c"], TOKEN["a"])]
+    assert states.values.tolist() == [[1.0, 0.0], [1.0, 2.0], [1.0, 3.0]]  # of the steps at which they were written
+    assert text.times_s == states.times_s == tuple(sorted(text.times_s))
+    assert 0 < text.times_s[0] < text.times_s[-1] < 2
+    assert first.layers["decoder"].values.tolist() == [[0.0, 0.0]]
+    assert {name: (len(each.values), each.times_s) for name, each in nobody.layers.items()} == {
+        "text": (0, ()),
+        "decoder": (0, ()),
+    }
 
 
 def test_a_phrase_that_is_repeated_without_an_end_is_written_once(write: Write) -> None:
@@ -211,6 +236,9 @@ def test_long_utterances_are_written_in_windows(vocabulary: Vocabulary) -> None:
     states = torch.cat([torch.zeros(1500, 2), torch.ones(700, 2)])
     [found] = writer(pad([states]))
     assert found.text == "a b"
+    [written] = writer.write(pad([states]))
+    assert written.layers["decoder"].values.tolist() == [[0.0, 0.0], [1.0, 0.0]]
+    assert [time_s > 30 for time_s in written.layers["text"].times_s] == [False, True]
     assert (
         0 <= found.words[0].start_s < found.words[0].end_s <= 30 <= found.words[1].start_s < found.words[1].end_s <= 44
     )

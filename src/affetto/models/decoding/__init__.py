@@ -9,14 +9,16 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+import torch
 
 from affetto import pretrained
 from affetto.errors import ConfigError
 from affetto.frames import Frames
 from affetto.models.decoding.paths import BeamConfig, align, beam_search, best_paths, greedy
 from affetto.models.decoding.word_search import WordBeamConfig, WordSearch, load_word_model
-from affetto.models.encoders.encoder import Encoder, TextDecoder
+from affetto.models.encoders.encoder import Encoder, LayerInfo, TextDecoder, Written
 from affetto.models.language_model import LanguageModel, load_language_model
 from affetto.recording import Spelling
 from affetto.spelling import spell
@@ -78,6 +80,19 @@ class Decoder:
     def window_s(self) -> float:
         """0: frames are spelt by what is near them, so that more sound at once changes nothing."""
         return 0.0
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """None: characters have no vectors."""
+        return ()
+
+    def to(self, device: torch.device | str) -> Self:  # noqa: ARG002
+        """Itself: it decodes on the CPU, wherever the log probabilities are."""
+        return self
+
+    def write(self, log_probs: Frames | None) -> list[Written]:
+        """Its spellings alone."""
+        return [Written(spelling, {}) for spelling in self(log_probs)]
 
     def __call__(self, log_probs: Frames | None) -> list[Spelling]:
         """What each utterance of a batch spells, from log probabilities (batch, time, classes)."""

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -32,10 +32,11 @@ from affetto.models.decoding.whisper_tokens import (
     Vocabulary,
     find_language,
     read_vocabulary,
+    says,
     spell_tokens,
     token_starts,
 )
-from affetto.models.encoders.encoder import Encoding
+from affetto.models.encoders.encoder import STATES, TEXT, WORD_LAYERS, Encoding, LayerInfo, Tokens, Written
 from affetto.models.transformers_folder import read_if_there
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder
 from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
@@ -69,6 +70,7 @@ class _Attempt(NamedTuple):
     tokens: list[int]  # of text
     log_probs: list[float]  # of each, and of the end if it was written
     attention: Tensor  # (heads, tokens, frames), as many tokens as log probabilities
+    states: Tensor  # (tokens, width) of the decoder when it wrote each
     no_speech: float  # the probability that nobody speaks
 
     @property
@@ -87,13 +89,15 @@ class _Draft:
         self._tokens: list[int] = []
         self._log_probs: list[float] = []
         self._looks: list[Tensor] = []
+        self._states: list[Tensor] = []
 
-    def take(self, token: int, log_prob: float, look: Tensor) -> None:
+    def take(self, token: int, log_prob: float, look: Tensor, state: Tensor) -> None:
         """One more token, unless the end was written; ``look`` (heads, frames) is where it was looked for."""
         if not self.writing:
             return
         self._log_probs.append(log_prob)
         self._looks.append(look[:, : self._frames])
+        self._states.append(state)
         if token != self._end:
             self._tokens.append(token)
         self.writing = token != self._end and len(self._tokens) < self._room
@@ -103,7 +107,8 @@ class _Draft:
         kept = len(self._looks)
         if kept == len(self._tokens):  # the end was not written
             kept = _without_repetition(self._tokens)
-        return _Attempt(self._tokens[:kept], self._log_probs[:kept], torch.stack(self._looks[:kept], dim=1), no_speech)
+        looks, states = torch.stack(self._looks[:kept], dim=1), torch.stack(self._states[:kept])
+        return _Attempt(self._tokens[:kept], self._log_probs[:kept], looks, states, no_speech)
 
 
 def _without_repetition(tokens: Sequence[int]) -> int:
@@ -148,19 +153,28 @@ class WhisperText:
         """A digest of all that the text depends on beside the states."""
         return checkpoint.fingerprint(self.decoder, self.config.model_dump(mode="json"))
 
-    @torch.inference_mode()
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Of each token its vector in the vocabulary, which knows no sound, and the decoder's state that wrote it."""
+        return tuple(LayerInfo(name, self.decoder.config.width, 0.0) for name in WORD_LAYERS)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Itself, with its decoder moved to another device."""
+        return replace(self, decoder=self.decoder.to(device), silence=self.silence.to(device))
+
     def __call__(self, states: Frames | None) -> list[Spelling]:
         """What each utterance of a batch says, from the encoder's last states, (batch, time, width)."""
+        return [each.spelling for each in self.write(states)]
+
+    @torch.inference_mode()
+    def write(self, states: Frames | None) -> list[Written]:
+        """The same with `layers`."""
         assert states is not None, "the encoder gives states"
         windows = [torch.split(row, WINDOW_FRAMES) for row in states.unpad()]
         written = iter(self._write_all([window for row in windows for window in row]))
-        spellings = []
-        for row in windows:
-            words = [word.later(WINDOW_S * place) for place, _ in enumerate(row) for word in next(written).words]
-            spellings.append(Spelling(" ".join(word.text for word in words), tuple(words)))
-        return spellings
+        return [_joined([next(written) for _ in row]) for row in windows]
 
-    def _write_all(self, windows: Sequence[Tensor]) -> list[Spelling]:
+    def _write_all(self, windows: Sequence[Tensor]) -> list[Written]:
         """The same for states of at most 30 s, (frames, width) each."""
         best: dict[int, _Attempt] = {}
         left = list(range(len(windows)))
@@ -172,7 +186,7 @@ class WhisperText:
             left = [place for place in left if self._rank(best[place])[0] < 2 and not self._nobody(best[place])]
             if not left:
                 break
-        return [self._spelling(best[place], len(window)) for place, window in enumerate(windows)]
+        return [self._written(best[place], len(window)) for place, window in enumerate(windows)]
 
     def _rank(self, attempt: _Attempt) -> tuple[int, float]:
         """0 if it repeats itself, 1 if it is unlikely, 2 if it can be believed; and its log probability."""
@@ -185,20 +199,27 @@ class WhisperText:
         unlikely = attempt.log_prob < self.config.log_prob
         return attempt.no_speech > (self.config.no_speech if unlikely else self.config.surely_no_speech)
 
-    def _spelling(self, attempt: _Attempt, frames: int) -> Spelling:
-        if not attempt.tokens or self._nobody(attempt) or self._rank(attempt)[0] == 0:
-            return Spelling("", ())
-        starts = [start / FRAME_RATE_HZ for start in token_starts(attempt.attention)]
+    def _written(self, attempt: _Attempt, frames: int) -> Written:
         count = len(attempt.tokens)
+        if not attempt.tokens or self._nobody(attempt) or self._rank(attempt)[0] == 0:
+            count = 0
+        starts = [start / FRAME_RATE_HZ for start in token_starts(attempt.attention)] if count else []
         end_s = starts[count] if len(starts) > count else frames / FRAME_RATE_HZ
-        pieces = [self.vocabulary.spelt[token] for token in attempt.tokens]
-        return spell_tokens(pieces, attempt.log_probs[:count], starts[:count], end_s)
+        pieces = [self.vocabulary.spelt[token] for token in attempt.tokens[:count]]
+        spelling = spell_tokens(pieces, attempt.log_probs[:count], starts[:count], end_s) if count else Spelling("", ())
+        said = [place for place, piece in enumerate(pieces) if says(piece)]
+        bounds = [*starts[:count], end_s]
+        times_s = tuple((bounds[place] + bounds[place + 1]) / 2 for place in said)
+        vectors = self.decoder.tokens.weight[[attempt.tokens[place] for place in said]]
+        return Written(
+            spelling, {TEXT: Tokens(vectors, times_s), STATES: Tokens(attempt.states[:count][said], times_s)}
+        )
 
     def _write(self, windows: Sequence[Tensor], temperature: float) -> list[_Attempt]:
         """One attempt at each of some windows."""
-        states = pad([torch.cat([window, self._silence_after(len(window))]) for window in windows])
-        prompt = self._prompts(states)
-        scores, attended, progress = self.decoder(prompt, self.decoder.begin(states))
+        sound = pad([torch.cat([window, self._silence_after(len(window))]) for window in windows])
+        prompt = self._prompts(sound)
+        scores, attended, progress = self.decoder(prompt, self.decoder.begin(sound))
         silent = self.vocabulary.no_speech
         first = scores[:, 0].float().softmax(dim=-1)
         no_speech = [0.0] * len(windows) if silent is None else first[:, silent].tolist()
@@ -212,8 +233,9 @@ class WhisperText:
             chosen = _choose(likely, temperature, [draft.generator for draft in lines])
             sure = likely.gather(1, chosen[:, None])[:, 0].tolist()
             looks = attended[list(layers), :, list(heads), -1].transpose(0, 1)  # (batch, heads, frames)
-            for draft, token, log_prob, look in zip(lines, chosen.tolist(), sure, looks, strict=True):
-                draft.take(token, log_prob, look)
+            states = progress.states[:, -1]
+            for draft, *step in zip(lines, chosen.tolist(), sure, looks, states, strict=True):
+                draft.take(*step)
             writing = [place for place, draft in enumerate(lines) if draft.writing]
             if not writing:
                 break
@@ -249,6 +271,19 @@ class WhisperText:
         mask = torch.zeros(self.decoder.config.tokens, device=device)
         mask[list(tokens)] = -torch.inf
         return mask
+
+
+def _joined(windows: Sequence[Written]) -> Written:
+    """What was written of one utterance, window by window."""
+    words = [word.later(WINDOW_S * place) for place, each in enumerate(windows) for word in each.spelling.words]
+    layers = {
+        name: Tokens(
+            torch.cat([each.layers[name].values for each in windows]),
+            tuple(WINDOW_S * place + time_s for place, each in enumerate(windows) for time_s in each.layers[name][1]),
+        )
+        for name in WORD_LAYERS
+    }
+    return Written(Spelling(" ".join(word.text for word in words), tuple(words)), layers)
 
 
 def _choose(likely: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:

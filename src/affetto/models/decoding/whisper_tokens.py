@@ -188,6 +188,16 @@ def spell_tokens(
     return Spelling(" ".join(word.text for word in words), words)
 
 
+def says(piece: bytes) -> bool:
+    """Whether a token spells letters or digits, or part of one: no punctuation, and no space alone.
+
+    >>> says(b" don"), says(b"'t"), says(b"!"), says("\u00e9".encode()[:1])
+    (True, True, False, True)
+    """
+    text = _decoded([piece])
+    return any(each.isalnum() for each in text) or (not text and bool(piece))
+
+
 def _decoded(pieces: Sequence[bytes]) -> str:
     return b"".join(pieces).decode("utf-8", errors="ignore")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import torch
+from torch import Tensor
 
 from affetto.errors import ConfigError
 from affetto.frames import Frames, Waves
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
     from affetto.models.network import Network
 
 
+TEXT, STATES = "text", "decoder"
+WORD_LAYERS = (TEXT, STATES)
+"""What a head can read of the words that were written: vectors of them, or what Whisper's decoder was when it wrote."""
+
+
 class LayerInfo(NamedTuple):
-    """What an encoder promises of a layer: its name, its width and its frames a second."""
+    """What an encoder promises of a layer: its name, its width and its frames a second, 0 where a frame is a token."""
 
     name: str
     width: int
@@ -51,6 +57,20 @@ class Encoding(NamedTuple):
     output: Frames | None
 
 
+class Tokens(NamedTuple):
+    """Vectors of the tokens of a text that spell letters or digits; there may be none."""
+
+    values: Tensor  # (tokens, width)
+    times_s: tuple[float, ...]  # the middle of each in the utterance
+
+
+class Written(NamedTuple):
+    """What one utterance was decoded to, and what the decoder's own layers are."""
+
+    spelling: Spelling
+    layers: dict[str, Tokens]
+
+
 class TextDecoder(Protocol):
     """Turns an encoder's output into text."""
 
@@ -66,8 +86,18 @@ class TextDecoder(Protocol):
     def window_s(self) -> float:
         """How much sound it reads best at once, pauses included; 0 where each stretch of speech does by itself."""
 
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """What it has of its own of each token that it writes; most have nothing."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Itself on another device, where the output is."""
+
     def __call__(self, output: Frames | None, /) -> list[Spelling]:
         """What each utterance of a batch says; it depends on no other."""
+
+    def write(self, output: Frames | None, /) -> list[Written]:
+        """The same with `layers`."""
 
 
 class Encoder(Protocol):

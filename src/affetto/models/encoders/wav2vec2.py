@@ -10,28 +10,24 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from affetto.audio import SAMPLE_RATE
-from affetto.errors import CheckpointError, MissingExtraError
+from affetto.errors import CheckpointError
 from affetto.frames import Frames, Waves, pad
 from affetto.models import checkpoint, transformers_folder
 from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, TextDecoder, check_layers
+from affetto.models.encoders.loading import load_network, settings
 from affetto.text import Alphabet
 
 _FRONT = "conv"
 _SPECIAL = re.compile(r"<.*>|\[.*\]")
-_UNUSED = {"masked_spec_embed"}  # What only training reads, so that a file may lack it
-# What stands in a config and no number depends on.
-_ELSEWHERE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 
 
 class _Enough(Exception):  # noqa: N818
@@ -78,8 +74,8 @@ class Wav2Vec2:
         transformers_folder.weight_files(folder)
         config = transformers_folder.read_config(folder)
         with_head = any(str(name).endswith("ForCTC") for name in config.get("architectures") or ())
-        model = _load(folder, "AutoModelForCTC" if with_head else "AutoModel")
-        settings = transformers_folder.read_if_there(folder / "preprocessor_config.json")
+        model = load_network(folder, "AutoModelForCTC" if with_head else "AutoModel")
+        sound = transformers_folder.read_if_there(folder / "preprocessor_config.json")
         vocabulary = transformers_folder.read_if_there(folder / "vocab.json") if with_head else {}
         if vocabulary and not all(number in range(model.config.vocab_size) for number in vocabulary.values()):
             raise CheckpointError(
@@ -88,7 +84,7 @@ class Wav2Vec2:
                 folder / "vocab.json",
             )
         origin = origin._replace(licence=transformers_folder.licence(folder))
-        return cls(model, origin, normalised=bool(settings.get("do_normalize", True)), vocabulary=vocabulary or None)
+        return cls(model, origin, normalised=bool(sound.get("do_normalize", True)), vocabulary=vocabulary or None)
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -101,8 +97,7 @@ class Wav2Vec2:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all numbers, and of the settings that they are computed with."""
-        config = {key: value for key, value in self.model.config.to_dict().items() if key not in _ELSEWHERE}
-        return checkpoint.fingerprint(self.model, {"config": config, "normalised": self._normalised})
+        return checkpoint.fingerprint(self.model, {"config": settings(self.model), "normalised": self._normalised})
 
     @property
     def device(self) -> torch.device:
@@ -224,48 +219,3 @@ def _characters(vocabulary: Mapping[str, int], blank: int) -> _Characters | None
         return None
     ordered = sorted(symbols)
     return _Characters(Alphabet("".join(ordered)), [blank, *(symbols[symbol] for symbol in ordered)])
-
-
-def _load(folder: Path, kind: str) -> Any:
-    """A model by one of transformers' Auto classes, with every number from its file."""
-    try:
-        import transformers
-        from huggingface_hub.errors import StrictDataclassError
-    except ImportError as error:
-        raise MissingExtraError(
-            "this family needs transformers", "install it with: pip install 'affetto[public]'", folder
-        ) from error
-    try:
-        with _quiet():
-            model, found = getattr(transformers, kind).from_pretrained(
-                folder,
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-            )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        raise CheckpointError(
-            f"cannot be loaded ({str(error).strip().partition(chr(10))[0]})", "copy the model again", folder
-        ) from error
-    missing = sorted(name for name in found["missing_keys"] if name.rpartition(".")[2] not in _UNUSED)
-    if missing:
-        raise CheckpointError(f"holds no {missing[0]}", "copy the model again", folder)
-    return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers from drawing a bar and writing warnings of its own."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

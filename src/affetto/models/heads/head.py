@@ -7,7 +7,7 @@ A head is given frames by name: those of the recogniser layers that it reads, or
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -18,7 +18,8 @@ from affetto.config import Config
 from affetto.errors import ConfigError
 from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.frames import STATISTICS, Frames, Statistic, Waves, pooled
-from affetto.models.encoders.encoder import LayerInfo, check_layers
+from affetto.models.encoders.encoder import WORD_LAYERS, LayerInfo, check_layers
+from affetto.models.words import TranscriptConfig
 
 ACOUSTIC = "acoustic"  # The name under which a head is given acoustic features
 ALL = "all"  # In the place of layers' names: every layer of the recogniser
@@ -129,6 +130,11 @@ class HeadConfig(Config):
         return None
 
     @property
+    def words(self) -> TranscriptConfig | None:
+        """How words come about that it reads; None where it reads none."""
+        return None
+
+    @property
     def together(self) -> Together:
         """How folds are trained together; "alone" also suits a part that `Part.stacked` cannot compute."""
         if self.tuned_from is not None or self.hidden:
@@ -169,13 +175,15 @@ class HeadConfig(Config):
 class LayerConfig(HeadConfig):
     """What heads on a recogniser share."""
 
-    # x, as a layer's name ("gru3"); of a head that can read several, also their names, or "all"
+    # x, as a layer's name ("gru3"); of a head that can read several, also their names, or "all" but for those of words
     layer: str | tuple[str, ...]
     # the lowest recogniser layer that is trained along with the head, up to the highest that it reads; None keeps the
     # recogniser frozen, as the paper does
     trained_from: str | None = None
     # how low a rank is added to the matrices of these layers and trained, instead of all of them
     trained_rank: int | None = Field(default=None, ge=1)
+    # how the words come about that "text" and "decoder" are layers of, see `affetto.models.words`
+    transcript: TranscriptConfig | None = None
 
     @field_validator("layer")
     @classmethod
@@ -188,6 +196,16 @@ class LayerConfig(HeadConfig):
     def _a_rank_is_of_something(self) -> LayerConfig:
         if self.trained_rank is not None and self.trained_from is None:
             raise ValueError("trained_rank says how layers are trained along: name the lowest as trained_from")
+        return self
+
+    @model_validator(mode="after")
+    def _words_as_they_are(self) -> Self:
+        if self.words is None and self.transcript is not None:
+            raise ValueError(
+                f"only the layers {' and '.join(WORD_LAYERS)} read a transcript; name one, or leave it out"
+            )
+        if self.words is not None and self.trained_from is not None:
+            raise ValueError("layers are not trained along with a head that reads words; leave out trained_from")
         return self
 
     @property
@@ -206,6 +224,12 @@ class LayerConfig(HeadConfig):
     def tuned_rank(self) -> int | None:
         """`trained_rank`."""
         return self.trained_rank
+
+    @property
+    def words(self) -> TranscriptConfig | None:
+        """`transcript`, where a layer of words is read."""
+        reads = not {*WORD_LAYERS}.isdisjoint(self.layers or ())
+        return (self.transcript or TranscriptConfig()) if reads else None
 
 
 class EmotionHead(nn.Module):

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from affetto.config import stable_seed
 from affetto.errors import TrainingError
-from affetto.models.encoders.encoder import Encoder, LayerInfo
+from affetto.models.encoders.encoder import WORD_LAYERS, Encoder, LayerInfo
 from affetto.models.heads import ACOUSTIC, EmotionHead, HeadConfig, head_config
 from affetto.models.heads.training import INPUT, TunedHead, below
 from affetto.models.network import Network
-from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers
+from affetto.models.words import WordReader
+from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers, Words
+from affetto.represent.cache import layers_of
 from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
 from affetto.training.heads.linear import HiddenTraining, LinearTraining, solve, train_hidden
 from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
@@ -43,8 +45,9 @@ class Study(NamedTuple):
     """The data set that all rows of a table share.
 
     Targets are each class's share in what an utterance counts as, (utterances, classes); the share is the mean one that
-    a fold trains on of all utterances. Banks go by their names, see `needs`. Layers are the encoder's, and its network
-    is there where some are trained along. Strangers are banks of calm speech, for heads that are solved.
+    a fold trains on of all utterances. Banks go by their names, see `needs`. Layers are the encoder's and those of
+    words, and its network is there where some are trained along. Strangers are banks of calm speech, for heads that are
+    solved.
     """
 
     classes: tuple[str, ...]
@@ -58,17 +61,28 @@ class Study(NamedTuple):
     strangers: Mapping[str, Bank] | None = None
 
 
-def needs(model: ModelConfig, encoder: Encoder) -> list[Extractor]:
-    """What has to be extracted, of an encoder whose layers it reuses, before a row can be fitted."""
+def needs(model: ModelConfig, encoder: Encoder, reader: WordReader | None = None) -> list[Extractor]:
+    """What has to be extracted before a row can be fitted, of an encoder whose layers it reuses and of its words."""
     if isinstance(model, ClassicalConfig):
         return [] if model.functionals is None else [Functionals(model.functionals)]
     extractors: list[Extractor] = [] if model.acoustic is None else [Acoustics(model.acoustic)]
-    names = {*model.inputs(model.choose(encoder.layers)), *_read(model, encoder.layers)}
+    known = known_layers(encoder, reader)
+    names = {*model.inputs(model.choose(known)), *_read(model, known)}
     if model.tuned_from is not None and encoder.network is None:
         raise TrainingError("layers of this recogniser cannot be trained along", "leave out trained_from")
     if INPUT in names:
         extractors.append(Inputs(encoder))
-    return [*extractors, *([Layers(encoder, tuple(sorted(names - {INPUT})))] if names - {INPUT} else [])]
+    words = {name for name in names if not layers_of([name]).isdisjoint(WORD_LAYERS)}
+    if words:
+        assert reader is not None, "it chose among layers of words"
+        extractors.append(Words(encoder, reader, tuple(sorted(words))))
+    sound = names - words - {INPUT}
+    return [*extractors, *([Layers(encoder, tuple(sorted(sound)))] if sound else [])]
+
+
+def known_layers(encoder: Encoder, reader: WordReader | None) -> tuple[LayerInfo, ...]:
+    """All that a head can read of an encoder and of the words that it writes."""
+    return encoder.layers if reader is None else (*encoder.layers, *reader.layers)
 
 
 def tunes(model: ModelConfig) -> bool:
