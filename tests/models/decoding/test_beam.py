@@ -48,6 +48,23 @@ def _every_text(log_probs: torch.Tensor) -> dict[str, float]:
     return texts
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_pause_changes_no_text_and_hardly_a_score(seed: int) -> None:
+    spoken = _random(4, len(ALPHABET), seed, sharpness=1.0)
+    sure = torch.tensor([1 - 1.5e-5, *[5e-6] * (len(ALPHABET) - 1)]).log().expand(300, -1)
+    short, long = (pad([torch.cat([spoken, sure[:count], spoken[-1:], sure[:count]])]) for count in (1, 300))
+    with torch.no_grad():
+        [expected], [found] = (beam_search(each, ALPHABET, WIDE, _language_model()) for each in (short, long))
+    assert found.classes == expected.classes
+    assert found.score == pytest.approx(expected.score, abs=0.01)
+
+
+def test_a_letter_said_twice_beside_a_pause_is_spelt_twice() -> None:
+    a, blank = (torch.full((len(ALPHABET),), 1e-6).scatter(0, torch.tensor(place), 1.0).log() for place in (2, 0))
+    [found] = beam_search(pad([torch.stack([a, a, blank, blank, blank, a])]), ALPHABET, WIDE)
+    assert ALPHABET.decode(found.classes) == "aa"
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("time", [1, 2, 5, 6])
 def test_a_wide_beam_finds_what_the_sum_over_all_paths_finds(time: int, seed: int) -> None:
