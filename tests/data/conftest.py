@@ -184,6 +184,35 @@ def build_iemocap(root: Path, sound: Sound) -> None:
     (sounds / "._Ses03M_script01_1b_F001.wav").write_bytes(b"debris")
 
 
+def build_meld(root: Path, sound: Sound) -> None:
+    """Two of the three parts, one unpacked into a folder of its name; what each line means stands in the tests."""
+    head = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    rest = '8,21,"00:16:16,059","00:16:21,731"'
+    for name in ("dia0_utt0.mp4", "dia0_utt1.mp4", "dia3_utt0.wav"):
+        sound(f"train/train_splits/{name.replace('.mp4', '.wav')}")
+    for name in ("dia0_utt0", "dia0_utt1"):
+        films = root / "train" / "train_splits"
+        (films / f"{name}.wav").rename(films / f"{name}.mp4")
+    (root / "train" / "train_splits" / "._dia0_utt0.mp4").write_bytes(b"debris")
+    _write(
+        root / "train" / "train_sent_emo.csv",
+        [
+            head,
+            f'1,"also I was, ""the point"" person",Chandler,neutral,neutral,0,0,{rest}',
+            f"2,You must\u0092ve had your hands full.,The Interviewer,joy,positive,0,1,{rest}",
+            f"3,No.,Joey,anger,negative,3,0,{rest}",
+            f"4,Gone.,Joey,anger,negative,3,1,{rest}",
+            f"5,Whose?,,anger,negative,3,2,{rest}",
+            f"6,Broken,Joey,anger,negative,three,2,{rest}",
+        ],
+    )
+    sound("dev_splits_complete/dia110_utt6.wav")
+    _write(
+        root / "dev_sent_emo.csv",
+        [head, f"1,Oh!,Ross,surprise,negative,110,6,{rest}", f"2,Oh?,Ross,surprise,negative,110,7,{rest}"],
+    )
+
+
 def build_tedlium(root: Path, sound: Sound) -> None:
     """Two of the three parts; what each line means stands in the tests."""
     write_talk(
@@ -237,6 +266,7 @@ BUILDERS = {
     "kaldi": build_kaldi,
     "librispeech": build_librispeech,
     "lj_speech": build_lj_speech,
+    "meld": build_meld,
     "ravdess": build_ravdess,
     "tedlium": build_tedlium,
     "voxforge": build_voxforge,

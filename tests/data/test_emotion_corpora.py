@@ -47,6 +47,30 @@ def test_emodb(build: Build) -> None:
     assert open_corpus(root / "wav").utterances == parsed.utterances
 
 
+def test_meld(build: Build) -> None:
+    root = build("meld")
+    parsed = open_corpus(root)
+    facts = [(each.id, each.audio.name, each.speaker, each.emotion, each.group) for each in parsed.utterances]
+    assert facts == [
+        ("dev_dia110_utt6", "dia110_utt6.wav", "Ross", "surprise", "dev_dia110"),
+        ("train_dia0_utt0", "dia0_utt0.mp4", "Chandler", "neutral", "train_dia0"),
+        ("train_dia0_utt1", "dia0_utt1.mp4", "The Interviewer", "joy", "train_dia0"),
+        ("train_dia3_utt0", "dia3_utt0.wav", "Joey", "anger", "train_dia3"),
+    ]
+    assert parsed.utterances[1].text == 'also I was, "the point" person'
+    assert [each.partition for each in parsed.utterances] == ["dev", "train", "train", "train"]
+    assert _reasons(parsed) == {
+        "audio missing": 1, "malformed line": 1, "no speaker": 1, "not in the release": 1, "part missing": 1,
+    }  # fmt: skip
+
+
+def test_meld_without_a_column_is_refused(build: Build) -> None:
+    root = build("meld")
+    (root / "dev_sent_emo.csv").write_text("Utterance,Speaker\n")
+    with pytest.raises(CorpusError, match="no column Dialogue_ID, Emotion, Utterance_ID"):
+        open_corpus(root)
+
+
 def test_emodb_has_seven_emotions_and_ten_sentences() -> None:
     assert len(set(emodb.EMOTIONS.values())) == 7
     assert len(set(emodb.SENTENCES.values())) == 10

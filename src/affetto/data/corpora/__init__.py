@@ -26,6 +26,7 @@ CORPORA = Registry(
         "kaldi": "affetto.data.corpora.kaldi:CORPUS",
         "librispeech": "affetto.data.corpora.librispeech:CORPUS",
         "lj_speech": "affetto.data.corpora.lj_speech:CORPUS",
+        "meld": "affetto.data.corpora.meld:CORPUS",
         "ravdess": "affetto.data.corpora.ravdess:CORPUS",
         "tedlium": "affetto.data.corpora.tedlium:CORPUS",
         "voxforge": "affetto.data.corpora.voxforge:CORPUS",
