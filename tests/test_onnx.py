@@ -21,6 +21,8 @@ from affetto.cli import main
 from affetto.errors import CheckpointError, ConfigError
 from affetto.frames import pad_waves
 from affetto.models.decoding import DecoderChoice
+from affetto.models.heads import EmotionHead
+from affetto.models.heads.kinds import MeanPoolingConfig
 from affetto.onnx import OnnxRecogniser
 from affetto.onnx.description import DESCRIPTION, DETECTOR, GRAPH, read_description
 from affetto.onnx.runtime import OnnxDetector
@@ -134,6 +136,14 @@ def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
     (tmp_path / DESCRIPTION).write_text("{}")
     with pytest.raises(CheckpointError, match="describes no exported model"):
         read_description(tmp_path)
+
+
+def test_a_head_that_reads_words_is_refused(recogniser: EmotionRecogniser) -> None:
+    from affetto.onnx.export import _stretch
+
+    head = EmotionHead(MeanPoolingConfig(layer=("layer4", "text")), ("anger", "sadness"), {"layer4": 384, "text": 8})
+    with pytest.raises(ConfigError, match="tiny: a head that reads words cannot be exported"):
+        _stretch(EmotionRecogniser(recogniser.encoder, head, None))
 
 
 def test_models_of_other_kinds_are_refused(tmp_path: Path) -> None:
