@@ -17,6 +17,7 @@ from torch import Tensor
 from affetto.cli import main
 from affetto.cli.listen import _Printer
 from affetto.recognise import EmotionRecogniser
+from affetto.recording import Segment
 
 
 def stream(sound: Tensor) -> bytes:
@@ -80,6 +81,17 @@ def test_a_terminal_shows_what_is_being_said_in_place(tiny_model: Path, demo: di
     lines = [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).splitlines() if line.strip()]
     assert len(lines) > 2
     assert lines[-1].startswith("0:00")
+
+
+@pytest.mark.parametrize(("width", "rows", "column"), [(80, 1, 39), (50, 2, 2)])
+def test_words_stand_in_one_place_or_below(width: int, rows: int, column: int) -> None:
+    out = io.StringIO()
+    printer = _Printer(Console(file=out, width=width), "text", partial=None)
+    for statement in ({"familiar": False}, {"familiar": True}):
+        printer.final(Segment(1.0, 2.0, "no more", "anger", {"anger": 0.99}, **statement))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2 * rows
+    assert [line.index("no more") for line in lines[rows - 1 :: rows]] == [column] * 2
 
 
 @pytest.mark.parametrize(("format_", "partial"), [("text", False), ("jsonl", None)])

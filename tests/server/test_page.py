@@ -52,6 +52,12 @@ def test_what_it_names_is_there(client: httpx.Client) -> None:
     assert {path: client.get(f"/{path}").status_code for path in named} == dict.fromkeys(named, 200)
 
 
+def test_what_scripts_import_is_asked_for_at_once() -> None:
+    html = (page.STATIC / "index.html").read_text(encoding="utf-8")
+    imported = {each for name in STATIC for each in re.findall(r'from "\./([^"]+)"', (page.STATIC / name).read_text())}
+    assert set(re.findall('rel="modulepreload" href="page/([^"]+)"', html)) == imported
+
+
 @pytest.mark.parametrize("path", EVERYTHING)
 def test_a_file_is_sent_once(client: httpx.Client, path: str) -> None:
     answer = client.get(path)

@@ -471,10 +471,16 @@ def test_a_long_one_shows_how_far_it_is(
             document.querySelector(".busy span").style.width)"""
     )
     assert (doing, spoken, wide) == ("Listening to talk.flac …", far, f"{done}%")
-    minutes, seconds = far.removesuffix(" of 5:40").split(":")
+    minutes, seconds = far.partition(" of 5:40")[0].split(":")
     assert int(done) == pytest.approx((60 * int(minutes) + int(seconds)) / 3.40, abs=1)
     recogniser.go_on()
     assert result(page).locator(".segment").count() == 65
+
+
+def test_it_says_how_long_the_rest_will_take(client: httpx.Client, visit: Callable[..., Any]) -> None:
+    given = [(0.5, 5), (0, 60), (0.25, 60), (0.9, 60)]  # shares, and the seconds that they took
+    told = """(given) => import("/page/text.js").then(({ left }) => given.map((each) => left(...each)))"""
+    assert visit(client).evaluate(told, given) == ["", "", ", about 3 min left", ", less than a minute left"]
 
 
 def test_what_is_there_can_be_looked_through_while_the_rest_is_to_come(

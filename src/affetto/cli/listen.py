@@ -16,8 +16,7 @@ from affetto.errors import AudioError
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, RenderableType
     from torch import Tensor
 
     from affetto.recording import Segment
@@ -101,10 +100,10 @@ class _Printer:
             typer.echo(json.dumps({**segment.as_dict(), "final": False}))
             sys.stdout.flush()
 
-    def _line(self, segment: Segment) -> Table:
+    def _line(self, segment: Segment) -> RenderableType:
         from affetto.cli.recordings import line
 
-        return line(segment, ascii_only=self._out.options.ascii_only)
+        return line(segment, width=self._out.width, ascii_only=self._out.options.ascii_only)
 
 
 def _blocks(source: str | None, encoding: str, rate: int) -> Iterator[Tensor]:

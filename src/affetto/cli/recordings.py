@@ -20,7 +20,7 @@ from affetto.formats import FORMATS
 from affetto.formats.tables import csv_header, csv_rows, file_names, to_rttm
 from affetto.recording import Recording, Segment, Word
 from affetto.text import harmless
-from affetto.timeline import NO_SPEECH, NOT_SURE, clock, strip
+from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, clock, strip
 
 if TYPE_CHECKING:
     from affetto.transcribe import Transcript
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _BAR_CELLS = 16
 _TIMELINE_CELLS = 72  # at most; a narrow terminal has fewer
 _INDENT = 2
+_WIDE = 60  # columns of a terminal
 _COLOURS = {"anger": "red", "happiness": "yellow", "neutral": "green", "sadness": "blue", "fear": "magenta"}
 _MORE_COLOURS = ("cyan", "magenta", "bright_red", "bright_green", "bright_yellow", "bright_blue", "white")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -93,13 +94,16 @@ def _indented(shown: RenderableType) -> Padding:
     return Padding(shown, (0, 0, 0, _INDENT))
 
 
-def line(segment: Segment, *, ascii_only: bool = False) -> Table:
-    """A segment on one line: when, which emotion, how sure, and the words."""
+def line(segment: Segment, *, width: int = 80, ascii_only: bool = False) -> RenderableType:
+    """A segment: when, which emotion, how sure, and the words, beside that or, on a narrow terminal, below."""
+    times, stated, words = _cells(segment, _colours(segment.probabilities), ascii_only)
+    if width < _WIDE:
+        return Group(Text.assemble(times, "  ", stated), _indented(words))
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, min_width=15)
-    grid.add_column(no_wrap=True, min_width=14)
+    grid.add_column(no_wrap=True, min_width=len(f"{UNFAMILIAR} 99%"))  # the words stay where they are
     grid.add_column(ratio=1)
-    grid.add_row(*_cells(segment, _colours(segment.probabilities), ascii_only))
+    grid.add_row(times, stated, words)
     return grid
 
 

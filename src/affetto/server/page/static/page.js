@@ -5,7 +5,7 @@ import { markdown } from "./markdown.js";
 import { Result } from "./result.js";
 import { Problem, Service } from "./service.js";
 import { MOST_DECODED_S, Recorder, open, toWav } from "./sound.js";
-import { clock } from "./text.js";
+import { clock, left } from "./text.js";
 
 const TRIES = 5; // so often a busy service is asked again
 
@@ -226,7 +226,10 @@ class Page {
     const [line, bar, far] = [this.find(".doing"), this.find(".busy"), this.find(".far")];
     if (line.textContent !== doing) line.textContent = doing;
     const known = progress_s !== undefined;
-    far.textContent = known ? `${clock(progress_s)} of ${clock(duration_s)}` : "";
+    if (known) this.began ??= performance.now();
+    else this.began = null;
+    const rest = known ? left(progress_s / duration_s, (performance.now() - this.began) / 1000) : "";
+    far.textContent = known ? `${clock(progress_s)} of ${clock(duration_s)}${rest}` : "";
     const done = known ? Math.floor((100 * progress_s) / duration_s) : null;
     bar.firstElementChild.style.width = known ? `${done}%` : "";
     for (const [name, value] of [["aria-valuenow", done], ["aria-valuetext", far.textContent]]) {

@@ -20,6 +20,13 @@ export function percent(share) {
   return `${Math.round(share * 100)}\u00a0%`;
 }
 
+/** How long the rest will take, of work of which a share was done in so many seconds; nothing before that can be known. */
+export function left(share, seconds) {
+  if (seconds < 10 || share <= 0) return "";
+  const minutes = ((1 - share) / share) * (seconds / 60);
+  return minutes < 1 ? ", less than a minute left" : `, about ${Math.round(minutes)} min left`;
+}
+
 export function element(tag, className, text = "") {
   return Object.assign(document.createElement(tag), { className, textContent: text });
 }
