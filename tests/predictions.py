@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affetto.evaluate import Prediction, RunFolder
-from affetto.evaluate.predictions import Answers, read_columns
+from affetto.evaluate.predictions import Answers, AnyAnswers, read_columns
 
 
 def read_tested(run: RunFolder, row: str) -> list[Prediction]:
@@ -25,6 +25,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     return _one_by_one(answers, classes)
 
 
-def _one_by_one(answers: Answers, classes: Sequence[str]) -> list[Prediction]:
+def _one_by_one(answers: AnyAnswers, classes: Sequence[str]) -> list[Prediction]:
+    assert isinstance(answers, Answers)
     rows = zip(answers.cells, *answers[1:-1], answers.probabilities.tolist(), strict=True)
     return [Prediction(*cell, *named, dict(zip(classes, shares, strict=True))) for cell, *named, shares in rows]

@@ -194,7 +194,7 @@ def test_a_folder_keeps_scores_and_what_they_follow_from(corpus: Path, tmp_path:
     assert [*values] == ["version", "model", "scores"]
     assert [*values["scores"][0]] == [
         "corpus", "condition", "utterances", "hours", "uar", "accuracy", "f1_macro", "ece", "stated_accuracy",
-        "stated", "confusion", "left_out", "failed", "speakers",
+        "stated", "ccc", "confusion", "left_out", "failed", "speakers",
     ]  # fmt: skip
     assert (tmp_path / "out/deep/scores.md").read_text() == scores_to_markdown(scores)
     with (tmp_path / "out/deep/predictions.csv").open(newline="") as file:

@@ -74,6 +74,46 @@ def test_the_order_of_predictions_means_nothing(said: list[tuple[int, int, str, 
         assert np.array_equal(one, other)
 
 
+def _agreements(said: list[tuple[int, int, str, float, float, float]]) -> stats.Agreements:
+    repeats, folds, speakers, references, *predicted = (list(column) for column in zip(*said, strict=True))
+    truths = np.array([references, references[::-1]]).T
+    return stats.agreements(list(zip(repeats, folds, strict=True)), speakers, truths, np.array(predicted).T)
+
+
+VALUES = st.floats(-99, 99, width=16)
+RATED = st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from("uvwx"), VALUES, VALUES, VALUES)
+
+
+@settings(max_examples=60)
+@given(said=st.lists(RATED, min_size=1, max_size=60))
+def test_concordance_follows_from_sums_of_speakers(said: list[tuple[int, int, str, float, float, float]]) -> None:
+    found = stats.run_scores(_agreements(said))
+    backwards = [each[3] for each in said][::-1]
+    for number, run in enumerate(sorted({each[0] for each in said})):
+        kept = [place for place, each in enumerate(said) if each[0] == run]
+        x, other = (np.array([values[place] for place in kept]) for values in ([each[3] for each in said], backwards))
+        y, z = (np.array([said[place][column] for place in kept]) for column in (4, 5))
+        expected = [metrics.ccc(x, y), metrics.ccc(other, z)]
+        assert found[number] == pytest.approx([np.mean(expected), *expected], abs=1e-6)
+
+
+def test_intervals_of_concordance_are_those_of_drawn_speakers() -> None:
+    rng = np.random.default_rng(1)
+    speakers = np.repeat([f"s{number:02d}" for number in range(12)], 30)
+    truth = rng.normal(50, 10, len(speakers)) + np.repeat(rng.normal(0, 5, 12), 30)
+    predicted = truth + rng.normal(0, 8, len(speakers)) + np.repeat(rng.normal(0, 6, 12), 30)
+    counted = stats.agreements([(0, 0)] * len(truth), speakers.tolist(), truth[:, None], predicted[:, None])
+    low, high = stats.speaker_interval(counted, np.random.default_rng(2), resamples=2_000)
+    crowds = stats.draw_crowds(12, np.random.default_rng(2), 2_000).astype(int)
+    drawn = []
+    for crowd in crowds:
+        places = np.concatenate([np.flatnonzero(speakers == f"s{each:02d}") for each in np.repeat(range(12), crowd)])
+        drawn.append([metrics.ccc(truth[places], predicted[places])])
+    expected = stats.interval_of(np.array(drawn), 12)
+    assert (low, high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert low[0] < metrics.ccc(truth, predicted) < high[0]
+
+
 def test_runs_are_pooled_and_folds_are_averaged_over_repeats() -> None:
     counted = _tally(
         [

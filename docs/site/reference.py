@@ -265,6 +265,7 @@ def _schema_rows(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, 
 _NAMES = {"string": "text", "boolean": "true or false", "object": "table"}
 _REFERENCES = {
     "probabilities": "table: emotion to number",
+    "dimensions": "table: dimension to number",
     "HeadConfig": "[a head](#heads)",
     "ClassicalConfig": "[a classical row](#classical-rows)",
     "RecogniserConfig": "[a shape](#shapes)",

@@ -70,7 +70,7 @@ class Choice:
 
             transcriber = Transcriber.from_pretrained(self.model, self.device, decoding, precision=self.precision)
             words = partial(transcriber.recognise_many, channels=self.channels)
-            return Way(self, words, (), transcriber.fingerprint)
+            return Way(self, words, (), (), transcriber.fingerprint)
         from affetto.recognise import EmotionRecogniser
 
         return self._emotions(
@@ -97,15 +97,16 @@ class Choice:
         recognise = partial(
             recogniser.recognise_many, judgement=self.judgement, channels=self.channels, speakers=self.speakers
         )
-        return Way(self, recognise, recogniser.emotions, recogniser.fingerprint)
+        return Way(self, recognise, recogniser.emotions, recogniser.dimensions, recogniser.fingerprint)
 
 
 class Way(NamedTuple):
-    """How recordings are recognised, and among which emotions."""
+    """How recordings are recognised, among which emotions, and which dimensions are predicted beside."""
 
     choice: Choice
     recognise: Callable[[Iterable[Source], Callable[[float], None] | None], Iterator[Recording | Failure]]
     emotions: Sequence[str]
+    dimensions: Sequence[str]
     fingerprint: Callable[[], str]
 
     @property

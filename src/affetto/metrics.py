@@ -125,7 +125,7 @@ def agreement(references: Floats, predictions: Floats) -> Floats:
     return np.stack([ones, references, predictions, *squares])
 
 
-def concordance(sums: Floats) -> Floats:
+def concordance(sums: NDArray[np.floating]) -> Floats:
     """`ccc` of sums over utterances of `agreement`, (...) of (6, ...); not a number of none."""
     count = np.where(sums[0] > 0, sums[0], np.nan)
     x, y, xx, yy, xy = sums[1:] / count

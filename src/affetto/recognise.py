@@ -15,7 +15,7 @@ from affetto.errors import CheckpointError
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.decoding import DecoderChoice, find_decoder
-from affetto.models.encoders import find_head, open_encoder
+from affetto.models.encoders import find_heads, open_encoder
 from affetto.models.encoders.encoder import TEXT, WORD_LAYERS, Encoder, TextDecoder, computed
 from affetto.models.heads import EmotionHead, load_head
 from affetto.models.words import Reading, WordReader, reopen_reader
@@ -25,11 +25,39 @@ from affetto.streaming.segments import Spoken, join
 
 
 class HeadInputs(NamedTuple):
-    """What an emotion head is given of a batch, what each recording says, and when the head's tokens are said."""
+    """What the emotion head is given of a batch, what each recording says, and when the head's tokens are said.
+
+    And what the head that predicts dimensions is given, where there is one.
+    """
 
     given: dict[str, Frames]
     spellings: list[Spelling]
     times_s: dict[str, list[tuple[float, ...]]]  # the middles of the tokens of each layer of words, in each recording
+    second: dict[str, Frames]
+
+
+class TrainedHead(NamedTuple):
+    """A head, what its description says, and what gives it the words that it reads, if it reads any."""
+
+    head: EmotionHead
+    facts: Mapping[str, Any]
+    reader: WordReader | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The layers of words that it reads."""
+        return [name for name in self.head.layers if name in WORD_LAYERS]
+
+    def read(self, output: Any) -> Reading:
+        """Its words, of what a recogniser put out."""
+        return Reading([], {}, {}) if self.reader is None else self.reader.read(output, self.words)
+
+    def given(self, waves: Waves, layers: Mapping[str, Frames]) -> dict[str, Frames]:
+        """What it reads of a batch: all of it, or what lies where somebody speaks, and all its words."""
+        if not self.facts.get("speech_only"):
+            return self.head.read(waves, layers)
+        spoken = {name: frames if name in WORD_LAYERS else waves.of_speech(frames) for name, frames in layers.items()}
+        return self.head.read(waves.spoken(), spoken)
 
 
 class EmotionRecogniser(RecordingRecogniser):
@@ -43,9 +71,10 @@ class EmotionRecogniser(RecordingRecogniser):
             often right as they say; above 1 they are less extreme.
         facts: what the head's description says: training data, licence, metrics.
         reader: what gives the head the words that it reads, if it reads any.
+        second: a head trained on the same recogniser that predicts dimensions; None predicts none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917
         self,
         encoder: Encoder,
         emotion: EmotionHead,
@@ -53,6 +82,7 @@ class EmotionRecogniser(RecordingRecogniser):
         temperature: float = 1.0,
         facts: Mapping[str, Any] | None = None,
         reader: WordReader | None = None,
+        second: TrainedHead | None = None,
     ) -> None:
         self.encoder = encoder
         self.device = encoder.device
@@ -61,7 +91,9 @@ class EmotionRecogniser(RecordingRecogniser):
         self.temperature = temperature
         self.facts = facts or {}
         self.reader = reader
-        self.speech_only = bool(self.facts.get("speech_only"))
+        self.second = second
+        if second is not None:
+            second.head.to(encoder.device).eval()
 
     @classmethod
     def from_pretrained(
@@ -89,18 +121,15 @@ class EmotionRecogniser(RecordingRecogniser):
             MissingExtraError: what it needs is not installed.
         """
         encoder = open_encoder(model, device=device, precision=precision)
-        path = find_head(encoder, model)
-        emotion, description = load_head(path)
-        if emotion.layers and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
-            raise CheckpointError("was trained on another recogniser", "put both files of one model there", path)
-        words, reader, decoder = emotion.config.words, None, None
-        if words is not None:
-            reader = reopen_reader(encoder, words, description.facts.get("transcript") or {}, path)
+        path, path_of_second = find_heads(encoder, model)
+        emotion, facts, reader = _open_head(path, encoder)
+        second = None if path_of_second is None else _open_head(path_of_second, encoder)
+        decoder = None
         if spells:
             decoder = find_decoder(encoder, decoding)
             if reader is not None and reader.decoder.fingerprint == decoder.fingerprint:
                 decoder = reader.decoder  # what is written once need not be written again
-        return cls(encoder, emotion, decoder, _temperature(description, path), description.facts, reader)
+        return cls(encoder, emotion, decoder, _temperature(facts, path), facts, reader, second)
 
     def __repr__(self) -> str:
         name, device = self.encoder.origin.name, str(self.encoder.device)
@@ -111,11 +140,18 @@ class EmotionRecogniser(RecordingRecogniser):
         """The emotions it can tell apart."""
         return self.emotion.classes
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The dimensions that it predicts beside them."""
+        return () if self.second is None else self.second.head.dimensions
+
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
-        networks = (computed(self.encoder), checkpoint.fingerprint(self.emotion))
+        heads = [self.emotion, *([] if self.second is None else [self.second.head])]
+        networks = (computed(self.encoder), *map(checkpoint.fingerprint, heads))
         decoder = "none" if self.decoder is None else self.decoder.fingerprint
-        words = () if self.reader is None else (self.reader.fingerprint(TEXT),)
+        readers = [self.reader, None if self.second is None else self.second.reader]
+        words = [each.fingerprint(TEXT) for each in readers if each is not None]
         return "-".join((*networks, f"{self.temperature:g}", decoder, *words, *self.emotions))
 
     def understand(self, stretches: Sequence[Spoken]) -> list[SegmentPrediction]:
@@ -125,46 +161,73 @@ class EmotionRecogniser(RecordingRecogniser):
     @torch.inference_mode()
     def predict(self, waves: Waves) -> list[SegmentPrediction]:
         """What is in each recording of a batch, each taken as one segment."""
-        given, spellings, _ = self.read(waves)
+        given, spellings, _, of_second = self.read(waves)
         vectors = self.emotion.represent(given)
         probabilities = (self.emotion.output(vectors) / self.temperature).softmax(dim=-1)
         known = self.emotion.familiarity
         familiar = torch.ones(len(vectors)) if known is None else known(vectors)
+        values: list[list[float]] = [[]] * len(vectors)
+        if self.second is not None:
+            values = self.second.head(of_second).tolist()
+        rows = zip(spellings, probabilities.tolist(), familiar.tolist(), values, strict=True)
         return [
-            SegmentPrediction(spelling, dict(zip(self.emotions, row, strict=True)), bool(is_familiar))
-            for spelling, row, is_familiar in zip(spellings, probabilities.tolist(), familiar.tolist(), strict=True)
+            SegmentPrediction(
+                spelling,
+                dict(zip(self.emotions, row, strict=True)),
+                bool(is_familiar),
+                dict(zip(self.dimensions, own, strict=True)),
+            )
+            for spelling, row, is_familiar, own in rows
         ]
 
     @torch.inference_mode()
     def read(self, waves: Waves) -> HeadInputs:
-        """What comes before the emotion head."""
+        """What comes before the heads."""
         waves = waves.to(self.encoder.device)
-        own = [name for name in self.emotion.layers if name in WORD_LAYERS]
-        sound = [name for name in self.emotion.layers if name not in WORD_LAYERS]
-        if self.decoder is None and self.reader is None:
-            layers, output = self.encoder.represent(waves, sound), None
+        first = TrainedHead(self.emotion, self.facts, self.reader)
+        heads = [first, *([] if self.second is None else [self.second])]
+        sound = dict.fromkeys(name for each in heads for name in each.head.layers if name not in WORD_LAYERS)
+        if self.decoder is None and not any(each.reader for each in heads):
+            layers, output = self.encoder.represent(waves, list(sound)), None
         else:
-            layers, output = self.encoder.encode(waves, sound)
-        words = Reading([], {}, {}) if self.reader is None else self.reader.read(output, own)
+            layers, output = self.encoder.encode(waves, list(sound))
+        words = [each.read(output) for each in heads]
         if self.decoder is None:
             spellings = [Spelling("", ())] * len(waves.lengths)
         elif self.reader is not None and self.decoder is self.reader.decoder:
-            spellings = words.spellings
+            spellings = words[0].spellings
         else:
             spellings = self.decoder(output)
-        return HeadInputs(self.given(waves, {**layers, **words.layers}), spellings, words.times_s)
+        given = [each.given(waves, {**layers, **own.layers}) for each, own in zip(heads, words, strict=True)]
+        return HeadInputs(given[0], spellings, words[0].times_s, given[-1] if self.second else {})
+
+    @property
+    def speech_only(self) -> bool:
+        """Whether the emotion head reads of a batch what lies where somebody speaks alone."""
+        return bool(self.facts.get("speech_only"))
 
     def given(self, waves: Waves, layers: Mapping[str, Frames]) -> dict[str, Frames]:
-        """What the emotion head reads of a batch: all of it, or what lies where somebody speaks, and all its words."""
-        if not self.speech_only:
-            return self.emotion.read(waves, layers)
-        spoken = {name: frames if name in WORD_LAYERS else waves.of_speech(frames) for name, frames in layers.items()}
-        return self.emotion.read(waves.spoken(), spoken)
+        """What the emotion head reads of a batch, see `TrainedHead.given`."""
+        return TrainedHead(self.emotion, self.facts).given(waves, layers)
 
 
-def _temperature(description: checkpoint.Description, where: Path) -> float:
+def _open_head(path: Path, encoder: Encoder) -> TrainedHead:
+    """A head that was trained on this recogniser, of the kind that its file's name says."""
+    head, description = load_head(path)
+    if head.layers and description.facts.get("encoder_fingerprint") != encoder.fingerprint:
+        raise CheckpointError("was trained on another recogniser", "put files of one model there", path)
+    if bool(head.dimensions) != (path.name == pretrained.DIMENSIONS):
+        predicted = "dimensions" if head.dimensions else "classes"
+        raise CheckpointError(f"predicts {predicted}", "name the files as affetto train does", path)
+    words = head.config.words
+    transcript = description.facts.get("transcript") or {}
+    reader = None if words is None else reopen_reader(encoder, words, transcript, path)
+    return TrainedHead(head, description.facts, reader)
+
+
+def _temperature(facts: Mapping[str, Any], where: Path) -> float:
     """What the head's facts say of its calibration; 1 leaves the scores as they are."""
-    value = description.facts.get("temperature", 1.0)
+    value = facts.get("temperature", 1.0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
         raise CheckpointError(f"a temperature of {value!r}", "calibrate the head again, or leave it out", where)
     return float(value)

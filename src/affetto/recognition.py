@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -31,11 +32,15 @@ _PARTIAL_S = 0.6  # of sound, at least, between two looks at what is being spoke
 
 
 class SegmentPrediction(NamedTuple):
-    """What the networks make of one segment: words, the probability of each emotion, whether it is familiar sound."""
+    """What the networks make of one segment: words, the probability of each emotion, whether it is familiar sound.
+
+    And the value of each dimension, where the model predicts some.
+    """
 
     spelling: Spelling
     probabilities: dict[str, float]
     familiar: bool = True
+    dimensions: Mapping[str, float] = MappingProxyType({})
 
 
 class RecordingRecogniser(ABC):
@@ -48,6 +53,11 @@ class RecordingRecogniser(ABC):
     @abstractmethod
     def emotions(self) -> tuple[str, ...]:
         """The emotions it can tell apart."""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The dimensions that it predicts beside them, such as valence."""
+        return ()
 
     @abstractmethod
     def understand(self, stretches: Sequence[Spoken]) -> list[SegmentPrediction]:
@@ -174,8 +184,9 @@ class RecordingRecogniser(ABC):
         else:
             nothing = dict.fromkeys(self.emotions, 0.0)
             recording = Recording(
-                found.source, found.duration_s, (), None, nothing, "", False, nothing, 0.0, found.silent, judgement
-            )
+                found.source, found.duration_s, (), None, nothing, "", False, nothing, 0.0, found.silent, judgement,
+                dimensions=dict.fromkeys(self.dimensions),
+            )  # fmt: skip
         channels = tuple(self.judge(each, judgement) for each in found.channels)
         alone = None if found.speakers is None else tuple(self.judge(each, judgement) for each in found.speakers)
         return replace(recording, channels=channels, speakers=alone)
@@ -246,7 +257,7 @@ def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgemen
 
 
 def _segment(piece: Piece[SegmentPrediction]) -> Segment:
-    said, probabilities, familiar = piece.content
+    said, probabilities, familiar, dimensions = piece.content
     words = said.placed(piece.since_s, piece.start_s, piece.end_s)
     return Segment(
         piece.start_s,
@@ -258,4 +269,5 @@ def _segment(piece: Piece[SegmentPrediction]) -> Segment:
         familiar=familiar,
         channel=piece.channel,
         speaker=piece.speaker,
+        dimensions=dict(dimensions),
     )

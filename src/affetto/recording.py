@@ -5,7 +5,7 @@ Plain values without torch, so that formats, shell and service need nothing else
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -83,6 +83,8 @@ class Segment:
         familiar: whether the model was trained on sound like this.
         channel: in which it is, from 1 on, where channels are separate.
         speaker: who speaks, from 1 on, where speakers are told apart.
+        dimensions: dimension -> value, in the unit of the corpus that the model was trained on; empty where it predicts
+            none.
     """
 
     start_s: float
@@ -95,6 +97,7 @@ class Segment:
     familiar: bool = True
     channel: int | None = None
     speaker: int | None = None
+    dimensions: dict[str, float] = field(default_factory=dict)
 
     @property
     def statement(self) -> str:
@@ -140,6 +143,7 @@ class Segment:
             "sure": self.sure,
             "familiar": self.familiar,
             "probabilities": _rounded(self.probabilities),
+            **({"dimensions": _rounded(self.dimensions)} if self.dimensions else {}),
         }
         return {
             **({} if self.channel is None else {"channel": self.channel}),
@@ -172,6 +176,7 @@ class Recording:
         judgement: how sure "sure" is, and how far neighbouring segments were smoothed.
         channels: each by itself, the first being channel 1, where they are separate.
         speakers: each by itself, the first being speaker 1, where they are told apart; None where they are not.
+        dimensions: dimension -> mean over the segments, weighted as probabilities are; None where nobody speaks.
     """
 
     source: str
@@ -188,6 +193,7 @@ class Recording:
     familiar: bool = True
     channels: tuple[Recording, ...] = ()
     speakers: tuple[Recording, ...] | None = None
+    dimensions: dict[str, float | None] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         share = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
@@ -251,6 +257,7 @@ class Recording:
             "probabilities": _rounded(self.probabilities),
             "shares": _rounded(self.shares),
             "unsure_share": round(self.unsure_share, 4),
+            **({"dimensions": _rounded(self.dimensions)} if self.dimensions else {}),
         }
         return {
             "speech_s": round(self.speech_s, 4),
@@ -260,7 +267,7 @@ class Recording:
         }
 
     def to_dataframe(self) -> DataFrame:
-        """A row a segment, a column for each emotion's probability; no row where nobody speaks.
+        """A row a segment, a column for each emotion's probability and each dimension; no row where nobody speaks.
 
         Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``; of separate channels,
         ``channel`` after ``file``, too; of speakers, ``speaker``.
@@ -280,7 +287,10 @@ class Recording:
         place = {"file": "str"} | ({} if self.divided_by is None else {self.divided_by: "int"})
         kinds = place | {"start_s": "float", "end_s": "float", "emotion": "str"}
         kinds |= {**dict.fromkeys(self.probabilities, "float"), "transcript": "str", "sure": "bool", "familiar": "bool"}
-        rows = [{"file": self.source, **asdict(each), **each.probabilities} for each in self.segments]
+        kinds |= dict.fromkeys(self.dimensions, "float")
+        rows = [
+            {"file": self.source, **asdict(each), **each.probabilities, **each.dimensions} for each in self.segments
+        ]
         frame = pandas.DataFrame(rows, columns=list(kinds)).astype(kinds)
         return frame if self.probabilities else frame[[*place, "start_s", "end_s", "transcript"]]
 
@@ -321,8 +331,8 @@ def _statement(emotion: str | None, *, sure: bool, familiar: bool) -> str:
     return emotion if sure else NOT_SURE
 
 
-def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
-    return {emotion: round(probability, 4) for emotion, probability in probabilities.items()}
+def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 4) for name, value in values.items()}
 
 
 def join_segments(
@@ -341,11 +351,12 @@ def join_segments(
     given = tuple(segments)
     moments = [each.moment for each in given]
     whole = mean(moments)
-    smoothed = {
-        voice: iter(smooth([each.moment for each in given if each.voice == voice], judgement.smooth_s))
-        for voice in {each.voice for each in given}
-    }
-    judged = tuple(each.judged(next(smoothed[each.voice]), judgement) for each in given)
+    dimensions = [Moment(each.start_s, each.end_s, each.dimensions) for each in given]
+    smoothed, values = (_smoothed(given, some, judgement.smooth_s) for some in (moments, dimensions))
+    judged = tuple(
+        replace(each.judged(probabilities, judgement), dimensions=own)
+        for each, probabilities, own in zip(given, smoothed, values, strict=True)
+    )
     emotion, parts = likeliest(whole), shares([each.moment for each in judged], judgement.sure)
     known_s, unknown_s = (sum(e.end_s - e.start_s for e in given if e.familiar is known) for known in (True, False))
     familiar = known_s >= unknown_s
@@ -361,4 +372,15 @@ def join_segments(
         unsure_share=parts.unsure,
         judgement=judgement,
         familiar=familiar,
+        dimensions=dict(mean(dimensions)),
     )
+
+
+def _smoothed(segments: Sequence[Segment], moments: Sequence[Moment], width_s: float) -> list[dict[str, float]]:
+    """The segments' moments, each smoothed over those of its own voice."""
+    pairs = list(zip(segments, moments, strict=True))
+    found = {
+        voice: iter(smooth([moment for each, moment in pairs if each.voice == voice], width_s))
+        for voice in {each.voice for each in segments}
+    }
+    return [next(found[each.voice]) for each in segments]

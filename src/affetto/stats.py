@@ -1,21 +1,24 @@
 """What a figure is worth: spread over runs and folds, intervals over speakers, paired tests, correction for many tests.
 
-Everything is derived from one small thing, the confusions of each speaker in each cell (a repeat and a fold), since
-recall, accuracy and F1 follow from a confusion, and a confusion of several cells is the sum of theirs. Why these
-intervals and these tests: ``docs/statistics.md``.
+Everything is derived from one small thing, sums over the utterances of each speaker in each cell (a repeat and a fold):
+of classes, confusions, which recall, accuracy and F1 follow from; of dimensions, sums and squares, which concordance
+follows from. Those of several cells are the sum of theirs. Why these intervals and these tests: ``docs/statistics.md``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-METRICS = ("uar", "accuracy", "f1_macro")  # The order of the last axis of everything called scores
+from affetto.metrics import agreement, concordance
+
+METRICS = ("uar", "accuracy", "f1_macro")  # Of classes, in the order of the last axis of everything called scores
+MAIN = 0  # The place there of what models are compared by
 LEVEL = 0.95  # How often an interval should hold the true value
 ALPHA = 0.05  # How often, at most, a whole table should show a difference where there is none
 RESAMPLES = 5_000  # An interval's ends then vary by about a hundredth of its width from one seed to another
@@ -32,6 +35,20 @@ class ConfusionCounts(NamedTuple):
     speakers: NDArray[np.str_]  # (entries,) names
     confusions: Integers  # (entries, classes, classes) utterances; a row a true class, a column a predicted one
 
+    @property
+    def sums(self) -> Integers:
+        """What scores follow from: hits, true and predicted utterances, (entries, 3, classes)."""
+        return np.moveaxis(_counts(self.confusions), 0, 1)
+
+    @property
+    def utterances(self) -> Integers:
+        """Of each entry, (entries,)."""
+        return np.asarray(self.confusions.sum(axis=(1, 2)))
+
+    def scored(self, sums: NDArray[np.floating]) -> Floats:
+        """The scores of sums that were added up, (3, classes, ...), in the order of `METRICS`: (3, ...)."""
+        return _scores(sums)
+
     def where(self, kept: NDArray[np.bool_]) -> ConfusionCounts:
         """The entries for which ``kept``, (entries,), is true."""
         return ConfusionCounts(self.repeats[kept], self.folds[kept], self.speakers[kept], self.confusions[kept])
@@ -39,6 +56,65 @@ class ConfusionCounts(NamedTuple):
     def cells(self) -> set[tuple[int, int]]:
         """Each (repeat, fold) there is."""
         return set(zip(self.repeats.tolist(), self.folds.tolist(), strict=True))
+
+
+class Agreements(NamedTuple):
+    """How predicted dimensions agree with true ones; an entry is one speaker in one cell, as of `ConfusionCounts`."""
+
+    repeats: Integers
+    folds: Integers
+    speakers: NDArray[np.str_]
+    sums: Floats  # (entries, 6, dimensions) see `affetto.metrics.agreement`
+
+    @property
+    def utterances(self) -> Integers:
+        """Of each entry, (entries,)."""
+        return self.sums[:, 0, 0].astype(np.int64)
+
+    def scored(self, sums: NDArray[np.floating]) -> Floats:
+        """CCCs of sums that were added up, (6, dimensions, ...); of several dimensions, the mean of theirs first."""
+        found = concordance(sums)
+        return found if len(found) == 1 else np.concatenate([found.mean(axis=0, keepdims=True), found])
+
+    def where(self, kept: NDArray[np.bool_]) -> Agreements:
+        """The entries for which ``kept``, (entries,), is true."""
+        return Agreements(self.repeats[kept], self.folds[kept], self.speakers[kept], self.sums[kept])
+
+    def cells(self) -> set[tuple[int, int]]:
+        """Each (repeat, fold) there is."""
+        return set(zip(self.repeats.tolist(), self.folds.tolist(), strict=True))
+
+
+def score_names(dimensions: Sequence[str]) -> tuple[str, ...]:
+    """What scores are called, in their order; without dimensions, those of classes.
+
+    >>> score_names(()), score_names(("valence", "activation"))
+    (('uar', 'accuracy', 'f1_macro'), ('ccc', 'ccc_valence', 'ccc_activation'))
+    """
+    each = tuple(f"ccc_{name}" for name in dimensions)
+    return ("ccc", *each) if len(each) > 1 else each or METRICS
+
+
+Counted = ConfusionCounts | Agreements
+"""What scores are derived from."""
+
+
+def agreements(
+    cells: Sequence[tuple[int, int]], speakers: Sequence[str], references: Floats, predicted: Floats
+) -> Agreements:
+    """Adds up predictions, (utterances, dimensions), an entry of each (repeat, fold) and speaker for each."""
+    entries = {entry: number for number, entry in enumerate(sorted(set(zip(cells, speakers, strict=True))))}
+    places = [entries[entry] for entry in zip(cells, speakers, strict=True)]
+    centre = references.mean(axis=0)  # so that sums of squares lose no digits; it changes no concordance
+    sums = np.zeros((len(entries), 6, references.shape[1]))
+    np.add.at(sums, places, np.moveaxis(agreement(references - centre, predicted - centre), 0, 1))
+    return Agreements(*_columns(entries), sums)
+
+
+def _columns(entries: Iterable[tuple[tuple[int, int], str]]) -> tuple[Integers, Integers, NDArray[np.str_]]:
+    """Repeats, folds and speakers."""
+    repeats, folds, speakers = zip(*((*cell, speaker) for cell, speaker in entries), strict=True)
+    return np.array(repeats, dtype=np.int64), np.array(folds, dtype=np.int64), np.array(speakers, dtype=np.str_)
 
 
 def tally(
@@ -62,12 +138,7 @@ def tally(
     confusions = np.zeros((len(entries), len(classes), len(classes)), dtype=np.int64)
     for (cell, speaker, reference, label), count in counted.items():
         confusions[entries[cell, speaker], places[reference], places[label]] = count
-    return ConfusionCounts(
-        np.array([cell[0] for cell, _ in entries], dtype=np.int64),
-        np.array([cell[1] for cell, _ in entries], dtype=np.int64),
-        np.array([speaker for _, speaker in entries], dtype=np.str_),
-        confusions,
-    )
+    return ConfusionCounts(*_columns(entries), confusions)
 
 
 def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
@@ -76,13 +147,13 @@ def scores(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
     A class without an utterance has no recall; counting it as 0 would punish a model for what it was not asked.
     Confusions (..., classes, classes) give (..., 3) in the order of `METRICS`, not a number where one is empty.
     """
-    return np.moveaxis(_scores(np.moveaxis(_counts(confusions), -1, 1)), 0, -1)
+    return np.moveaxis(_scores(np.moveaxis(_counts(confusions).astype(np.float64), -1, 1)), 0, -1)
 
 
-def _counts(confusions: NDArray[np.integer] | NDArray[np.floating]) -> Floats:
+def _counts(confusions: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[Any]:
     """Hits, true and predicted utterances, (3, ..., classes), of confusions, (..., classes, classes)."""
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    return np.stack([hits, confusions.sum(axis=-1), confusions.sum(axis=-2)]).astype(np.float64)
+    return np.stack([hits, confusions.sum(axis=-1), confusions.sum(axis=-2)])
 
 
 def _scores(counts: NDArray[np.floating]) -> Floats:
@@ -98,17 +169,22 @@ def _scores(counts: NDArray[np.floating]) -> Floats:
     return found
 
 
-def run_scores(counted: ConfusionCounts) -> Floats:
-    """The scores of each run: of one repeat's predictions over all its folds together, (runs, 3)."""
-    return scores(_pooled(counted.repeats[:, None], counted.confusions)[1])
+def run_scores(counted: Counted) -> Floats:
+    """The scores of each run: of one repeat's predictions over all its folds together, (runs, scores)."""
+    return _scored(counted, counted.repeats[:, None])[1]
 
 
-def fold_scores(counted: ConfusionCounts) -> tuple[Integers, Floats]:
-    """The folds, (folds,), and the scores in each, averaged over its repeats, (folds, 3)."""
-    cells, confusions = _pooled(np.stack([counted.repeats, counted.folds], axis=1), counted.confusions)
-    each = scores(confusions)
+def speaker_scores(counted: Counted) -> tuple[NDArray[np.str_], Floats]:
+    """The speakers' names, sorted, and the scores of each, all repeats pooled, (speakers, scores)."""
+    names, place = np.unique(counted.speakers, return_inverse=True)
+    return names, _scored(counted, place.reshape(-1, 1))[1]
+
+
+def fold_scores(counted: Counted) -> tuple[Integers, Floats]:
+    """The folds, (folds,), and the scores in each, averaged over its repeats, (folds, scores)."""
+    cells, each = _scored(counted, np.stack([counted.repeats, counted.folds], axis=1))
     folds, place = np.unique(cells[:, 1], return_inverse=True)
-    sums = np.zeros((len(folds), len(METRICS)))
+    sums = np.zeros((len(folds), each.shape[1]))
     np.add.at(sums, place, each)
     return folds, sums / np.bincount(place, minlength=len(folds))[:, None]
 
@@ -120,7 +196,7 @@ def missing_classes(counted: ConfusionCounts) -> dict[int, list[int]]:
     return {int(fold): np.flatnonzero(row).tolist() for fold, row in zip(folds[:, 0], absent, strict=True) if row.any()}
 
 
-def whole_runs(counted: ConfusionCounts, folds: set[int]) -> ConfusionCounts:
+def whole_runs(counted: Counted, folds: set[int]) -> Counted:
     """What belongs to repeats in which every one of ``folds`` is finished; perhaps nothing."""
     cells = counted.cells()
     whole = [repeat for repeat in {cell[0] for cell in cells} if all((repeat, fold) in cells for fold in folds)]
@@ -134,17 +210,17 @@ def mean_and_deviation(values: Floats) -> tuple[Floats, Floats]:
 
 
 class Interval(NamedTuple):
-    """Where the true values lie, (3,) each for scores; not a number where there are fewer than two speakers."""
+    """Where the true values lie, (scores,) each; not a number where there are fewer than two speakers."""
 
     low: Floats
     high: Floats
 
 
 def speaker_interval(
-    counted: ConfusionCounts,
+    counted: Counted,
     rng: np.random.Generator,
     *,
-    against: ConfusionCounts | None = None,
+    against: Counted | None = None,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """Where the scores, or their differences to a model ``against`` it, would lie with other speakers of the kind.
@@ -163,7 +239,7 @@ def speaker_interval(
         names = np.intersect1d(names, against.speakers)
     count = len(names)
     if count < 2:
-        nowhere = np.full(len(METRICS), np.nan)
+        nowhere = np.full(run_scores(counted).shape[1], np.nan)
         return Interval(nowhere, nowhere)
     crowds = draw_crowds(count, rng, resamples)
     values = _crowd_scores(crowds, counted, names)
@@ -191,20 +267,22 @@ def interval_of(values: Floats, count: int) -> Interval:
     return Interval(low, high)
 
 
-def _crowd_scores(crowds: NDArray[np.float32], counted: ConfusionCounts, names: NDArray[np.str_]) -> Floats:
-    """The scores of each crowd (resamples, speakers), averaged over the runs: (resamples, 3).
+def _crowd_scores(crowds: NDArray[np.float32], counted: Counted, names: NDArray[np.str_]) -> Floats:
+    """The scores of each crowd (resamples, speakers), averaged over the runs: (resamples, scores).
 
-    Hits, true and predicted utterances of a crowd are sums over its speakers: all crowds are one product of
-    matrices. Each of ``names``, sorted, has an utterance in at least one run.
+    What scores of a crowd follow from are sums over its speakers: all crowds are one product of matrices. Each of
+    ``names``, sorted, has an utterance in at least one run.
     """
     counted = counted.where(np.isin(counted.speakers, names))
     runs, run = np.unique(counted.repeats, return_inverse=True)
-    classes = counted.confusions.shape[-1]
+    sums = counted.sums  # (entries, kinds, outputs)
     # Counts stay far below 2 ** 24, where float32 would round them.
-    spoken = np.zeros((len(names), len(runs), 3, classes), dtype=np.float32)
-    np.add.at(spoken, (np.searchsorted(names, counted.speakers), run), np.moveaxis(_counts(counted.confusions), 0, 1))
-    weights = spoken.transpose(2, 3, 1, 0).reshape(-1, len(names))  # (3 x classes x runs, speakers)
-    each = _scores((weights @ crowds.T).reshape(3, classes, len(runs), len(crowds)))  # (3, runs, resamples)
+    exact = np.float32 if np.issubdtype(sums.dtype, np.integer) else np.float64
+    spoken = np.zeros((len(names), len(runs), *sums.shape[1:]), dtype=exact)
+    np.add.at(spoken, (np.searchsorted(names, counted.speakers), run), sums)
+    weights = spoken.transpose(2, 3, 1, 0).reshape(-1, len(names))  # (kinds x outputs x runs, speakers)
+    drawn = (weights @ crowds.T).reshape(*sums.shape[1:], len(runs), len(crowds))
+    each = counted.scored(drawn)  # (scores, runs, resamples)
     present = ~np.isnan(each)  # an unfinished run may have none of a crowd's speakers
     means: Floats = np.where(present, each, 0).sum(axis=1) / present.sum(axis=1)
     return means.T
@@ -289,9 +367,15 @@ def rank_agreement(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return float(distributions.kendalltau(ours, theirs).statistic)
 
 
-def _pooled(keys: Integers, confusions: Integers) -> tuple[Integers, Integers]:
-    """The sum of the confusions of each key: keys (groups, parts of a key), sums (groups, classes, classes)."""
+def _scored(counted: Counted, keys: Integers) -> tuple[Integers, Floats]:
+    """The keys there are, (groups, parts of a key), and the scores of what is pooled of each, (groups, scores)."""
+    groups, sums = _pooled(keys, counted.sums)
+    return groups, counted.scored(np.moveaxis(sums, 0, -1).astype(np.float64)).T
+
+
+def _pooled(keys: Integers, values: NDArray[Any]) -> tuple[Integers, NDArray[Any]]:
+    """The sum of the values of each key: keys (groups, parts of a key), sums (groups, ...)."""
     groups, place = np.unique(keys, axis=0, return_inverse=True)
-    sums = np.zeros((len(groups), *confusions.shape[1:]), dtype=np.int64)
-    np.add.at(sums, place.reshape(-1), confusions)
+    sums = np.zeros((len(groups), *values.shape[1:]), dtype=values.dtype)
+    np.add.at(sums, place.reshape(-1), values)
     return groups, sums

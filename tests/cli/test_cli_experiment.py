@@ -23,7 +23,7 @@ EVENTS: tuple[Event, ...] = (
     Read(5531, 10, {"anger": 1103, "sadness": 1084}, 10, 1300, 20),
     Representing(5531, 5531),
     Computing(20, 1300, 0.0, 9960.0),
-    RowDone("MP-[2]", 0.5123),
+    RowDone("MP-[2]", {"uar": 0.5123, "accuracy": 0.6}),
     Computing(1300, 1300, 9960.0, 9960.0),
 )
 
@@ -39,7 +39,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         assert callable(tell)
         for event in EVENTS:
             tell(event)
-        return ExperimentRun(folder, (RowScores("MP-[2]", 0.5123, 0.6, 10),), {"SVM": "opensmile is not installed"}, 3)
+        return ExperimentRun(
+            folder,
+            (RowScores("MP-[2]", {"uar": 0.5123, "accuracy": 0.6}, 10),),
+            {"SVM": "opensmile is not installed"},
+            3,
+        )
 
     monkeypatch.setattr(experiment, "run_experiment", answer)
     return found

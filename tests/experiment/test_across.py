@@ -208,11 +208,11 @@ def test_scores_by_tested_corpus(
         own = [[each for each in predictions if each.repeat == repeat and name in each.speaker] for repeat in range(2)]
         assert [len(each) for each in own] == [12, 12]
         uars = [balanced_accuracy_score([e.reference for e in one], [e.predicted for e in one]) for one in own]
-        assert figures.uar.mean == pytest.approx(np.mean(uars))
+        assert figures.main.mean == pytest.approx(np.mean(uars))
     values, last = to_values(table)["rows"][0], list(folds)[-1]
-    assert values["corpora"][last]["uar"]["mean"] == row.corpora[last].uar.mean
+    assert values["corpora"][last]["uar"]["mean"] == row.corpora[last].main.mean
     (line, *_) = csv.DictReader(to_csv(table).splitlines())
-    assert float(line[f"corpora_{last}_uar_mean"]) == row.corpora[last].uar.mean
+    assert float(line[f"corpora_{last}_uar_mean"]) == row.corpora[last].main.mean
     assert "**UAR by tested corpus**" in to_markdown(table)
     assert any(f"{last} in fold {folds[last][0]}" in note for note in table.notes)
 

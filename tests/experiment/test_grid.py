@@ -80,7 +80,7 @@ def test_probabilities_stand_under_the_names_of_their_classes(part: Literal["tes
     speech = Speech(("x", "y"), ("ann", "bob"), ("anger", "sadness"))
     task = Task(2, 3, NOBODY, np.array([0]), np.array([1, 0]))
     outcome = Outcome(np.array([[0.9, 0.1]]), np.array([[0.2, 0.8], [0.7, 0.3]]), (), 0)
-    first, *rest = speech.predictions(("sadness", "anger"), task, part, outcome)
+    first, *rest = speech.predictions(STUDY._replace(classes=("sadness", "anger")), task, part, outcome)
     if part == "test":
         assert first == Prediction(2, 3, "y", "bob", "sadness", "anger", {"sadness": 0.2, "anger": 0.8})
         assert rest == [Prediction(2, 3, "x", "ann", "anger", "sadness", {"sadness": 0.7, "anger": 0.3})]

@@ -217,9 +217,9 @@ def test_the_folder_tells_all_about_the_run(undisturbed: ExperimentRun, place: P
 def test_scores_are_means_over_repeats(undisturbed: ExperimentRun) -> None:
     predictions = read_tested(RunFolder(undisturbed.folder), "MP-1")
     repeats = [score([each for each in predictions if each.repeat == repeat]) for repeat in (0, 1)]
-    assert undisturbed.rows[0].uar == pytest.approx(np.mean([each.uar for each in repeats]))
-    assert undisturbed.rows[0].accuracy == pytest.approx(np.mean([each.accuracy for each in repeats]))
-    assert undisturbed.rows[3].uar == 0.5
+    assert undisturbed.rows[0].scores["uar"] == pytest.approx(np.mean([each.uar for each in repeats]))
+    assert undisturbed.rows[0].scores["accuracy"] == pytest.approx(np.mean([each.accuracy for each in repeats]))
+    assert undisturbed.rows[3].scores["uar"] == 0.5
 
 
 def test_it_tells_what_it_does(undisturbed: ExperimentRun, events: list[Event]) -> None:
@@ -228,8 +228,8 @@ def test_it_tells_what_it_does(undisturbed: ExperimentRun, events: list[Event]) 
     assert [event.done for event in computed] == [*range(9), 16, 24, 28]
     assert computed[0].cost == 0 < computed[1].cost
     assert computed[-1].cost == pytest.approx(computed[-1].total_cost)
-    done = {event.row: event.uar for event in events if isinstance(event, RowDone)}
-    assert done == {row.name: row.uar for row in undisturbed.rows}
+    done = {event.row: event.scores for event in events if isinstance(event, RowDone)}
+    assert done == {row.name: row.scores for row in undisturbed.rows}
 
 
 @pytest.mark.usefixtures("no_training")

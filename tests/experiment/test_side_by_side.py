@@ -68,7 +68,7 @@ def test_rows_of_every_family_are_one_table(models: Path, data_root: Path, tmp_p
     run = _run(models, data_root, tmp_path / "run")
     table = build_table(RunFolder(run.folder))
     assert [row.name for row in table.rows] == [row.name for row in run.rows]
-    assert len({row.uar for row in run.rows}) > 1
+    assert len({row.scores["uar"] for row in run.rows}) > 1
     facts = (tmp_path / "run" / "run.json").read_text()
     assert all(open_encoder(models / name).fingerprint in facts for name in ("own", "whisper", "wav2vec2"))
 

@@ -160,7 +160,7 @@ def test_a_head_reads_the_words_of_the_sound_in_recognition_as_in_training(
     utterances = [Utterance(id=each.stem, audio=each, speaker="ann", corpus="mine") for each in files]
     words = Words(recogniser.encoder, recogniser.reader, ("text", "text/mean"))
     banks = represent(utterances, words, tmp_path / "cache")
-    given, spellings, _ = recogniser.read(pad_waves([load_utterance(each) for each in utterances]))
+    given, spellings, *_ = recogniser.read(pad_waves([load_utterance(each) for each in utterances]))
     assert len({each.text for each in spellings}) == len(files) > 1
     kept = banks["text"].batch(np.arange(len(files)))
     assert kept.lengths.tolist() == given["text"].lengths.tolist()

@@ -43,6 +43,8 @@ def recordings(draw: st.DrawFn) -> Recording:
         weights = np.array([draw(st.floats(0.01, 1)) for _ in EMOTIONS])
         row = dict(zip(EMOTIONS, (weights / weights.sum()).tolist(), strict=True))
         segments.append(Segment(start_s, time_s, draw(words), max(row, key=row.__getitem__), row))
+    if draw(st.booleans()):
+        segments = [replace(each, dimensions={"valence": draw(st.floats(-5, 5)), "arousal": 1.0}) for each in segments]
     rest_s = draw(st.sampled_from([0.0, 2.0]))
     return join_segments("a.wav", time_s + rest_s, segments, Judgement(sure=draw(st.floats(0, 1))))
 
@@ -201,12 +203,38 @@ def test_json_of_no_speech_keeps_to_the_schema(silent: bool) -> None:
 def test_the_schema_is_one_and_tells_of_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     values = join_segments("a.wav", 1.0, [SPOKEN]).as_dict()
-    assert set(SCHEMA["properties"]) == {*values, "channels", "speakers"}
+    assert set(SCHEMA["properties"]) == {*values, "channels", "speakers", "dimensions"}
     assert set(values) == {*SCHEMA["required"], *SCHEMA["dependentRequired"]}
-    assert set(SCHEMA["$defs"]["segment"]["properties"]) == {*values["segments"][0], "channel", "speaker"}
+    assert set(SCHEMA["$defs"]["segment"]["properties"]) == {*values["segments"][0], "channel", "speaker", "dimensions"}
     assert set(SCHEMA["$defs"]["word"]["properties"]) == set(values["segments"][0]["words"][0])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**values, "emotion": 3}, SCHEMA)
+
+
+def test_dimensions_in_json_and_csv() -> None:
+    long, short = (
+        replace(SPOKEN, start_s=start_s, end_s=end_s, dimensions={"valence": value})
+        for start_s, end_s, value in ((0.0, 3.0, 2.0), (4.0, 5.0, 4.0))
+    )
+    recording = join_segments("a.wav", 5.0, [long, short])
+    values = recording.as_dict()
+    assert values["dimensions"] == {"valence": 2.5}  # each weighs as much as it lasts
+    assert [each["dimensions"] for each in values["segments"]] == [{"valence": 2.0}, {"valence": 4.0}]
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].write(recording))))
+    assert [row["valence"] for row in rows] == ["2.0", "4.0"]
+    frame = recording.to_dataframe()
+    assert frame["valence"].tolist() == [2.0, 4.0]
+    smooth = join_segments("a.wav", 5.0, [long, short], Judgement(smooth_s=3.0))
+    assert 2.0 < smooth.segments[0].dimensions["valence"] < 2.5 < smooth.segments[1].dimensions["valence"] < 4.0
+
+
+def test_dimensions_where_nobody_speaks() -> None:
+    recording = replace(nobody(), dimensions={"valence": None})
+    values = recording.as_dict()
+    jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert values["dimensions"] == {"valence": None}
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].write(recording)))
+    assert (row["emotion"], row["valence"]) == ("no speech", "")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
@@ -301,7 +329,7 @@ def test_separate_channels_in_json() -> None:
     jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
     assert [each["channel"] for each in values["segments"]] == [1, 2, 1]
     assert [each["channel"] for each in values["channels"]] == [1, 2, 3]
-    assert set(SCHEMA["$defs"]["voice"]["properties"]) == {*values["channels"][0], "speaker"}
+    assert set(SCHEMA["$defs"]["voice"]["properties"]) == {*values["channels"][0], "speaker", "dimensions"}
     for found, channel in zip(values["channels"], recording.channels, strict=True):
         expected = channel.as_dict()
         assert {key: value for key, value in found.items() if key != "channel"} == {

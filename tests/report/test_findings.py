@@ -33,7 +33,7 @@ def test_confusions_are_averaged_over_folds_and_their_diagonal_is_the_tables_uar
     assert found.counts == pytest.approx(pooled / 15)  # 3 repeats of 5 folds
     assert found.shares.sum(axis=1) == pytest.approx(np.ones(4))
     row = next(row for row in build_table(run).rows if row.name == "Large")
-    assert np.diagonal(found.shares).mean() == pytest.approx(row.uar.mean)
+    assert np.diagonal(found.shares).mean() == pytest.approx(row.main.mean)
 
 
 def test_recalls_agree_with_scikit_learn_and_lie_in_their_intervals(make_run: Make) -> None:
@@ -57,7 +57,7 @@ def test_speakers_agree_with_scikit_learn(make_run: Make) -> None:
     found = findings.speaker_scores(derive(run).counted["MP_3"])
     said = read_tested(run, "MP_3")
     assert found.names.tolist() == sorted({each.speaker for each in said})
-    for name, uar in zip(found.names.tolist()[:3], found.uars.tolist()[:3], strict=True):
+    for name, uar in zip(found.names.tolist()[:3], found.scores.tolist()[:3], strict=True):
         assert uar == pytest.approx(balanced_accuracy_score(*_pairs([each for each in said if each.speaker == name])))
 
 

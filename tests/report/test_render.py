@@ -16,6 +16,7 @@ from affetto.evaluate import RunFolder
 from affetto.report import build_table
 from affetto.report.render import sheets, to_csv, to_latex, to_markdown, to_values
 from affetto.report.table import PAPER, Comparison, Figure, Table, TableRow, Verdict
+from affetto.stats import METRICS
 
 Make = Callable[..., RunFolder]
 NAN = float("nan")
@@ -27,7 +28,7 @@ UNTESTED = Comparison(-0.02, -0.05, 0.01, -0.02, 1, NAN, NAN, NAN, Verdict.UNTES
 
 def _row(name: str, comparison: Comparison | None, figure: Figure = FIGURE, kind: str = "progressive") -> TableRow:
     paper = {"progressive": PAPER["progressive", 2], "most_frequent": PAPER["most_frequent", None]}.get(kind)
-    return TableRow(name, kind, 1_234_567, 10, 10, 100, 100, figure, figure, figure, comparison, paper)
+    return TableRow(name, kind, 1_234_567, 10, 10, 100, 100, dict.fromkeys(METRICS, figure), comparison, paper)
 
 
 TABLE = Table(

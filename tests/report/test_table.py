@@ -45,12 +45,12 @@ def test_figures_are_those_of_the_predictions(make_run: Make) -> None:
     folds = [np.mean([_uar(said, repeat, fold) for repeat in range(3)]) for fold in range(5)]
     row = _row(build_table(run), "Large")
     uars = [balanced_accuracy_score(*pair) for pair in pairs]
-    assert (row.uar.mean, row.uar.over_runs) == (pytest.approx(np.mean(uars)), pytest.approx(np.std(uars, ddof=1)))
-    assert row.uar.over_folds == pytest.approx(np.std(folds, ddof=1))
-    assert row.uar.fold_mean == pytest.approx(np.mean(folds))
-    assert row.accuracy.mean == pytest.approx(np.mean([accuracy_score(*pair) for pair in pairs]))
-    assert row.f1_macro.mean == pytest.approx(np.mean([f1_score(*pair, average="macro") for pair in pairs]))
-    assert row.uar.low < row.uar.mean < row.uar.high
+    assert (row.main.mean, row.main.over_runs) == (pytest.approx(np.mean(uars)), pytest.approx(np.std(uars, ddof=1)))
+    assert row.main.over_folds == pytest.approx(np.std(folds, ddof=1))
+    assert row.main.fold_mean == pytest.approx(np.mean(folds))
+    assert row.scores["accuracy"].mean == pytest.approx(np.mean([accuracy_score(*pair) for pair in pairs]))
+    assert row.scores["f1_macro"].mean == pytest.approx(np.mean([f1_score(*pair, average="macro") for pair in pairs]))
+    assert row.main.low < row.main.mean < row.main.high
     assert (row.kind, row.parameters, row.runs, row.folds, row.cells, row.planned) == (
         "baseline",
         1_234_567,
@@ -64,7 +64,7 @@ def test_figures_are_those_of_the_predictions(make_run: Make) -> None:
 def test_rows_stand_in_the_recipes_order_and_best_first_when_asked(make_run: Make) -> None:
     table = build_table(make_run())
     assert [row.name for row in table.rows][:3] == ["Most frequent class", "Small", "Large"]
-    uars = [row.uar.mean for row in table.best_first().rows]
+    uars = [row.main.mean for row in table.best_first().rows]
     assert uars == sorted(uars, reverse=True)
 
 
@@ -82,7 +82,7 @@ def test_the_difference_is_tested_over_folds(make_run: Make) -> None:
     assert found.p == pytest.approx(2 * scipy_stats.t.sf(abs(statistic), 4))
     assert found.p_signed_rank == pytest.approx(scipy_stats.wilcoxon(by_fold).pvalue)
     assert found.fold_difference == pytest.approx(np.mean(by_fold))
-    assert found.difference == pytest.approx(_row(table, "MP_3").uar.mean - _row(table, "Large").uar.mean)
+    assert found.difference == pytest.approx(_row(table, "MP_3").main.mean - _row(table, "Large").main.mean)
     assert found.low < found.difference < found.high
     compared = [row.comparison for row in table.rows if row.comparison]
     assert [each.p_holm for each in compared] == pytest.approx(stats.holm([each.p for each in compared]))
@@ -107,7 +107,7 @@ def test_the_baseline_is_chosen_by_validation_speakers_alone(make_run: Make) -> 
     """Large is better on test speakers, Small on those that may choose."""
     table = build_table(make_run(validation={"Small": 0.9, "Large": 0.3}))
     assert table.baseline == "Small"
-    assert _row(table, "Large").uar.mean > _row(table, "Small").uar.mean
+    assert _row(table, "Large").main.mean > _row(table, "Small").main.mean
     assert any("validation speakers" in note and "Small .9" in note for note in table.notes)
 
 
@@ -143,7 +143,7 @@ def test_an_unfinished_row_shows_its_whole_runs(make_run: Make) -> None:
     table = build_table(run)
     row = _row(table, "MP_3")
     said = read_tested(run, "MP_3")
-    assert row.uar.mean == pytest.approx(np.mean([_uar(said, 0), _uar(said, 1)]))
+    assert row.main.mean == pytest.approx(np.mean([_uar(said, 0), _uar(said, 1)]))
     assert (row.runs, row.cells, row.planned, row.unfinished, table.unfinished) == (2, 13, 15, True, True)
     assert "MP_3 13 of 15 cells" in table.notes[0]
     assert row.comparison is not None
@@ -155,7 +155,7 @@ def test_a_row_without_a_whole_run_is_compared_over_the_folds_both_have(make_run
     table = build_table(run)
     row = _row(table, "MP_3")
     said = read_tested(run, "MP_3")
-    assert row.uar.mean == pytest.approx(np.mean([_uar(said, repeat) for repeat in range(3)]))
+    assert row.main.mean == pytest.approx(np.mean([_uar(said, repeat) for repeat in range(3)]))
     assert row.folds == 3
     assert row.comparison is not None
     assert row.comparison.folds == 3
@@ -170,7 +170,7 @@ def test_rows_of_fewer_repeats_are_no_unfinished_rows(make_run: Make, models: tu
     table = build_table(make_run(once))
     row = _row(table, "MP_3")
     assert (row.runs, row.unfinished) == (1, False)
-    assert np.isnan(row.uar.over_runs)
+    assert np.isnan(row.main.over_runs)
     assert row.comparison is not None
     assert row.comparison.folds == 5
 

@@ -46,7 +46,8 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     r"""Measure how well emotion is recognised, on any labelled corpora and under any listening conditions.
 
     Clips are recognised as 'recognise' does it: speech is found, and the whole is judged. Labels that the model does
-    not know are left out and counted. Of a corpus without labels, only what is stated is counted.
+    not know are left out and counted. Of a corpus without labels, only what is stated is counted. Dimensions that the
+    model predicts and a corpus has (as valence) are scored by CCC.
     Needs [cyan]pip install "affetto\[train]"[/].
 
     Conditions: clean, telephone, white-DB, pink-DB, noise-DB and babble-DB (speech over noise), reverb-SECONDS,

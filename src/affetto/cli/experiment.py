@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, run_folder
-from affetto.cli.terminal import ProgressBar, console, print_json, print_sheets, print_table
+from affetto.cli.terminal import ProgressBar, console, counted, print_json, print_sheets, print_table
 
 if TYPE_CHECKING:
     from affetto.experiment.plan import Event, Read
@@ -76,7 +76,7 @@ def run(  # noqa: PLR0913, PLR0917
             shown.say("stopped; the same command goes on from here")
             raise
     if format_ == "json":
-        rows = [row._asdict() for row in done.rows]
+        rows = [{"name": row.name, **row.scores, "repeats": row.repeats} for row in done.rows]
         counts = {"skipped": dict(done.skipped), "unreadable": done.unreadable}
         print_json({"version": 1, "folder": str(done.folder), "rows": rows, **counts})
     else:
@@ -84,15 +84,22 @@ def run(  # noqa: PLR0913, PLR0917
 
 
 def _show(done: ExperimentRun) -> None:
-    finished = [(row.name, f"{row.uar:.1%}", f"{row.accuracy:.1%}", str(row.repeats)) for row in done.rows]
-    print_table(
-        ("row", "UAR", "accuracy", "repeats"), [*finished, *((name, "skipped", "", "") for name in done.skipped)]
-    )
+    from affetto.report.table import score_label
+
+    names = [name for name in done.rows[0].scores if name != "f1_macro"]
+    finished = [(row.name, *(_shown(name, row.scores[name]) for name in names), str(row.repeats)) for row in done.rows]
+    skipped = [(name, "skipped", *[""] * len(names)) for name in done.skipped]
+    print_table(("row", *map(score_label, names), "repeats"), [*finished, *skipped])
     for name, reason in done.skipped.items():
         typer.echo(f"{name} was skipped: {reason}")
     if done.unreadable:
         typer.echo(f"{done.unreadable:,} utterances were left out: their sound cannot be read")
     typer.echo(f"with intervals and tests: affetto experiment table {done.folder}")
+
+
+def _shown(name: str, score: float) -> str:
+    """A share in percent, a concordance as papers give it."""
+    return f"{score:.3f}" if name.startswith("ccc") else f"{score:.1%}"
 
 
 class Shown:
@@ -105,6 +112,7 @@ class Shown:
     def __call__(self, event: Event) -> None:
         """Shows one event."""
         from affetto.experiment.plan import Computing, Read, Representing, RowDone, RowSkipped
+        from affetto.report.table import score_label
 
         match event:
             case Read():
@@ -116,8 +124,9 @@ class Shown:
             case Computing(_, _, cost, total_cost):
                 self._representing.hide()
                 self._training(cost, total_cost)
-            case RowDone(row, uar):
-                self.say(f"{row}: UAR {uar:.1%}")
+            case RowDone(row, scores):
+                name, score = next(iter(scores.items()))
+                self.say(f"{row}: {score_label(name)} {_shown(name, score)}")
 
     def say(self, line: str) -> None:
         """Prints a line in the place of the bar."""
@@ -134,10 +143,10 @@ class Shown:
 
 
 def _summary(event: Read) -> str:
-    emotions = ", ".join(f"{name} {count:,}" for name, count in event.emotions.items())
+    emotions = counted(event.emotions)
     finished = f", {event.finished:,} of them finished before" if event.finished else ""
     return (
-        f"{event.utterances:,} utterances of {event.speakers:,} speakers ({emotions}); "
+        f"{event.utterances:,} utterances of {event.speakers:,} speakers{f' ({emotions})' if emotions else ''}; "
         f"{event.folds} folds, {event.cells:,} trainings over all rows and repeats{finished}"
     )
 

@@ -167,6 +167,7 @@ def _check_sharing(paths: list[str], output_dir: Path | None, model: str) -> Non
 
 def _print(way: Way, inputs: Inputs, format_: Format) -> None:
     from affetto.cli.recordings import print_recordings, show_table
+    from affetto.formats.tables import csv_header
     from affetto.streaming import label
 
     if format_ in _ONE_A_FILE and len(inputs.sources) > 1:
@@ -178,7 +179,7 @@ def _print(way: Way, inputs: Inputs, format_: Format) -> None:
         show_table(results)
     else:
         sources = [label(each) for each in inputs.sources]
-        print_recordings(format_, results, sources, way.emotions, way.divided_by)
+        print_recordings(format_, results, sources, csv_header(way.emotions, way.divided_by, way.dimensions))
 
 
 def _fill(way: Way, inputs: Inputs, folder: ResultFolder, cluster: Engine | None, *, again: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from affetto.cli.terminal import console, print_json
 from affetto.formats import FORMATS
-from affetto.formats.tables import csv_header, csv_rows, file_names, to_rttm
+from affetto.formats.tables import csv_rows, file_names, to_rttm
 from affetto.recording import Recording, Segment, Word
 from affetto.text import harmless
 from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, clock, strip
@@ -75,6 +75,8 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
     body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + _BAR_CELLS)
     body.add_column(ratio=1)
     body.add_row(_bars(recording, ascii_only), words)
+    if recording.dimensions:
+        body.add_row(Text(_values(recording.dimensions), "dim"), "")
     parts: list[RenderableType] = [title, _indented(body)]
     if several:
         cells = max(1, min(_TIMELINE_CELLS, width - _INDENT))
@@ -161,7 +163,18 @@ def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> list[
         return [times, words]
     chance = percent(segment.probability).strip()
     stated = Text(f"{segment.statement} {chance}", colours[segment.emotion] if segment.sure else "bright_black")
+    if segment.dimensions:
+        stated.append(f"  {_values(segment.dimensions)}", "dim")
     return [times, stated, words]
+
+
+def _values(dimensions: Mapping[str, float | None]) -> str:
+    """Dimensions to three digits.
+
+    >>> _values({"valence": 2.4567, "intensity": 54.321})
+    'valence 2.46  intensity 54.3'
+    """
+    return "  ".join(f"{name} {value:.3g}" for name, value in dimensions.items() if value is not None)
 
 
 def _times(spoken: Segment | Word, ascii_only: bool) -> Text:
@@ -195,19 +208,16 @@ def show_table(recordings: Iterable[Recording]) -> None:
         out.print(view(recording, width=out.width, ascii_only=out.options.ascii_only))
 
 
-def print_recordings(
-    format_: str, recordings: Iterable[Recording], sources: Sequence[str], emotions: Sequence[str], voice: str | None
-) -> None:
+def print_recordings(format_: str, recordings: Iterable[Recording], sources: Sequence[str], header: str) -> None:
     """Prints recordings in one of `FORMATS`, each as soon as it is there; JSON is one array, whether of one or many.
 
-    The sources are the names of all that may come; they were recognised among these emotions, and have a "channel" or
-    "speaker" each segment, or neither.
+    The sources are the names of all that may come, the header that of their table (see `csv_header`).
     """
     if format_ == "json":
         print_json([recording.as_dict() for recording in recordings])
         return
     if format_ == "csv":
-        typer.echo(csv_header(emotions, voice), nl=False)
+        typer.echo(header, nl=False)
     names = file_names(sources) if format_ == "rttm" else {}
     write = csv_rows if format_ == "csv" else FORMATS[format_].write
     for recording in recordings:

@@ -23,7 +23,8 @@ def train(
 ) -> None:
     r"""Train an emotion head on a recogniser, and score it on held-out speakers.
 
-    The run's folder keeps the recipe, the predictions, the learning curve and the head.
+    It predicts the recipe's classes, or its dimensions, such as valence. The run's folder keeps the recipe, the
+    predictions, the learning curve and the head.
     Needs [cyan]pip install "affetto\[train]"[/].
 
     [bold]Example[/]
@@ -47,7 +48,13 @@ def train(
 
 
 def _facts(run: EmotionRun) -> dict[str, str]:
+    from affetto.evaluate import ValueScores
+
     train_count, validation_count, test_count = run.counts
+    used = f"{train_count:,} to train on, {validation_count:,} to validate on, {test_count:,} to test on"
+    if isinstance(run.scores, ValueScores):
+        scores = {f"CCC {name}": f"{value:.3f}" for name, value in run.scores.ccc.items()}
+        return {**scores, "utterances": used, "head": str(run.head)}
     confusion = {
         f"{name} predicted as": ", ".join(
             f"{other} {count}" for other, count in zip(run.scores.classes, row, strict=True)
@@ -58,7 +65,7 @@ def _facts(run: EmotionRun) -> dict[str, str]:
         "UAR": f"{run.scores.uar:.1%}",
         "accuracy": f"{run.scores.accuracy:.1%}",
         "macro F1": f"{run.scores.f1_macro:.1%}",
-        "utterances": f"{train_count:,} to train on, {validation_count:,} to validate on, {test_count:,} to test on",
+        "utterances": used,
         **confusion,
         "head": str(run.head),
     }
@@ -74,8 +81,8 @@ def pack(
 ) -> None:
     """Put trained weights into a model folder and write its card.
 
-    Pack the recogniser first: an emotion head is trained on the packed one. The folder can be put on the Hugging Face
-    hub as it is.
+    Pack the recogniser first: a head is trained on the packed one. A folder may hold a head that predicts emotions and
+    one that predicts dimensions, and can be put on the Hugging Face hub as it is.
 
     [bold]Example[/]
     [cyan]affetto model pack runs/asr-small --into models/mine[/]

@@ -106,10 +106,13 @@ def by_session(utterance: Utterance) -> str:
     return full_name(utterance, "session")
 
 
-def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Group, seed: int) -> list[Split]:
+def make_folds(
+    utterances: Sequence[Utterance], protocol: Protocol, *, group: Group, seed: int, labelled: bool = True
+) -> list[Split]:
     """Divides the data into folds, and makes sure that they are what they should be.
 
-    The order of the utterances, each with the emotion that it counts as, makes no difference to which part they are in.
+    The order of the utterances, each with the emotion that it counts as unless they are not ``labelled``, makes no
+    difference to which part they are in.
     A group is never divided, see `by_speaker` and `by_session`; another seed finds other folds, where there is a
     choice. Every utterance is tested in exactly one fold, unless the protocol is a fixed split.
 
@@ -127,7 +130,7 @@ def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Gr
     >>> [(fold.train[0].speaker, fold.validation[0].speaker, fold.test[0].speaker) for fold in folds]
     [('cai', 'bob', 'ann'), ('ann', 'cai', 'bob'), ('bob', 'ann', 'cai')]
     """
-    _check_utterances(utterances, group)
+    _check_utterances(utterances, group, labelled)
     folds = []
     for number, plan in enumerate(_plans(utterances, protocol, group, seed)):
         try:
@@ -135,7 +138,7 @@ def make_folds(utterances: Sequence[Utterance], protocol: Protocol, *, group: Gr
             check_disjoint(split, group)
             check_disjoint(split, by_speaker)
             emotions = {each.emotion for each in split.train}
-            if len(emotions) < 2:
+            if labelled and len(emotions) < 2:
                 raise SplitError(f"only {emotions.pop()} to train on", "divide otherwise, or label more utterances")
         except SplitError as error:
             raise SplitError(error.problem, error.remedy, f"fold {number}") from error
@@ -243,14 +246,14 @@ def _split(utterances: Sequence[Utterance], plan: _Plan, group: Group, seed: int
     return Split(tuple(train), tuple(validation), tuple(each for each in utterances if plan.unit(each) in plan.test))
 
 
-def _check_utterances(utterances: Sequence[Utterance], group: Group) -> None:
-    """Every utterance is another one and has an emotion, and no group mixes people of two corpora."""
+def _check_utterances(utterances: Sequence[Utterance], group: Group, labelled: bool) -> None:
+    """Every utterance is another one, has an emotion if all are labelled, and no group mixes people of two corpora."""
     corpora: dict[str, str] = {}
     for each in utterances:
         name = group(each)
         if not name:
             raise SplitError("belongs to no group", "group by something that every utterance has", each.id)
-        if each.emotion is None:
+        if labelled and each.emotion is None:
             raise SplitError("has no emotion", "label the utterances first, and leave out those without", each.id)
         if corpora.setdefault(name, each.corpus) != each.corpus:
             problem = f"the group {name!r} is of {each.corpus} and of {corpora[name]}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -43,6 +44,10 @@ class Utterance:
     def key(self) -> tuple[str, str]:
         """Corpus and id, which together are unique."""
         return self.corpus, self.id
+
+    def values(self, dimensions: Sequence[str]) -> tuple[float, ...]:
+        """Its dimensions in this order; not a number where it lacks one."""
+        return tuple((self.dimensions or {}).get(name, math.nan) for name in dimensions)
 
 
 SPELLINGS: Mapping[str, str] = MappingProxyType(

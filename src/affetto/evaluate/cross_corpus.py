@@ -95,6 +95,8 @@ class ClipPrediction(NamedTuple):
     statement: str  # what is stated: a class, "not sure", "unfamiliar sound" or "no speech"
     probabilities: dict[str, float]  # of each class; 0 where no speech was found
     duration_s: float
+    # dimension -> its value in the corpus and as predicted; None where it has none, or no speech was found
+    dimensions: dict[str, tuple[float | None, float | None]] = {}  # noqa: RUF012  never changed
 
 
 class SpeakerScores(NamedTuple):
@@ -122,6 +124,7 @@ class CorpusScores:
     ece: float | None  # expected calibration error of the most probable class, where there is speech
     stated_accuracy: float | None  # the share that is right of those in which an emotion is stated; None where none is
     stated: dict[str, float]  # share of clips: each class, "not sure", "unfamiliar sound" and "no speech"; together 1
+    ccc: dict[str, float]  # of each dimension that the model predicts and the corpus has, where there is speech
     confusion: dict[str, dict[str, int]]  # label -> most probable class, or "no speech" -> clips
     speakers: dict[str, SpeakerScores]
     left_out: dict[str, int]  # label -> clips that no class fits
@@ -200,6 +203,7 @@ def _prediction(utterance: Utterance, recording: Recording) -> ClipPrediction:
         recording.statement,
         recording.probabilities,
         recording.duration_s,
+        {name: ((utterance.dimensions or {}).get(name), value) for name, value in recording.dimensions.items()},
     )
 
 
@@ -228,6 +232,7 @@ def _score_clips(
         ece=_calibration_error(spoken) if labelled and spoken else None,
         stated_accuracy=float(np.mean([_right(each) for each in definite])) if labelled and definite else None,
         stated={name: stated[name] / len(predictions) for name in (*classes, NOT_SURE, UNFAMILIAR, NO_SPEECH)},
+        ccc=_concordances(predictions),
         confusion=_confusion(references, predicted, classes) if labelled else {},
         speakers=_by_speaker(predictions) if labelled else {},
         left_out=part.left_out,
@@ -243,6 +248,16 @@ def _right(prediction: ClipPrediction) -> bool:
 def _calibration_error(predictions: Sequence[ClipPrediction]) -> float:
     confidences = np.array([each.probabilities[each.predicted] for each in predictions])
     return metrics.expected_calibration_error(confidences, np.array([_right(each) for each in predictions]))
+
+
+def _concordances(predictions: Sequence[ClipPrediction]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in predictions[0].dimensions:
+        pairs = np.array([each.dimensions[name] for each in predictions], dtype=np.float64)  # None is not a number
+        known = pairs[~np.isnan(pairs).any(axis=1)]
+        if len(known):
+            found[name] = metrics.ccc(*known.T)
+    return found
 
 
 def _confusion(

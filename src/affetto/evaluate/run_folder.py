@@ -3,9 +3,10 @@
 ::
 
     config.toml        the recipe with every default filled in
-    run.json           version, digest of the manifest, classes, fingerprint and CER of the recogniser, counts
+    run.json           version, digest of the manifest, classes (or dimensions), fingerprint and CER of the recogniser,
+                       counts
     environment.json   versions, commit, machine
-    manifest.jsonl     the utterances, each with the emotion that it counts as
+    manifest.jsonl     the utterances, each with the emotion that it counts as, or its dimensions
     folds.csv          which speakers are in which part of which fold
     rows/ROW/row.json  the row of the table: name, model, training, number of parameters
     rows/ROW/repeat-00-fold-03/{predictions,validation,curve}.csv
@@ -38,7 +39,15 @@ from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError, SharedNameError, SplitError
-from affetto.evaluate.predictions import COMPUTE_AGAIN, Answers, Prediction, read_answers, write_predictions
+from affetto.evaluate.predictions import (
+    COMPUTE_AGAIN,
+    AnyAnswers,
+    AnyPrediction,
+    joined,
+    read_answers,
+    read_values,
+    write_predictions,
+)
 from affetto.training.heads.tasks import Epoch
 
 logger = logging.getLogger(__name__)
@@ -47,7 +56,7 @@ VERSION = 1
 CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
 MANIFEST, ROWS = "manifest.jsonl", "rows"
 TESTED, VALIDATED = "predictions.csv", "validation.csv"
-_KINDS: dict[str, type[Any]] = {"classes": list, "counts": dict, "unreadable": list}
+_KINDS: dict[str, type[Any]] = {"classes": list, "dimensions": list, "counts": dict, "unreadable": list}
 _CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
 _REMEDY = "restore the file, or run the experiment into another folder"
 FILES = {"test": TESTED, "validation": VALIDATED}  # Part of a fold -> the file of what is predicted of it
@@ -102,6 +111,11 @@ class RunFolder:
                 raise RunError(f"damaged ({name} is {facts[name]!r})", _REMEDY, self.root / FACTS)
         return facts
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """What is predicted in the place of classes, if anything."""
+        return tuple(self.facts().get("dimensions") or ())
+
     def config(self) -> dict[str, Any]:
         """``config.toml``: the recipe with every default filled in."""
         self.facts()
@@ -154,11 +168,11 @@ class RunFolder:
         """The (repeat, fold) of a row that are finished; none for a row that was never begun."""
         return set(self._cells(row_name))
 
-    def answers(self, row_name: str) -> Answers:
+    def answers(self, row_name: str) -> AnyAnswers:
         """What every finished cell predicts of its test utterances, by repeat and fold."""
         return self._columns(row_name, TESTED)
 
-    def validation_answers(self, row_name: str) -> Answers:
+    def validation_answers(self, row_name: str) -> AnyAnswers:
         """What every finished cell predicts of its validation utterances, by repeat and fold."""
         return self._columns(row_name, VALIDATED)
 
@@ -186,7 +200,11 @@ class RunFolder:
             raise _unwritable(self.root, error) from error
 
     def write_cell(
-        self, row: Row, predictions: Sequence[Prediction], validation: Sequence[Prediction], curve: Sequence[Epoch]
+        self,
+        row: Row,
+        predictions: Sequence[AnyPrediction],
+        validation: Sequence[AnyPrediction],
+        curve: Sequence[Epoch],
     ) -> None:
         """Adds a finished cell, whole or not at all; one that is finished already stays as it is.
 
@@ -248,9 +266,12 @@ class RunFolder:
             raise RunError(f"nothing finished of a row {row_name!r}", f"choose among {known}", self.root)
         return cells
 
-    def _columns(self, row_name: str, file: str) -> Answers:
-        classes, cells = self.facts().get("classes") or [], self._known_cells(row_name)
-        return Answers.joined([read_answers(folder / file, cell, classes) for cell, folder in cells.items()])
+    def _columns(self, row_name: str, file: str) -> AnyAnswers:
+        dimensions, cells = self.dimensions, self._known_cells(row_name)
+        if dimensions:
+            return joined([read_values(folder / file, cell, dimensions) for cell, folder in cells.items()])
+        classes = self.facts().get("classes") or []
+        return joined([read_answers(folder / file, cell, classes) for cell, folder in cells.items()])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -299,14 +320,17 @@ def _unwritable(path: Path, error: OSError) -> RunError:
 class Division(NamedTuple):
     """Which utterances each part of a fold has."""
 
-    labels: Mapping[str, str]  # utterance -> the emotion that it counts as, without those that cannot be read
+    # utterance -> the emotion that it counts as, or its dimensions, without those that cannot be read
+    labels: Mapping[str, str | tuple[float, ...]]
     parts: Mapping[tuple[int, str], frozenset[str]]  # of a fold, without those that ``folds.csv`` does not name
 
 
 def read_division(run: RunFolder) -> Division:
     """Reads which utterances each part of a fold has."""
-    readable = run.readable()
-    labels = {name: each.emotion or "" for name, each in readable.items()}
+    readable, dimensions = run.readable(), run.dimensions
+    labels: dict[str, str | tuple[float, ...]] = {name: each.emotion or "" for name, each in readable.items()}
+    if dimensions:
+        labels = {name: each.values(dimensions) for name, each in readable.items()}
     names = {full_name(each, "id"): name for name, each in readable.items()}
     try:
         folds = run.folds()
@@ -318,15 +342,15 @@ def read_division(run: RunFolder) -> Division:
     return Division(labels, {key: frozenset(filter(None, part)) for key, part in found.items()})
 
 
-def check_division(run: RunFolder, division: Division, row_name: str, part: str, answers: Answers) -> None:
+def check_division(run: RunFolder, division: Division, row_name: str, part: str, answers: AnyAnswers) -> None:
     """Makes sure that a row has predictions of what its folds say, in every cell, for the part "test" or "validation".
 
     A file that was cut at the end of a line reads well, and so does one that was copied into another fold's folder.
     Raises RunError where an utterance is missing, is there twice, is unknown or counts as something else, or belongs to
     another fold.
     """
-    cells: dict[tuple[int, int], list[tuple[str, str]]] = {}
-    for cell, utterance, reference in zip(answers.cells, answers.utterances, answers.references, strict=True):
+    cells: dict[tuple[int, int], list[tuple[str, object]]] = {}
+    for cell, utterance, reference in zip(answers.cells, answers.utterances, answers.truths, strict=True):
         cells.setdefault(cell, []).append((utterance, reference))
     for cell, predicted in cells.items():
         problem = _problem(division, (cell[1], part), predicted)
@@ -334,7 +358,7 @@ def check_division(run: RunFolder, division: Division, row_name: str, part: str,
             raise RunError(f"damaged ({problem})", COMPUTE_AGAIN, run.cell(row_name, cell) / FILES[part])
 
 
-def _problem(division: Division, part: tuple[int, str], predicted: Sequence[tuple[str, str]]) -> str:
+def _problem(division: Division, part: tuple[int, str], predicted: Sequence[tuple[str, object]]) -> str:
     """What is wrong with a cell, in words; nothing where all is well."""
     for utterance, reference in predicted:
         if division.labels.get(utterance) != reference:

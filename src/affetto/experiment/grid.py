@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from affetto.data.folds import short_names
 from affetto.data.utterance import Utterance
-from affetto.evaluate import Prediction, Row, RunFolder
+from affetto.evaluate import Prediction, Row, RunFolder, ValuePrediction
+from affetto.evaluate.predictions import AnyPrediction
 from affetto.experiment.recipe import RowConfig
 from affetto.models.heads import HeadConfig
 from affetto.training.heads.fit import ModelConfig, Study, fit_tasks, tunes
@@ -43,34 +42,35 @@ class Unit(NamedTuple):
 
 
 class Speech(NamedTuple):
-    """What of the utterances goes into predictions: ids and speakers, see `short_names`, and classes."""
+    """What of the utterances goes into predictions: ids and speakers, see `short_names`, and classes or dimensions."""
 
     ids: tuple[str, ...]
     speakers: tuple[str, ...]
     references: tuple[str, ...]
+    dimensions: tuple[dict[str, float], ...] = ()
 
     @classmethod
     def of(cls, utterances: Sequence[Utterance]) -> Speech:
-        """Of utterances that have an emotion."""
+        """Of utterances that have an emotion or dimensions."""
         ids, speakers = (tuple(short_names(utterances, of)) for of in ("id", "speaker"))
-        return cls(ids, speakers, tuple(each.emotion or "" for each in utterances))
+        dimensions = tuple(dict(each.dimensions or {}) for each in utterances)
+        return cls(ids, speakers, tuple(each.emotion or "" for each in utterances), dimensions)
 
     def predictions(
-        self, classes: Sequence[str], task: Task, part: Literal["test", "validation"], outcome: Outcome
-    ) -> list[Prediction]:
+        self, study: Study, task: Task, part: Literal["test", "validation"], outcome: Outcome
+    ) -> list[AnyPrediction]:
         """What a trained model predicts for a part of its fold."""
         return [
-            Prediction(
-                task.repeat,
-                task.fold,
-                self.ids[place],
-                self.speakers[place],
-                self.references[place],
-                classes[int(np.argmax(shares))],
-                dict(zip(classes, shares.tolist(), strict=True)),
-            )
-            for place, shares in zip(getattr(task, part).tolist(), getattr(outcome, part), strict=True)
+            self._prediction(study, task, place, row.tolist())
+            for place, row in zip(getattr(task, part).tolist(), getattr(outcome, part), strict=True)
         ]
+
+    def _prediction(self, study: Study, task: Task, place: int, row: list[float]) -> AnyPrediction:
+        fixed = (task.repeat, task.fold, self.ids[place], self.speakers[place])
+        if study.dimensions:
+            return ValuePrediction(*fixed, self.dimensions[place], dict(zip(study.dimensions, row, strict=True)))
+        likeliest = study.classes[row.index(max(row))]
+        return Prediction(*fixed, self.references[place], likeliest, dict(zip(study.classes, row, strict=True)))
 
 
 def row_chunks(model: ModelConfig, tasks: Sequence[Task], stack: int) -> list[tuple[Task, ...]]:
@@ -122,7 +122,7 @@ def do(unit: Unit) -> tuple[str, int, float]:
             parameters=outcome.parameters,
             published=row.published,
         )
-        test = unit.speech.predictions(unit.study.classes, task, "test", outcome)
-        validation = unit.speech.predictions(unit.study.classes, task, "validation", outcome)
+        test = unit.speech.predictions(unit.study, task, "test", outcome)
+        validation = unit.speech.predictions(unit.study, task, "validation", outcome)
         folder.write_cell(trained, test, validation, outcome.curve)
     return row.name, len(unit.missing), unit.cost

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affetto.data.corpora import open_corpus, reasons
+from affetto.data.corpora import Parsed, open_corpus, reasons
 from affetto.data.labels import Labelled, label
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import make_folds, missing_emotions
@@ -40,7 +40,8 @@ BankKey = tuple[str, str]  # What a bank was computed with, and its name among t
 class DataSet(NamedTuple):
     """What an experiment is about: utterances, each with the class that it counts as, and how they are divided.
 
-    Targets are how much of each class an utterance is, (utterances, classes). A fold is places of utterances, an array
+    Targets are how much of each class an utterance is, (utterances, classes), or the values of its dimensions where
+    these are predicted, (utterances, dimensions). A fold is places of utterances, an array
     a part, in the order of `PARTS`.
     """
 
@@ -48,6 +49,7 @@ class DataSet(NamedTuple):
     utterances: tuple[Utterance, ...]
     targets: NDArray[np.float32]
     folds: tuple[tuple[NDArray[np.int64], ...], ...]
+    dimensions: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -82,14 +84,15 @@ class DataSet(NamedTuple):
 
 def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     """Reads a recipe's corpora, decides what each utterance counts as, and divides the speakers."""
-    labelled = _read(recipe, data_root)
+    labelled, dimensions = _read(recipe, data_root), recipe.dimensions
     # What an experiment does not read is no part of it.
-    utterances = tuple(replace(each.utterance, dimensions=None) for each in labelled)
-    splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed)
-    targets = np.array([each.shares for each in labelled], dtype=np.float32)
+    utterances = tuple(replace(each.utterance, dimensions=_chosen(each.utterance, dimensions)) for each in labelled)
+    splits = make_folds(utterances, recipe.protocol, group=by_speaker, seed=recipe.seed, labelled=not dimensions)
+    rows = [each.values(dimensions) for each in utterances] if dimensions else [each.shares for each in labelled]
+    targets = np.array(rows, dtype=np.float32)
     places = {each.key: place for place, each in enumerate(utterances)}
     folds = tuple(tuple(np.array([places[each.key] for each in part], np.int64) for part in split) for split in splits)
-    data = DataSet(recipe.classes, utterances, targets, folds)
+    data = DataSet(recipe.classes, utterances, targets, folds, dimensions)
     data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be trained on
     lacking = missing_emotions(splits)
     if lacking:
@@ -122,6 +125,11 @@ def _read(recipe: ExperimentRecipe, data_root: Path) -> list[Labelled]:
                 raise CorpusError(f"the corpus {name} is in {read[name]}, too", remedy, parsed.root)
             read[name] = parsed.root
         labels = source.labels or recipe.labels
+        if recipe.dimensions:
+            parsed = replace(parsed, utterances=_with(parsed, recipe.dimensions))
+        if not recipe.classes:
+            found += [Labelled(each, ()) for each in parsed.utterances]
+            continue
         try:
             found += label(parsed.utterances, labels, recipe.classes, some=len(recipe.sources) > 1)
         except LabelError as error:
@@ -129,12 +137,33 @@ def _read(recipe: ExperimentRecipe, data_root: Path) -> list[Labelled]:
     return found
 
 
+def _with(parsed: Parsed, dimensions: Sequence[str]) -> tuple[Utterance, ...]:
+    """The utterances that have all these dimensions; raises CorpusError where none has."""
+    found = tuple(each for each in parsed.utterances if _chosen(each, dimensions))
+    if not found:
+        known = sorted({name for each in parsed.utterances for name in each.dimensions or ()})
+        problem = f"no utterance has {' and '.join(dimensions)}"
+        remedy = f"name some of {', '.join(known)}" if known else "name a corpus with dimensions, or predict classes"
+        raise CorpusError(problem, remedy, parsed.root)
+    if len(found) < len(parsed.utterances):
+        lacking = len(parsed.utterances) - len(found)
+        logger.warning("left out in %s, without %s: %d", parsed.root, " and ".join(dimensions), lacking)
+    return found
+
+
+def _chosen(utterance: Utterance, dimensions: Sequence[str]) -> dict[str, float] | None:
+    """These dimensions of an utterance, if it has them all and they were asked for."""
+    known = utterance.dimensions or {}
+    return {name: known[name] for name in dimensions} if dimensions and known.keys() >= set(dimensions) else None
+
+
 def facts(data: DataSet, fingerprint: str) -> dict[str, Any]:
     """The entries of ``run.json`` on a data set and a recogniser."""
     corpora = dict(sorted(Counter(each.corpus for each in data.utterances).items()))
     return {
         "manifest_sha256": manifest_digest(data.utterances),
-        "classes": list(data.classes),
+        "classes": [] if data.dimensions else list(data.classes),
+        **({"dimensions": list(data.dimensions)} if data.dimensions else {}),
         "encoder_fingerprint": fingerprint,
         "counts": {
             "utterances": len(data.utterances),
@@ -187,10 +216,10 @@ class Computing(NamedTuple):
 
 
 class RowDone(NamedTuple):
-    """A row's last cell is finished, and its unweighted average recall, over all test utterances, mean of repeats."""
+    """A row's last cell is finished, and its scores by name, over all test utterances, mean of repeats."""
 
     row: str
-    uar: float
+    scores: Mapping[str, float]
 
 
 Event = Read | RowSkipped | Representing | Computing | RowDone
@@ -232,7 +261,7 @@ class Plan(NamedTuple):
         """What a row is fitted to."""
         encoder, utterances = self.encoder(row), len(self.data.utterances)
         return Study(
-            self.data.classes,
+            () if self.data.dimensions else self.data.classes,
             torch.from_numpy(self.data.targets),
             float(np.mean([len(task.training) for task in self.data.tasks(1, readable)]) / utterances),
             self.banks_of(row, banks),
@@ -240,6 +269,7 @@ class Plan(NamedTuple):
             encoder.network if tunes(row.model) else None,
             self.recipe.seed,
             device,
+            dimensions=self.data.dimensions,
         )
 
 

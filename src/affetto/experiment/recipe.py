@@ -16,6 +16,7 @@ from affetto.data.sound import Surroundings, crowd_of
 from affetto.evaluate.run_folder import slug
 from affetto.features.conditions import BABBLE, Chances
 from affetto.features.perturbation import Perturbation
+from affetto.models.heads import HeadConfig
 from affetto.pretrained import DEFAULT
 from affetto.represent import Variants
 from affetto.training.heads.fit import ModelConfig
@@ -25,18 +26,52 @@ Repeats = Annotated[int, Field(ge=1, le=10_000)]
 PLACE = "{x}"
 
 
-def _each_once(classes: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(classes)) != len(classes):
-        raise ValueError("name each emotion once")
-    return classes
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("name each once")
+    return names
 
 
-Classes = Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_each_once)]
-"""The emotions that a recipe distinguishes."""
+Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+
+
+class Predicted(Config):
+    """What a recipe's heads predict: one of its classes, or the values of its dimensions."""
+
+    # the emotions to distinguish; other utterances are left out
+    classes: Names = ("anger", "happiness", "neutral", "sadness")
+    # numbers to predict in the place of classes, such as "valence"; utterances that lack one are left out. Where
+    # classes are named, too, only utterances of these emotions are read; else all are
+    dimensions: Names = ()
+
+    @field_validator("classes")
+    @classmethod
+    def _no_choice_of_one(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(classes) == 1:
+            raise ValueError("name two at least")
+        return classes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_emotions(cls, values: Any) -> Any:
+        dimensions = isinstance(values, dict) and values.get("dimensions")
+        return {"classes": (), **values} if dimensions else values
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.dimensions and not self.classes:
+            raise ValueError("name classes or dimensions")
+        return self
 
 
 Labels = Annotated[Labelling, BeforeValidator(lambda given: {"preset": given} if isinstance(given, str) else given)]
 """Which emotion an utterance counts as: a published set's name, or its settings."""
+
+
+def check_unweighted(training: HeadTraining) -> None:
+    """Raises ValueError where classes are weighed that are not there."""
+    if training.balanced:
+        raise ValueError("balanced weighs classes, and dimensions have none")
 
 
 class CorpusSource(Config):
@@ -123,7 +158,7 @@ class RowConfig(Config):
         return name
 
 
-class ExperimentRecipe(OnCorpora):
+class ExperimentRecipe(OnCorpora, Predicted):
     """All that ``affetto experiment run`` needs.
 
     A row with a key ``x``, a list, stands for as many rows: every ``{x}`` in its texts becomes one value of the list.
@@ -141,8 +176,6 @@ class ExperimentRecipe(OnCorpora):
     # whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to where the
     # command runs, or a name on the hub, see `open_encoder`
     recogniser: str = DEFAULT
-    # the emotions to distinguish; other utterances are left out
-    classes: Classes = ("anger", "happiness", "neutral", "sadness")
     labels: Labels = Labelling()  # which emotion an utterance counts as; a published set's name, or its settings
     protocol: Protocol = GroupedKFold()  # who trains, validates and tests
     augment: Augmentation = Augmentation()  # how training recordings are varied
@@ -176,6 +209,14 @@ class ExperimentRecipe(OnCorpora):
             alike = [row.name for row in rows if slug(row.name) == twice[0]]
             raise ValueError(f"names alike in all but punctuation: {', '.join(alike)}")
         return rows
+
+    @model_validator(mode="after")
+    def _rows_predict_dimensions(self) -> Self:
+        for row in self.rows if self.dimensions else ():
+            if not isinstance(row.model, HeadConfig):
+                raise ValueError(f"{row.name}: a {row.model.kind} row has classes, not dimensions")
+            check_unweighted(row.training)
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as TOML has it; what is not set (None) is left out."""

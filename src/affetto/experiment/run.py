@@ -25,7 +25,7 @@ from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
 from affetto.experiment.plan import CACHE, BankKey, Computing, OnEvent, Plan, Read, RowDone, make_plan, represent_rows
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.represent import Bank
-from affetto.stats import run_scores
+from affetto.stats import run_scores, score_names
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ _LOCK = ".lock"
 _FACTS = {
     "manifest_sha256": "the utterances or their labels",
     "classes": "the classes",
+    "dimensions": "the dimensions",
     "encoder_fingerprint": "the recogniser's weights",
     "unreadable": "which sound can be read",
 }
@@ -42,8 +43,7 @@ class RowScores(NamedTuple):
     """A row that is finished as far as it was asked for: scores over all test utterances, the mean of the repeats."""
 
     name: str
-    uar: float
-    accuracy: float
+    scores: dict[str, float]  # by their names: "uar" and "accuracy", or "ccc_intensity"
     repeats: int
 
 
@@ -162,13 +162,13 @@ def _compute(units: Sequence[Unit], engine: Engine, run: RunFolder, plan: Plan, 
             on_event(Computing(total - sum(left.values()), total, cost, total_cost))
             if not left[name]:
                 row = next(row for row in plan.rows if row.name == name)
-                on_event(RowDone(name, _scores(run, row).uar))
+                on_event(RowDone(name, _scores(run, row).scores))
 
 
 def _scores(run: RunFolder, row: RowConfig) -> RowScores:
     answers = run.answers(row.name).of(_finished(run, row))
-    uar, accuracy, _ = run_scores(answers.tally(run.facts()["classes"])).mean(axis=0).tolist()
-    return RowScores(row.name, uar, accuracy, row.repeats)
+    values = run_scores(answers.tally(run.facts()["classes"])).mean(axis=0).tolist()
+    return RowScores(row.name, dict(zip(score_names(run.dimensions), values, strict=True)), row.repeats)
 
 
 def check_same(run: RunFolder, recipe: ExperimentRecipe, facts: Mapping[str, Any]) -> None:

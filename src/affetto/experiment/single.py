@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import torch
 from pydantic import Field, field_validator, model_validator
 
 from affetto.config import Seed
@@ -17,14 +18,21 @@ from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import FixedSplit
 from affetto.data.utterance import Utterance
 from affetto.environment import environment
-from affetto.evaluate import Scores, score, write_predictions
+from affetto.evaluate import Scores, ValueScores, score, write_predictions
 from affetto.experiment.grid import Speech
 from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows
-from affetto.experiment.recipe import Augmentation, Classes, ExperimentRecipe, OnCorpora, RowConfig
+from affetto.experiment.recipe import (
+    Augmentation,
+    ExperimentRecipe,
+    OnCorpora,
+    Predicted,
+    RowConfig,
+    check_unweighted,
+)
 from affetto.models.heads import AnyHead, HeadConfig, save_head
-from affetto.pretrained import DEFAULT
+from affetto.pretrained import DEFAULT, DIMENSIONS, EMOTION
 from affetto.represent import Progress
-from affetto.training.heads.fit import fit_tasks
+from affetto.training.heads.fit import Study, fit_tasks
 from affetto.training.heads.linear import FamiliarityConfig, HiddenTraining, LinearTraining, familiarity
 from affetto.training.heads.loop import HeadTraining
 from affetto.training.heads.tasks import Epoch, Task
@@ -34,13 +42,11 @@ _UNFINISHED = "unfinished.safetensors"
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class EmotionRecipe(OnCorpora):
+class EmotionRecipe(OnCorpora, Predicted):
     """All that ``affetto train`` needs."""
 
     seed: Seed = 1  # of initialisation, batches and dropout
     recogniser: str = DEFAULT  # whose layers are reused, see `ExperimentRecipe`
-    # the emotions to tell apart; other utterances are left out
-    classes: Classes = ("anger", "happiness", "neutral", "sadness")
     # variants of the recordings that are trained on, beside the recordings themselves
     augment: Augmentation = Augmentation()
     validation_speakers: Names  # they choose the epoch; corpus/name where two corpora have a speaker of that name
@@ -74,6 +80,14 @@ class EmotionRecipe(OnCorpora):
             raise ValueError("familiarity comes from a head over statistics; add [linear] or [hidden], or leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _dimensions_in_epochs(self) -> EmotionRecipe:
+        if self.dimensions:
+            check_unweighted(self.training)
+            if self.linear is not None or self.hidden is not None:
+                raise ValueError("heads that predict dimensions are trained in epochs; leave out [linear] and [hidden]")
+        return self
+
     def as_experiment(self) -> ExperimentRecipe:
         """The same as an experiment of one row and one fold."""
         return ExperimentRecipe(
@@ -82,6 +96,7 @@ class EmotionRecipe(OnCorpora):
             corpus=self.corpus,
             corpora=self.corpora,
             classes=self.classes,
+            dimensions=self.dimensions,
             protocol=FixedSplit(validation=self.validation_speakers, test=self.test_speakers),
             augment=self.augment,
             rows=(RowConfig(name=self.head.kind, model=self.head, training=self.training),),
@@ -92,7 +107,7 @@ class EmotionRun(NamedTuple):
     """The saved head, its scores on the test speakers, and how many utterances trained, validated and tested it."""
 
     head: Path
-    scores: Scores
+    scores: Scores | ValueScores
     counts: tuple[int, int, int]
 
 
@@ -145,23 +160,27 @@ def train_emotion(
     assert outcome.head is not None, "it is trained on the recogniser as it is"
     if recipe.familiarity is not None:
         outcome.head.familiarity = familiarity(outcome.head, study.banks, task, recipe.familiarity)
-    predictions = Speech.of(plan.data.utterances).predictions(recipe.classes, task, "test", outcome)
+    predictions = Speech.of(plan.data.utterances).predictions(study, task, "test", outcome)
     counts = (len(task.training), len(task.validation), len(task.test))
-    run = EmotionRun(folder / "emotion.safetensors", score(predictions), counts)
+    name = DIMENSIONS if recipe.dimensions else EMOTION
+    run = EmotionRun(folder / name, score(predictions), counts)
     write_predictions(folder / "predictions.csv", predictions)
     with (folder / "learning_curve.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([Epoch._fields, *outcome.curve])
-    facts = _facts(recipe, plan, task, run)
+    facts = _facts(recipe, plan, study, task, run)
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     save_head(run.head, outcome.head, facts)
     return run
 
 
-def _facts(recipe: EmotionRecipe, plan: Plan, task: Task, run: EmotionRun) -> dict[str, Any]:
+def _facts(recipe: EmotionRecipe, plan: Plan, study: Study, task: Task, run: EmotionRun) -> dict[str, Any]:
     """What the head's description says."""
     used = np.concatenate([task.training, task.validation, task.test])
     encoder, reader = plan.encoder(plan.rows[0]), plan.readers.get(plan.rows[0].name)
+    values = study.targets[torch.from_numpy(task.training)]
+    ranges = zip(values.min(dim=0).values.tolist(), values.max(dim=0).values.tolist(), strict=True)
     return {
+        **({"range": dict(zip(recipe.dimensions, ranges, strict=True))} if recipe.dimensions else {}),
         "licence": recipe.licence,
         "temperature": recipe.temperature,
         "speech_only": recipe.speech_only,

@@ -29,13 +29,15 @@ def to_json_line(recording: Recording) -> str:
     return json.dumps(recording.as_dict()) + "\n"
 
 
-def csv_header(emotions: Sequence[str], voice: str | None = None) -> str:
+def csv_header(emotions: Sequence[str], voice: str | None = None, dimensions: Iterable[str] = ()) -> str:
     r"""The names of the columns; without emotions, those of words alone; of channels or speakers, their own, too.
+
+    Dimensions come last.
 
     >>> csv_header(["anger", "sadness"]), csv_header([])
     ('file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n', 'file,start_s,end_s,transcript\n')
     """
-    judged = ["emotion", *emotions, "transcript", "sure", "familiar"]
+    judged = ["emotion", *emotions, "transcript", "sure", "familiar", *dimensions]
     place = ["file", *([] if voice is None else [voice]), "start_s", "end_s"]
     return _lines([[*place, *(judged if emotions else ["transcript"])]])
 
@@ -49,8 +51,8 @@ def csv_rows(recording: Recording) -> str:
     file, segments, voice = values["file"], values["segments"], recording.divided_by
     if recording.probabilities and not segments:
         place = [file] if voice is None else [file, ""]
-        empty = [""] * len(recording.probabilities)
-        return _lines([[*place, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "false", "true"]])
+        empty, no_values = ([""] * len(each) for each in (recording.probabilities, recording.dimensions))
+        return _lines([[*place, 0.0, values["duration_s"], NO_SPEECH, *empty, "", "false", "true", *no_values]])
     rows: list[list[object]] = []
     for each in segments:
         row = [file, *([] if voice is None else [each[voice]]), each["start_s"], each["end_s"]]
@@ -58,13 +60,15 @@ def csv_rows(recording: Recording) -> str:
             rows.append([*row, each["transcript"]])
             continue
         sure, familiar = (str(each[name]).lower() for name in ("sure", "familiar"))
-        rows.append([*row, each["emotion"], *each["probabilities"].values(), each["transcript"], sure, familiar])
+        said = [each["emotion"], *each["probabilities"].values(), each["transcript"]]
+        rows.append([*row, *said, sure, familiar, *each.get("dimensions", {}).values()])
     return _lines(rows)
 
 
 def to_csv(recording: Recording) -> str:
     """A table with its header."""
-    return csv_header(list(recording.probabilities), recording.divided_by) + csv_rows(recording)
+    header = csv_header(list(recording.probabilities), recording.divided_by, recording.dimensions)
+    return header + csv_rows(recording)
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:

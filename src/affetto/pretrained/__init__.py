@@ -1,8 +1,9 @@
 """The models that come with affetto, one folder each, and where any other is looked for.
 
 A model is a folder with a recogniser (``recogniser.safetensors`` and ``.json``), an emotion head on top of it
-(``emotion.safetensors`` and ``.json``) and a model card (``README.md``); perhaps also with a language model of
-characters (``language.safetensors`` and ``.json``), which helps the recogniser to spell.
+(``emotion.safetensors`` and ``.json``) and a model card (``README.md``); perhaps also with a head that predicts
+dimensions (``dimensions.safetensors`` and ``.json``) and a language model of characters (``language.safetensors`` and
+``.json``), which helps the recogniser to spell.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from affetto.errors import CheckpointError
 DEFAULT = "tiny"
 RECOGNISER = "recogniser.safetensors"
 EMOTION = "emotion.safetensors"
+DIMENSIONS = "dimensions.safetensors"  # A second head, for emotion in numbers
 LANGUAGE_MODEL = "language.safetensors"
 
 _HERE = Path(__file__).parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,13 +15,13 @@ from affetto import stats
 from affetto.data.folds import short_names
 from affetto.errors import RunError
 from affetto.evaluate import Row, RunFolder
-from affetto.evaluate.predictions import Answers
+from affetto.evaluate.predictions import Answers, AnyAnswers
 from affetto.evaluate.run_folder import check_division, read_division
 from affetto.report.notes import RunFacts, write_notes
 from affetto.report.table import Comparison, CorpusFigures, Figure, Table, TableRow, Verdict, published, reported
 
 SEED = 20170912  # Of the speakers drawn for intervals: a run folder always gives the same table
-UAR = stats.METRICS.index("uar")
+MAIN = stats.MAIN
 """What rows are compared by, decided before anyone looks: testing three scores would show three times the chance."""
 
 Progress = Callable[[float, float], None]
@@ -34,7 +34,7 @@ class Derived(NamedTuple):
     """A table, and what its scores were counted from: of each row its whole runs, or without any what there is."""
 
     table: Table
-    counted: dict[str, stats.ConfusionCounts]
+    counted: dict[str, stats.Counted]
 
 
 def build_table(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Table:
@@ -60,7 +60,7 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     facts, division = run.facts(), read_division(run)
     classes = tuple(str(name) for name in facts.get("classes", ()))
     against, reason = _choose_baseline(run, rows, classes, baseline)
-    counted: dict[str, stats.ConfusionCounts] = {}
+    counted: dict[str, stats.Counted] = {}
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
@@ -72,7 +72,9 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     folds |= set(range(facts.get("counts", {}).get("folds", 0)))
     everyone, utterances = run.utterances(), list(run.readable().values())
     homes = dict(zip(short_names(everyone, "speaker"), (each.corpus for each in everyone), strict=True))
-    entries = [_entry(row, counted[row.name], repeats.get(row.name, 1), folds, homes) for row in rows]
+    entries = [
+        _entry(row, counted[row.name], repeats.get(row.name, 1), folds, _Setting(homes, run.dimensions)) for row in rows
+    ]
     if against is not None:
         ratio = test_to_training(run, against, counted[against], len(utterances))
         entries = _compared(entries, counted, against, ratio)
@@ -107,31 +109,37 @@ def _choose_baseline(
     shared = set.intersection(*(each.cells() for each in counted.values()))
     if not shared:
         return candidates[0], "the first of its kind, since no cell of all of them is finished"
-    uars = {name: _mean(_only(each, shared))[UAR] for name, each in counted.items()}
-    shown = ", ".join(f"{name} {uar:.3f}".replace(" 0.", " .") for name, uar in uars.items())
+    means = {name: _mean(_only(each, shared))[MAIN] for name, each in counted.items()}
+    shown = ", ".join(f"{name} {mean:.3f}".replace(" 0.", " .") for name, mean in means.items())
     reason = f"the best of its kind on the validation speakers, not on the tested ones: {shown}"
-    return max(uars, key=uars.__getitem__), reason
+    return max(means, key=means.__getitem__), reason
 
 
-def _only(counted: stats.ConfusionCounts, cells: set[tuple[int, int]]) -> stats.ConfusionCounts:
+def _only(counted: stats.Counted, cells: set[tuple[int, int]]) -> stats.Counted:
     pairs = zip(counted.repeats.tolist(), counted.folds.tolist(), strict=True)
     return counted.where(np.array([pair in cells for pair in pairs]))
 
 
-def _mean(counted: stats.ConfusionCounts) -> stats.Floats:
+def _mean(counted: stats.Counted) -> stats.Floats:
     return stats.mean_and_deviation(stats.run_scores(counted))[0]
 
 
-def _whole(counted: stats.ConfusionCounts, folds: set[int]) -> stats.ConfusionCounts:
+def _whole(counted: stats.Counted, folds: set[int]) -> stats.Counted:
     """Its whole runs; without any, what is there."""
     whole = stats.whole_runs(counted, folds)
     return whole if len(whole.folds) else counted
 
 
-def _entry(row: Row, every: stats.ConfusionCounts, repeats: int, folds: set[int], homes: Mapping[str, str]) -> TableRow:
+class _Setting(NamedTuple):
+    """Of all rows: speaker -> corpus, and what is predicted in the place of classes."""
+
+    homes: Mapping[str, str]
+    dimensions: tuple[str, ...]
+
+
+def _entry(row: Row, every: stats.Counted, repeats: int, folds: set[int], setting: _Setting) -> TableRow:
     """A row without its comparison; of so many repeats, or of more if more are there."""
     counted = _whole(every, folds)
-    uar, accuracy, f1_macro = _figures(counted)
     cells = counted.cells()
     return TableRow(
         name=row.name,
@@ -141,36 +149,35 @@ def _entry(row: Row, every: stats.ConfusionCounts, repeats: int, folds: set[int]
         folds=len({fold for _, fold in cells}),
         cells=len(every.cells()),
         planned=max(repeats, 1 + int(every.repeats.max())) * len(folds),
-        uar=uar,
-        accuracy=accuracy,
-        f1_macro=f1_macro,
+        scores=_figures(counted, setting.dimensions),
         comparison=None,
-        published=reported(row.published) or published(row.model),
-        corpora=_by_corpus(counted, homes),
+        published=None if setting.dimensions else reported(row.published) or published(row.model),
+        corpora=_by_corpus(counted, setting),
     )
 
 
-def _by_corpus(counted: stats.ConfusionCounts, homes: Mapping[str, str]) -> dict[str, CorpusFigures]:
-    """Scores on the speakers of each corpus, ``homes``; nothing where all are of one."""
-    names = sorted(set(homes.values()))
-    corpora = np.array([homes.get(name, "") for name in counted.speakers.tolist()])
+def _by_corpus(counted: stats.Counted, setting: _Setting) -> dict[str, CorpusFigures]:
+    """Scores on the speakers of each corpus; nothing where all are of one."""
+    names = sorted(set(setting.homes.values()))
+    corpora = np.array([setting.homes.get(name, "") for name in counted.speakers.tolist()])
     parts = {name: counted.where(corpora == name) for name in names if len(names) > 1 and name in corpora}
     return {
-        name: CorpusFigures(tuple(sorted(set(part.folds.tolist()))), *_figures(part)) for name, part in parts.items()
+        name: CorpusFigures(tuple(sorted(set(part.folds.tolist()))), _figures(part, setting.dimensions))
+        for name, part in parts.items()
     }
 
 
-def _figures(counted: stats.ConfusionCounts) -> list[Figure]:
-    """In the order of `stats.METRICS`."""
+def _figures(counted: stats.Counted, dimensions: Sequence[str]) -> dict[str, Figure]:
+    """By the names of scores."""
     mean, over_runs = stats.mean_and_deviation(stats.run_scores(counted))
     fold_mean, over_folds = stats.mean_and_deviation(stats.fold_scores(counted)[1])
     low, high = stats.speaker_interval(counted, np.random.default_rng(SEED))
     columns = np.stack([mean, over_runs, over_folds, fold_mean, low, high], axis=1).tolist()
-    return [Figure(*column) for column in columns]
+    return {name: Figure(*column) for name, column in zip(stats.score_names(dimensions), columns, strict=True)}
 
 
 def _compared(
-    entries: Sequence[TableRow], counted: Mapping[str, stats.ConfusionCounts], against: str, ratio: float
+    entries: Sequence[TableRow], counted: Mapping[str, stats.Counted], against: str, ratio: float
 ) -> list[TableRow]:
     """Rows with their difference to the baseline, and which of them survive testing so many."""
     found = [
@@ -184,7 +191,7 @@ def _compared(
     return [replace(entry, comparison=each) for entry, each in zip(entries, judged, strict=True)]
 
 
-def difference(counted: stats.ConfusionCounts, against: stats.ConfusionCounts, ratio: float) -> Comparison:
+def difference(counted: stats.Counted, against: stats.Counted, ratio: float) -> Comparison:
     """One model less another, over the folds both have; each averages over its own repeats.
 
     The ratio is that of test utterances to training utterances.
@@ -194,14 +201,14 @@ def difference(counted: stats.ConfusionCounts, against: stats.ConfusionCounts, r
     nothing = float("nan")
     if not shared:
         return Comparison(nothing, nothing, nothing, nothing, 0, nothing, nothing, nothing, Verdict.UNTESTED)
-    by_fold = stats.fold_scores(one)[1][:, UAR] - stats.fold_scores(other)[1][:, UAR]
+    by_fold = stats.fold_scores(one)[1][:, MAIN] - stats.fold_scores(other)[1][:, MAIN]
     tested = stats.corrected_t_test(by_fold, ratio)
     one, other = _whole(one, shared), _whole(other, shared)
     low, high = stats.speaker_interval(one, np.random.default_rng(SEED), against=other)
     return Comparison(
-        difference=float((_mean(one) - _mean(other))[UAR]),
-        low=float(low[UAR]),
-        high=float(high[UAR]),
+        difference=float((_mean(one) - _mean(other))[MAIN]),
+        low=float(low[MAIN]),
+        high=float(high[MAIN]),
         fold_difference=tested.difference,
         folds=len(by_fold),
         p=tested.p,
@@ -220,11 +227,11 @@ def _verdict(found: Comparison, p: float) -> Verdict:
     return Verdict.BETTER if found.difference > 0 else Verdict.WORSE
 
 
-def test_to_training(run: RunFolder, row: str, counted: stats.ConfusionCounts, utterances: int) -> float:
+def test_to_training(run: RunFolder, row: str, counted: stats.Counted, utterances: int) -> float:
     """Utterances tested for each that is trained on, averaged over a row's folds."""
     tested: Counter[tuple[int, int]] = Counter()
     cells = zip(counted.repeats.tolist(), counted.folds.tolist(), strict=True)
-    for cell, number in zip(cells, counted.confusions.sum(axis=(1, 2)).tolist(), strict=True):
+    for cell, number in zip(cells, counted.utterances.tolist(), strict=True):
         tested[cell] += number
     validation = Counter(run.validation_answers(row).cells)
     trained = {cell: utterances - number - validation[cell] for cell, number in tested.items()}
@@ -243,15 +250,15 @@ class ReadOnce(RunFolder):
         self._validating = cache(self._checked_validation)
         self._division = cache(lambda: read_division(self))
 
-    def answers(self, row_name: str) -> Answers:
+    def answers(self, row_name: str) -> AnyAnswers:
         """See `RunFolder.answers`."""
         return self._tested(row_name)
 
-    def validation_answers(self, row_name: str) -> Answers:
+    def validation_answers(self, row_name: str) -> AnyAnswers:
         """See `RunFolder.validation_answers`; they are those of the run's folds."""
         return self._validating(row_name)
 
-    def _checked_validation(self, row_name: str) -> Answers:
+    def _checked_validation(self, row_name: str) -> AnyAnswers:
         answers = super().validation_answers(row_name)
         check_division(self, self._division(), row_name, "validation", answers)
         return answers
@@ -263,14 +270,31 @@ class ReportData:
 
     run: ReadOnce
     table: Table
-    counted: dict[str, stats.ConfusionCounts]  # what the table's scores were counted from
-    classes: tuple[str, ...]  # in the order of the probabilities
+    counted: dict[str, stats.Counted]  # what the table's scores were counted from
+    classes: tuple[str, ...]  # in the order of the probabilities; none where dimensions are predicted
     names: tuple[str, ...]  # of the rows to look into
     reason: str  # how they were chosen, in words
 
-    def chosen(self) -> dict[str, stats.ConfusionCounts]:
+    def chosen(self) -> dict[str, stats.Counted]:
         """The rows to look into, counted."""
         return {name: self.counted[name] for name in self.names}
+
+    def confusions(self, names: Iterable[str]) -> dict[str, stats.ConfusionCounts]:
+        """Some rows, counted, where classes are predicted."""
+        found = {name: self.counted[name] for name in names}
+        return {name: each for name, each in found.items() if isinstance(each, stats.ConfusionCounts)}
+
+    def answers(self, name: str) -> Answers:
+        """What a row predicts of test utterances, where classes are predicted, in the cells that the table counts."""
+        answers = self.run.answers(name).of(self.counted[name].cells())
+        assert isinstance(answers, Answers)
+        return answers
+
+    def validation_answers(self, name: str) -> Answers:
+        """The same of validation utterances, in all cells."""
+        answers = self.run.validation_answers(name)
+        assert isinstance(answers, Answers)
+        return answers
 
     def missing(self) -> dict[str, str]:
         """Row -> what of it is yet to come, in words; rows that are whole are left out."""
@@ -310,7 +334,7 @@ def _choose(run: ReadOnce, table: Table, classes: Sequence[str]) -> tuple[tuple[
             names.append(max(rows, key=lambda row: _validated(run, row.name, classes) if len(rows) > 1 else 0.0).name)
     if names:
         return tuple(names), "the best of each kind on the validation speakers, whole rows before unfinished ones"
-    return tuple(row.name for row in table.best_first().rows[:MOST]), "the highest by UAR"
+    return tuple(row.name for row in table.best_first().rows[:MOST]), f"the highest by {table.main}"
 
 
 def _validated(run: ReadOnce, name: str, classes: Sequence[str]) -> float:
@@ -319,4 +343,4 @@ def _validated(run: ReadOnce, name: str, classes: Sequence[str]) -> float:
         counted = run.validation_answers(name).tally(classes)
     except RunError:
         return -1.0
-    return float(np.mean(stats.run_scores(counted)[:, UAR]))
+    return float(np.mean(stats.run_scores(counted)[:, MAIN]))

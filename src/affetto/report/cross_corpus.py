@@ -18,10 +18,12 @@ SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", "predictions.csv"
 
 def score_sheets(scores: Sequence[CorpusScores], *, details: bool) -> list[Sheet]:
     """Tables of scores, of which there is at least one; in detail with each one's confusion and speakers."""
-    header = ("corpus, condition", "clips", "UAR", "accuracy", "F1", "ECE", "right if sure")
+    dimensions = list(dict.fromkeys(name for each in scores for name in each.ccc))
+    figures = ("clips", "UAR", "accuracy", "F1", "ECE", "right if sure", *(f"CCC {name}" for name in dimensions))
+    header = ("corpus, condition", *figures)
     stated = list(scores[0].stated)
     found = [
-        Sheet("Scores", header, tuple(_row(each) for each in scores)),
+        Sheet("Scores", header, tuple(_row(each, dimensions) for each in scores)),
         Sheet(
             "Stated, share of clips",
             ("corpus, condition", *stated),
@@ -71,16 +73,21 @@ def write_scores(folder: Path, about: Mapping[str, Any], scores: Sequence[Corpus
     with (folder / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         classes = list(scores[0].predictions[0].probabilities)
-        fixed = [name for name in ClipPrediction._fields if name != "probabilities"]
-        writer.writerow(["corpus", "condition", *fixed, *(f"p_{name}" for name in classes)])
+        fixed = [name for name in ClipPrediction._fields if name not in {"probabilities", "dimensions"}]
+        names = list(scores[0].predictions[0].dimensions)
+        dimensions = [f"{kind}_{name}" for name in names for kind in ("true", "predicted")]
+        writer.writerow(["corpus", "condition", *fixed, *(f"p_{name}" for name in classes), *dimensions])
         for each in scores:
             for clip in each.predictions:
                 cells = [each.corpus, each.condition, *(getattr(clip, name) for name in fixed)]
-                writer.writerow([*harmless(cells), *(f"{clip.probabilities[name]:.6f}" for name in classes)])
+                shares = (f"{clip.probabilities[name]:.6f}" for name in classes)
+                pairs = [value for name in names for value in clip.dimensions[name]]
+                writer.writerow([*harmless(cells), *shares, *("" if each is None else f"{each:.6f}" for each in pairs)])
 
 
-def _row(scores: CorpusScores) -> tuple[str, ...]:
-    figures = (scores.uar, scores.accuracy, scores.f1_macro, scores.ece, scores.stated_accuracy)
+def _row(scores: CorpusScores, dimensions: Sequence[str]) -> tuple[str, ...]:
+    figures = [scores.uar, scores.accuracy, scores.f1_macro, scores.ece, scores.stated_accuracy]
+    figures += [scores.ccc.get(name) for name in dimensions]
     return (_name(scores), f"{scores.utterances:,}", *map(_figure, figures))
 
 

@@ -53,18 +53,19 @@ def class_recalls(counted: stats.ConfusionCounts, *, intervals: bool = True) -> 
 
 
 class SpeakerScores(NamedTuple):
-    """The UAR of each speaker over the classes that he or she has, repeats pooled; both (speakers,), names sorted."""
+    """The UAR of each speaker over the classes that he or she has, or the CCC, repeats pooled.
+
+    Both are (speakers,), names sorted.
+    """
 
     names: NDArray[np.str_]
-    uars: Floats
+    scores: Floats
 
 
-def speaker_scores(counted: stats.ConfusionCounts) -> SpeakerScores:
-    """One UAR a speaker."""
-    names, place = np.unique(counted.speakers, return_inverse=True)
-    sums = np.zeros((len(names), *counted.confusions.shape[1:]), dtype=np.int64)
-    np.add.at(sums, place, counted.confusions)
-    return SpeakerScores(names, stats.scores(sums)[:, 0])
+def speaker_scores(counted: stats.Counted) -> SpeakerScores:
+    """One UAR or CCC a speaker."""
+    names, scores = stats.speaker_scores(counted)
+    return SpeakerScores(names, scores[:, stats.MAIN])
 
 
 class Learning(NamedTuple):

@@ -18,6 +18,16 @@ _CHECKS = ("expected", "check_counts")  # Settings that decide whether a run sta
 FEW_SPEAKERS = 20  # Below, intervals rest on their widening more than on the data
 
 
+_RECALL = (
+    "UAR is the unweighted average recall (many papers: UA), accuracy the share of utterances that are right (many "
+    "papers: WA; some use the two names the other way round), F1 the mean over the classes."
+)
+_CONCORDANCE = (
+    "CCC is Lin's concordance correlation coefficient of predicted and true values (1989): 1 where all agree, 0 where "
+    "predictions are constant or have nothing to do with the truth."
+)
+
+
 class RunFacts(NamedTuple):
     """What notes are made of beside the table itself."""
 
@@ -27,7 +37,7 @@ class RunFacts(NamedTuple):
     classes: Sequence[str]
     baseline: str  # how it was chosen, in words
     utterances: Sequence[Utterance]  # all that are used
-    counted: Sequence[stats.ConfusionCounts]  # of each row
+    counted: Sequence[stats.Counted]  # of each row
 
 
 def write_notes(table: Table, run: RunFacts) -> Iterator[str]:
@@ -52,11 +62,11 @@ def _unfinished(table: Table) -> Iterator[str]:
 def _averages(table: Table, run: RunFacts) -> Iterator[str]:
     runs, folds = mode(row.runs for row in table.rows), mode(row.folds for row in table.rows)
     speakers = len({name for counted in run.counted for name in counted.speakers.tolist()})
+    dimensions = run.facts.get("dimensions")
     yield (
         f"Scores are means over {several(runs, 'run')}; a run is one repeat's predictions over all its "
-        f"{several(folds, 'fold')}, pooled. UAR is the unweighted average recall (many papers: UA), accuracy the "
-        "share of utterances that are right (many papers: WA; some use the two names the other way round), F1 the mean "
-        "over the classes."
+        f"{several(folds, 'fold')}, pooled. {_CONCORDANCE if dimensions else _RECALL}"
+        + (" CCC alone is the mean over the dimensions." if len(dimensions or ()) > 1 else "")
     )
     odd = [f"{row.name} {row.runs}" for row in table.rows if row.runs != runs and not row.unfinished]
     if odd:
@@ -96,9 +106,9 @@ def _tests(table: Table, run: RunFacts) -> Iterator[str]:
     tested = [each for each in compared if not np.isnan(each.p)]
     if tested:
         yield (
-            "p: Nadeau and Bengio's corrected t-test of the UAR over the folds that both rows have, repeats averaged; "
-            f"p (Holm): corrected for {several(len(tested), 'row')} tested. A difference counts as shown where that "
-            f"is below {_plain(stats.ALPHA)}."
+            f"p: Nadeau and Bengio's corrected t-test of the {table.main} over the folds that both rows have, repeats "
+            f"averaged; p (Holm): corrected for {several(len(tested), 'row')} tested. A difference counts as shown "
+            f"where that is below {_plain(stats.ALPHA)}."
         )
     folds = max((each.folds for each in tested), default=0)
     if tested and 2 / 2**folds > stats.ALPHA:
@@ -117,8 +127,10 @@ def _tests(table: Table, run: RunFacts) -> Iterator[str]:
 
 def _missing(run: RunFacts) -> Iterator[str]:
     """Every row has the same folds, so the row with the most of them stands for all."""
-    fullest = max(run.counted, key=lambda counted: len(set(counted.folds.tolist())))
-    missing = stats.missing_classes(fullest)
+    counts = [counted for counted in run.counted if isinstance(counted, stats.ConfusionCounts)]
+    if not counts:
+        return
+    missing = stats.missing_classes(max(counts, key=lambda counted: len(set(counted.folds.tolist()))))
     if missing:
         absent = Counter(run.classes[place] for places in missing.values() for place in places)
         names = ", ".join(f"{name} in {count}" for name, count in absent.items())
@@ -144,7 +156,7 @@ def _paper(table: Table) -> Iterator[str]:
             "The paper's row of the most frequent class fits neither reading, so it is given under both: on its counts "
             "such an answer has a UAR of .25 and an accuracy of .389."
         )
-    pairs = [(row.uar.mean, row.published.u_acc[0]) for row in matched if row.kind in TRAINED and row.published]
+    pairs = [(row.main.mean, row.published.u_acc[0]) for row in matched if row.kind in TRAINED and row.published]
     tau = stats.rank_agreement([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     if len(pairs) > 2 and not np.isnan(tau):
         yield f"Order of the {len(pairs)} trained rows by UAR, here and in the paper: Kendall's tau-b {tau:.2f}."
@@ -154,7 +166,7 @@ def _data(run: RunFacts) -> Iterator[str]:
     counts = Counter(utterance.emotion for utterance in run.utterances)
     sizes = sorted(Counter(utterance.corpus for utterance in run.utterances).items())
     corpora = ", ".join(f"{name} ({count:,})" if len(sizes) > 1 else name for name, count in sizes)
-    classes = ", ".join(f"{name} {counts[name]:,}" for name in run.classes)
+    classes = ", ".join(f"{name} {counts[name]:,}" for name in run.classes) or _ranges(run)
     speakers = len({(utterance.corpus, utterance.speaker) for utterance in run.utterances})
     yield f"Data: {corpora}, {len(run.utterances):,} utterances by {several(speakers, 'speaker')}: {classes}."
     unreadable = len(run.facts.get("unreadable", ()))
@@ -163,6 +175,15 @@ def _data(run: RunFacts) -> Iterator[str]:
     for key in ("labels", "protocol"):
         if key in run.config:
             yield f"{key.capitalize()}: {_setting(run.config[key])}."
+
+
+def _ranges(run: RunFacts) -> str:
+    """From the lowest to the highest value of each dimension."""
+    found = []
+    for name in run.facts.get("dimensions", ()):
+        values = [each.dimensions[name] for each in run.utterances if each.dimensions and name in each.dimensions]
+        found.append(f"{name} {min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}")
+    return "; ".join(found)
 
 
 def _origin(run: RunFacts) -> Iterator[str]:

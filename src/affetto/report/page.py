@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from affetto import metrics
+from affetto import metrics, stats
 from affetto.drawing.figures import Picture, render, write_files
 from affetto.drawing.page import asset, template
 from affetto.drawing.words import named, several, share
@@ -164,21 +164,22 @@ def _sections(material: ReportData) -> Iterator[Section]:
         ("mistakes", "The most confident errors", _mistakes),
         ("origin", "What this was made from", _origin),
     ):
-        yield Section(anchor, title, tuple(parts(material)))
+        if material.classes or parts not in _OF_CLASSES:
+            yield Section(anchor, title, tuple(parts(material)))
 
 
 def _scores(material: ReportData) -> Iterator[Part]:
-    yield plots.scores_picture(material.table, len(material.classes))
+    yield plots.scores_picture(material.table, 1 / len(material.classes) if material.classes else 0.0)
     for sheet in sheets(material.table, wide=True):
         yield Grid(sheet)
     yield Notes("How to read these tables", material.table.notes)
 
 
 def _classes(material: ReportData) -> Iterator[Part]:
-    chosen = material.chosen()
-    yield Words(f"The rows looked into here and below: {named(list(chosen), most=12)} ({material.reason}).")
+    chosen, every = material.confusions(material.names), material.confusions(material.counted)
+    yield _looked_into(material)
     found = {name: findings.confusion(counted) for name, counted in chosen.items()}
-    tested = np.sum([each.confusions.sum(axis=(0, 2)) for each in material.counted.values()], axis=0).tolist()
+    tested = np.sum([each.confusions.sum(axis=(0, 2)) for each in every.values()], axis=0).tolist()
     absent = [label for label, count in zip(material.classes, tested, strict=True) if not count]
     if absent:
         yield Gap(
@@ -189,14 +190,18 @@ def _classes(material: ReportData) -> Iterator[Part]:
     yield plots.recall_picture(
         {name: findings.class_recalls(counted) for name, counted in chosen.items()}, material.classes
     )
-    yield _recalls(material)
+    yield _recalls(material, every)
 
 
-def _recalls(material: ReportData) -> Grid:
+def _looked_into(material: ReportData) -> Words:
+    return Words(f"The rows looked into here and below: {named(list(material.names), most=12)} ({material.reason}).")
+
+
+def _recalls(material: ReportData, every: Mapping[str, stats.ConfusionCounts]) -> Grid:
     palette = colours(material.classes)
     rows, shades = [], []
     for row in material.table.rows:
-        values = findings.class_recalls(material.counted[row.name], intervals=False).mean.tolist()
+        values = findings.class_recalls(every[row.name], intervals=False).mean.tolist()
         rows.append((row.name, *(share(value) for value in values)))
         shades.append(
             tuple(
@@ -208,28 +213,31 @@ def _recalls(material: ReportData) -> Grid:
 
 
 def _speakers(material: ReportData) -> Iterator[Part]:
+    if not material.classes:
+        yield _looked_into(material)
+    score = material.table.main
     found = {name: findings.speaker_scores(counted) for name, counted in material.chosen().items()}
     speakers = {name for each in found.values() for name in each.names.tolist()}
     if len(speakers) == 1:
         yield Gap("There is a single test speaker, so how speakers differ is not known.")
     first = next(iter(found.values()))
-    known = dict(zip(first.names.tolist(), first.uars.tolist(), strict=True))
+    known = dict(zip(first.names.tolist(), first.scores.tolist(), strict=True))
     order = sorted(speakers, key=lambda name: (known.get(name, math.inf), name))
-    yield plots.speaker_picture(found, order)
+    yield plots.speaker_picture(found, order, score)
     header = ("row", "lowest", "lower quarter", "median", "upper quarter", "highest", "speakers", "order shared")
     rows = [
         (
             name,
-            *(share(value) for value in np.quantile(each.uars, [0, 0.25, 0.5, 0.75, 1]).tolist()),
-            str(len(each.uars)),
+            *(share(value) for value in np.quantile(each.scores, [0, 0.25, 0.5, 0.75, 1]).tolist()),
+            str(len(each.scores)),
             "" if each is first else share(_shared_order(first, each), 2),
         )
         for name, each in found.items()
     ]
-    yield Grid(Sheet("UAR from speaker to speaker", header, tuple(rows)))
+    yield Grid(Sheet(f"{score} from speaker to speaker", header, tuple(rows)))
     if len(rows) > 1:
         yield Words(
-            f"Order shared: Kendall's tau-b of the speakers' UARs with those of {material.names[0]}; 1 where "
+            f"Order shared: Kendall's tau-b of the speakers' {score}s with those of {material.names[0]}; 1 where "
             "both find the same speakers hard, 0 where they have nothing in common."
         )
 
@@ -237,7 +245,7 @@ def _speakers(material: ReportData) -> Iterator[Part]:
 def _shared_order(one: findings.SpeakerScores, other: findings.SpeakerScores) -> float:
     """Kendall's tau-b over the speakers that both were tested on."""
     _, places, others = np.intersect1d(one.names, other.names, return_indices=True)
-    return rank_agreement(one.uars[places].tolist(), other.uars[others].tolist())
+    return rank_agreement(one.scores[places].tolist(), other.scores[others].tolist())
 
 
 def _learning(material: ReportData) -> Iterator[Part]:
@@ -271,10 +279,9 @@ def _calibration(material: ReportData) -> Iterator[Part]:
     for row in material.table.rows:
         if row.kind in CHANCE:
             continue
-        cells = material.counted[row.name].cells()
         try:
-            validating = material.run.validation_answers(row.name)
-            found[row.name] = findings.calibrate(material.run.answers(row.name).of(cells), validating, material.classes)
+            validating = material.validation_answers(row.name)
+            found[row.name] = findings.calibrate(material.answers(row.name), validating, material.classes)
         except RunError as error:
             yield Gap(f"{row.name} could not be calibrated: {error.where}: {error.problem}.")
         except ValueError as error:
@@ -316,10 +323,7 @@ def _calibration_grid(found: Mapping[str, Calibration]) -> Grid:
 
 
 def _mistakes(material: ReportData) -> Iterator[Part]:
-    found = {
-        name: findings.mistakes(material.run.answers(name).of(counted.cells()), material.classes)
-        for name, counted in material.chosen().items()
-    }
+    found = {name: findings.mistakes(material.answers(name), material.classes) for name in material.names}
     if not any(found.values()):
         yield Gap("None of these rows makes a mistake.")
         return
@@ -349,6 +353,10 @@ def _mistakes(material: ReportData) -> Iterator[Part]:
         )
         sheet = Sheet(f"{name}: the most confident errors", (*header, *numbers), rows)
         yield Grid(sheet, texts=len(header), folded=place > 0)
+
+
+_OF_CLASSES = (_classes, _calibration, _mistakes)
+"""What there is to say where classes are predicted."""
 
 
 def _origin(material: ReportData) -> Iterator[Part]:

@@ -21,53 +21,57 @@ if TYPE_CHECKING:
 
 _RARE = 0.005  # A line leads through bins that hold at least this share of the utterances; what a few do is chance
 _HEAT = "A line of a matrix is a true class, a column a predicted one"
+_AXES = {"UAR": "UAR (unweighted average recall)"}
 _FLOOR = 0.25  # An axis of shares is at least this long, so that small differences look small
 
 
-def scores_picture(table: Table, classes: int) -> Picture:
-    """UAR of each row with its interval, the highest first."""
+def scores_picture(table: Table, guessing: float) -> Picture:
+    """UAR or CCC of each row with its interval, the highest first, and what guessing comes to."""
     rows = [row for row in table.best_first().rows if row.kind not in CHANCE] or table.best_first().rows
     baseline = next((row for row in rows if row.name == table.baseline), None)
-    ends = [each for row in rows for each in (row.uar.low, row.uar.high, row.uar.mean) if not math.isnan(each)]
-    seen = min(ends) < 1 / classes + _FLOOR / 2
+    ends = [each for row in rows for each in (row.main.low, row.main.high, row.main.mean) if not math.isnan(each)]
+    seen = min(ends) < guessing + _FLOOR / 2
 
     def draw(canvas: Canvas) -> None:
         (axes,) = canvas.panels(1, inches=0.75 + 0.235 * len(rows))
         for place, row in enumerate(rows):
             _dot(axes, place, row)
         if seen:
-            axes.axvline(1 / classes, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+            axes.axvline(guessing, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
         if baseline is not None:
-            axes.axvline(baseline.uar.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-        _share_axis(axes, [*ends, *([1 / classes] if seen else [])])
+            axes.axvline(baseline.main.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+        _share_axis(axes, [*ends, *([guessing] if seen else [])])
         axes.set_yticks(range(len(rows)), [row.name + ("*" if row.unfinished else "") for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("UAR (unweighted average recall)")
+        axes.set_xlabel(_AXES.get(table.main, table.main))
 
     dotted = (
-        "" if baseline is None else f"The dotted line is the baseline, {baseline.name} ({share(baseline.uar.mean)}). "
+        "" if baseline is None else f"The dotted line is the baseline, {baseline.name} ({share(baseline.main.mean)}). "
     )
-    guessing = "is the dashed line" if seen else "lies far to the left"
+    where = "is the dashed line" if seen else "lies far to the left"
     caption = (
         "Dots are means over runs, lines the 95 % intervals over speakers. Filled: the difference to the baseline is "
-        f"shown (see the table), or the row is the baseline itself. {dotted}Guessing ({share(1 / classes)}) "
-        f"{guessing}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the "
+        f"shown (see the table), or the row is the baseline itself. {dotted}Guessing ({share(guessing)}) "
+        f"{where}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the "
         "same, since both were tested on the same speakers."
     )
-    intervals = ("" if math.isnan(row.uar.low) else f" ({share(row.uar.low)} to {share(row.uar.high)})" for row in rows)
-    values = "; ".join(f"{row.name} {share(row.uar.mean)}{ends}" for row, ends in zip(rows, intervals, strict=True))
-    return Picture("uar", "UAR of every row", draw, caption, f"Dots and intervals of UAR, highest first: {values}.")
+    intervals = (
+        "" if math.isnan(row.main.low) else f" ({share(row.main.low)} to {share(row.main.high)})" for row in rows
+    )
+    values = "; ".join(f"{row.name} {share(row.main.mean)}{ends}" for row, ends in zip(rows, intervals, strict=True))
+    alt = f"Dots and intervals of {table.main}, highest first: {values}."
+    return Picture("uar", f"{table.main} of every row", draw, caption, alt)
 
 
 def _dot(axes: Axes, place: int, row: TableRow) -> None:
     shown = row.comparison is None or row.comparison.verdict in (Verdict.BETTER, Verdict.WORSE)
-    if not math.isnan(row.uar.low):
-        axes.plot([row.uar.low, row.uar.high], [place, place], color=ACCENT, solid_capstyle="round", zorder=2)
-    axes.plot(row.uar.mean, place, "o", color=ACCENT, markerfacecolor=ACCENT if shown else PAPER, markersize=6.5)
+    if not math.isnan(row.main.low):
+        axes.plot([row.main.low, row.main.high], [place, place], color=ACCENT, solid_capstyle="round", zorder=2)
+    axes.plot(row.main.mean, place, "o", color=ACCENT, markerfacecolor=ACCENT if shown else PAPER, markersize=6.5)
     axes.annotate(
-        share(row.uar.mean), (1, place), xycoords=("axes fraction", "data"), va="center", ha="right", fontsize=8.5,
+        share(row.main.mean), (1, place), xycoords=("axes fraction", "data"), va="center", ha="right", fontsize=8.5,
         color=MUTED,
     )  # fmt: skip
     axes.axhline(place, color=RULE, linewidth=0.5, zorder=0)
@@ -218,18 +222,18 @@ def _recall(axes: Axes, line: int, ends: Sequence[float], colour: str) -> None:
     axes.plot(mean, line, "o", color=colour, markersize=6.5, markeredgecolor=PAPER, markeredgewidth=0.8)
 
 
-def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) -> Picture:
-    """UAR of each speaker, a panel a row, speakers in the same order in all of them."""
+def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str], score: str) -> Picture:
+    """UAR or CCC of each speaker, a panel a row, speakers in the same order in all of them."""
     place = {name: number for number, name in enumerate(order)}
 
     def draw(canvas: Canvas) -> None:
         panels = canvas.panels(len(found), inches=1.05, margin=0.5, sharex=True, sharey=True)
         for axes, (name, each) in zip(panels, found.items(), strict=True):
-            low, middle, high = np.quantile(each.uars, [0.25, 0.5, 0.75])
+            low, middle, high = np.quantile(each.scores, [0.25, 0.5, 0.75])
             axes.axhspan(low, high, color=ACCENT, alpha=0.12, linewidth=0)
             axes.axhline(middle, color=ACCENT, linewidth=1)
             spots = [place[speaker] for speaker in each.names.tolist()]
-            axes.plot(spots, each.uars, "o", color=ACCENT, markersize=4 if len(order) > 40 else 5.5, alpha=0.85)
+            axes.plot(spots, each.scores, "o", color=ACCENT, markersize=4 if len(order) > 40 else 5.5, alpha=0.85)
             axes.set_title(_short(name, 90))
             axes.grid(axis="y")
             axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
@@ -238,10 +242,10 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
         axes.set_xticks(range(len(order)) if few else [], order if few else [], rotation=90 if len(order) > 8 else 0)
         axes.set_xlim(-0.7, len(order) - 0.3)
         axes.set_xlabel(f"speakers, hardest to easiest for {_short(next(iter(found)), 30)}")
-        canvas.figure.supylabel("UAR", fontsize=9)
+        canvas.figure.supylabel(score, fontsize=9)
 
     spread = "; ".join(
-        f"{name} " + ", ".join(share(float(value), 2) for value in np.quantile(each.uars, [0, 0.5, 1]))
+        f"{name} " + ", ".join(share(float(value), 2) for value in np.quantile(each.scores, [0, 0.5, 1]))
         for name, each in found.items()
     )
     first = next(iter(found))
@@ -251,11 +255,12 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str]) ->
         if len(found) > 1 and len(order) > 1
         else ""
     )
+    over = ", over the classes that he or she has" if score == "UAR" else ""
     caption = (
-        "Each dot is a speaker, over the classes that he or she has; the line is the median, the band the middle half. "
+        f"Each dot is a speaker{over}; the line is the median, the band the middle half. "
         f"Speakers stand in the same order in every panel, sorted by {first}.{others}{ends}"
     )
-    alt = f"UAR of {several(len(order), 'speaker')}, lowest, median and highest: {spread}."
+    alt = f"{score} of {several(len(order), 'speaker')}, lowest, median and highest: {spread}."
     return Picture("speakers", "From speaker to speaker", draw, caption, alt)
 
 
@@ -282,7 +287,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
             axes.grid(axis="y")
         panels[0].legend(loc="upper right")  # to look for the best place takes long, and matplotlib warns of it
         for axes in panels[::columns]:
-            axes.set_ylabel("cross-entropy")
+            axes.set_ylabel("loss")
 
     values = "; ".join(
         f"{name}: validation loss {each.validation[0].min():.2f} at its lowest, best epoch {np.median(each.best):g}"

@@ -62,7 +62,7 @@ class _Run(NamedTuple):
     recogniser: str
     cer: float
     figures: dict[str, Figure]
-    counted: dict[str, stats.ConfusionCounts]
+    counted: dict[str, stats.Counted]
 
 
 def compare_recognisers(folders: Sequence[Path]) -> RecogniserComparison:
@@ -103,6 +103,8 @@ def _line(name: str, runs: Sequence[_Run], ratio: float) -> Line:
 
 def _read(folder: RunFolder) -> _Run:
     facts = folder.facts()
+    if folder.dimensions:
+        raise RunError("predicts dimensions, not classes", "compare runs that predict classes", folder.root)
     cer = facts.get("recogniser_cer")
     if not isinstance(cer, int | float) or not math.isfinite(cer):
         raise RunError(
@@ -111,7 +113,7 @@ def _read(folder: RunFolder) -> _Run:
             folder.root,
         )
     found = derive(folder)
-    figures = {row.name: row.uar for row in found.table.rows if not row.unfinished and row.kind not in CHANCE}
+    figures = {row.name: row.main for row in found.table.rows if not row.unfinished and row.kind not in CHANCE}
     return _Run(folder, str(folder.config().get("recogniser", "")), float(cer), figures, found.counted)
 
 

@@ -6,12 +6,12 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from affetto.drawing.words import share
-from affetto.report.table import Figure, Published, Table, TableRow, Verdict
+from affetto.report.table import Figure, Published, Table, TableRow, Verdict, score_label
 
 VERSION = 1  # Of the JSON values
 Cells = list[tuple[str, str]]  # What a row shows: heading and text of each cell
@@ -26,13 +26,15 @@ class Sheet(NamedTuple):
 
 
 def sheets(table: Table, *, wide: bool) -> list[Sheet]:
-    """A table in parts: wide with the spread of every score (about 130 characters), else with UAR's only (80)."""
+    """A table in parts: wide with every score's spread (130 characters), else with the main one's only (80)."""
     found = [_sheet("Scores", table.rows, lambda row: _scores(row, wide))]
     if any(row.corpora for row in table.rows):
-        found.append(_corpora_sheet(table.rows, wide))
+        found.append(_corpora_sheet(table, wide))
     compared = [row for row in table.rows if row.comparison is not None]
     if compared:
-        found.append(_sheet(f"UAR less that of {table.baseline}", compared, lambda row: _difference(row, wide)))
+        found.append(
+            _sheet(f"{table.main} less that of {table.baseline}", compared, lambda row: _difference(row, wide))
+        )
     matched = [row for row in table.rows if row.published is not None]
     if matched:
         found.append(_sheet("Here and as published", matched, _beside_paper))
@@ -93,10 +95,20 @@ def to_csv(table: Table) -> str:
 def to_values(table: Table) -> dict[str, Any]:
     """All that is in a table, as JSON has it: unrounded, and null where something is not known."""
     values = asdict(table)
+    values["rows"] = [_scores_apart(row) for row in values["rows"]]
     for row, original in zip(values["rows"], table.rows, strict=True):
+        row["corpora"] = {name: _scores_apart(each) for name, each in row["corpora"].items()}
         row["unfinished"] = original.unfinished
         row["published"] = original.published and _paper_values(original.published)
     return {"version": VERSION, "unfinished": table.unfinished, **{key: plain(value) for key, value in values.items()}}
+
+
+def _scores_apart(values: dict[str, Any]) -> dict[str, Any]:
+    """Each score by its own name, in the place of all of them."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= value if key == "scores" else {key: value}
+    return found
 
 
 def _sheet(title: str, rows: Iterable[TableRow], shown: Callable[[TableRow], Cells]) -> Sheet:
@@ -112,25 +124,28 @@ def _scores(row: TableRow, wide: bool) -> Cells:
         found = [("parameters", exact), ("runs × folds", f"{row.runs} × {row.folds}")]
     else:
         found = [("params", _rounded(row.parameters))]
-    found += [("UAR", share(row.uar.mean)), *_spread(row.uar), ("95 %", extent(row.uar.low, row.uar.high))]
-    for heading, figure in (("accuracy", row.accuracy), ("F1", row.f1_macro)):
-        found += [(heading, share(figure.mean)), *(_spread(figure) if wide else ())]
+    for place, (name, figure) in enumerate(row.scores.items()):
+        main = place == 0
+        found += [(score_label(name), share(figure.mean)), *(_spread(figure) if wide or main else ())]
+        # Of dimensions, each is a score that papers report.
+        if main or name.startswith("ccc"):
+            found.append(("95 %", extent(figure.low, figure.high)))
     return found
 
 
-def _corpora_sheet(rows: Sequence[TableRow], wide: bool) -> Sheet:
-    """UAR by tested corpus; rows that have not yet been tested on one leave it empty."""
-    names = sorted({name for row in rows for name in row.corpora})
+def _corpora_sheet(table: Table, wide: bool) -> Sheet:
+    """The main score by tested corpus; rows that have not yet been tested on one leave it empty."""
+    names = sorted({name for row in table.rows for name in row.corpora})
 
     def shown(row: TableRow) -> Cells:
         cells: Cells = []
         for name in names:
-            uar = row.corpora[name].uar if name in row.corpora else Figure(*[math.nan] * 6)
-            cells += [(name, share(uar.mean)), *([("95 %", extent(uar.low, uar.high))] if wide else [])]
-        uars = [figures.uar.mean for figures in row.corpora.values()]
-        return [*cells, ("mean", share(sum(uars) / len(uars) if len(uars) == len(names) else math.nan))]
+            found = row.corpora[name].main if name in row.corpora else Figure(*[math.nan] * 6)
+            cells += [(name, share(found.mean)), *([("95 %", extent(found.low, found.high))] if wide else [])]
+        means = [figures.main.mean for figures in row.corpora.values()]
+        return [*cells, ("mean", share(sum(means) / len(means) if len(means) == len(names) else math.nan))]
 
-    return _sheet("UAR by tested corpus", rows, shown)
+    return _sheet(f"{table.main} by tested corpus", table.rows, shown)
 
 
 def _spread(figure: Figure) -> Cells:
@@ -159,11 +174,11 @@ def _beside_paper(row: TableRow) -> Cells:
 
     readings = [(u_acc, w_acc)] if theirs.readable else [(u_acc, w_acc), (w_acc, u_acc)]
     return [
-        ("UAR", share(row.uar.mean)),
+        ("UAR", share(row.scores["uar"].mean)),
         ("published", " or ".join(printed(uar) for uar, _ in readings)),
-        ("accuracy", share(row.accuracy.mean)),
+        ("accuracy", share(row.scores["accuracy"].mean)),
         ("published", " or ".join(printed(accuracy) for _, accuracy in readings)),
-        ("F1", share(row.f1_macro.mean)),
+        ("F1", share(row.scores["f1_macro"].mean)),
         ("published", "" if theirs.f1 is None else printed(theirs.f1[0])),
     ]
 

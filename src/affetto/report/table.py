@@ -99,18 +99,35 @@ class Figure:
     high: float  # and ends here
 
 
+_LABELS = {"uar": "UAR", "f1_macro": "F1", "ccc": "CCC"}
+
+
+def score_label(name: str) -> str:
+    """What a score is called where people read.
+
+    >>> score_label("uar"), score_label("accuracy"), score_label("ccc_valence"), score_label("ccc")
+    ('UAR', 'accuracy', 'CCC valence', 'CCC')
+    """
+    if name.startswith("ccc_"):
+        return f"CCC {name.removeprefix('ccc_')}"
+    return _LABELS.get(name, name)
+
+
 @dataclass(frozen=True, slots=True)
 class CorpusFigures:
     """The scores of one row on the test utterances of one corpus among several, and the folds that test it."""
 
     folds: tuple[int, ...]
-    uar: Figure
-    accuracy: Figure
-    f1_macro: Figure
+    scores: dict[str, Figure]
+
+    @property
+    def main(self) -> Figure:
+        """What rows are compared by."""
+        return next(iter(self.scores.values()))
 
 
 class Verdict(StrEnum):
-    """Whether a row's UAR differs from the baseline's."""
+    """Whether a row's main score differs from the baseline's."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -120,7 +137,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A row's UAR less the baseline's, over the folds that both have finished."""
+    """A row's main score (UAR or CCC) less the baseline's, over the folds that both have finished."""
 
     difference: float  # of the means over runs
     low: float  # its interval over speakers, drawn for both rows alike, begins here
@@ -144,12 +161,15 @@ class TableRow:
     folds: int
     cells: int  # finished
     planned: int
-    uar: Figure
-    accuracy: Figure
-    f1_macro: Figure
+    scores: dict[str, Figure]  # by their names, see `affetto.stats.score_names`; the first is what rows are compared by
     comparison: Comparison | None  # None for the baseline itself, and where there is none
     published: Published | None  # the paper's figures for the same model
     corpora: dict[str, CorpusFigures] = field(default_factory=dict)  # where the data are of several
+
+    @property
+    def main(self) -> Figure:
+        """UAR, or of dimensions CCC."""
+        return next(iter(self.scores.values()))
 
     @property
     def unfinished(self) -> bool:
@@ -166,10 +186,15 @@ class Table:
     notes: tuple[str, ...] = ()
 
     @property
+    def main(self) -> str:
+        """What rows are compared by, by its label."""
+        return score_label(next(iter(self.rows[0].scores)))
+
+    @property
     def unfinished(self) -> bool:
         """Some cell of some row is yet to come."""
         return any(row.unfinished for row in self.rows)
 
     def best_first(self) -> Table:
-        """The same table, highest UAR first."""
-        return replace(self, rows=tuple(sorted(self.rows, key=lambda row: -row.uar.mean)))
+        """The same table, highest UAR or CCC first."""
+        return replace(self, rows=tuple(sorted(self.rows, key=lambda row: -row.main.mean)))

@@ -67,6 +67,9 @@ class Judged(Config):
     sure: bool
     familiar: bool
     probabilities: dict[str, Share]
+    dimensions: dict[str, float | None] | None = Field(
+        default=None, description="The value of each dimension, such as valence; only where the model predicts some."
+    )
 
 
 class SegmentAnswer(Judged):
@@ -126,6 +129,9 @@ class ModelAnswer(Config):
 
     name: str
     emotions: list[str]
+    dimensions: dict[str, tuple[float, float]] = Field(
+        default={}, description="Each dimension that it predicts, and its lowest and highest value in training."
+    )
     licence: dict[str, str] = Field(description="Of the recogniser and of the emotion head.")
     facts: dict[str, dict[str, Any]] = Field(description="What was measured when they were trained.")
     card: str | None = Field(description="The model card, Markdown.")
@@ -205,6 +211,7 @@ def model_answer(model: str, recogniser: EmotionRecogniser) -> ModelAnswer:
     return ModelAnswer(
         name=Path(model).resolve().name if Path(model).is_dir() else model,
         emotions=list(recogniser.emotions),
+        dimensions={} if recogniser.second is None else dict(recogniser.second.facts.get("range", {})),
         licence={part: str(each.get("licence", "not stated")) for part, each in facts.items()},
         facts={part: {key: each[key] for key in _FACTS if key in each} for part, each in facts.items()},
         card=card or None,

@@ -107,7 +107,7 @@ def _times(values: dict[str, Any]) -> dict[str, float]:
 
 
 def _judged(values: dict[str, Any]) -> dict[str, Any]:
-    return {"text": values["transcript"], **{name: values[name] for name in Judged.model_fields}}
+    return {"text": values["transcript"], **{name: values[name] for name in Judged.model_fields if name in values}}
 
 
 FIELDS = TranscriptionForm.model_json_schema()["properties"]

@@ -25,7 +25,7 @@ from affetto.models.heads.kinds import (
     WeightedSumConfig,
 )
 from affetto.training.heads.fit import Study, new_head
-from affetto.training.heads.loop import HeadTraining, cross_entropy, fit_head, probabilities
+from affetto.training.heads.loop import HeadTraining, fit_head, mean_loss, predictions
 from affetto.training.heads.tasks import HeadData, Task, class_weights, measure
 
 CLASSES = ("anger", "neutral", "sadness")
@@ -73,7 +73,7 @@ def test_learns_what_can_be_told_apart(kind: str, make_material: MakeMaterial) -
     head = _head(kind, material)
     curve = fit_head(head, material, TASK, QUICK, seed=0)
     assert curve[-1].validation_loss < 0.5 * curve[0].validation_loss
-    predicted = [CLASSES[index] for index in probabilities(head, material, TASK.test).argmax(-1)]
+    predicted = [CLASSES[index] for index in predictions(head, material, TASK.test).argmax(-1)]
     assert uar([CLASSES[place % 3] for place in TASK.test], predicted) == 1
 
 
@@ -83,7 +83,7 @@ def test_keeps_the_epoch_with_the_lowest_validation_loss(make_material: MakeMate
     config = HeadTraining(epochs=40, batch_size=4, learning_rate=0.2, patience=40)
     losses = [each.validation_loss for each in fit_head(head, material, TASK, config, seed=0)]
     assert min(losses) < losses[-1]
-    assert cross_entropy(head, material, TASK.validation) == pytest.approx(min(losses), rel=1e-5)
+    assert mean_loss(head, material, TASK.validation) == pytest.approx(min(losses), rel=1e-5)
 
 
 def _worsening(make_material: MakeMaterial, config: HeadTraining) -> list[float]:
@@ -133,10 +133,10 @@ def test_leaves_torchs_random_numbers_as_they_were(make_material: MakeMaterial) 
 def test_cross_entropy_is_scikit_learns(make_material: MakeMaterial) -> None:
     material = make_material()
     head, everyone = _head("mean_pooling", material), np.arange(COUNT)  # more than one batch
-    shares = probabilities(head, material, everyone).numpy()
+    shares = predictions(head, material, everyone).numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
     expected = log_loss(everyone % 3, shares / shares.sum(axis=1, keepdims=True))
-    assert cross_entropy(head, material, everyone) == pytest.approx(expected, rel=1e-4)
+    assert mean_loss(head, material, everyone) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("part", ["training", "validation"])
@@ -162,5 +162,5 @@ def test_balanced_training_predicts_the_rare_class(balanced: bool, expected: flo
     head = _head("mean_pooling", material)
     config = HeadTraining(epochs=80, batch_size=30, learning_rate=0.2, balanced=balanced, patience=80)
     fit_head(head, material, TASK, config, seed=0)
-    said = probabilities(head, material, TASK.test)[0]
+    said = predictions(head, material, TASK.test)[0]
     assert said[:2].tolist() == pytest.approx([expected, 1 - expected], abs=0.05)

@@ -24,7 +24,7 @@ from affetto.models.heads.kinds import (
 )
 from affetto.training.heads import batches
 from affetto.training.heads.fit import Study, new_head
-from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
+from affetto.training.heads.loop import HeadTraining, fit_head, predictions
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.tasks import Epoch, HeadData, Task, measure
 from affetto.training.heads.unfinished import Unfinished
@@ -113,8 +113,32 @@ def test_the_stack_ends_where_the_plain_loop_does(
         np.testing.assert_allclose(curve, expected, rtol=2e-3, atol=2e-5)
         for part in (task.validation, task.test):
             np.testing.assert_allclose(
-                probabilities(stacked, material, part), probabilities(head, material, part), atol=2e-3
+                predictions(stacked, material, part), predictions(head, material, part), atol=2e-3
             )
+
+
+@pytest.mark.parametrize("kind", ["mean_pooling", "mean_pooling, scaled", "progressive"])
+def test_the_stack_ends_where_the_plain_loop_does_with_dimensions(
+    kind: str, material_of: Callable[[HeadConfig], HeadData]
+) -> None:
+    config, tasks = HEADS[kind], _tasks()
+    material = material_of(config)._replace(targets=50 + 10 * torch.randn(COUNT, 2, generator=seeded(1)))
+    study = Study((), torch.empty(0, 2), 0.6, {}, LAYERS, None, seed=1, dimensions=("valence", "activation"))
+    together, alone = ([new_head(config, study, task.repeat, task.fold) for task in tasks] for _ in range(2))
+    curves = fit_stack(together, tasks, material, TRAINING, seed=5)
+    for head, task, curve, stacked in zip(alone, tasks, curves, together, strict=True):
+        measure(head, material, task.training)
+        expected = fit_head(head, material, task, TRAINING, seed=5)
+        np.testing.assert_allclose(curve, expected, rtol=2e-3, atol=2e-4)
+        found = predictions(stacked, material, task.test)
+        np.testing.assert_allclose(found, predictions(head, material, task.test), atol=0.1)
+        assert (found - 50).abs().max() < 60  # in the targets' units
+        known = material.targets[torch.from_numpy(task.training)]
+        np.testing.assert_allclose(stacked.units.mean, known.mean(dim=0), rtol=1e-5)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_heads_stop_one_by_one(material_of: Callable[[HeadConfig], HeadData]) -> None:
@@ -152,7 +176,7 @@ def test_goes_on_to_the_bit(
     for training in (whole, resumed):
         training.finish()
     for part in ("validation", "test"):
-        for one, other in zip(whole.probabilities(part), resumed.probabilities(part), strict=True):
+        for one, other in zip(whole.predictions(part), resumed.predictions(part), strict=True):
             np.testing.assert_array_equal(one, other)
 
 
@@ -170,8 +194,8 @@ def test_what_a_head_becomes_does_not_depend_on_its_mates(
             training.run_epoch()
         training.finish()
     for part in ("validation", "test"):
-        all_said = everyone.probabilities(part)
-        for place, said in zip((1, 4, 5), few.probabilities(part), strict=True):
+        all_said = everyone.predictions(part)
+        for place, said in zip((1, 4, 5), few.predictions(part), strict=True):
             np.testing.assert_allclose(said, all_said[place], atol=2e-3)
 
 
@@ -194,8 +218,8 @@ def test_says_of_a_part_what_each_head_says(material_of: Callable[[HeadConfig], 
     training = StackTraining(heads, tasks, material, TRAINING, seed=5)
     training.run_epoch()
     training.finish()
-    for head, task, said in zip(heads, tasks, training.probabilities("test"), strict=True):
-        np.testing.assert_allclose(said, probabilities(head, material, task.test), atol=1e-5)
+    for head, task, said in zip(heads, tasks, training.predictions("test"), strict=True):
+        np.testing.assert_allclose(said, predictions(head, material, task.test), atol=1e-5)
 
 
 @pytest.mark.parametrize("part", ["training", "validation"])

@@ -7,6 +7,7 @@ is affetto's or as transformers writes it, which its files show.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from affetto import pretrained
 from affetto.devices import Precision, choose_device, choose_precision, survive_forks
@@ -76,25 +77,36 @@ def open_encoder(name: str | Path, *, device: str = "auto", precision: Precision
     return encoder
 
 
-def find_head(encoder: Encoder, model: str | Path) -> Path:
-    """The file of the emotion head for an encoder: in the folder of its model, or among those that come with affetto.
+class Heads(NamedTuple):
+    """The files of an emotion head, and of a head that predicts dimensions, if there is one."""
+
+    emotion: Path
+    dimensions: Path | None
+
+
+def find_heads(encoder: Encoder, model: str | Path) -> Heads:
+    """The heads for an encoder: in the folder of its model, or among those that come with affetto.
+
+    A folder with nothing but a head that predicts dimensions goes with the emotion head of its recogniser.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no emotion head.
 
-    >>> find_head(open_encoder("small", device="cpu"), "small").name
+    >>> find_heads(open_encoder("small", device="cpu"), "small").emotion.name
     'emotion.safetensors'
     """
     asked, origin = hub.parse(str(model)), encoder.origin
     is_its_own = asked is not None and origin.source == "hub" and asked.repository == origin.name
     folder = origin.folder if is_its_own else locate(model)[0]  # one that was fetched is not asked for again
     assert folder is not None, "it was opened from a folder"
-    own = folder / pretrained.EMOTION
-    if own.exists() or own.with_suffix(".json").exists():
-        return own
+    dimensions = folder / pretrained.DIMENSIONS
+    values = dimensions if _is_there(dimensions) else None
+    for place in (folder, origin.folder):
+        if place is not None and _is_there(place / pretrained.EMOTION):
+            return Heads(place / pretrained.EMOTION, values)
     for path in pretrained.heads():
         if checkpoint.describe(path, "emotion head").facts.get("encoder_fingerprint") == encoder.fingerprint:
-            return path
+            return Heads(path, values)
     raise CheckpointError(
         "has no emotion head",
         "train one (affetto train), or ask for words alone (affetto recognise --words-only)",
@@ -102,10 +114,16 @@ def find_head(encoder: Encoder, model: str | Path) -> Path:
     )
 
 
+def _is_there(head: Path) -> bool:
+    """Whether any of its files is: a head that is damaged is not passed over."""
+    return head.exists() or head.with_suffix(".json").exists()
+
+
 def _encoder_of(folder: Path) -> str | None:
-    """The recogniser that a folder with nothing but an emotion head was trained on."""
-    head = folder / pretrained.EMOTION
-    if not head.with_suffix(".json").exists() or (folder / CONFIG).exists():
+    """The recogniser that a folder with nothing but heads was trained on."""
+    heads = [folder / name for name in (pretrained.EMOTION, pretrained.DIMENSIONS)]
+    head = next((each for each in heads if each.with_suffix(".json").exists()), None)
+    if head is None or (folder / CONFIG).exists():
         return None
     if any(folder.glob(f"{Path(pretrained.RECOGNISER).stem}.*")):
         return None

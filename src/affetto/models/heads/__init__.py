@@ -1,7 +1,8 @@
 """Emotion heads by kind, what is trained on top of a recogniser's layers; to and from disk.
 
-A kind is a config, which declares what the head reads and which parts make of it the vector that a softmax classifies
-(`affetto.models.heads.head`). Third parties add theirs through entry points of the group ``affetto.heads``.
+A kind is a config, which declares what the head reads and which parts make of it the vector that classes or dimensions
+are predicted from (`affetto.models.heads.head`). Third parties add theirs through entry points of the group
+``affetto.heads``.
 """
 
 from __future__ import annotations
@@ -61,9 +62,16 @@ KIND = "emotion head"
 
 class _Shape(Config):
     head: AnyHead
-    classes: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[str, ...]
+    dimensions: tuple[str, ...] = ()
     layers: dict[str, Annotated[int, Field(ge=1, le=MAX_WIDTH)]]
     familiarity: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
+
+    @model_validator(mode="after")
+    def _predicts_something(self) -> _Shape:
+        if bool(self.classes) == bool(self.dimensions):
+            raise ValueError("a head has either classes or dimensions")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -79,7 +87,9 @@ class _Shape(Config):
 def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: bool = False) -> None:
     """Writes a head; ``facts`` are its training data, licence, recipe, metrics and ``encoder_fingerprint``."""
     components = None if head.familiarity is None else head.familiarity.axes.shape[1]
-    shape = _Shape(head=head.config, classes=head.classes, layers=head.layers, familiarity=components)
+    shape = _Shape(
+        head=head.config, classes=head.classes, dimensions=head.dimensions, layers=head.layers, familiarity=components
+    )
     description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
     checkpoint.save(path, head.state_dict(), description, precision="float16" if half else "float32")
 
@@ -90,7 +100,7 @@ def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:
 
 
 def _make(shape: _Shape) -> EmotionHead:
-    head = EmotionHead(shape.head, shape.classes, shape.layers)
+    head = EmotionHead(shape.head, shape.classes, shape.layers, shape.dimensions)
     if shape.familiarity is not None:
         head.familiarity = Familiarity(head.width, shape.familiarity)
     head.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What every emotion head is: parts that make a vector of an utterance, and a softmax over them.
+"""What every emotion head is: parts that make a vector of an utterance, and what scores classes or dimensions by it.
 
 A head is given frames by name: those of the recogniser layers that it reads, or their statistics over time
 ("gru3/mean"), where these are all it needs and were computed before; and acoustic features under `ACOUSTIC`.
@@ -48,6 +48,10 @@ class Standardise(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Of (..., width)."""
         return (values - self.mean) / self.deviation
+
+    def undo(self, values: Tensor) -> Tensor:
+        """What became these values, (..., width)."""
+        return values * self.deviation + self.mean
 
 
 class Part(nn.Module):
@@ -235,26 +239,33 @@ class LayerConfig(HeadConfig):
 class EmotionHead(nn.Module):
     """Scores emotions, ``classes`` in the order of the scores, from recogniser layers of these widths.
 
+    Of a head that predicts ``dimensions``, which has no classes, the scores are their values.
+
     >>> from affetto.models.heads.kinds import MeanPoolingConfig
     >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 3})
     >>> head({"gru2": Frames(torch.ones(5, 4, 3), torch.full((5,), 4))}).shape
     torch.Size([5, 2])
     """
 
-    def __init__(self, config: HeadConfig, classes: tuple[str, ...], layers: Mapping[str, int]) -> None:
+    def __init__(
+        self, config: HeadConfig, classes: tuple[str, ...], layers: Mapping[str, int], dimensions: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
         self.config = config
         self.classes = classes
+        self.dimensions = dimensions
         self.layers = dict(layers)
         widths = {given: layers[name] for name in layers for given in config.inputs([name])}
         for name, part in config.parts(widths).items():
             self.add_module(name, part)
         self.width = sum(part.width for part in self.parts.values())
         self.dropout = config.dropout
-        last = nn.Linear(config.hidden or self.width, len(classes))
+        last = nn.Linear(config.hidden or self.width, len(classes) or len(dimensions))
         self.output: nn.Linear | nn.Sequential = last
         if config.hidden:
             self.output = nn.Sequential(nn.Linear(self.width, config.hidden), nn.GELU(), last)
+        if dimensions:
+            self.units = Standardise(len(dimensions))  # of the training utterances' values
         self.familiarity: Familiarity | None = None
 
     @property
@@ -264,7 +275,7 @@ class EmotionHead(nn.Module):
 
     @property
     def linear(self) -> bool:
-        """Whether it is a softmax regression over its inputs."""
+        """Whether it is a softmax or linear regression over its inputs."""
         return self.solvable and not self.config.hidden
 
     @property
@@ -282,7 +293,7 @@ class EmotionHead(nn.Module):
         return torch.cat([part(given) for part in self.parts.values()], dim=-1)
 
     def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
-        """Scores (before the softmax) of each class, (batch, classes).
+        """See `score`.
 
         Args:
             given: frames of each layer, (batch, time, layer's width), or its statistics over time, (batch, 1, width);
@@ -290,8 +301,16 @@ class EmotionHead(nn.Module):
             keep: what dropout leaves of the utterance's vector, as factors, (batch, width); None leaves all.
         """
         vectors = self.represent(given)
-        scores: Tensor = self.output(vectors if keep is None else vectors * keep)
-        return scores
+        return self.score(vectors if keep is None else vectors * keep)
+
+    def score(self, vectors: Tensor) -> Tensor:
+        """Scores (before the softmax) of each class, or the value of each dimension, (batch, outputs)."""
+        scores: Tensor = self.output(vectors)
+        return self.units.undo(scores) if self.dimensions else scores
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """The probability of each class, or the value of each dimension, (..., outputs)."""
+        return scores if self.dimensions else scores.softmax(dim=-1)
 
     def typical_frame(self, name: str) -> Tensor:
         """What a frame of an input is on average over the training speech; zeros where that was not measured."""

@@ -48,7 +48,7 @@ class HeadStack:
     def scores(
         self, given: Mapping[str, Frames], chosen: Tensor, keep: Tensor | None = None, heads: slice = slice(None)
     ) -> Tensor:
-        """Scores (before the softmax), each head's of its own batch: (heads, batch, classes).
+        """Scores, see `EmotionHead.score`, each head's of its own batch: (heads, batch, outputs).
 
         Args:
             given: what a head reads, of all utterances in the batches, see `EmotionHead.forward`.
@@ -65,7 +65,10 @@ class HeadStack:
             [part.stacked(of_part[name], given, chosen) for name, part in self.head.parts.items()], dim=-1
         )
         kept = vectors if keep is None else vectors * keep
-        return torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
+        scores = torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
+        if self.head.dimensions:
+            scores = scores * own["units.deviation"][:, None] + own["units.mean"][:, None]
+        return scores
 
 
 INPUT = "input"  # What stands below a recogniser's first layer: its features of the sound

@@ -1,7 +1,7 @@
 """Heads that are trained together, and how each scores its utterances at a step: of one batch, or of its own.
 
 Heads that only pool layers share their batches: all folds of a repeat score the same one in one product. Each is a
-softmax regression, so gradients are written down rather than traced. Scaling and dropout are moved into the product's
+regression, so gradients are written down rather than traced. Scaling and dropout are moved into the product's
 factors, for a batch not to be copied for each head:
 ((x - mean) / deviation * keep) W = (x keep) (W / deviation) - keep (mean / deviation * W).
 
@@ -22,8 +22,9 @@ from torch import Tensor
 from affetto.frames import Frames
 from affetto.models.heads.training import HeadStack
 from affetto.training.heads.loop import EVALUATION_BATCH
+from affetto.training.heads.objective import objective_of
 from affetto.training.heads.plan import StackEpoch, StepLosses, loss_weights
-from affetto.training.heads.tasks import HeadData, Task, cross_entropies
+from affetto.training.heads.tasks import HeadData, Task
 
 MOST_STATES = 2**26
 """Numbers in what a head makes of frames, of all heads computed at once: a dozen such tensors of 256 MB are held."""
@@ -36,7 +37,7 @@ class _Epoch(NamedTuple):
 
     rows: Tensor  # of the bank: (steps, groups, batch)
     own: Tensor  # what each head trains on: (steps, groups, count, batch)
-    targets: Tensor  # (steps, groups, 1, classes, batch)
+    targets: Tensor  # (steps, groups, 1, outputs, batch)
 
 
 class _Seats(NamedTuple):
@@ -58,10 +59,10 @@ class _Seats(NamedTuple):
 
 
 class SharedBatches:
-    """How heads are trained that are a softmax regression over their inputs, which are a frame an utterance."""
+    """How heads are trained that are a regression over their inputs, which are a frame an utterance."""
 
     def __init__(self, stack: HeadStack, material: HeadData) -> None:
-        self.stack, self.material = stack, material
+        self.stack, self.material, self.objective = stack, material, objective_of(stack.head)
         ((self.name, part),) = stack.head.parts.items()
         dense = torch.cat([material.banks[name].dense for name in part.widths], dim=-1)
         self.pooled = dense.flatten(0, 1).to(material.device)  # (variants x utterances, width)
@@ -83,16 +84,15 @@ class SharedBatches:
     def _step(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
         """Leaves the heads' gradients, and gives their losses, (heads,).
 
-        Inputs are (groups, batch, columns), targets each class's share, (groups, 1, classes, batch), and shares how
+        Inputs are (groups, batch, columns), targets those of `HeadData`, (groups, 1, outputs, batch), and shares how
         much of a head's loss each utterance is, (groups, count, batch).
         """
         bias, by_column = (seats.seat(each).flatten(1, 2) for each in (self._bias, self._by_column()))
         products = torch.baddbmm(bias[..., None], by_column, inputs.transpose(1, 2))
-        logs = products.view(*shares.shape[:2], -1, shares.shape[2]).log_softmax(
-            dim=2
-        )  # (groups, count, classes, batch)
-        losses = -((targets * logs).sum(dim=2) * shares).sum(dim=2)
-        by_scores = logs.exp_().sub_(targets).mul_(shares[:, :, None])  # the loss by the scores
+        scores = products.view(*shares.shape[:2], -1, shares.shape[2])  # (groups, count, outputs, batch)
+        losses, by_scores = self.objective.slopes(scores, targets, shares)
+        if self.stack.head.dimensions:
+            by_scores *= seats.seat(self._units[1])[..., None]
         by_inputs = (by_scores.flatten(1, 2) @ inputs).view(*by_scores.shape[:3], -1)
         self._descend(seats.leave(by_inputs))
         self.stack.values["output.bias"].grad = seats.leave(by_scores.sum(dim=3))
@@ -100,11 +100,22 @@ class SharedBatches:
 
     @property
     def _bias(self) -> Tensor:
-        return self.stack.values["output.bias"].detach()
+        bias = self.stack.values["output.bias"].detach()
+        if not self.stack.head.dimensions:
+            return bias
+        mean, deviation = self._units
+        return bias * deviation + mean
+
+    @property
+    def _units(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the dimensions that each head was given, (heads, outputs) each."""
+        return self.stack.values["units.mean"], self.stack.values["units.deviation"]
 
     def _by_column(self) -> Tensor:
-        """What each head multiplies the inputs' columns by, (heads, classes, columns)."""
+        """What each head multiplies the inputs' columns by, (heads, outputs, columns)."""
         weight = self.stack.values["output.weight"].detach()
+        if self.stack.head.dimensions:
+            weight = weight * self._units[1][..., None]
         if not self.scaled:
             return weight
         mean, deviation = self._scale
@@ -165,7 +176,7 @@ class OwnBatches:
     """How heads are trained that need more than one product of what they read."""
 
     def __init__(self, stack: HeadStack, material: HeadData) -> None:
-        self.stack, self.material = stack, material
+        self.stack, self.material, self.objective = stack, material, objective_of(stack.head)
         self.lengths = material.lengths
 
     def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
@@ -181,7 +192,7 @@ class OwnBatches:
                 targets = self.material.targets_of(places[heads])
                 weights = None if epoch.weights is None else epoch.weights[heads]
                 shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
-                losses.append((cross_entropies(scores, targets) * shares).sum(dim=1))
+                losses.append(self.objective.losses(scores.mT, targets.mT, shares))
                 losses[-1].sum().backward()  # type: ignore[no-untyped-call]
             yield StepLosses(torch.cat(losses).detach(), own.sum(dim=1))
 
@@ -225,7 +236,7 @@ class OwnBatches:
         return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
 
     def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
-        """(heads, batch, classes) of (heads, batch) places."""
+        """(heads, batch, outputs) of (heads, batch) places."""
         variants = np.zeros_like(places)
         given, chosen = self._read(places, variants)
         groups = self._groups(places, variants)

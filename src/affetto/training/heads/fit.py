@@ -22,7 +22,7 @@ from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, L
 from affetto.represent.cache import layers_of
 from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
 from affetto.training.heads.linear import HiddenTraining, LinearTraining, solve, train_hidden
-from affetto.training.heads.loop import HeadTraining, fit_head, probabilities
+from affetto.training.heads.loop import HeadTraining, fit_head, predictions
 from affetto.training.heads.stack import StackTraining
 from affetto.training.heads.tasks import Epoch, HeadData, Outcome, Task, measure
 from affetto.training.heads.unfinished import Unfinished
@@ -47,7 +47,7 @@ class Study(NamedTuple):
     Targets are each class's share in what an utterance counts as, (utterances, classes); the share is the mean one that
     a fold trains on of all utterances. Banks go by their names, see `needs`. Layers are the encoder's and those of
     words, and its network is there where some are trained along. Strangers are banks of calm speech, for heads that are
-    solved.
+    solved. Where heads predict dimensions, there are no classes, and targets are their values.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +59,7 @@ class Study(NamedTuple):
     seed: int
     device: str = "cpu"
     strangers: Mapping[str, Bank] | None = None
+    dimensions: tuple[str, ...] = ()
 
 
 def needs(model: ModelConfig, encoder: Encoder, reader: WordReader | None = None) -> list[Extractor]:
@@ -103,7 +104,7 @@ def _read(model: HeadConfig, layers: Sequence[LayerInfo]) -> list[str]:
 def new_head(model: HeadConfig, study: Study, *seed: int | str) -> EmotionHead:
     """A head with random weights that depend on the study's seed and these alone."""
     with seeded(study.seed, *seed):
-        return EmotionHead(model, study.classes, model.choose(study.layers))
+        return EmotionHead(model, study.classes, model.choose(study.layers), study.dimensions)
 
 
 @contextmanager
@@ -177,7 +178,7 @@ def _fit_together(
             for place in live:
                 progress(stack.curves[place][-1])
     stack.finish()
-    parts = zip(*(stack.probabilities(part) for part in ("validation", "test")), strict=True)
+    parts = zip(*(stack.predictions(part) for part in ("validation", "test")), strict=True)
     for task, head, curve, (validation, test) in zip(tasks, heads, stack.curves, parts, strict=True):
         yield task, Outcome(validation, test, tuple(curve), _trained(head), head)
     unfinished.forget()
@@ -206,7 +207,7 @@ def _fit_alone(
         curve = train_hidden(head, material, task, training, study.strangers, seed=study.seed, progress=progress)
     else:
         curve = fit_head(network.to(study.device), material, task, training, study.seed, progress=progress)
-    validation, test = (probabilities(network, material, part).numpy() for part in (task.validation, task.test))
+    validation, test = (predictions(network, material, part).numpy() for part in (task.validation, task.test))
     return Outcome(validation, test, curve, _trained(network), None if network is not head else head)
 
 

@@ -187,6 +187,10 @@ class _Problem(NamedTuple):
     def of(
         cls, head: EmotionHead, data: HeadData, task: Task, config: Prior, strangers: Mapping[str, Bank] | None
     ) -> Self:
+        if head.dimensions:
+            raise TrainingError(
+                "a head that predicts dimensions is neither solved nor has members", "train it in epochs"
+            )
         vectors, targets = _vectors(head, data.banks, task.training), data.targets_of(task.training)
         targets = targets.repeat(len(vectors) // len(targets), 1)
         weights = targets @ data.class_weights(task.training) if config.balanced else torch.ones(len(targets))

@@ -21,8 +21,9 @@ from affetto.errors import TrainingError
 from affetto.memory import keep_freed_memory
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.training import TunedHead
-from affetto.training.heads.plan import EpochPlan, plan_epoch
-from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies
+from affetto.training.heads.objective import objective_of
+from affetto.training.heads.plan import EpochPlan, loss_weights, plan_epoch
+from affetto.training.heads.tasks import Epoch, HeadData, Task
 
 EVALUATION_BATCH = 64
 
@@ -36,7 +37,7 @@ class HeadTraining(Config):
     learning_rate: float = Field(default=1e-4, gt=0)  # Adam's, at first
     weight_decay: float = Field(default=0.0, ge=0)  # decoupled; the paper has none
     clip_norm: float = Field(default=15.0, gt=0)  # the norm to which gradients are clipped
-    # epochs without a lower validation cross-entropy after which the learning rate falls
+    # epochs without a lower validation loss after which the learning rate falls
     patience: int = Field(default=2, ge=1)
     anneal: float = Field(default=2.0, gt=1)  # what it is divided by then
     stop_learning_rate: float = Field(default=1e-6, gt=0)  # training ends when the learning rate falls below it
@@ -45,6 +46,10 @@ class HeadTraining(Config):
 
 Network = EmotionHead | TunedHead
 """What scores emotions: a head, or one with recogniser layers under it."""
+
+
+def _head(network: Network) -> EmotionHead:
+    return network.head if isinstance(network, TunedHead) else network
 
 
 def fit_head(
@@ -56,7 +61,7 @@ def fit_head(
     *,
     progress: Callable[[Epoch], None] | None = None,
 ) -> tuple[Epoch, ...]:
-    """Trains a network in place and leaves it as it was when the validation cross-entropy was lowest.
+    """Trains a network in place and leaves it as it was when the validation loss was lowest.
 
     The network is freshly made and measured, on the material's device. The seed is that of the order of utterances and
     of dropout; validation speakers choose the learning rate's falls and the epoch. Gives the learning curve.
@@ -78,7 +83,7 @@ def fit_head(
         plan = plan_epoch(material.durations, material.chunk(config.batch_size), seed, task.repeat, number)
         rate = optimiser.param_groups[0]["lr"]
         training_loss = _train_epoch(network, material, task, plan, optimiser, weights, config.clip_norm)
-        validation_loss = finite(cross_entropy(network, material, task.validation, weights), "validation")
+        validation_loss = finite(mean_loss(network, material, task.validation, weights), "validation")
         curve.append(Epoch(number, rate, training_loss, validation_loss))
         if progress is not None:
             progress(curve[-1])
@@ -119,7 +124,7 @@ def _train_epoch(  # noqa: PLR0913, PLR0917
             continue
         batch = chunk[member[chunk]]
         scores = network(material.read(batch, plan.variants[batch]), keep[mine].to(material.device))
-        loss = _mean_loss(scores, material.targets_of(batch), weights)
+        loss = _loss(network, scores, material.targets_of(batch), weights)
         total += finite(loss.item(), "training") * len(batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -128,26 +133,21 @@ def _train_epoch(  # noqa: PLR0913, PLR0917
     return total / len(task.training)
 
 
-def _mean_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean cross-entropy, each utterance weighted by its classes."""
-    losses = cross_entropies(scores, targets)
-    if weights is None:
-        return losses.mean()
-    each = targets @ weights
-    return (losses * each).sum() / each.sum()
+def _loss(network: Network, scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Of a batch, each utterance weighted by its classes."""
+    shares = loss_weights(torch.ones(len(scores), device=scores.device), targets.T, weights)
+    return objective_of(_head(network)).losses(scores.T, targets.T, shares)
 
 
-def cross_entropy(
-    network: Network, material: HeadData, places: NDArray[np.int64], weights: Tensor | None = None
-) -> float:
-    """The mean cross-entropy over some utterances, without dropout."""
+def mean_loss(network: Network, material: HeadData, places: NDArray[np.int64], weights: Tensor | None = None) -> float:
+    """The loss over some utterances, without dropout."""
     scores = torch.cat(list(_scores(network, material, places)))
-    return _mean_loss(scores, material.targets_of(places), weights).item()
+    return _loss(network, scores, material.targets_of(places), weights).item()
 
 
-def probabilities(network: Network, material: HeadData, places: NDArray[np.int64]) -> Tensor:
-    """Each class's probability for some utterances: (utterances, classes)."""
-    return torch.cat(list(_scores(network, material, places))).softmax(dim=-1).cpu()
+def predictions(network: Network, material: HeadData, places: NDArray[np.int64]) -> Tensor:
+    """Each class's probability, or each dimension's value, for some utterances: (utterances, outputs)."""
+    return _head(network).predict(torch.cat(list(_scores(network, material, places)))).cpu()
 
 
 def _scores(network: Network, material: HeadData, places: NDArray[np.int64]) -> Iterator[Tensor]:

@@ -22,8 +22,9 @@ from affetto.models.heads import EmotionHead
 from affetto.models.heads.training import HeadStack
 from affetto.training.heads.batches import OwnBatches, SharedBatches
 from affetto.training.heads.loop import HeadTraining, finite
+from affetto.training.heads.objective import objective_of
 from affetto.training.heads.plan import StackEpoch, loss_weights, plan_epoch
-from affetto.training.heads.tasks import Epoch, HeadData, Task, cross_entropies, measure
+from affetto.training.heads.tasks import Epoch, HeadData, Task, measure
 from affetto.training.heads.unfinished import Snapshot
 
 FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
@@ -125,15 +126,15 @@ class StackTraining:
         return not self.live or self.epoch >= self.config.epochs
 
     def finish(self) -> None:
-        """Leaves every head as it was when its validation cross-entropy was lowest."""
+        """Leaves every head as it was when its validation loss was lowest."""
         for head, state in zip(self.heads, self.best, strict=True):
             head.load_state_dict(state)
             head.eval()
 
-    def probabilities(self, part: Literal["validation", "test"]) -> list[NDArray[np.float32]]:
-        """What each finished head predicts for a part of its fold: (utterances, classes)."""
+    def predictions(self, part: Literal["validation", "test"]) -> list[NDArray[np.float32]]:
+        """What each finished head predicts for a part of its fold: (utterances, outputs)."""
         scores = _batches(HeadStack(self.heads), self.material).scores(self.tasks, part)
-        return [each.softmax(dim=-1).cpu().numpy() for each in scores]
+        return [self.stack.head.predict(each).cpu().numpy() for each in scores]
 
     def _live_tasks(self) -> list[Task]:
         return [self.tasks[head] for head in self.live]
@@ -169,13 +170,13 @@ class StackTraining:
     def _validate(self) -> list[float]:
         """The mean validation loss of every live head."""
         tasks = self._live_tasks()
-        weights = self._class_weights(tasks)
+        weights, objective = self._class_weights(tasks), objective_of(self.stack.head)
         losses = []
         for head, (task, scores) in enumerate(zip(tasks, self.batches.scores(tasks, "validation"), strict=True)):
             targets = self.material.targets_of(task.validation)
             own = torch.ones(len(scores), device=scores.device)
             shares = loss_weights(own, targets.T, None if weights is None else weights[head])
-            losses.append(finite((cross_entropies(scores, targets) * shares).sum().item(), "validation"))
+            losses.append(finite(objective.losses(scores.T, targets.T, shares).item(), "validation"))
         return losses
 
 

@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """One line of a learning curve: mean cross-entropies, and the learning rate that led there."""
+    """One line of a learning curve: mean losses (cross-entropies, or 1 - CCC), and the learning rate that led there."""
 
     epoch: int
     learning_rate: float
@@ -47,7 +47,7 @@ class Epoch(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a trained model predicts, each class's probability for each utterance, (utterances, classes).
+    """What a trained model predicts, each class's probability or dimension's value, (utterances, outputs).
 
     The curve is empty where nothing is trained in epochs, parameters are how many numbers were trained, and the head is
     there where it was trained on a recogniser as it is.
@@ -63,8 +63,8 @@ class Outcome(NamedTuple):
 class HeadData(NamedTuple):
     """A data set as a head reads it: banks, by the names that it knows them by, and targets, on a device.
 
-    Targets are each class's share in what an utterance counts as, (utterances, classes); the share is the mean one that
-    a fold trains on of all utterances.
+    Targets are each class's share in what an utterance counts as, or its value of each dimension, (utterances,
+    outputs); the share is the mean one that a fold trains on of all utterances.
     """
 
     banks: Mapping[str, Bank]
@@ -100,7 +100,13 @@ class HeadData(NamedTuple):
 
 
 def measure(head: EmotionHead, material: HeadData, training: NDArray[np.int64]) -> None:
-    """Measures on training utterances what a head's inputs are scaled by, where its config asks for it."""
+    """Measures on training utterances what a head's inputs are scaled by, where its config asks for it.
+
+    Of dimensions, also what their values are scaled by.
+    """
+    if head.dimensions:
+        values = material.targets[torch.from_numpy(training)]
+        head.units.measure(values.mean(dim=0), values.std(dim=0, correction=0))
     if not head.config.standardise:
         return
     for part in head.parts.values():

@@ -19,7 +19,7 @@ export class Result {
    * @param model as the service describes it, or null
    */
   constructor(root, recording, model) {
-    Object.assign(this, { root, recording, buffer: null, chosen: null, filter: null, paused: null, zoom: 1 });
+    Object.assign(this, { root, recording, ranges: model?.dimensions ?? {}, buffer: null, chosen: null, filter: null, paused: null, zoom: 1 });
     this.player = undefined; // null: it cannot be played
     Object.assign(this, { urls: [], waves: [], lanes: null, parts: new Map(), closed: false });
     this.keys = (event) => this.press(event);
@@ -160,16 +160,13 @@ export class Result {
     this.find(".bars h3").textContent = chosen === null ? whole : part;
     this.find(".whole").hidden = chosen === null || many < 2 || !this.whole;
     this.find(".bars").hidden = many === 0 || (chosen === null && !this.whole);
-    const rows = Object.entries((chosen ?? recording).probabilities ?? {}).map(([emotion, share]) => {
-      const row = element("div", "bar");
-      const track = element("dd", "track");
-      const fill = element("span", "fill");
-      fill.style.width = `${100 * share}%`;
-      track.append(fill);
-      paint(row, emotion);
-      row.append(element("dt", "", emotion), track, element("dd", "share", percent(share)));
-      return row;
-    });
+    const { probabilities, dimensions } = chosen ?? recording;
+    const rows = Object.entries(probabilities ?? {}).map(([emotion, share]) => bar(emotion, share, percent(share)));
+    const values = Object.entries(dimensions ?? {}).filter(([, value]) => value !== null);
+    for (const [name, value] of values) {
+      const [low, high] = this.ranges[name] ?? [0, value];
+      rows.push(bar(name, Math.min(1, Math.max(0, (value - low) / (high - low || 1))), String(Number(value.toPrecision(3)))));
+    }
     this.find(".bars dl").replaceChildren(...rows);
   }
 
@@ -352,6 +349,18 @@ export class Result {
     this.observer.disconnect();
     this.urls.forEach((url) => URL.revokeObjectURL(url));
   }
+}
+
+/** A row of the bars: a name, a share of the track, and what it says. */
+function bar(name, share, text) {
+  const row = element("div", "bar");
+  const track = element("dd", "track");
+  const fill = element("span", "fill");
+  fill.style.width = `${100 * share}%`;
+  track.append(fill);
+  paint(row, name);
+  row.append(element("dt", "", name), track, element("dd", "share", text));
+  return row;
 }
 
 /** Whether a part comes before another in the list. */

@@ -1,4 +1,4 @@
-"""Makes a model folder out of trainings: small weights, and a model card that says what was measured.
+"""A model card: what a model folder holds, what it was trained on, and what was measured.
 
 The card begins with the metadata that the Hugging Face hub reads, so that the folder can be put there as it is.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,9 @@ from affetto.data.corpora.corpus import Corpus
 from affetto.errors import CheckpointError
 from affetto.models import checkpoint
 from affetto.models.deepspeech2 import PRESETS, DeepSpeech2Config
-from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import TEXT, WORD_LAYERS
-from affetto.models.heads import EmotionHead, load_head, save_head
-from affetto.models.language_model import load_language_model
-from affetto.models.network import DEFAULT_KIND, load_recogniser, save_recogniser
+from affetto.models.heads import EmotionHead, load_head
+from affetto.models.network import DEFAULT_KIND
 
 CARD = "README.md"
 # Licences as the hub names them; any other is "other" there.
@@ -51,61 +49,6 @@ class _Part(NamedTuple):
     results: Sequence[Mapping[str, Any]] = ()
 
 
-def pack_recogniser(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
-    """Puts a trained recogniser into a model folder; CheckpointError if the run holds none.
-
-    An emotion head must be trained on the packed recogniser, whose numbers are rounded.
-    """
-    model, description = load_recogniser(run / pretrained.RECOGNISER)
-    save_recogniser(
-        folder / pretrained.RECOGNISER, model, {**description.facts, "precision": precision}, precision=precision
-    )
-
-
-def pack_head(run: Path, folder: Path) -> None:
-    """Puts a trained emotion head into the folder of the recogniser it was trained on, as float16.
-
-    A head on a recogniser made elsewhere gets a folder of its own, and says which recogniser that is.
-
-    Raises:
-        CheckpointError: the run holds no head, or one that was trained on another recogniser.
-    """
-    head, description = load_head(run / pretrained.EMOTION)
-    public = not (folder / pretrained.RECOGNISER).exists() and description.facts.get("encoder")
-    encoder = open_encoder(str(public or folder), device="cpu")
-    if description.facts.get("encoder_fingerprint") != encoder.fingerprint:
-        raise CheckpointError(
-            "was trained on another recogniser", f"train it on the one in {folder}", run / pretrained.EMOTION
-        )
-    save_head(folder / pretrained.EMOTION, head, description.facts, half=True)
-
-
-def pack_language_model(run: Path, folder: Path) -> None:
-    """Puts a language model into a model folder, as it is; CheckpointError if it is missing or damaged."""
-    path = run / pretrained.LANGUAGE_MODEL
-    load_language_model(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in (path, path.with_suffix(".json")):
-        shutil.copyfile(each, folder / each.name)
-
-
-def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
-    """Packs what a training left: a recogniser, with its language model if it has one, or an emotion head.
-
-    Raises:
-        CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
-    """
-    speech, language = ((run / name).exists() for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL))
-    if not speech and not language and not (run / pretrained.EMOTION).exists():
-        raise CheckpointError("holds no trained model", "name the output folder of a training that ended", run)
-    if speech:
-        pack_recogniser(run, folder, precision)
-    if language:
-        pack_language_model(run, folder)
-    if not speech and not language:
-        pack_head(run, folder)
-
-
 def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     """Writes a model folder's card from what its checkpoints say, and evaluations that ``affetto evaluate`` printed as
     JSON.
@@ -115,17 +58,17 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     """
     words = [each for each in evaluations if "cer" in each]
     emotions = [each for each in evaluations if "scores" in each]
-    recogniser, texts, head_path = (
-        folder / name for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL, pretrained.EMOTION)
-    )
+    recogniser, texts = (folder / name for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL))
+    heads = [folder / name for name in (pretrained.EMOTION, pretrained.DIMENSIONS) if (folder / name).exists()]
     parts = []
-    if recogniser.exists() or not head_path.exists():
+    if recogniser.exists() or not heads:
         parts.append(_card_of(recogniser, "recogniser", lambda facts: _recogniser_card(facts, words)))
     if texts.exists():
         parts.append(_card_of(texts, "language model", _language_model_card))
-    if head_path.exists():
-        head, _ = load_head(head_path)
-        parts.append(_card_of(head_path, "emotion head", lambda facts: _emotion_card(facts, head, emotions)))
+    for path in heads:
+        head, _ = load_head(path)
+        write = _dimensions_card if head.dimensions else partial(_emotion_card, evaluations=emotions)
+        parts.append(_card_of(path, "emotion head", partial(write, head=head)))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     name, end = folder.resolve().name, f"All weights together: {size:.1f} MB, safetensors.\n"
     text = "\n\n".join([f"# Model card: {name}", *("\n".join(part.lines) for part in parts), end])
@@ -147,7 +90,7 @@ def _metadata(name: str, parts: Sequence[_Part]) -> str:
         "license": licences.pop() if len(licences) == 1 else "other",
         "language": together("languages"),
         "library_name": "affetto",
-        "pipeline_tag": tasks[-1],
+        "pipeline_tag": tasks[-1] if tasks else _CLASSIFIES,
         "tags": ["speech", *(["speech-emotion-recognition"] if _CLASSIFIES in tasks else []), *tasks],
         "base_model": together("bases"),
         "datasets": [_plain(each) for each in together("corpora")],
@@ -308,29 +251,64 @@ def _word_layer(name: str, encoder: str | None) -> str:
     return "the words that the recogniser writes" + (f", by the text encoder `{encoder}`" if encoder else "")
 
 
-def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> _Part:
-    recipe, test, counts = facts["recipe"], facts["test"], facts["utterances"]
-    paths = [each["path"] for each in recipe.get("corpora") or [{"path": recipe["corpus"]}]]
-    corpora = ", ".join(f"`{path}`" for path in paths)
-    public = facts["encoder"] if "/" in facts.get("encoder", "") else None
+def _paths(recipe: Mapping[str, Any]) -> list[str]:
+    """Of the corpora that a head was trained on."""
+    return [each["path"] for each in recipe.get("corpora") or [{"path": recipe["corpus"]}]]
+
+
+def _public(facts: Mapping[str, Any]) -> str | None:
+    """The recogniser that a head was trained on, if it was made elsewhere."""
+    return facts["encoder"] if "/" in facts.get("encoder", "") else None
+
+
+def _head_lines(title: str, name: str, facts: Mapping[str, Any], head: EmotionHead) -> list[str]:
+    """What the card says of a head, up to what it was tested on."""
+    recipe, counts, public = facts["recipe"], facts["utterances"], _public(facts)
+    corpora = ", ".join(f"`{path}`" for path in _paths(recipe))
     text = facts.get("transcript", {}).get("encoder")
     reads = [f"recogniser layer `{name}`" for name in head.layers if name not in WORD_LAYERS]
     reads += [_word_layer(name, text) for name in head.layers if name in WORD_LAYERS]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
     hidden = f"; {head.config.hidden} hidden units" if head.config.hidden else ""
-    lines = [
-        "## Emotion head",
+    return [
+        f"## {title}",
         "",
         f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}{hidden}.",
         *([] if public is None else [f"- **Recogniser**: `{public}`."]),
         f"- **Trained on**: {corpora}: {counts['train']} utterances; validated on {counts['validation']} of "
         f"other speakers.",
         f"- **Licence**: {recipe['licence']}.",
-        f"- **Recipe**: in full in `{Path(pretrained.EMOTION).with_suffix('.json')}`.",
+        f"- **Recipe**: in full in `{Path(name).with_suffix('.json')}`.",
         f"- **Code**: {_code(facts)}.",
         f"- **Tested on**: {counts['test']} utterances of {len(recipe['test_speakers'])} speakers who chose nothing "
-        f"({', '.join(recipe['test_speakers'])}), seed {recipe['seed']}: UAR {test['uar']:.3f}, "
-        f"accuracy {test['accuracy']:.3f}, macro F1 {test['f1_macro']:.3f}.",
+        f"({', '.join(recipe['test_speakers'])}), seed {recipe['seed']}: {_tested(facts['test'])}.",
+    ]
+
+
+def _tested(test: Mapping[str, Any]) -> str:
+    if "ccc" in test:
+        return ", ".join(f"CCC of {name} {value:.3f}" for name, value in test["ccc"].items())
+    return f"UAR {test['uar']:.3f}, accuracy {test['accuracy']:.3f}, macro F1 {test['f1_macro']:.3f}"
+
+
+def _dimensions_card(facts: Mapping[str, Any], head: EmotionHead) -> _Part:
+    lines = _head_lines("Dimensions", pretrained.DIMENSIONS, facts, head)
+    ranges = (f"{name} from {low:.4g} to {high:.4g}" for name, (low, high) in facts["range"].items())
+    known, recipe, public = facts["corpora"], facts["recipe"], _public(facts)
+    return _Part(
+        [*lines, f"- **Predicts**: {', '.join(ranges)} (the training utterances' lowest and highest values)."],
+        recipe["licence"],
+        corpora=[Path(path).name for path in _paths(recipe)],
+        languages=_languages(known),
+        bases=[] if public is None else [public.partition("@")[0]],
+    )
+
+
+def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> _Part:
+    recipe, test, public = facts["recipe"], facts["test"], _public(facts)
+    paths = _paths(recipe)
+    lines = [
+        *_head_lines("Emotion head", pretrained.EMOTION, facts, head),
         "",
         "| true \\ predicted | " + " | ".join(test["classes"]) + " |",
         "|---" * (len(test["classes"]) + 1) + "|",
