@@ -236,7 +236,7 @@ def test_a_long_one_can_be_looked_through(client: httpx.Client, visit: Callable[
     give(page, call)
     shown, segments = result(page), ask(client, call).json()["segments"]
     assert shown.locator(".filters .chip").first.inner_text() == f"all ({len(segments)})"
-    surest = max(range(len(segments)), key=lambda place: max(segments[place]["probabilities"].values()))
+    surest = max(range(len(segments)), key=lambda place: certainty(segments[place]))
     shown.get_by_role("button", name="the surest").click()
     assert shown.locator(".segment").nth(surest).get_attribute("aria-pressed") == "true"
     until(page, "window.played.length === 1")
@@ -256,6 +256,34 @@ def test_a_long_one_can_be_looked_through(client: httpx.Client, visit: Callable[
     assert page.evaluate("document.querySelector('.time').scrollWidth > document.querySelector('.time').clientWidth")
     shown.get_by_role("button", name="Show more of it at a time").click()
     assert page.evaluate("document.querySelector('.time').scrollWidth <= document.querySelector('.time').clientWidth")
+
+
+def certainty(segment: dict[str, Any]) -> tuple[bool, float]:
+    """What states an emotion is surer than what does not."""
+    return segment["sure"] and segment["familiar"], max(segment["probabilities"].values())
+
+
+def test_unfamiliar_sound_is_not_the_surest(client: httpx.Client, visit: Callable[..., Any], call: bytes) -> None:
+    told: list[dict[str, Any]] = []
+
+    def doubt(route: Any) -> None:
+        """As if the most probable emotion were of unfamiliar sound, and all others sure."""
+        *progress, last = route.fetch().text().splitlines()
+        texts = json.loads(last)
+        recording = json.loads(texts["json"])
+        told.extend(recording["segments"])
+        for each in told:
+            each |= {"sure": True, "familiar": True}
+        max(told, key=certainty)["familiar"] = False
+        body = "\n".join([*progress, json.dumps({**texts, "json": json.dumps(recording)})])
+        route.fulfill(status=200, content_type="application/x-ndjson", body=body)
+
+    page = visit(client)
+    page.route("**/v1/recognise*", doubt)
+    give(page, call)
+    result(page).get_by_role("button", name="the surest").click()
+    surest = max(range(len(told)), key=lambda place: certainty(told[place]))
+    assert page.locator(".segment").nth(surest).get_attribute("aria-pressed") == "true"
 
 
 def test_names_that_do_not_fit_are_left_out(client: httpx.Client, visit: Callable[..., Any], sound: bytes) -> None:

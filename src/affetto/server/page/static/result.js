@@ -218,9 +218,9 @@ export class Result {
     if (next in parts) this.choose(parts[next]);
   }
 
-  /** Chooses the surest part of those that are shown, and the next surest when asked again. */
+  /** Chooses the surest part of those that are shown, and the next surest when asked again; last come those without an emotion. */
   surest() {
-    const sure = ({ probabilities }) => Math.max(...Object.values(probabilities));
+    const sure = (each) => Number(each.sure && each.familiar) + Math.max(...Object.values(each.probabilities));
     const parts = this.visible.sort((one, other) => sure(other) - sure(one));
     this.choose(parts[(parts.indexOf(this.chosen) + 1) % parts.length]);
   }
