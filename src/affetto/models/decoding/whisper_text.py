@@ -16,6 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -148,7 +149,7 @@ class WhisperText:
         """As long as what it was trained on: sentences help each other."""
         return WINDOW_S
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of all that the text depends on beside the states."""
         return checkpoint.fingerprint(self.decoder, self.config.model_dump(mode="json"))
