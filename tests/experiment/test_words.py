@@ -202,7 +202,7 @@ def test_rows_that_read_words(
     assert len({facts["what reads words in words"], facts["what reads words in text and a text encoder"]}) == 2
     again = run_experiment(rows, data_root, tmp_path / "runs" / "again", engine=Engine(jobs=1))
     assert sum(written) == 2 * 24
-    assert [row.uar for row in again.rows] == [row.uar for row in run.rows]
+    assert [row.scores for row in again.rows] == [row.scores for row in run.rows]
 
 
 @pytest.mark.parametrize(
