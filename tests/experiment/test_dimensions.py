@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
+from tests.data.iemocap_tree import even_turns, make_iemocap
 from tests.experiment.conftest import EMOTIONS, SPEAKERS
 
 from affetto import metrics
@@ -23,6 +26,7 @@ from affetto.models.heads import load_head
 from affetto.report import build_table, write_report
 from affetto.report.render import to_csv, to_markdown, to_values
 
+REPOSITORY = Path(__file__).parents[2]
 STRENGTHS = {"ANG": 60.0, "SAD": 15.0, "DIS": 35.0}
 ROWS = """
 [[rows]]
@@ -169,6 +173,26 @@ def test_a_head_that_is_kept_predicts_in_the_corpus_units(
     assert metrics.ccc(*values) == pytest.approx(description.facts["test"]["ccc"]["strength"], abs=1e-4)
     assert head.units.mean.item() == pytest.approx(values[0].mean(), rel=0.2)
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == description.facts
+
+
+def test_the_recipe_for_iemocap_on_made_up_turns(tmp_path: Path, tiny_model: Path) -> None:
+    turns = [
+        turn._replace(emotion="xxx" if number % 5 == 0 else turn.emotion, dimensions=f"{1 + number % 9 / 2}, 3.0, 2.5")
+        for number, turn in enumerate(even_turns())
+    ]
+    make_iemocap(tmp_path, turns)
+    recipe = tomllib.loads((REPOSITORY / "recipes" / "iemocap-dimensions.toml").read_text(encoding="utf-8"))
+    baseline, pooling, _ = recipe["rows"]
+    recipe["rows"] = [{**baseline, "x": [2]}, {**pooling, "x": [1, 2]}]
+    recipe |= {"recogniser": str(tiny_model), "repeats": 1, "training": {"epochs": 2}}
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(recipe), encoding="utf-8")
+    done = run_experiment(tmp_path / "recipe.toml", tmp_path, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert len(run.utterances()) == len(turns)  # those without a majority, too
+    assert len(run.folds()) == 4
+    names = ["ccc", "ccc_valence", "ccc_activation", "ccc_dominance"]
+    assert [list(row.scores) for row in done.rows] == [names] * 3
+    assert build_table(run).rows[0].name == "Baseline 2 units"
 
 
 SVM = '[[rows]]\nname = "SVM"\nmodel = { kind = "functionals_svm" }\n'
