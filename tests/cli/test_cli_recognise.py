@@ -242,7 +242,7 @@ def test_the_table_tells_times_of_segments(recognise: Run, long_talk: Path) -> N
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_the_timeline_fits_a_narrow_terminal(recognise: Run, long_talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_is_enough(recognise: Run, long_talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "44")
     _, out, _ = recognise(long_talk, "--sure", "0")
     lines = [line.strip() for line in out.splitlines()]
@@ -251,6 +251,8 @@ def test_the_timeline_fits_a_narrow_terminal(recognise: Run, long_talk: Path, mo
     axis = lines[lines.index(pictures[0]) + 1]
     assert (axis[:6], len(axis)) == ("0:00.0", 42)
     assert max(map(len, out.splitlines())) <= 44
+    times = next(place for place, line in enumerate(lines) if "–" in line)
+    assert re.match(r" {4}\S", out.splitlines()[times + 1])  # the words are below
 
 
 def test_what_is_not_sure_says_so(recognise: Run, long_talk: Path) -> None:

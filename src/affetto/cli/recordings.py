@@ -69,7 +69,7 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
         title.append(f"  {recording.statement}", "bold")
     words = Text() if several else Text(recording.transcript, "italic", overflow="fold")
     if not recording.probabilities:
-        alone: RenderableType = _segments(recording, ascii_only) if several else words
+        alone: RenderableType = _segments(recording, width, ascii_only) if several else words
         return Group(title, _indented(alone))
     body = Table.grid(padding=(0, 2), expand=True)
     body.add_column(width=max(len(emotion) for emotion in recording.probabilities) + 6 + _BAR_CELLS)
@@ -84,7 +84,7 @@ def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> 
             if name:
                 parts.append(_indented(Text.assemble((f"{name}  ", "dim"), (part.statement, "bold"))))
             parts.append(_indented(_timeline(part, cells)))
-        parts.append(_indented(_segments(recording, ascii_only)))
+        parts.append(_indented(_segments(recording, width, ascii_only)))
     return Group(*parts)
 
 
@@ -98,15 +98,21 @@ def _indented(shown: RenderableType) -> Padding:
 
 def line(segment: Segment, *, width: int = 80, ascii_only: bool = False) -> RenderableType:
     """A segment: when, which emotion, how sure, and the words, beside that or, on a narrow terminal, below."""
-    times, stated, words = _cells(segment, _colours(segment.probabilities), ascii_only)
+    cells = _cells(segment, _colours(segment.probabilities), ascii_only)
     if width < _WIDE:
-        return Group(Text.assemble(times, "  ", stated), _indented(words))
+        return _stacked(cells)
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, min_width=15)
     grid.add_column(no_wrap=True, min_width=len(f"{UNFAMILIAR} 99%"))  # the words stay where they are
     grid.add_column(ratio=1)
-    grid.add_row(times, stated, words)
+    grid.add_row(*cells)
     return grid
+
+
+def _stacked(cells: Sequence[Text]) -> Group:
+    """The words below all else."""
+    *beside, words = cells
+    return Group(Text("  ").join(beside), _indented(words))
 
 
 def _bars(recording: Recording, ascii_only: bool) -> Table:
@@ -142,15 +148,18 @@ def _timeline(recording: Recording, cells: int) -> Group:
     return Group(picture, axis, Text.assemble((f"of {clock(recording.speech_s)} of speech: ", "dim"), legend))
 
 
-def _segments(recording: Recording, ascii_only: bool) -> Table:
+def _segments(recording: Recording, width: int, ascii_only: bool) -> RenderableType:
+    colours = _colours(recording.probabilities)
+    rows = [_cells(each, colours, ascii_only) for each in recording.segments]
+    if width < _WIDE:
+        return Group(*map(_stacked, rows))
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, justify="right")
     if recording.probabilities:
         grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
-    colours = _colours(recording.probabilities)
-    for each in recording.segments:
-        grid.add_row(*_cells(each, colours, ascii_only))
+    for row in rows:
+        grid.add_row(*row)
     return grid
 
 

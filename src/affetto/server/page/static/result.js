@@ -93,13 +93,13 @@ export class Result {
       }
       this.parts.set(segment, { button, row });
     }
+    this.find(".words").classList.toggle("long", all.length > LONG); // before anything is laid out
     this.show(this.zoom);
     this.state();
     this.filters();
     this.hideCutTags();
     const doubtful = all.some((each) => each.words.some((word) => word.confidence < DOUBTFUL));
     this.find(".words-note").textContent = doubtful ? "Dotted words may well be others." : "";
-    this.find(".words").classList.toggle("long", all.length > LONG);
     this.find(".words").previousElementSibling.hidden = all.length === 0;
   }
 
