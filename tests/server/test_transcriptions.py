@@ -38,7 +38,7 @@ def recognised(client: httpx.Client, angry: bytes) -> dict[str, Any]:
 
 def test_json(client: httpx.Client, angry: bytes, recognised: dict[str, Any]) -> None:
     answer = ask(client, angry).json()
-    assert Transcription.parse(answer).model_dump() == answer
+    assert Transcription.parse(answer).model_dump(exclude_none=True) == answer
     assert answer == {"text": recognised["transcript"], **{name: recognised[name] for name in JUDGED}}
     assert client.post(TRANSCRIBE, content=angry).json() == answer  # the file itself
 
