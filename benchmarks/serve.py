@@ -1,4 +1,4 @@
-"""Measures `affetto serve`: how soon a clip of 3 s is answered, and what 8 clients at once get against one.
+"""Measures `affetto serve` under load: answers a second and their latency, clips of 3 s, from one client and from 8.
 
 Run on a quiet machine: python benchmarks/serve.py [--model MODEL] [--requests 40]
 """
@@ -45,13 +45,13 @@ def ask(address: str, sound: bytes, requests: int) -> list[float]:
     return took
 
 
-def throughput(address: str, sound: bytes, requests: int, clients: int) -> float:
-    """Requests a second of so many clients together."""
+def load(address: str, sound: bytes, requests: int, clients: int) -> tuple[float, list[float]]:
+    """Requests a second of so many clients together, and seconds of each."""
     began = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
         each = [pool.submit(ask, address, sound, requests // clients) for _ in range(clients)]
-        answered = sum(len(future.result()) for future in each)  # one that failed raises
-    return answered / (time.perf_counter() - began)
+        took = [seconds for future in each for seconds in future.result()]  # one that failed raises
+    return len(took) / (time.perf_counter() - began), took
 
 
 def main() -> None:
@@ -68,17 +68,17 @@ def main() -> None:
         ask(address, sound, 3)
         memory = psutil.Process(process.pid).memory_info
         before = memory().rss
-        took = ask(address, sound, arguments.requests)
-        one = throughput(address, sound, arguments.requests, 1)
-        many = throughput(address, sound, 4 * arguments.requests // CLIENTS * CLIENTS, CLIENTS)
+        one = load(address, sound, arguments.requests, 1)
+        many = load(address, sound, 4 * arguments.requests // CLIENTS * CLIENTS, CLIENTS)
         after = memory().rss
         text = httpx.get(f"{address}/metrics", trust_env=False).text
         process.terminate()
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("affetto_batch_recordings_"))
     mean = float(figures["affetto_batch_recordings_sum"]) / float(figures["affetto_batch_recordings_count"])
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, a clip of {CLIP_S} s")
-    print(f"one client: median {1000 * np.median(took):.0f} ms, 90 % within {1000 * np.quantile(took, 0.9):.0f} ms")
-    print(f"one client {one:.1f} a second, {CLIENTS} clients {many:.1f} a second: {many / one:.2f} times")
+    for clients, (a_second, took) in ((1, one), (CLIENTS, many)):
+        quantiles = "/".join(f"{1000 * seconds:.0f}" for seconds in np.quantile(took, (0.5, 0.95, 0.99)))
+        print(f"{clients} client(s): {a_second:.1f} answers a second; p50/p95/p99 {quantiles} ms")
     print(f"{mean:.1f} recordings a batch over all; memory from {before / 1e6:.0f} to {after / 1e6:.0f} MB")
 
 

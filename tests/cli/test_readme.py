@@ -46,7 +46,7 @@ CANNOT = {
 """Command of the README -> why it is not run here; all others are."""
 
 NEEDS = {
-    "affetto explain call.wav": ("captum", "matplotlib"),
+    "affetto explain src/affetto/demo/angry.flac": ("captum", "matplotlib"),
     "affetto asr transcribe --word-model words.arpa call.wav": ("flashlight.lib.text.decoder.kenlm",),
 }
 """Command -> what an extra brings for it."""
@@ -55,8 +55,8 @@ NEEDS = {
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the README's commands name, where they run."""
-    for name in ("call.wav", "interviews/a.wav", "calls/a.wav", "calls/monday/b.wav", "radio.mp3", "meeting.wav"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(DEMO, tmp_path / "src" / "affetto" / "demo")
+    for name in ("call.wav", "radio.mp3", "meeting.wav"):
         soundfile.write(tmp_path / name, *soundfile.read(DEMO / "angry.flac"))
     for emotion, recording in {"anger": "angry", "sadness": "sad"}.items():
         (tmp_path / "path" / "to" / "corpus" / emotion / "anna").mkdir(parents=True)
