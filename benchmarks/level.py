@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--whisper", type=Path, required=True)
     given = parser.parse_args()
-    tiny = load_recogniser(pretrained.find("tiny"))
+    tiny, _ = load_recogniser(pretrained.find("tiny") / pretrained.RECOGNISER)
     assert isinstance(tiny, WhisperCtc)
     level = tiny.encoder.config.level
     known = clips(given.data / "crema-d")
