@@ -29,6 +29,7 @@ TRAIN = ("jiwer", "joblib", "lightning", "scipy", "sklearn", "tensorboard", "tom
 NEED_TRAIN = (  # with files that are not there, which nothing looked for
     "asr evaluate no",
     "asr language-model no --data no",
+    "asr pseudo-label no --output no",
     "asr train no --data no",
     "corpus check-split no --by no.toml",
     "evaluate no",
@@ -79,6 +80,7 @@ def test_alone_it_shows_help(run: Run) -> None:
         "asr evaluate",
         "asr transcribe",
         "asr language-model",
+        "asr pseudo-label",
         "model pack",
         "model card",
     ],
@@ -93,7 +95,7 @@ def test_help_teaches_by_example(run: Run, verb: str) -> None:
     "verb",
     [
         *("recognise", "recognize", "evaluate", "explain", "listen", "serve", "train"),
-        *("asr train", "asr evaluate", "asr transcribe", "experiment run"),
+        *("asr train", "asr evaluate", "asr transcribe", "asr pseudo-label", "experiment run"),
         *("probe neurons", "probe layers", "probe projections"),
     ],
 )

@@ -22,9 +22,10 @@ from affetto.cli.arguments import (
     Recipe,
     TableOrJson,
     Threads,
+    names_in,
     run_folder,
 )
-from affetto.cli.terminal import ProgressBar, note, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, counted, note, print_facts, print_json
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
@@ -258,6 +259,54 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
         inputs = Inputs(paths, bar)
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)
         print_transcripts(format_, inputs.successes(results), several=len(inputs.sources) > 1)
+    inputs.end()
+
+
+@app.command("pseudo-label", no_args_is_help=True)
+def pseudo_label(  # noqa: PLR0913, PLR0917  # the shell's options
+    paths: Paths,
+    output: Annotated[Path, typer.Option(help="The folder to write into; it is made if need be.")],
+    models: Annotated[
+        str, typer.Option(metavar="MODEL,...", help="Two recognisers or more, the best of them first.")
+    ] = "openai/whisper-base,openai/whisper-tiny.en",
+    most_apart: Annotated[
+        float, typer.Option(min=0.0, metavar="CER", help="Transcripts agree up to this character error rate.")
+    ] = 0.1,
+    device: Device = "auto",
+    threads: Threads = None,
+    format_: TableOrJson = "table",
+) -> None:
+    r"""Transcribe clips that have no transcripts, and keep those on which recognisers agree, to train on.
+
+    The output folder is a corpus: a manifest, and in [cyan]left-out.csv[/] what was left out and why. Stopped anywhere,
+    the same command goes on from there. Needs [cyan]pip install "affetto\[train,public]"[/].
+
+    [bold]Example[/]
+    [cyan]affetto asr pseudo-label clips/ --output data/speech/clips-labelled[/]
+    """
+    import affetto.metrics  # noqa: F401  # should it want a library, before any work is done
+    from affetto.pseudo_labels import pseudo_label as label
+
+    with ProgressBar("transcribing", unit="clips") as bar:
+        inputs = Inputs(paths, bar)
+        clips = [each for each in inputs.sources if isinstance(each, Path)]
+        try:
+            made = label(clips, names_in(models), output, most_apart=most_apart, device=device, progress=bar)
+        except KeyboardInterrupt:
+            bar.hide()
+            note("stopped; the same command goes on from here")
+            raise
+    if format_ == "json":
+        print_json({"version": 1, **asdict(made), "manifest": str(made.manifest)})
+    else:
+        print_facts(
+            {
+                "utterances": f"{made.utterances:,}",
+                "length": f"{made.hours:.2f} h",
+                "left out": counted(made.reasons),
+                "manifest": str(made.manifest),
+            }
+        )
     inputs.end()
 
 

@@ -124,7 +124,7 @@ def prepare_corpus(
             progress(number, len(parsed.utterances), "preparing")
     left_out += parsed.skipped
     left_out.sort(key=lambda each: (each.reason, each.what))
-    _write_left_out(output / LEFT_OUT, left_out)
+    write_left_out(output / LEFT_OUT, left_out)
     if not kept:
         raise nothing_usable(root, left_out)
     kept.sort(key=lambda each: (each.corpus, each.id))
@@ -210,7 +210,8 @@ def _facts(prepared: PreparedCorpus, max_duration_s: float) -> dict[str, object]
     }
 
 
-def _write_left_out(path: Path, left_out: Sequence[Skipped]) -> None:
+def write_left_out(path: Path, left_out: Sequence[Skipped]) -> None:
+    """As CSV, whole or not at all."""
     content = StringIO(newline="")
     table = csv.writer(content, lineterminator="\n")
     table.writerow(Skipped._fields)

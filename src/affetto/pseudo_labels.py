@@ -1,0 +1,164 @@
+"""Transcripts of speech that has none: what several recognisers agree on becomes a corpus to train on.
+
+What is left in the folder::
+
+    manifest.jsonl              the clips whose transcripts agree; affetto reads the folder as a corpus by it
+    left-out.csv                what is not in it, and why
+    transcripts-MODEL.jsonl     what each recogniser wrote, clip by clip, so that nothing is transcribed twice
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from affetto import text
+from affetto.data.corpora import Skipped
+from affetto.data.manifest import write_manifest
+from affetto.data.prepare import LEFT_OUT, MANIFEST, write_left_out
+from affetto.data.utterance import Utterance
+from affetto.errors import ConfigError, CorpusError
+from affetto.streaming import Failure
+from affetto.transcribe import Transcriber
+
+MOST_APART = 0.1  # the character error rate up to which transcripts agree
+
+Progress = Callable[[int, int, str], None]  # called with the clips done, the clips in all and the recogniser's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PseudoLabelled:
+    """What became of the clips: the manifest, how many are in it and how long they are, and why others are not."""
+
+    manifest: Path
+    utterances: int
+    hours: float
+    reasons: dict[str, int]  # reason -> clips, the most frequent first
+
+
+class _Clip(NamedTuple):
+    """What a recogniser made of a clip, as it was then: its file, bytes and time; its text, or why there is none."""
+
+    audio: str
+    bytes: int
+    time_ns: int
+    duration_s: float = 0.0
+    text: str = ""
+    problem: str = ""
+
+
+def pseudo_label(
+    clips: Sequence[Path],
+    models: Sequence[str],
+    folder: Path,
+    *,
+    most_apart: float = MOST_APART,
+    device: str = "auto",
+    progress: Progress = lambda *_: None,
+) -> PseudoLabelled:
+    """Transcribes clips by each of several recognisers, and keeps those on whose transcripts they agree.
+
+    The text is that of the first recogniser, in the alphabet (see `text.normalise`). Agreement is the character error
+    rate of each other transcript against it. Stopped anywhere, the same call goes on from there.
+
+    Args:
+        clips: sound files of one utterance each; who speaks is not known, so each is a speaker of its own.
+        models: see `open_encoder`; the best of them first.
+        folder: where manifest and transcripts go.
+        most_apart: the highest character error rate that is agreement, 0 for the same text.
+        device: see `choose_device`.
+        progress: called after each clip.
+
+    Raises:
+        ConfigError: fewer than two recognisers.
+        CheckpointError: there is no such recogniser.
+        CorpusError: nothing is agreed on.
+        OSError: the folder cannot be written.
+    """
+    if len(set(models)) < 2:
+        raise ConfigError("one recogniser agrees with itself", "name two or more", ",".join(models) or None)
+    folder.mkdir(parents=True, exist_ok=True)
+    first, *others = [_transcripts(clips, model, folder, device, progress) for model in models]
+    kept, left_out = [], []
+    for name, clip in first.items():
+        problem = clip.problem or _disagreement(clip.text, [each[name].text for each in others], most_apart)
+        if problem:
+            left_out.append(Skipped(name, problem))
+        else:
+            path, speaker = Path(name), f"clip-{len(kept)}"
+            kept.append(Utterance(id=name, audio=path, speaker=speaker, corpus=folder.name, text=clip.text))
+    write_left_out(folder / LEFT_OUT, sorted(left_out))
+    reasons = dict(Counter(each.reason for each in left_out).most_common())
+    if not kept:
+        why = ", ".join(f"{reason}: {count}" for reason, count in reasons.items()) or "there are no clips"
+        raise CorpusError(f"the recognisers agree on nothing ({why})", "check the clips and their language", folder)
+    write_manifest(folder / MANIFEST, kept)
+    hours = sum(first[each.id].duration_s for each in kept) / 3600
+    return PseudoLabelled(manifest=folder / MANIFEST, utterances=len(kept), hours=hours, reasons=reasons)
+
+
+def _transcripts(clips: Sequence[Path], model: str, folder: Path, device: str, progress: Progress) -> dict[str, _Clip]:
+    """What a recogniser writes of each clip, by the clip's absolute path; what it wrote before is read."""
+    transcriber = Transcriber.from_pretrained(model, device)
+    found, missing = {}, []
+    path = folder / f"transcripts-{transcriber.fingerprint()}.jsonl"
+    known = _read(path)
+    for clip in clips:
+        now = _Clip(str(clip.absolute()), *_state(clip))
+        before = known.get(now.audio)
+        if before is not None and before[:3] == now[:3]:
+            found[now.audio] = before
+        else:
+            missing.append(now)
+    with path.open("a", encoding="utf-8", newline="\n") as journal:
+        journal.write("\n" if known else "")  # a sudden end may have torn the last line
+        results = transcriber.transcribe_many([Path(each.audio) for each in missing])
+        for clip, result in zip(missing, results, strict=True):
+            if isinstance(result, Failure):
+                done = clip._replace(problem=result.error.problem)
+            else:
+                done = clip._replace(duration_s=result.duration_s, text=text.normalise(result.text))
+            journal.write(json.dumps(done) + "\n")
+            journal.flush()
+            found[done.audio] = done
+            progress(len(found), len(clips), model)
+    return {name: found[name] for name in (str(clip.absolute()) for clip in clips)}
+
+
+def _state(clip: Path) -> tuple[int, int]:
+    try:
+        status = clip.stat()
+    except OSError:
+        return 0, 0  # the recogniser will say what is wrong
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(path: Path) -> dict[str, _Clip]:
+    adapter, known = TypeAdapter(_Clip), {}
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            clip = adapter.validate_json(line)
+        except ValidationError:
+            continue  # torn by a sudden end
+        known[clip.audio] = clip
+    return known
+
+
+def _disagreement(first: str, others: Sequence[str], most_apart: float) -> str:
+    """Why a transcript is not taken; empty where it is.
+
+    >>> _disagreement("we won the game", ["we won the same"], 0.1), _disagreement("we won", ["he won"], 0.1)
+    ('', 'transcripts disagree')
+    """
+    from affetto import metrics  # scikit-learn: 1 s and 100 MB that transcripts need not
+
+    if not first or not all(others):
+        return "no words"
+    apart = max(metrics.cer([first], [other]) for other in others)
+    return "transcripts disagree" if apart > most_apart else ""
