@@ -85,7 +85,7 @@ def pseudo_label(
         raise ConfigError("one recogniser agrees with itself", "name two or more", ",".join(models) or None)
     folder.mkdir(parents=True, exist_ok=True)
     first, *others = [_transcripts(clips, model, folder, device, progress) for model in models]
-    kept, left_out = [], []
+    kept, left_out = list[Utterance](), list[Skipped]()
     for name, clip in first.items():
         problem = clip.problem or _disagreement(clip.text, [each[name].text for each in others], most_apart)
         if problem:
@@ -106,11 +106,11 @@ def pseudo_label(
 def _transcripts(clips: Sequence[Path], model: str, folder: Path, device: str, progress: Progress) -> dict[str, _Clip]:
     """What a recogniser writes of each clip, by the clip's absolute path; what it wrote before is read."""
     transcriber = Transcriber.from_pretrained(model, device)
-    found, missing = {}, []
+    found, missing = dict[str, _Clip](), list[_Clip]()
     path = folder / f"transcripts-{transcriber.fingerprint()}.jsonl"
     known = _read(path)
-    for clip in clips:
-        now = _Clip(str(clip.absolute()), *_state(clip))
+    for each in clips:
+        now = _Clip(str(each.absolute()), *_state(each))
         before = known.get(now.audio)
         if before is not None and before[:3] == now[:3]:
             found[now.audio] = before
@@ -118,7 +118,7 @@ def _transcripts(clips: Sequence[Path], model: str, folder: Path, device: str, p
             missing.append(now)
     with path.open("a", encoding="utf-8", newline="\n") as journal:
         journal.write("\n" if known else "")  # a sudden end may have torn the last line
-        results = transcriber.transcribe_many([Path(each.audio) for each in missing])
+        results = transcriber.transcribe_many([Path(clip.audio) for clip in missing])
         for clip, result in zip(missing, results, strict=True):
             if isinstance(result, Failure):
                 done = clip._replace(problem=result.error.problem)
