@@ -40,6 +40,7 @@ class PseudoLabelled:
     utterances: int
     hours: float
     reasons: dict[str, int]  # reason -> clips, the most frequent first
+    unreadable: int  # of these, clips that could not be read
 
 
 class _Clip(NamedTuple):
@@ -100,7 +101,13 @@ def pseudo_label(
         raise CorpusError(f"the recognisers agree on nothing ({why})", "check the clips and their language", folder)
     write_manifest(folder / MANIFEST, kept)
     hours = sum(first[each.id].duration_s for each in kept) / 3600
-    return PseudoLabelled(manifest=folder / MANIFEST, utterances=len(kept), hours=hours, reasons=reasons)
+    return PseudoLabelled(
+        manifest=folder / MANIFEST,
+        utterances=len(kept),
+        hours=hours,
+        reasons=reasons,
+        unreadable=sum(bool(clip.problem) for clip in first.values()),
+    )
 
 
 def _transcripts(clips: Sequence[Path], model: str, folder: Path, device: str, progress: Progress) -> dict[str, _Clip]:

@@ -283,13 +283,18 @@ def pseudo_label(  # noqa: PLR0913, PLR0917  # the shell's options
 
     [bold]Example[/]
     [cyan]affetto asr pseudo-label clips/ --output data/speech/clips-labelled[/]
+
+    Exit code 1 means that all is done but for files that could not be read.
     """
     import affetto.metrics  # noqa: F401  # should it want a library, before any work is done
+    from affetto.errors import ConfigError
     from affetto.pseudo_labels import pseudo_label as label
 
     with ProgressBar("transcribing", unit="clips") as bar:
         inputs = Inputs(paths, bar)
         clips = [each for each in inputs.sources if isinstance(each, Path)]
+        if len(clips) < len(inputs.sources):
+            raise ConfigError("standard input is no clip", "name files or folders", "-")
         try:
             made = label(clips, names_in(models), output, most_apart=most_apart, device=device, progress=bar)
         except KeyboardInterrupt:
@@ -304,10 +309,13 @@ def pseudo_label(  # noqa: PLR0913, PLR0917  # the shell's options
                 "utterances": f"{made.utterances:,}",
                 "length": f"{made.hours:.2f} h",
                 "left out": counted(made.reasons),
+                "named in": str(made.manifest.with_name("left-out.csv")) if made.reasons else "",
                 "manifest": str(made.manifest),
             }
         )
     inputs.end()
+    if made.unreadable:
+        raise typer.Exit(1)
 
 
 def _decoder_choice(

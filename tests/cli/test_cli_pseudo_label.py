@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from affetto.pretrained import find
 from affetto.pseudo_labels import pseudo_label
 from affetto.transcribe import Transcriber
 
+Run = Callable[..., "tuple[int, str, str]"]
 DEMO = sorted((Path(affetto.__file__).parent / "demo").glob("*.flac"))
 
 
@@ -44,6 +45,7 @@ def test_what_is_agreed_on_is_a_corpus_with_the_first_transcripts(tmp_path: Path
         (left_out,) = csv.DictReader(file)
     assert left_out["what"] == str(broken)
     assert made.reasons == {left_out["reason"]: 1}
+    assert made.unreadable == 1
 
 
 def test_what_is_not_agreed_on_is_left_out(tmp_path: Path, twin: str) -> None:
@@ -84,3 +86,20 @@ def test_which_recognisers_there_have_to_be(tmp_path: Path, models: list[str], e
 def test_agreement_on_nothing_says_why(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"agree on nothing \(transcripts disagree: \d"):
         pseudo_label(DEMO, ["tiny", "small"], tmp_path, most_apart=0.0)
+
+
+def test_the_shell_says_what_is_in_the_corpus_and_what_is_not(run: Run, tmp_path: Path, twin: str) -> None:
+    (tmp_path / "broken.flac").write_bytes(DEMO[0].read_bytes()[:4000])
+    command = ("asr", "pseudo-label", DEMO[0].parent, tmp_path / "broken.flac", "--output", tmp_path / "out")
+    code, out, _ = run(*command, "--models", f"tiny,{twin}", "--most-apart", "0.3", "--format", "json")
+    values = json.loads(out)
+    assert (code, values["utterances"], values["unreadable"]) == (1, len(DEMO), 1)
+    code, out, err = run(*command, "--models", f"tiny,{twin}", "--most-apart", "0.3")
+    assert (code, err) == (1, "affetto: left out, as no recordings: .md 1\n")
+    assert LEFT_OUT in "".join(out.split())
+
+
+def test_standard_input_is_no_clip(run: Run, tmp_path: Path, twin: str) -> None:
+    code, _, err = run("asr", "pseudo-label", "-", "--output", tmp_path, "--models", f"tiny,{twin}")
+    assert code == 2
+    assert "files or folders" in err or "piped" in err
