@@ -190,10 +190,20 @@ def test_the_card_names_a_shape_that_a_recipe_wrote_out(shape: DeepSpeech2Config
     assert f"shape `{named}`" in write_card(tmp_path, []).read_text(encoding="utf-8")
 
 
-def test_the_card_tells_of_a_first_recipe(tmp_path: Path) -> None:
-    recipe = {**RECOGNISER_FACTS["recipe"], "first": {"training": {"epochs": 7}}}
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ({"training": {"epochs": 7}}, "after at most 7 in the stage before."),
+        (
+            {"training": {"epochs": 7}, "first": {"training": {"epochs": 2}}},
+            "after at most 2 and 7 in the stages before.",
+        ),
+    ],
+)
+def test_the_card_tells_of_the_stages_before(first: dict[str, object], told: str, tmp_path: Path) -> None:
+    recipe = {**RECOGNISER_FACTS["recipe"], "first": first}
     save_recogniser(tmp_path / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS | {"recipe": recipe})
-    assert "3 epochs, after at most 7 with a first recipe." in write_card(tmp_path, []).read_text(encoding="utf-8")
+    assert f"3 epochs, {told}" in write_card(tmp_path, []).read_text(encoding="utf-8")
 
 
 def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:

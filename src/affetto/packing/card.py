@@ -199,10 +199,14 @@ def _origin(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _epochs(facts: Mapping[str, Any]) -> str:
-    """How long it was trained, and how long at most what it began with."""
-    first = facts["recipe"].get("first")
-    before = f", after at most {first['training']['epochs']} with a first recipe" if first else ""
-    return f"{facts.get('epochs', '?')} epochs{before}"
+    """How long it was trained, and how long at most in each of the stages before."""
+    before, stage = list[str](), facts["recipe"].get("first")
+    while stage:
+        before.insert(0, str(stage["training"]["epochs"]))
+        stage = stage.get("first")
+    stages = "stages" if len(before) > 1 else "stage"
+    earlier = f", after at most {' and '.join(before)} in the {stages} before" if before else ""
+    return f"{facts.get('epochs', '?')} epochs{earlier}"
 
 
 def _preset(model: Mapping[str, Any]) -> str:
