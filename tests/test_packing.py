@@ -191,7 +191,7 @@ def test_the_card_names_a_shape_that_a_recipe_wrote_out(shape: DeepSpeech2Config
 
 
 @pytest.mark.parametrize(
-    ("first", "told"),
+    ("first", "written"),
     [
         ({"training": {"epochs": 7}}, "after at most 7 in the stage before."),
         (
@@ -200,10 +200,10 @@ def test_the_card_names_a_shape_that_a_recipe_wrote_out(shape: DeepSpeech2Config
         ),
     ],
 )
-def test_the_card_tells_of_the_stages_before(first: dict[str, object], told: str, tmp_path: Path) -> None:
+def test_the_card_names_the_stages_before(first: dict[str, object], written: str, tmp_path: Path) -> None:
     recipe = {**RECOGNISER_FACTS["recipe"], "first": first}
     save_recogniser(tmp_path / pretrained.RECOGNISER, DeepSpeech2(SHAPE), RECOGNISER_FACTS | {"recipe": recipe})
-    assert f"3 epochs, {told}" in write_card(tmp_path, []).read_text(encoding="utf-8")
+    assert f"3 epochs, {written}" in write_card(tmp_path, []).read_text(encoding="utf-8")
 
 
 def test_the_shell_packs_both_and_writes_the_card(runs: tuple[Path, Path], tmp_path: Path) -> None:
