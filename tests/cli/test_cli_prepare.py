@@ -80,7 +80,7 @@ def test_stopped_it_says_how_to_go_on(run: Run, talks: Path, tmp_path: Path, mon
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("affetto.data.prepare._write_left_out", interrupt)
+    monkeypatch.setattr("affetto.data.prepare.write_left_out", interrupt)
     code, _, err = run("corpus", "prepare", talks, "--output", tmp_path / "out")
     assert code == 130
     assert "stopped; the same command goes on from here" in err
