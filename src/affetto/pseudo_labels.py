@@ -124,7 +124,7 @@ def _transcripts(clips: Sequence[Path], model: str, folder: Path, device: str, p
         else:
             missing.append(now)
     with path.open("a", encoding="utf-8", newline="\n") as journal:
-        journal.write("\n" if known else "")  # a sudden end may have torn the last line
+        journal.write("\n" if journal.tell() else "")  # a sudden end may have torn the last line
         results = transcriber.transcribe_many([Path(clip.audio) for clip in missing])
         for clip, result in zip(missing, results, strict=True):
             if isinstance(result, Failure):
