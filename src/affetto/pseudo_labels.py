@@ -77,15 +77,18 @@ def pseudo_label(
         progress: called after each clip.
 
     Raises:
-        ConfigError: fewer than two recognisers.
+        ConfigError: fewer than two different recognisers; nothing was transcribed then.
         CheckpointError: there is no such recogniser.
         CorpusError: nothing is agreed on.
         OSError: the folder cannot be written.
     """
-    if len(set(models)) < 2:
-        raise ConfigError("one recogniser agrees with itself", "name two or more", ",".join(models) or None)
+    transcribers = {model: Transcriber.from_pretrained(model, device) for model in models}
+    if len({each.fingerprint() for each in transcribers.values()}) < max(2, len(models)):
+        raise ConfigError(
+            "a recogniser agrees with itself", "name two or more different ones", ",".join(models) or None
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    first, *others = [_transcripts(clips, model, folder, device, progress) for model in models]
+    first, *others = [_transcripts(clips, *each, folder, progress) for each in transcribers.items()]
     kept, left_out = list[Utterance](), list[Skipped]()
     for name, clip in first.items():
         problem = clip.problem or _disagreement(clip.text, [each[name].text for each in others], most_apart)
@@ -110,9 +113,10 @@ def pseudo_label(
     )
 
 
-def _transcripts(clips: Sequence[Path], model: str, folder: Path, device: str, progress: Progress) -> dict[str, _Clip]:
+def _transcripts(
+    clips: Sequence[Path], model: str, transcriber: Transcriber, folder: Path, progress: Progress
+) -> dict[str, _Clip]:
     """What a recogniser writes of each clip, by the clip's absolute path; what it wrote before is read."""
-    transcriber = Transcriber.from_pretrained(model, device)
     found, missing = dict[str, _Clip](), list[_Clip]()
     path = folder / f"transcripts-{transcriber.fingerprint()}.jsonl"
     known = _read(path)
