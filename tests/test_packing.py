@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from affetto import pretrained
 from affetto.cli import main
@@ -76,6 +77,16 @@ def test_a_packed_model_is_half_as_large_and_nearly_the_same(runs: tuple[Path, P
     sizes = [(folder / pretrained.RECOGNISER).stat().st_size for folder in (speech, tmp_path / "packed")]
     assert sizes[1] < 0.8 * sizes[0]
     assert load_head(tmp_path / "packed" / pretrained.EMOTION)[0].classes == ("a", "b")
+
+
+def test_a_head_takes_a_byte_for_each_number_where_asked(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    pack_run(runs[1], tmp_path / "packed", "int8")
+    packed, _ = load_head(tmp_path / "packed" / pretrained.EMOTION)
+    exact, _ = load_head(runs[1] / pretrained.EMOTION)
+    assert load_file(tmp_path / "packed" / pretrained.EMOTION)["output.weight"].dtype == torch.int8
+    step = exact.output.weight.abs().max().item() / 127
+    torch.testing.assert_close(packed.output.weight, exact.output.weight, rtol=0, atol=step / 2)
+    assert not torch.equal(packed.output.weight, exact.output.weight)
 
 
 def test_a_head_of_another_recogniser_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -205,6 +205,7 @@ SVM = '[[rows]]\nname = "SVM"\nmodel = { kind = "functionals_svm" }\n'
         (RECIPE.replace('"rated"', '"crema-d"'), ROWS, CorpusError, "no utterance has strength and pleasure"),
         (RECIPE, SVM, ConfigError, "a functionals_svm row has classes, not dimensions"),
         (RECIPE.replace("epochs = 30", "balanced = true"), ROWS, ConfigError, "balanced weighs classes"),
+        (RECIPE, ROWS + "linear = {}\n", ConfigError, r"trained in epochs; leave out \[linear\]"),
         (RECIPE.replace("pleasure", "strength"), ROWS, ConfigError, "name each once"),
         (
             RECIPE.replace("dimensions", "classes").replace(', "pleasure"', ""),

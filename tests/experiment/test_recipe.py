@@ -54,6 +54,8 @@ def test_labels_by_name() -> None:
     ("row", "message"),
     [
         ({"name": "a-{x}", "model": POOLING}, "says {x} but has no x: 'a-{x}'"),
+        ({"name": "a", "model": {"kind": "random"}, "hidden": {}}, "train heads, not a random row"),
+        ({"name": "a", "model": POOLING, "linear": {}, "hidden": {}}, "a head is trained one way"),
         ({"name": "a-{x}", "x": [], "model": POOLING}, "x is a list of numbers or texts"),
         ({"name": "a-{x}", "x": 3, "model": POOLING}, "x is a list of numbers or texts"),
         ({"name": "a", "x": [1, 2], "model": POOLING}, "alike in all but punctuation: a, a"),

@@ -170,12 +170,16 @@ def test_unreadable_sound_is_left_out_and_a_part_without_sound_refused(
         train_emotion(write_recipe(), tmp_path / "data", tmp_path / "other")
 
 
+def _is_a_row_of_an_experiment(recipe: Path, data_root: Path, folder: Path) -> bool:
+    (folder / "experiment.toml").write_text(tomli_w.dumps(EmotionRecipe.read(recipe).as_experiment().resolved()))
+    run = run_experiment(folder / "experiment.toml", data_root, folder / "table", engine=Engine(jobs=1))
+    ((name, *_),) = run.rows
+    return read_tested(RunFolder(run.folder), name) == read_predictions(folder / "run" / "predictions.csv")
+
+
 def test_it_is_a_row_of_an_experiment(data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
     train_emotion(write_recipe(), data_root, tmp_path / "run")
-    experiment = EmotionRecipe.read(write_recipe()).as_experiment().resolved()
-    (tmp_path / "experiment.toml").write_text(tomli_w.dumps(experiment))
-    run = run_experiment(tmp_path / "experiment.toml", data_root, tmp_path / "table", engine=Engine(jobs=1))
-    assert read_tested(RunFolder(run.folder), "progressive") == read_predictions(tmp_path / "run" / "predictions.csv")
+    assert _is_a_row_of_an_experiment(write_recipe(), data_root, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +203,7 @@ def test_a_head_may_be_trained_with_strangers(
     assert head.familiarity is not None
     assert head.familiarity.axes.shape[1] == 3
     assert len((tmp_path / "run" / "learning_curve.csv").read_text().splitlines()) == 1 + epochs
+    assert _is_a_row_of_an_experiment(recipe, data_root, tmp_path)
 
 
 def test_a_head_is_trained_one_way(data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]) -> None:

@@ -304,7 +304,7 @@ def test_to_disk_and_back_exactly(kind: str, tmp_path: Path) -> None:
 @every_kind
 def test_to_disk_and_back_in_half_the_space(kind: str, tmp_path: Path) -> None:
     head = _head(kind)
-    save_head(tmp_path / "emotion.safetensors", head, {}, half=True)
+    save_head(tmp_path / "emotion.safetensors", head, {}, precision="float16")
     loaded, _ = load_head(tmp_path / "emotion.safetensors")
     error = torch.finfo(torch.float16).eps / 2
     torch.testing.assert_close(loaded.state_dict(), head.state_dict(), rtol=error, atol=1e-7)

@@ -75,9 +75,7 @@ def _facts(run: EmotionRun) -> dict[str, str]:
 def pack(
     runs: Annotated[list[Path], typer.Argument(help="Folders of a recogniser's or an emotion head's training.")],
     into: Annotated[Path, typer.Option(help="The model folder; it is made if need be.")],
-    precision: Annotated[
-        Literal["float16", "int8"], typer.Option(help="How a recogniser's matrices are stored.")
-    ] = "float16",
+    precision: Annotated[Literal["float16", "int8"], typer.Option(help="How matrices are stored.")] = "float16",
 ) -> None:
     """Put trained weights into a model folder and write its card.
 

@@ -112,13 +112,13 @@ def do(unit: Unit) -> tuple[str, int, float]:
     """
     folder, row = RunFolder(unit.folder), unit.row
     unfinished = folder.unfinished(row.name, unit.tasks[0].repeat, unit.tasks[0].fold)
-    for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.training, unfinished=unfinished):
+    for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.way, unfinished=unfinished):
         if (task.repeat, task.fold) not in unit.missing:
             continue
         trained = Row(
             name=row.name,
             model=row.model.model_dump(mode="json"),
-            training=row.training.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {},
+            training=row.way.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {},
             parameters=outcome.parameters,
             published=row.published,
         )

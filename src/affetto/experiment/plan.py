@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +17,12 @@ from affetto.data.corpora import Parsed, open_corpus, reasons
 from affetto.data.labels import Labelled, label
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import make_folds, missing_emotions
-from affetto.data.sound import Surroundings
+from affetto.data.sound import Surroundings, crowd_of
 from affetto.data.splits import PARTS, Split, by_speaker
 from affetto.data.utterance import Utterance
 from affetto.devices import choose_device
 from affetto.errors import CorpusError, LabelError, MissingExtraError, SplitError
-from affetto.experiment.recipe import ExperimentRecipe, RowConfig
+from affetto.experiment.recipe import Augmentation, ExperimentRecipe, RowConfig
 from affetto.features import functionals
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import TEXT, Encoder
@@ -30,6 +30,7 @@ from affetto.models.heads import HeadConfig
 from affetto.models.words import TranscriptConfig, WordReader, open_reader
 from affetto.represent import Bank, Extractor, Functionals, Layers, Words, represent
 from affetto.training.heads.fit import Study, known_layers, needs, tunes
+from affetto.training.heads.linear import Prior
 from affetto.training.heads.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -230,14 +231,15 @@ class Plan(NamedTuple):
     """What is known before anything is computed.
 
     Rows can be computed, skipped ones (row -> why) cannot. Encoders go by the names that the recipe has for them, what
-    reads words by the names of the rows that read any; facts are those of ``run.json``, and surroundings those of the
-    variants of the sound.
+    reads words by the names of the rows that read any; facts are those of ``run.json``, surroundings those of the
+    variants of the sound, and strangers calm speech without labels.
     """
 
     recipe: ExperimentRecipe
     rows: tuple[RowConfig, ...]
     skipped: dict[str, str]
     data: DataSet
+    strangers: tuple[Utterance, ...]
     encoders: dict[str, Encoder]
     readers: dict[str, WordReader]
     surroundings: Surroundings
@@ -256,7 +258,12 @@ class Plan(NamedTuple):
         return {name: banks[bank_key(need, name)] for need in self.needs(row) for name in need.names}
 
     def study(
-        self, row: RowConfig, banks: Mapping[BankKey, Bank], readable: NDArray[np.bool_], device: str = "cpu"
+        self,
+        row: RowConfig,
+        banks: Mapping[BankKey, Bank],
+        readable: NDArray[np.bool_],
+        strangers: Mapping[BankKey, Bank],
+        device: str = "cpu",
     ) -> Study:
         """What a row is fitted to."""
         encoder, utterances = self.encoder(row), len(self.data.utterances)
@@ -269,7 +276,8 @@ class Plan(NamedTuple):
             encoder.network if tunes(row.model) else None,
             self.recipe.seed,
             device,
-            dimensions=self.data.dimensions,
+            self.banks_of(row, strangers) if strangers and needs_strangers(row) else None,
+            self.data.dimensions,
         )
 
 
@@ -290,7 +298,9 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
         problem = "no row can be computed: opensmile is not installed"
         raise MissingExtraError(problem, 'pip install "affetto[classical]"')
     data = load_data(recipe, data_root)
-    surroundings = recipe.augment.surroundings(data_root)
+    babble = recipe.augment.babble
+    crowd = None if babble is None else crowd_of(open_corpus(data_root / babble).utterances)
+    surroundings = Surroundings(crowd=crowd, speech_only=recipe.speech_only)
     all_facts = {
         **facts(data, encoders[recipe.recogniser].fingerprint),
         "encoders": {
@@ -299,7 +309,19 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
         },
         "recogniser_cer": encoders[recipe.recogniser].facts.get("validation_cer"),
     }
-    return Plan(recipe, tuple(rows), skipped, data, encoders, readers, surroundings, all_facts)
+    strangers = tuple(_strangers(recipe, data_root)) if any(map(needs_strangers, rows)) else ()
+    return Plan(recipe, tuple(rows), skipped, data, strangers, encoders, readers, surroundings, all_facts)
+
+
+def needs_strangers(row: RowConfig) -> bool:
+    """Whether a row is fitted in a way that calm speech of strangers has a say in."""
+    return isinstance(row.way, Prior)
+
+
+def _strangers(recipe: ExperimentRecipe, data_root: Path) -> Iterator[Utterance]:
+    for path in recipe.strangers:
+        everyone, count = open_corpus(data_root / path).utterances, recipe.strangers_each
+        yield from (everyone[place * len(everyone) // count] for place in range(min(count, len(everyone))))
 
 
 def _readers(
@@ -347,6 +369,18 @@ def represent_rows(
     if not readable.all():
         logger.warning("%d utterances left out: their sound cannot be read", np.count_nonzero(~readable))
     return banks, readable
+
+
+def represent_strangers(plan: Plan, cache: Path, device: str, on_event: OnEvent) -> dict[BankKey, Bank]:
+    """The same of calm speech without labels, as it is, for the rows that need any."""
+    if not plan.strangers:
+        return {}
+    calm = plan._replace(
+        recipe=plan.recipe.model_copy(update={"augment": Augmentation()}),
+        rows=tuple(filter(needs_strangers, plan.rows)),
+        data=plan.data._replace(utterances=plan.strangers),
+    )
+    return represent_rows(calm, cache, device, on_event)[0]
 
 
 def _joined(extractors: Sequence[Extractor]) -> list[Extractor]:

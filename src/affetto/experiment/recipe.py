@@ -9,17 +9,16 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from affetto.config import Config, Seed
-from affetto.data.corpora import open_corpus
 from affetto.data.labels import Labelling
 from affetto.data.protocols import GroupedKFold, Protocol
-from affetto.data.sound import Surroundings, crowd_of
 from affetto.evaluate.run_folder import slug
 from affetto.features.conditions import BABBLE, Chances
 from affetto.features.perturbation import Perturbation
 from affetto.models.heads import HeadConfig
 from affetto.pretrained import DEFAULT
 from affetto.represent import Variants
-from affetto.training.heads.fit import ModelConfig
+from affetto.training.heads.fit import ModelConfig, Training
+from affetto.training.heads.linear import HiddenTraining, LinearTraining
 from affetto.training.heads.loop import HeadTraining
 
 Repeats = Annotated[int, Field(ge=1, le=10_000)]
@@ -68,10 +67,30 @@ Labels = Annotated[Labelling, BeforeValidator(lambda given: {"preset": given} if
 """Which emotion an utterance counts as: a published set's name, or its settings."""
 
 
-def check_unweighted(training: HeadTraining) -> None:
-    """Raises ValueError where classes are weighed that are not there."""
-    if training.balanced:
-        raise ValueError("balanced weighs classes, and dimensions have none")
+class Fitted(Config):
+    """How a head is fitted: in epochs, or one of two ways that need a head over statistics of layers."""
+
+    training: HeadTraining = HeadTraining()  # in epochs
+    linear: LinearTraining | None = None  # how a softmax regression is solved instead
+    hidden: HiddenTraining | None = None  # how a head with a hidden layer is trained instead
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.linear is not None and self.hidden is not None:
+            raise ValueError("a head is trained one way: leave out [linear] or [hidden]")
+        return self
+
+    @property
+    def way(self) -> Training:
+        """The one that is asked for."""
+        return self.linear or self.hidden or self.training
+
+    def check_for_dimensions(self) -> None:
+        """Raises ValueError where it is for classes alone."""
+        if not isinstance(self.way, HeadTraining):
+            raise ValueError("heads that predict dimensions are trained in epochs; leave out [linear] and [hidden]")
+        if self.training.balanced:
+            raise ValueError("balanced weighs classes, and dimensions have none")
 
 
 class CorpusSource(Config):
@@ -84,30 +103,6 @@ class CorpusSource(Config):
 Source = Annotated[
     CorpusSource, BeforeValidator(lambda given: {"path": given} if isinstance(given, str | Path) else given)
 ]
-
-
-class OnCorpora(Config):
-    """The data that a recipe reads: one corpus (a folder or manifest, relative to the data folder) or several.
-
-    >>> calm = {"path": "ravdess", "labels": {"merge": {"calm": "neutral"}}}
-    >>> [str(each.path) for each in OnCorpora.parse({"corpora": ["crema-d", calm]}).sources]
-    ['crema-d', 'ravdess']
-    """
-
-    corpus: Path | None = None  # the only one
-    # ... or several: the path of each, or a table of path and labels
-    corpora: Annotated[tuple[Source, ...], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _either(self) -> Self:
-        if (self.corpus is None) == (self.corpora is None):
-            raise ValueError("give either corpus or corpora")
-        return self
-
-    @property
-    def sources(self) -> tuple[CorpusSource, ...]:
-        """Every corpus, whichever key names it."""
-        return self.corpora if self.corpora is not None else (CorpusSource(path=self.corpus or Path()),)
 
 
 class Augmentation(Perturbation):
@@ -132,21 +127,45 @@ class Augmentation(Perturbation):
         perturbation = Perturbation(tempo=self.tempo, gain_db=self.gain_db)
         return Variants(count=self.variants, perturbation=perturbation, conditions=self.conditions, seed=seed)
 
-    def surroundings(self, data_root: Path) -> Surroundings:
-        """With the crowd that babbles in the variants."""
-        return Surroundings(
-            crowd=None if self.babble is None else crowd_of(open_corpus(data_root / self.babble).utterances)
-        )
+
+class OnCorpora(Config):
+    """The data that a recipe reads: one corpus (a folder or manifest, relative to the data folder) or several.
+
+    >>> calm = {"path": "ravdess", "labels": {"merge": {"calm": "neutral"}}}
+    >>> [str(each.path) for each in OnCorpora.parse({"corpora": ["crema-d", calm]}).sources]
+    ['crema-d', 'ravdess']
+    """
+
+    corpus: Path | None = None  # the only one
+    # ... or several: the path of each, or a table of path and labels
+    corpora: Annotated[tuple[Source, ...], Field(min_length=1)] | None = None
+    # variants of the recordings that are trained on, beside the recordings themselves
+    augment: Augmentation = Augmentation()
+    speech_only: bool = False  # read only what lies between the beginning and the end of the speech that is found
+    # corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`
+    strangers: tuple[Path, ...] = ()
+    strangers_each: int = Field(default=80, ge=2)  # so many utterances of each, spread evenly over it
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.corpus is None) == (self.corpora is None):
+            raise ValueError("give either corpus or corpora")
+        return self
+
+    @property
+    def sources(self) -> tuple[CorpusSource, ...]:
+        """Every corpus, whichever key names it."""
+        return self.corpora if self.corpora is not None else (CorpusSource(path=self.corpus or Path()),)
 
 
-class RowConfig(Config):
+class RowConfig(Fitted):
     """One row of the table."""
 
     name: str = Field(min_length=1)  # as the table shows it
     model: ModelConfig  # what is trained
     recogniser: str | None = None  # whose layers it reads, instead of the recipe's
     repeats: Repeats = 1  # trainings of each fold, each from another initialisation
-    training: HeadTraining = HeadTraining()  # how; a key left out is that of the recipe's ``[training]``
+    training: HeadTraining = HeadTraining()  # in epochs; a key left out is that of the recipe's ``[training]``
     # figure -> value that a paper reports, for the table to show beside ours ({uar = 0.571})
     published: dict[str, float] = Field(default_factory=dict)
 
@@ -156,6 +175,12 @@ class RowConfig(Config):
         if not slug(name):
             raise ValueError("needs a letter or digit")
         return name
+
+    @model_validator(mode="after")
+    def _of_heads(self) -> Self:
+        if not isinstance(self.model, HeadConfig) and not isinstance(self.way, HeadTraining):
+            raise ValueError(f"{self.name}: [linear] and [hidden] train heads, not a {self.model.kind} row")
+        return self
 
 
 class ExperimentRecipe(OnCorpora, Predicted):
@@ -178,7 +203,6 @@ class ExperimentRecipe(OnCorpora, Predicted):
     recogniser: str = DEFAULT
     labels: Labels = Labelling()  # which emotion an utterance counts as; a published set's name, or its settings
     protocol: Protocol = GroupedKFold()  # who trains, validates and tests
-    augment: Augmentation = Augmentation()  # how training recordings are varied
     training: HeadTraining = HeadTraining()  # of each row, as far as it does not say
     rows: tuple[RowConfig, ...] = Field(min_length=1)  # of the table
 
@@ -215,7 +239,7 @@ class ExperimentRecipe(OnCorpora, Predicted):
         for row in self.rows if self.dimensions else ():
             if not isinstance(row.model, HeadConfig):
                 raise ValueError(f"{row.name}: a {row.model.kind} row has classes, not dimensions")
-            check_unweighted(row.training)
+            row.check_for_dimensions()
         return self
 
     def resolved(self) -> dict[str, Any]:

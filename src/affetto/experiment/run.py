@@ -6,7 +6,7 @@ A run folder belongs to one recipe, and to one process at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -22,10 +22,20 @@ from affetto.errors import ConfigError, RunError
 from affetto.evaluate import RunFolder
 from affetto.evaluate.run_folder import CONFIG, ENVIRONMENT, MANIFEST
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
-from affetto.experiment.plan import CACHE, BankKey, Computing, OnEvent, Plan, Read, RowDone, make_plan, represent_rows
+from affetto.experiment.plan import (
+    CACHE,
+    Computing,
+    OnEvent,
+    Plan,
+    Read,
+    RowDone,
+    make_plan,
+    represent_rows,
+    represent_strangers,
+)
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
-from affetto.represent import Bank
 from affetto.stats import run_scores, score_names
+from affetto.training.heads.fit import Study
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +101,15 @@ def run_experiment(  # noqa: PLR0913
     with alone(folder) as run:
         run.sweep()
         progress(_read(plan, run))
-        banks, readable = represent_rows(plan, folder.parent / CACHE, engine.device, progress)
+        cache = folder.parent / CACHE
+        banks, readable = represent_rows(plan, cache, engine.device, progress)
+        strangers = represent_strangers(plan, cache, engine.device, progress)
         names = [name for name, good in zip(short_names(plan.data.utterances, "id"), readable, strict=True) if not good]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
-        units = list(_units(plan, banks, readable, run, str(choose_device(engine.device))))
+        device = str(choose_device(engine.device))
+        units = list(_units(plan, lambda row: plan.study(row, banks, readable, strangers, device), readable, run))
         _compute(units, engine, run, plan, progress)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
@@ -135,12 +148,12 @@ def _begin(run: RunFolder, plan: Plan, all_facts: Mapping[str, Any]) -> None:
 
 
 def _units(
-    plan: Plan, banks: Mapping[BankKey, Bank], readable: NDArray[np.bool_], run: RunFolder, device: str
+    plan: Plan, study_of: Callable[[RowConfig], Study], readable: NDArray[np.bool_], run: RunFolder
 ) -> Iterator[Unit]:
     data = plan.data
     speech = Speech.of(data.utterances)
     for row in plan.rows:
-        study = plan.study(row, banks, readable, device)
+        study = study_of(row)
         finished = _finished(run, row)
         for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished

@@ -13,27 +13,24 @@ import torch
 from pydantic import Field, field_validator, model_validator
 
 from affetto.config import Seed
-from affetto.data.corpora import open_corpus
 from affetto.data.manifest import manifest_digest
 from affetto.data.protocols import FixedSplit
-from affetto.data.utterance import Utterance
 from affetto.environment import environment
 from affetto.evaluate import Scores, ValueScores, score, write_predictions
 from affetto.experiment.grid import Speech
-from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows
+from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows, represent_strangers
 from affetto.experiment.recipe import (
-    Augmentation,
     ExperimentRecipe,
+    Fitted,
     OnCorpora,
     Predicted,
     RowConfig,
-    check_unweighted,
 )
 from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT, DIMENSIONS, EMOTION
 from affetto.represent import Progress
 from affetto.training.heads.fit import Study, fit_tasks
-from affetto.training.heads.linear import FamiliarityConfig, HiddenTraining, LinearTraining, familiarity
+from affetto.training.heads.linear import FamiliarityConfig, familiarity
 from affetto.training.heads.loop import HeadTraining
 from affetto.training.heads.tasks import Epoch, Task
 
@@ -42,23 +39,14 @@ _UNFINISHED = "unfinished.safetensors"
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class EmotionRecipe(OnCorpora, Predicted):
+class EmotionRecipe(OnCorpora, Predicted, Fitted):
     """All that ``affetto train`` needs."""
 
     seed: Seed = 1  # of initialisation, batches and dropout
     recogniser: str = DEFAULT  # whose layers are reused, see `ExperimentRecipe`
-    # variants of the recordings that are trained on, beside the recordings themselves
-    augment: Augmentation = Augmentation()
     validation_speakers: Names  # they choose the epoch; corpus/name where two corpora have a speaker of that name
     test_speakers: Names  # they choose nothing
     head: AnyHead  # which head
-    training: HeadTraining = HeadTraining()  # how, in epochs
-    linear: LinearTraining | None = None  # how a softmax regression is solved, instead of trained in epochs
-    hidden: HiddenTraining | None = None  # how a head with a hidden layer over statistics is trained instead
-    # corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`
-    strangers: tuple[Path, ...] = ()
-    strangers_each: int = Field(default=80, ge=2)  # so many utterances of each, spread evenly over it
-    speech_only: bool = False  # read only what lies between the beginning and the end of the speech that is found
     # how unfamiliar sound is found, by a head that is solved; None finds none
     familiarity: FamiliarityConfig | None = None
     # by which scores are divided before they become probabilities, see `affetto.EmotionRecogniser`
@@ -74,32 +62,24 @@ class EmotionRecipe(OnCorpora, Predicted):
 
     @model_validator(mode="after")
     def _familiarity_of_solved_heads(self) -> EmotionRecipe:
-        if self.linear is not None and self.hidden is not None:
-            raise ValueError("a head is trained one way: leave out [linear] or [hidden]")
-        if self.familiarity is not None and self.linear is None and self.hidden is None:
+        if self.familiarity is not None and isinstance(self.way, HeadTraining):
             raise ValueError("familiarity comes from a head over statistics; add [linear] or [hidden], or leave it out")
         return self
 
     @model_validator(mode="after")
     def _dimensions_in_epochs(self) -> EmotionRecipe:
         if self.dimensions:
-            check_unweighted(self.training)
-            if self.linear is not None or self.hidden is not None:
-                raise ValueError("heads that predict dimensions are trained in epochs; leave out [linear] and [hidden]")
+            self.check_for_dimensions()
         return self
 
     def as_experiment(self) -> ExperimentRecipe:
         """The same as an experiment of one row and one fold."""
+        shared = ("seed", "recogniser", *OnCorpora.model_fields, *Predicted.model_fields)
+        fitted = {name: getattr(self, name) for name in Fitted.model_fields}
         return ExperimentRecipe(
-            seed=self.seed,
-            recogniser=self.recogniser,
-            corpus=self.corpus,
-            corpora=self.corpora,
-            classes=self.classes,
-            dimensions=self.dimensions,
+            **{name: getattr(self, name) for name in shared},
             protocol=FixedSplit(validation=self.validation_speakers, test=self.test_speakers),
-            augment=self.augment,
-            rows=(RowConfig(name=self.head.kind, model=self.head, training=self.training),),
+            rows=(RowConfig(name=self.head.kind, model=self.head, **fitted),),
         )
 
 
@@ -141,21 +121,13 @@ def train_emotion(
 
     experiment = recipe.as_experiment()
     plan = make_plan(experiment, data_root, experiment.rows, tell)
-    plan = plan._replace(surroundings=plan.surroundings._replace(speech_only=recipe.speech_only))
-    strangers = _strangers(recipe, data_root)
     folder.mkdir(parents=True, exist_ok=True)
     cache, row = folder.parent / CACHE, plan.rows[0]
     banks, readable = represent_rows(plan, cache, "auto", tell)
-    study = plan.study(row, banks, readable)
-    if strangers:
-        calm = plan._replace(
-            recipe=experiment.model_copy(update={"augment": Augmentation()}),
-            data=plan.data._replace(utterances=tuple(strangers)),
-        )
-        study = study._replace(strangers=plan.banks_of(row, represent_rows(calm, cache, "auto", tell)[0]))
-    tasks, training = plan.data.tasks(1, readable), recipe.linear or recipe.hidden or recipe.training
+    study = plan.study(row, banks, readable, represent_strangers(plan, cache, "auto", tell))
+    tasks = plan.data.tasks(1, readable)
     ((task, outcome),) = fit_tasks(
-        recipe.head, study, tasks, training, progress=on_epoch, unfinished=folder / _UNFINISHED
+        recipe.head, study, tasks, recipe.way, progress=on_epoch, unfinished=folder / _UNFINISHED
     )
     assert outcome.head is not None, "it is trained on the recogniser as it is"
     if recipe.familiarity is not None:
@@ -194,11 +166,3 @@ def _facts(recipe: EmotionRecipe, plan: Plan, study: Study, task: Task, run: Emo
         "test": run.scores._asdict(),
         "environment": environment(),
     }
-
-
-def _strangers(recipe: EmotionRecipe, data_root: Path) -> list[Utterance]:
-    found: list[Utterance] = []
-    for path in recipe.strangers:
-        everyone, count = open_corpus(data_root / path).utterances, recipe.strangers_each
-        found += [everyone[place * len(everyone) // count] for place in range(min(count, len(everyone)))]
-    return found

@@ -25,8 +25,10 @@ def pack_recogniser(run: Path, folder: Path, precision: checkpoint.Precision = "
     )
 
 
-def pack_head(run: Path, folder: Path, name: str = pretrained.EMOTION) -> None:
-    """Puts a trained head, of this file's name, into the folder of the recogniser it was trained on, as float16.
+def pack_head(
+    run: Path, folder: Path, name: str = pretrained.EMOTION, precision: checkpoint.Precision = "float16"
+) -> None:
+    """Puts a trained head, of this file's name, into the folder of the recogniser it was trained on.
 
     A head on a recogniser made elsewhere gets a folder of its own, and says which recogniser that is.
 
@@ -38,7 +40,7 @@ def pack_head(run: Path, folder: Path, name: str = pretrained.EMOTION) -> None:
     encoder = open_encoder(str(public or folder), device="cpu")
     if description.facts.get("encoder_fingerprint") != encoder.fingerprint:
         raise CheckpointError("was trained on another recogniser", f"train it on the one in {folder}", run / name)
-    save_head(folder / name, head, description.facts, half=True)
+    save_head(folder / name, head, description.facts, precision=precision)
 
 
 def pack_language_model(run: Path, folder: Path) -> None:
@@ -65,4 +67,4 @@ def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16
     if language:
         pack_language_model(run, folder)
     for name in heads if not speech and not language else ():
-        pack_head(run, folder, name)
+        pack_head(run, folder, name, precision)

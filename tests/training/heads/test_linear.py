@@ -115,10 +115,10 @@ def test_a_hidden_layer_is_trained_the_same_again(data: HeadData) -> None:
 def test_weights_of_a_layer_of_half_the_scale_cost_four_times_as_much(data: HeadData) -> None:
     dear, small = _head(data), _head(data)
     solve(dear, data, TASK, LinearTraining(l2=0.2))
-    solve(small, data, TASK, LinearTraining(l2=0.05, trust={"gru1": 0.5}))
+    solve(small, data, TASK, LinearTraining(l2=0.05, trust=(0.5,)))
     torch.testing.assert_close(small.output.weight, dear.output.weight, atol=1e-3, rtol=1e-3)
-    with pytest.raises(TrainingError, match="reads no gru7; name some of gru1 in trust"):
-        solve(_head(data), data, TASK, LinearTraining(trust={"gru7": 0.5}))
+    with pytest.raises(TrainingError, match="trust has 2 numbers; give one for each of the head's layers, gru1"):
+        solve(_head(data), data, TASK, LinearTraining(trust=(0.5, 1.0)))
 
 
 def test_the_distance_of_the_familiar_is_mahalanobis() -> None:

@@ -84,14 +84,16 @@ class _Shape(Config):
         return rest | {"layers": {} if layer is None else {layer: width}}
 
 
-def save_head(path: Path, head: EmotionHead, facts: Mapping[str, Any], *, half: bool = False) -> None:
+def save_head(
+    path: Path, head: EmotionHead, facts: Mapping[str, Any], *, precision: checkpoint.Precision = "float32"
+) -> None:
     """Writes a head; ``facts`` are its training data, licence, recipe, metrics and ``encoder_fingerprint``."""
     components = None if head.familiarity is None else head.familiarity.axes.shape[1]
     shape = _Shape(
         head=head.config, classes=head.classes, dimensions=head.dimensions, layers=head.layers, familiarity=components
     )
     description = checkpoint.Description(kind=KIND, config=shape.model_dump(mode="json"), facts=dict(facts))
-    checkpoint.save(path, head.state_dict(), description, precision="float16" if half else "float32")
+    checkpoint.save(path, head.state_dict(), description, precision=precision)
 
 
 def load_head(path: Path) -> tuple[EmotionHead, checkpoint.Description]:

@@ -18,9 +18,9 @@ the inverse root of that matrix, so that decaying weights decay by the same pena
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -45,9 +45,9 @@ class Prior(Config):
 
     # how much more weights count along the directions in which calm strangers differ; 0 asks for none
     strength: float = Field(default=1.0, ge=0)
-    # layer -> the scale at which its weights are expected, beside the others', which is 1 where it is not named: those
-    # of a layer of scale .5 cost four times as much
-    trust: dict[str, float] = Field(default_factory=dict)
+    # the scale at which the weights of each of the head's layers are expected; those of a layer of scale .5 cost four
+    # times as much as those of one of scale 1, and without any, all have 1
+    trust: tuple[Annotated[float, Field(gt=0)], ...] = ()
     balanced: bool = True  # weigh classes so that each counts the same
     calm: str = "neutral"  # the class that calm speech of strangers would be
 
@@ -221,13 +221,14 @@ def familiarity(head: EmotionHead, banks: Mapping[str, Bank], task: Task, config
     return Familiarity.fitted(training, judging, config.components, config.quantile)
 
 
-def _scales(head: EmotionHead, trust: Mapping[str, float]) -> Tensor:
+def _scales(head: EmotionHead, trust: Sequence[float]) -> Tensor:
     """The scale at which each weight is expected, (width,)."""
-    unknown = trust.keys() - head.layers.keys()
-    if unknown:
-        raise TrainingError(f"the head reads no {min(unknown)}", f"name some of {', '.join(head.layers)} in trust")
+    if trust and len(trust) != len(head.layers):
+        layers = ", ".join(head.layers)
+        raise TrainingError(f"trust has {len(trust)} numbers", f"give one for each of the head's layers, {layers}")
+    scales = dict(zip(head.layers, trust or [1.0] * len(head.layers), strict=True))
     (part,) = head.parts.values()
-    return torch.cat([torch.full((width,), trust.get(name.split("/")[0], 1.0)) for name, width in part.widths.items()])
+    return torch.cat([torch.full((width,), scales[name.split("/")[0]]) for name, width in part.widths.items()])
 
 
 def scatter(strangers: Tensor, calm: Tensor) -> Tensor:
