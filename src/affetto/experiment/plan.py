@@ -375,12 +375,9 @@ def represent_strangers(plan: Plan, cache: Path, device: str, on_event: OnEvent)
     """The same of calm speech without labels, as it is, for the rows that need any."""
     if not plan.strangers:
         return {}
-    calm = plan._replace(
-        recipe=plan.recipe.model_copy(update={"augment": Augmentation()}),
-        rows=tuple(filter(needs_strangers, plan.rows)),
-        data=plan.data._replace(utterances=plan.strangers),
-    )
-    return represent_rows(calm, cache, device, on_event)[0]
+    recipe = plan.recipe.model_copy(update={"augment": Augmentation()})
+    rows, data = tuple(filter(needs_strangers, plan.rows)), plan.data._replace(utterances=plan.strangers)
+    return represent_rows(plan._replace(recipe=recipe, rows=rows, data=data), cache, device, on_event)[0]
 
 
 def _joined(extractors: Sequence[Extractor]) -> list[Extractor]:
