@@ -56,6 +56,8 @@ def test_labels_by_name() -> None:
         ({"name": "a-{x}", "model": POOLING}, "says {x} but has no x: 'a-{x}'"),
         ({"name": "a", "model": {"kind": "random"}, "hidden": {}}, "train heads, not a random row"),
         ({"name": "a", "model": POOLING, "linear": {}, "hidden": {}}, "a head is trained one way"),
+        ({"name": "a", "model": POOLING, "hidden": {}}, "give the head some: hidden = 256"),
+        ({"name": "a", "model": {**POOLING, "hidden": 8}, "linear": {}}, "solves a softmax alone"),
         ({"name": "a-{x}", "x": [], "model": POOLING}, "x is a list of numbers or texts"),
         ({"name": "a-{x}", "x": 3, "model": POOLING}, "x is a list of numbers or texts"),
         ({"name": "a", "x": [1, 2], "model": POOLING}, "alike in all but punctuation: a, a"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import tomli_w
 from numpy.typing import NDArray
 from tests.predictions import read_predictions, read_tested
 
+from affetto.data.corpora import open_corpus
+from affetto.data.manifest import write_manifest
 from affetto.errors import AffettoError, ConfigError, LabelError, SplitError
 from affetto.evaluate import RunFolder, score
 from affetto.experiment import EmotionRecipe, Engine, run_experiment, train_emotion
@@ -193,8 +196,14 @@ def test_a_head_may_be_trained_with_strangers(
         'branch = { units = 4, depth = 1, acoustic = { level = "absolute", loudness = true } }', ""
     )
     solved = f'\n{way}\ncalm = "sadness"\n[familiarity]\ncomponents = 3\nquantile = 1.0\n'
-    more = 'strangers = ["crema-d"]\nstrangers_each = 5\nspeech_only = true\ntemperature = 1.5\n'
-    recipe.write_text(more + text.partition("[training]")[0] + solved)
+    more = 'strangers = ["STRANGERS"]\nstrangers_each = 5\nspeech_only = true\ntemperature = 1.5\n'
+    text = more + text.partition("[training]")[0] + solved
+    recipe.write_text(text.replace("STRANGERS", "crema-d"))
+    with pytest.raises(SplitError, match="the strangers are of crema_d, which is tested, too"):
+        train_emotion(recipe, data_root, tmp_path / "run")
+    others = [replace(each, corpus="others") for each in open_corpus(data_root / "crema-d").utterances]
+    write_manifest(tmp_path / "others.jsonl", others)
+    recipe.write_text(text.replace("STRANGERS", str(tmp_path / "others.jsonl")))
     run = train_emotion(recipe, data_root, tmp_path / "run")
     head, description = load_head(run.head)
     facts = description.facts

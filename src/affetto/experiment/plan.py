@@ -310,6 +310,8 @@ def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConf
         "recogniser_cer": encoders[recipe.recogniser].facts.get("validation_cer"),
     }
     strangers = tuple(_strangers(recipe, data_root)) if any(map(needs_strangers, rows)) else ()
+    if known := {each.corpus for each in strangers} & {each.corpus for each in data.utterances}:
+        raise SplitError(f"the strangers are of {min(known)}, which is tested, too", "name other corpora in strangers")
     return Plan(recipe, tuple(rows), skipped, data, strangers, encoders, readers, surroundings, all_facts)
 
 

@@ -85,6 +85,13 @@ class Fitted(Config):
         """The one that is asked for."""
         return self.linear or self.hidden or self.training
 
+    def check_head(self, head: HeadConfig) -> None:
+        """Raises ValueError where it is for heads with hidden units and this has none, or the other way round."""
+        if isinstance(self.way, HiddenTraining) and not head.hidden:
+            raise ValueError("[hidden] trains hidden units; give the head some: hidden = 256")
+        if isinstance(self.way, LinearTraining) and head.hidden:
+            raise ValueError("[linear] solves a softmax alone; leave out the head's hidden units, or train by [hidden]")
+
     def check_for_dimensions(self) -> None:
         """Raises ValueError where it is for classes alone."""
         if not isinstance(self.way, HeadTraining):
@@ -178,8 +185,10 @@ class RowConfig(Fitted):
 
     @model_validator(mode="after")
     def _of_heads(self) -> Self:
-        if not isinstance(self.model, HeadConfig) and not isinstance(self.way, HeadTraining):
-            raise ValueError(f"{self.name}: [linear] and [hidden] train heads, not a {self.model.kind} row")
+        if isinstance(self.model, HeadConfig):
+            self.check_head(self.model)
+        elif not isinstance(self.way, HeadTraining):
+            raise ValueError(f"[linear] and [hidden] train heads, not a {self.model.kind} row")
         return self
 
 

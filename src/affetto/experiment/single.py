@@ -62,6 +62,8 @@ class EmotionRecipe(OnCorpora, Predicted, Fitted):
 
     @model_validator(mode="after")
     def _familiarity_of_solved_heads(self) -> EmotionRecipe:
+        if not self.dimensions:
+            self.check_head(self.head)
         if self.familiarity is not None and isinstance(self.way, HeadTraining):
             raise ValueError("familiarity comes from a head over statistics; add [linear] or [hidden], or leave it out")
         return self
