@@ -61,17 +61,13 @@ class EmotionRecipe(OnCorpora, Predicted, Fitted):
         return head
 
     @model_validator(mode="after")
-    def _familiarity_of_solved_heads(self) -> EmotionRecipe:
-        if not self.dimensions:
+    def _trained_as_fits_the_head(self) -> EmotionRecipe:
+        if self.dimensions:
+            self.check_for_dimensions()
+        else:
             self.check_head(self.head)
         if self.familiarity is not None and isinstance(self.way, HeadTraining):
             raise ValueError("familiarity comes from a head over statistics; add [linear] or [hidden], or leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _dimensions_in_epochs(self) -> EmotionRecipe:
-        if self.dimensions:
-            self.check_for_dimensions()
         return self
 
     def as_experiment(self) -> ExperimentRecipe:
