@@ -16,7 +16,7 @@ from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.decoding import DecoderChoice, find_decoder
 from affetto.models.encoders import find_heads, open_encoder
-from affetto.models.encoders.encoder import TEXT, WORD_LAYERS, Encoder, TextDecoder, computed
+from affetto.models.encoders.encoder import TEXT, WORD_LAYERS, Encoder, TextDecoder, bring_to, computed
 from affetto.models.heads import EmotionHead, load_head
 from affetto.models.words import Reading, WordReader, reopen_reader
 from affetto.recognition import RecordingRecogniser, SegmentPrediction
@@ -121,15 +121,20 @@ class EmotionRecogniser(RecordingRecogniser):
             MissingExtraError: what it needs is not installed.
         """
         encoder = open_encoder(model, device=device, precision=precision)
-        path, path_of_second = find_heads(encoder, model)
+        path, second_path = find_heads(encoder, model)
         emotion, facts, reader = _open_head(path, encoder)
-        second = None if path_of_second is None else _open_head(path_of_second, encoder)
+        second = None if second_path is None else _open_head(second_path, encoder)
+        level = facts.get("level")
+        if second is not None and second.facts.get("level") != level:
+            raise CheckpointError("was trained at another level than the emotion head", "train both alike", second_path)
+        bring_to(encoder, None if level is None else _number(level, "level", path))
         decoder = None
         if spells:
             decoder = find_decoder(encoder, decoding)
             if reader is not None and reader.decoder.fingerprint == decoder.fingerprint:
                 decoder = reader.decoder  # what is written once need not be written again
-        return cls(encoder, emotion, decoder, _temperature(facts, path), facts, reader, second)
+        temperature = _number(facts.get("temperature", 1.0), "temperature", path, above=0)
+        return cls(encoder, emotion, decoder, temperature, facts, reader, second)
 
     def __repr__(self) -> str:
         name, device = self.encoder.origin.name, str(self.encoder.device)
@@ -225,9 +230,8 @@ def _open_head(path: Path, encoder: Encoder) -> TrainedHead:
     return TrainedHead(head, description.facts, reader)
 
 
-def _temperature(facts: Mapping[str, Any], where: Path) -> float:
-    """What the head's facts say of its calibration; 1 leaves the scores as they are."""
-    value = facts.get("temperature", 1.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise CheckpointError(f"a temperature of {value!r}", "calibrate the head again, or leave it out", where)
+def _number(value: object, name: str, where: Path, *, above: float = -math.inf) -> float:
+    """One of the head's facts."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > above):
+        raise CheckpointError(f"a {name} of {value!r}", "train the head again, or leave it out", where)
     return float(value)

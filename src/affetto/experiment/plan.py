@@ -25,7 +25,7 @@ from affetto.errors import CorpusError, LabelError, MissingExtraError, SplitErro
 from affetto.experiment.recipe import Augmentation, ExperimentRecipe, RowConfig
 from affetto.features import functionals
 from affetto.models.encoders import open_encoder
-from affetto.models.encoders.encoder import TEXT, Encoder
+from affetto.models.encoders.encoder import TEXT, Encoder, bring_to
 from affetto.models.heads import HeadConfig
 from affetto.models.words import TranscriptConfig, WordReader, open_reader
 from affetto.represent import Bank, Extractor, Functionals, Layers, Words, represent
@@ -284,7 +284,7 @@ class Plan(NamedTuple):
 def make_plan(recipe: ExperimentRecipe, data_root: Path, asked: Sequence[RowConfig], on_event: OnEvent) -> Plan:
     """Opens and checks all that some rows of a recipe need; raises AffettoError where something is at fault."""
     names = dict.fromkeys([recipe.recogniser, *(row.recogniser for row in asked if row.recogniser is not None)])
-    encoders = {name: open_encoder(name, device="cpu") for name in names}
+    encoders = {name: bring_to(open_encoder(name, device="cpu"), recipe.level) for name in names}
     readers = _readers(recipe, asked, encoders)
     rows, skipped = [], {}
     for row in asked:

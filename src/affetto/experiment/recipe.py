@@ -149,6 +149,9 @@ class OnCorpora(Config):
     # variants of the recordings that are trained on, beside the recordings themselves
     augment: Augmentation = Augmentation()
     speech_only: bool = False  # read only what lies between the beginning and the end of the speech that is found
+    # what each recording's loudest value is brought to for a recogniser that leaves levels as they are (Whisper), see
+    # `affetto.features.spectrogram.log_mel`; None leaves it as the recogniser was trained
+    level: float | None = Field(default=None, ge=-4, le=4)
     # corpora of calm speech without labels, relative to the data folder, see `training.heads.linear`
     strangers: tuple[Path, ...] = ()
     strangers_each: int = Field(default=80, ge=2)  # so many utterances of each, spread evenly over it

@@ -154,6 +154,7 @@ def _facts(recipe: EmotionRecipe, plan: Plan, study: Study, task: Task, run: Emo
         "licence": recipe.licence,
         "temperature": recipe.temperature,
         "speech_only": recipe.speech_only,
+        "level": recipe.level,
         "encoder": str(encoder.origin),
         "encoder_fingerprint": encoder.fingerprint,
         **({} if reader is None else {"transcript": reader.facts}),

@@ -24,6 +24,8 @@ class Network(nn.Module):
 
     layers: tuple[LayerInfo, ...]  # every one, from the input up
     precision: torch.dtype = torch.float32  # of its large products
+    takes_level: ClassVar[bool] = False  # whether `level` may be set
+    level: float | None = None  # what each recording's loudest value is brought to before the first layer
 
     def compute_in(self, precision: torch.dtype) -> None:
         """Holds the weights of its large products in another precision, if it can; what it hands out is float32."""

@@ -89,9 +89,12 @@ class WhisperEncoder(Network):
     ``hidden_states``.
     """
 
+    takes_level = True
+
     def __init__(self, config: WhisperEncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.level = config.level
         self.convolutions = nn.ModuleList(
             [
                 nn.Conv1d(config.bins, config.width, 3, padding=1),
@@ -114,7 +117,7 @@ class WhisperEncoder(Network):
 
     def features(self, waves: Waves) -> Frames:
         """The input of the convolutions: (batch, time, bins), 100 frames a second."""
-        return log_mel(waves, self.config.bins, self.config.level)
+        return log_mel(waves, self.config.bins, self.level)
 
     def forward(self, waves: Waves, collect: Collection[str] = ()) -> Encoding:
         """Encodes a batch of recordings: the layers to hand out, and the last one as the output."""

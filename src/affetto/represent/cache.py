@@ -31,7 +31,7 @@ from affetto.features.conditions import BABBLE, CLEAN, Chances, draw_condition
 from affetto.features.functionals import FeatureSet, functionals
 from affetto.features.perturbation import Perturbation, perturb
 from affetto.frames import STATISTICS, Frames, Waves
-from affetto.models.encoders.encoder import Encoder
+from affetto.models.encoders.encoder import Encoder, computed
 from affetto.models.heads.training import INPUT
 from affetto.models.words import WordReader
 from affetto.represent.bank import DURATIONS, LENGTHS, VALUES, Bank
@@ -72,7 +72,7 @@ class Layers(NamedTuple):
 
     def key(self, name: str) -> str:
         """The encoder's fingerprint and the layer."""
-        return f"{self.encoder.fingerprint}-{name.replace('/', '-')}"
+        return f"{computed(self.encoder)}-{name.replace('/', '-')}"
 
     def dtype(self, name: str) -> torch.dtype:
         """Statistics as they are; frames, of which there are many, with ten bits."""
@@ -94,7 +94,7 @@ class Words(NamedTuple):
     def key(self, name: str) -> str:
         """The encoder's fingerprint, that of what writes and reads the layer, and the layer."""
         (layer,) = layers_of([name])
-        return f"{self.encoder.fingerprint}-{self.reader.fingerprint(layer)}-{name.replace('/', '-')}"
+        return f"{computed(self.encoder)}-{self.reader.fingerprint(layer)}-{name.replace('/', '-')}"
 
     def dtype(self, name: str) -> torch.dtype:
         """As for `Layers`."""
@@ -115,7 +115,7 @@ class Inputs(NamedTuple):
 
     def key(self, name: str) -> str:
         """The encoder's fingerprint: others may read other features."""
-        return f"{self.encoder.fingerprint}-{name}"
+        return f"{computed(self.encoder)}-{name}"
 
     def dtype(self, name: str) -> torch.dtype:  # noqa: ARG002
         """Frames with ten bits."""

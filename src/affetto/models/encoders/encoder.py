@@ -155,9 +155,25 @@ class Encoder(Protocol):
 
 
 def computed(encoder: Encoder) -> str:
-    """Its fingerprint, with the precision that it computes in, unless that is float32."""
-    precision = torch.float32 if encoder.network is None else encoder.network.precision
-    return encoder.fingerprint + f"-{precision}" * (precision != torch.float32)
+    """Its fingerprint, with the precision that it computes in, unless that is float32, and the level, if it has one."""
+    if encoder.network is None:
+        return encoder.fingerprint
+    precision, level = encoder.network.precision, encoder.network.level
+    named = [f"{precision}"] * (precision != torch.float32) + [f"level{level}"] * (level is not None)
+    return "-".join([encoder.fingerprint, *named])
+
+
+def bring_to(encoder: Encoder, level: float | None) -> Encoder:
+    """Has it bring what it reads to one level, see `affetto.features.spectrogram.log_mel`; None changes nothing.
+
+    Raises:
+        ConfigError: it has no choice: it does so as it was trained to, or not at all.
+    """
+    if level is not None:
+        if encoder.network is None or not encoder.network.takes_level:
+            raise ConfigError("brings recordings to no level but its own", "leave 'level' out", encoder.origin)
+        encoder.network.level = level
+    return encoder
 
 
 def check_layers(known: tuple[LayerInfo, ...], names: Collection[str]) -> None:
