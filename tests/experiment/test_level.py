@@ -20,6 +20,7 @@ from affetto.models.encoders.encoder import bring_to, computed
 from affetto.models.heads import EmotionHead, load_head, save_head
 from affetto.models.heads.kinds import MeanPoolingConfig
 from affetto.models.whisper import WhisperEncoder
+from affetto.packing import pack_run, write_card
 from affetto.pretrained import DIMENSIONS, EMOTION
 from affetto.recognise import EmotionRecogniser
 
@@ -70,6 +71,11 @@ def test_what_is_quiet_is_recognised_as_it_is_aloud(run: Path, data_root: Path) 
     unequal = [_probabilities(recogniser, QUIET * each) for each in sounds]
     changed, otherwise_changed = (np.abs(np.subtract(each, aloud)).max() for each in (quiet, unequal))
     assert 10 * changed < otherwise_changed
+
+
+def test_the_card_says_so(run: Path, tmp_path: Path) -> None:
+    pack_run(run, tmp_path / "packed")
+    assert "which reads recordings at one level." in write_card(tmp_path / "packed", []).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper_ctc"])

@@ -274,11 +274,12 @@ def _head_lines(title: str, name: str, facts: Mapping[str, Any], head: EmotionHe
     reads += [_word_layer(name, text) for name in head.layers if name in WORD_LAYERS]
     reads += [] if head.config.acoustic is None else ["acoustic features of its own"]
     hidden = f"; {head.config.hidden} hidden units" if head.config.hidden else ""
+    level = "" if facts.get("level") is None else ", which reads recordings at one level"
     return [
         f"## {title}",
         "",
         f"- **What**: {head.config.kind.replace('_', ' ')}, reading {', '.join(reads)}{hidden}.",
-        *([] if public is None else [f"- **Recogniser**: `{public}`."]),
+        *([] if public is None else [f"- **Recogniser**: `{public}`{level}."]),
         f"- **Trained on**: {corpora}: {counts['train']} utterances; validated on {counts['validation']} of "
         f"other speakers.",
         f"- **Licence**: {recipe['licence']}.",

@@ -209,7 +209,9 @@ class _Problem(NamedTuple):
 
 
 def _inverse_root(matrix: Tensor) -> Tensor:
-    """Of a symmetric positive matrix."""
+    """Of a symmetric positive matrix; where it is diagonal, at once."""
+    if torch.equal(matrix, torch.diag(matrix.diagonal())):
+        return torch.diag(matrix.diagonal().rsqrt())
     sizes, axes = torch.linalg.eigh(matrix)
     root: Tensor = axes * sizes.rsqrt() @ axes.T
     return root
