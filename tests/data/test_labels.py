@@ -150,6 +150,18 @@ def test_soft_targets_are_the_shares_among_the_classes() -> None:
     assert [each.utterance.emotion for each in labelled] == ["anger", "sadness"]
 
 
+@pytest.mark.parametrize("source", ["given", "votes"])
+def test_softer_targets_lie_between_the_class_and_the_votes(source: str) -> None:
+    heard = [{"anger": 3, "sadness": 1, "fear": 2}, {"anger": 2, "sadness": 1}, {"fear": 5}, {}]
+    found = [_utterance(number, votes=votes, emotion="anger") for number, votes in enumerate(heard)]
+    found += [_utterance(4, emotion="sadness"), _utterance(5, votes={"sadness": 1}, emotion="sadness")]
+    labelled = label(found, Labelling.parse({"source": source, "soft": 0.2}), PAIR)
+    by_id = {each.utterance.id: each.shares for each in labelled}
+    kept = {"given": list(range(6)), "votes": [0, 1, 5]}[source]  # what nobody voted for has no winner among the votes
+    expected = [(0.95, 0.05), (1 - 0.2 / 3, 0.2 / 3), (1, 0), (1, 0), (0, 1), (0, 1)]
+    assert by_id == {str(number): pytest.approx(expected[number]) for number in kept}
+
+
 def test_soft_targets_merge() -> None:
     soft = Labelling(source="votes", soft=True, merge={"rage": "anger"}, merge_when="after")
     heard = [{"anger": 2, "rage": 1, "sadness": 1}, {"sadness": 5}]
@@ -165,7 +177,7 @@ SETTINGS = st.fixed_dictionaries(
         "min_share": st.floats(0, 1),
         "min_agree": st.integers(0, 5),
         "max_distinct": st.integers(0, 6),
-        "soft": st.booleans(),
+        "soft": st.floats(0, 1),
     }
 )
 
@@ -256,7 +268,7 @@ def test_refuses_a_class_named_twice() -> None:
         ({"preset": 1}, "preset"),
         ({"min_agree": 2}, "min_agree mean nothing where the source is 'given'"),
         ({"source": "votes", "raters": "evaluators"}, "raters mean nothing where the source is 'votes'"),
-        ({"soft": True}, "soft mean nothing"),
+        ({"soft": 1.5}, "soft"),
         ({"merge": {"excited": "joy", "joy": "happiness"}}, "joy merged and merged into"),
         ({"min_share": 1.5}, "min_share"),
         ({"quorum": 2}, "quorum"),

@@ -82,9 +82,14 @@ def test_the_card_says_so(run: Path, tmp_path: Path) -> None:
 def test_what_has_no_choice_of_level_is_named(tmp_path: Path, kind: str) -> None:
     encoder = open_encoder(save(kind, tmp_path / kind), device="cpu")
     before = encoder.fingerprint
-    with pytest.raises(ConfigError, match=rf"{kind}: brings recordings to no level but its own; leave 'level' out"):
-        bring_to(encoder, 1.0)
+    with pytest.raises(ConfigError, match=rf"{kind}: does not bring recordings to a level of 1.5; leave 'level' out"):
+        bring_to(encoder, 1.5)
     assert computed(bring_to(encoder, None)) == before
+
+
+def test_a_level_that_it_was_trained_at_is_no_change(tmp_path: Path) -> None:
+    encoder = open_encoder(save("whisper_ctc", tmp_path / "model"), device="cpu")
+    assert computed(bring_to(encoder, 1.0)) == encoder.fingerprint
 
 
 @pytest.mark.parametrize("value", ["high", True, float("inf")])

@@ -56,7 +56,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Name -> settings of a published set; a recipe may name one and change some of its settings."""
 
-_OF_VOTING = ("merge_when", "among", "ties", "min_share", "min_agree", "max_distinct", "soft")
+_OF_VOTING = ("merge_when", "among", "ties", "min_share", "min_agree", "max_distinct")
 _OF_RATINGS = ("raters", "multi_label")
 _IDLE = {"given": (*_OF_VOTING, *_OF_RATINGS), "votes": _OF_RATINGS, "ratings": ()}
 """Source -> settings that mean nothing to it."""
@@ -87,7 +87,8 @@ class Labelling(Config):
     min_agree: Count = 1  # the least number of votes that the winner needs
     # an utterance is left out for which more emotions than this were chosen, within the classes or not; 0 is no limit
     max_distinct: Count = 0
-    soft: bool = False  # whether targets are the shares of votes for the classes, rather than the winner alone
+    # how much of each target the votes for the classes have, by their shares, rather than the class that it counts as
+    soft: Share = 0.0
     raters: Literal["all", "evaluators"] = "all"  # "all" of them, or the outside "evaluators" only (IEMOCAP's ``C-E*``)
     # how several emotions that one rater chose count: "each" as a vote, "share" as parts of one vote, the "first" only,
     # or not at all ("leave_out")
@@ -154,8 +155,13 @@ def label(
         if emotion is None or emotion not in classes:
             left_out[utterance.emotion or UNLABELLED] += 1
             continue
-        shares = _shares(votes if labelling.soft else {emotion: Fraction(1)}, labelling.merge, classes)
-        labelled.append(Labelled(replace(utterance, emotion=emotion), shares))
+        cast = _counted(utterance.votes or {}) if labelling.source == "given" else votes
+        shares = _shares(cast, labelling.merge, emotion, classes)
+        targets = tuple(
+            (1 - labelling.soft) * (name == emotion) + labelling.soft * share
+            for name, share in zip(classes, shares, strict=True)
+        )
+        labelled.append(Labelled(replace(utterance, emotion=emotion), targets))
     found = counts(labelled)
     missing = [emotion for emotion in classes if emotion not in found]
     if missing and found and some:
@@ -196,10 +202,14 @@ def _votes(utterance: Utterance, labelling: Labelling, merge: Mapping[str, str])
     if labelling.source == "given":
         cast = [] if utterance.emotion is None else [(utterance.emotion, Fraction(1))]
     elif labelling.source == "votes":
-        cast = [(emotion, Fraction(count)) for emotion, count in (utterance.votes or {}).items()]
+        cast = list(_counted(utterance.votes or {}).items())
     else:
         cast = [vote for rating in utterance.ratings for vote in _cast(rating, labelling, merge)]
     return _summed((merge.get(emotion, emotion), count) for emotion, count in cast)
+
+
+def _counted(votes: Mapping[str, int]) -> dict[str, Fraction]:
+    return {emotion: Fraction(count) for emotion, count in votes.items()}
 
 
 def _cast(rating: Rating, labelling: Labelling, merge: Mapping[str, str]) -> list[tuple[str, Fraction]]:
@@ -247,10 +257,14 @@ def _winner(
     return own if labelling.ties == "given" and own in tied else None
 
 
-def _shares(votes: Mapping[str, Fraction], merge: Mapping[str, str], classes: Sequence[str]) -> tuple[float, ...]:
-    """The share of each class in the votes for all of them."""
+def _shares(
+    votes: Mapping[str, Fraction], merge: Mapping[str, str], emotion: str, classes: Sequence[str]
+) -> tuple[float, ...]:
+    """The share of each class in the votes for all of them; the one that it counts as has all where there are none."""
     merged = _summed((merge.get(name, name), count) for name, count in votes.items())
-    counted = [merged.get(emotion, Fraction(0)) for emotion in classes]
+    counted = [merged.get(name, Fraction(0)) for name in classes]
+    if not any(counted):
+        counted = [Fraction(name == emotion) for name in classes]
     return tuple(float(count / sum(counted)) for count in counted)
 
 

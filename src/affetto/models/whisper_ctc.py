@@ -67,6 +67,7 @@ class WhisperCtc(RecogniserNetwork):
         super().__init__()
         self.config = config
         self.encoder = WhisperEncoder(config.encoder)
+        self.level = config.encoder.level
         head = config.head
         self.pairs = nn.Conv1d(config.encoder.width, head.channels, head.kernel, _STRIDE, head.kernel // 2)
         self.dropout = nn.Dropout(head.dropout)

@@ -159,7 +159,8 @@ def computed(encoder: Encoder) -> str:
     if encoder.network is None:
         return encoder.fingerprint
     precision, level = encoder.network.precision, encoder.network.level
-    named = [f"{precision}"] * (precision != torch.float32) + [f"level{level}"] * (level is not None)
+    named = [f"{precision}"] * (precision != torch.float32)
+    named += [f"level{level}"] * (encoder.network.takes_level and level is not None)
     return "-".join([encoder.fingerprint, *named])
 
 
@@ -167,12 +168,13 @@ def bring_to(encoder: Encoder, level: float | None) -> Encoder:
     """Has it bring what it reads to one level, see `affetto.features.spectrogram.log_mel`; None changes nothing.
 
     Raises:
-        ConfigError: it has no choice: it does so as it was trained to, or not at all.
+        ConfigError: it does so as it was trained to, to another one or not at all.
     """
-    if level is not None:
-        if encoder.network is None or not encoder.network.takes_level:
-            raise ConfigError("brings recordings to no level but its own", "leave 'level' out", encoder.origin)
-        encoder.network.level = level
+    network = encoder.network
+    if level is not None and (network is None or network.level != level):
+        if network is None or not network.takes_level:
+            raise ConfigError(f"does not bring recordings to a level of {level:g}", "leave 'level' out", encoder.origin)
+        network.level = level
     return encoder
 
 
