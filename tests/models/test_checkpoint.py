@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 import shutil
 from collections.abc import Callable
@@ -77,6 +78,40 @@ def test_half_the_space_within_half_the_precision(saved: Path, tmp_path: Path) -
         name: torch.float16 if tensor.dim() > 1 else torch.float32
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
+    }
+
+
+@pytest.mark.parametrize("shape", [(2, 33), (2, 100), (2, 5, 13), (4, 1000)])
+def test_parts_of_rows_have_steps_of_their_own(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path, values = tmp_path / "a.safetensors", torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    values.view(len(values), -1)[:, 0] *= 1000  # an outlier costs its neighbours alone their precision
+    checkpoint.save(path, {"w": values}, checkpoint.Description(kind="none", config={}), precision="int8")
+    again = checkpoint.load_weights(path, checkpoint.describe(path, "none"))["w"]
+    far = (again - values).view(len(values), -1)[:, 32:]
+    assert again.shape == shape
+    assert (far.abs() <= values.view(len(values), -1)[:, 32:].abs().amax() / 200).all()
+    assert load_file(path)["w:factors"].shape == (shape[0], -(-math.prod(shape[1:]) // 32))
+
+
+def test_files_with_a_factor_for_each_row_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"w": torch.ones(2, 40)}, checkpoint.Description(kind="none", config={}))
+    old = {"w": torch.full((2, 40), 127, dtype=torch.int8), "w:factors": torch.tensor([1 / 127, 2 / 127])}
+    save_file(old, path)
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    card["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    again = checkpoint.load_weights(path, checkpoint.describe(path, "none"))["w"]
+    torch.testing.assert_close(again, torch.tensor([[1.0], [2.0]]).expand(2, 40))
+
+
+def test_delicate_parts_keep_more(tmp_path: Path) -> None:
+    path, card = tmp_path / "a.safetensors", checkpoint.Description(kind="none", config={})
+    checkpoint.save(path, {"a.w": torch.eye(3), "b.w": torch.eye(3)}, card, precision="int8", delicate=("b.",))
+    assert {name: each.dtype for name, each in load_file(path).items()} == {
+        "a.w": torch.int8,
+        "a.w:factors": torch.bfloat16,
+        "b.w": torch.float16,
     }
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,10 +26,11 @@ from affetto.models.transformers_folder import read_values
 FORMAT = "affetto"
 VERSION = 1
 
-# How matrices are stored: as they are, with 11 bits, or as whole numbers up to 127 with a factor for each row. Vectors
-# (biases, statistics) weigh little and stay as they are.
+# How matrices are stored: as they are, with 11 bits, or as whole numbers up to 127 with a factor for each part of each
+# row. Vectors (biases, statistics) weigh little and stay as they are.
 Precision = Literal["float32", "float16", "int8"]
 _FACTORS = ":factors"  # after the name of a matrix of whole numbers
+_PART = 32  # numbers of a row that share a factor, at most; older files have one a row
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -47,15 +49,24 @@ class Description(Config):
 
 
 def save(
-    path: Path, weights: Mapping[str, Tensor], description: Description, *, precision: Precision = "float32"
+    path: Path,
+    weights: Mapping[str, Tensor],
+    description: Description,
+    *,
+    precision: Precision = "float32",
+    delicate: tuple[str, ...] = (),
 ) -> None:
     """Writes a checkpoint: weights by name, and their description beside them, to which their digest is added.
+
+    Weights whose names begin with those of ``delicate`` parts keep 11 bits where others are whole numbers.
 
     Both files are written whole before they take the place of old ones. Two files cannot be replaced at once: the
     description names the weights it belongs to, and `load_weights` refuses others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {part: each for name, tensor in weights.items() for part, each in _stored(name, tensor, precision)}
+    kept = dict[str, Tensor]()
+    for name, tensor in weights.items():
+        kept |= _stored(name, tensor, "float16" if precision == "int8" and name.startswith(delicate) else precision)
     content = to_bytes({name: tensor.contiguous() for name, tensor in kept.items()})
     card = json.dumps({**description.model_dump(), "weights_sha256": _digest(content)}, indent=2) + "\n"
     partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
@@ -69,16 +80,27 @@ def save(
         partial_card.unlink(missing_ok=True)
 
 
-def _stored(name: str, tensor: Tensor, precision: Precision) -> Iterator[tuple[str, Tensor]]:
+def _stored(name: str, tensor: Tensor, precision: Precision) -> dict[str, Tensor]:
     if not tensor.is_floating_point() or tensor.dim() < 2 or precision == "float32":
-        yield name, tensor
-    elif precision == "float16":
-        yield name, tensor.half()
-    else:
-        rows = tensor.detach().float().flatten(1)
-        factors = rows.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
-        yield name, (rows / factors[:, None]).round().to(torch.int8).view(tensor.shape)
-        yield name + _FACTORS, factors
+        return {name: tensor}
+    if precision == "float16":
+        return {name: tensor.half()}
+    parts = _in_parts(tensor.detach().float(), max(1, math.ceil(math.prod(tensor.shape[1:]) / _PART)))
+    factors = (parts.abs().amax(dim=2) / 127).bfloat16()
+    numbers = (parts / factors.float().clamp(min=torch.finfo(torch.float32).tiny)[..., None]).round().clamp(-127, 127)
+    return {name: _whole(numbers.to(torch.int8), tensor.shape), name + _FACTORS: factors}
+
+
+def _in_parts(tensor: Tensor, count: int) -> Tensor:
+    """The rows of a tensor in so many parts of one size, the last filled up with zeros: (rows, count, size)."""
+    rows = tensor.flatten(1)
+    size = math.ceil(rows.shape[1] / count)
+    return nn.functional.pad(rows, (0, count * size - rows.shape[1])).view(len(rows), count, size)
+
+
+def _whole(parts: Tensor, shape: torch.Size) -> Tensor:
+    """The opposite."""
+    return parts.flatten(1)[:, : math.prod(shape[1:])].reshape(shape)
 
 
 def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +109,8 @@ def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in weights.items():
         factors = weights.get(name + _FACTORS)
         if tensor.dtype == torch.int8 and factors is not None and len(factors) == len(tensor):
-            restored[name] = (tensor.flatten(1).float() * factors[:, None]).view(tensor.shape)
+            factors = factors.float().view(len(factors), -1, 1)
+            restored[name] = _whole(_in_parts(tensor.float(), factors.shape[1]) * factors, tensor.shape)
         elif not name.endswith(_FACTORS):
             restored[name] = tensor.float() if tensor.is_floating_point() else tensor
     return restored

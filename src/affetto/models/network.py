@@ -85,6 +85,7 @@ class RecogniserNetwork(Network):
     """A recogniser of characters, trained by CTC."""
 
     shape: ClassVar[type[RecogniserConfig]]  # the class of its config
+    delicate: ClassVar[tuple[str, ...]] = ()  # how names of weights begin that eight bits would change too much
     config: Any  # its shape
 
     @property
@@ -143,7 +144,7 @@ def save_recogniser(
 ) -> None:
     """Writes a recogniser; ``facts`` are its training data, licence, recipe and metrics."""
     description = checkpoint.Description(kind=KIND, config=model.config.model_dump(mode="json"), facts=dict(facts))
-    checkpoint.save(path, model.state_dict(), description, precision=precision)
+    checkpoint.save(path, model.state_dict(), description, precision=precision, delicate=model.delicate)
 
 
 def load_recogniser(path: Path) -> tuple[Any, checkpoint.Description]:

@@ -62,6 +62,7 @@ class WhisperCtc(RecogniserNetwork):
     """
 
     shape = WhisperCtcConfig
+    delicate = ("encoder.blocks.0.attention",)
 
     def __init__(self, config: WhisperCtcConfig) -> None:
         super().__init__()
