@@ -146,6 +146,7 @@ class OnCorpora(Config):
     corpus: Path | None = None  # the only one
     # ... or several: the path of each, or a table of path and labels
     corpora: Annotated[tuple[Source, ...], Field(min_length=1)] | None = None
+    labels: Labels = Labelling()  # which emotion an utterance counts as; a published set's name, or its settings
     # variants of the recordings that are trained on, beside the recordings themselves
     augment: Augmentation = Augmentation()
     speech_only: bool = False  # read only what lies between the beginning and the end of the speech that is found
@@ -213,7 +214,6 @@ class ExperimentRecipe(OnCorpora, Predicted):
     # whose layers are reused, unless a row says otherwise: an embedded model's name, a folder relative to where the
     # command runs, or a name on the hub, see `open_encoder`
     recogniser: str = DEFAULT
-    labels: Labels = Labelling()  # which emotion an utterance counts as; a published set's name, or its settings
     protocol: Protocol = GroupedKFold()  # who trains, validates and tests
     training: HeadTraining = HeadTraining()  # of each row, as far as it does not say
     rows: tuple[RowConfig, ...] = Field(min_length=1)  # of the table
