@@ -185,6 +185,13 @@ def test_it_is_a_row_of_an_experiment(data_root: Path, tmp_path: Path, write_rec
     assert _is_a_row_of_an_experiment(write_recipe(), data_root, tmp_path)
 
 
+def test_labels_say_what_counts_as_a_class(data_root: Path, tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
+    recipe = write_recipe("epochs = 12", "epochs = 1")
+    recipe.write_text('labels = { merge = { disgust = "sadness" } }\n' + recipe.read_text())
+    assert train_emotion(recipe, data_root, tmp_path / "run").counts == (18, 9, 9)
+    assert _is_a_row_of_an_experiment(recipe, data_root, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("hidden", "way", "epochs"), [(0, "[linear]\nl2 = 0.01", 0), (4, "[hidden]\nepochs = 3\nlearning_rate = 0.1", 3)]
 )
