@@ -124,10 +124,10 @@ class EmotionRecogniser(RecordingRecogniser):
         path, second_path = find_heads(encoder, model)
         emotion, facts, reader = _open_head(path, encoder)
         second = None if second_path is None else _open_head(second_path, encoder)
-        level = facts.get("level")
-        if second is not None and second.facts.get("level") != level:
+        level = _level(facts, encoder, path)
+        if second is not None and second_path is not None and _level(second.facts, encoder, second_path) != level:
             raise CheckpointError("was trained at another level than the emotion head", "train both alike", second_path)
-        bring_to(encoder, None if level is None else _number(level, "level", path))
+        bring_to(encoder, level)
         decoder = None
         if spells:
             decoder = find_decoder(encoder, decoding)
@@ -228,6 +228,14 @@ def _open_head(path: Path, encoder: Encoder) -> TrainedHead:
     transcript = description.facts.get("transcript") or {}
     reader = None if words is None else reopen_reader(encoder, words, transcript, path)
     return TrainedHead(head, description.facts, reader)
+
+
+def _level(facts: Mapping[str, Any], encoder: Encoder, where: Path) -> float | None:
+    """What recordings are brought to for a head: what its facts say, or what the recogniser does by itself."""
+    value = facts.get("level")
+    if value is not None:
+        return _number(value, "level", where)
+    return None if encoder.network is None else encoder.network.level
 
 
 def _number(value: object, name: str, where: Path, *, above: float = -math.inf) -> float:

@@ -109,6 +109,19 @@ def test_heads_of_two_levels_are_refused(run: Path) -> None:
         EmotionRecogniser.from_pretrained(run, "cpu")
 
 
+def test_a_recogniser_with_a_level_of_its_own_needs_none_said(tmp_path: Path) -> None:
+    folder = save("whisper_ctc", tmp_path / "model")
+    trained_on = {"encoder_fingerprint": open_encoder(folder, device="cpu").fingerprint}
+    for name, classes, dimensions in ((EMOTION, ("a", "b"), ()), (DIMENSIONS, (), ("valence",))):
+        head = EmotionHead(MeanPoolingConfig(layer="layer1"), classes, {"layer1": 8}, dimensions)
+        save_head(folder / name, head, trained_on)
+    _state(folder / EMOTION, 1.0)
+    assert EmotionRecogniser.from_pretrained(folder, "cpu").dimensions == ("valence",)
+    _state(folder / EMOTION, 2.0)
+    with pytest.raises(CheckpointError, match="another level"):
+        EmotionRecogniser.from_pretrained(folder, "cpu")
+
+
 def _state(head: Path, level: object) -> None:
     description = json.loads(head.with_suffix(".json").read_text(encoding="utf-8"))
     description["facts"]["level"] = level
