@@ -70,8 +70,8 @@ def test_half_the_bits_predict_the_same() -> None:
 
 def test_the_precision_is_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    for has_tiles, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", partial(dict, amx_bf16=has_tiles))
+    for able, expected in (("amx_bf16", torch.bfloat16), ("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", partial(dict, {able: True}))
         assert choose_precision("auto", cpu) == expected
         assert choose_precision("auto", torch.device("cuda")) == torch.float32
         assert EmotionRecogniser.from_pretrained(device="cpu", spells=False).encoder.network.precision == expected

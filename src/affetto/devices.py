@@ -54,16 +54,17 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """The precision of that name on a device; auto is bfloat16 on a processor that multiplies it in tiles (AMX).
+    """The precision of that name on a device; auto is bfloat16 on a processor that multiplies it (AMX, AVX-512 BF16).
 
-    Such a processor is 1.7 times as fast with it; others gain nothing (benchmarks/recognise.py).
+    Products are 1.7 times as fast on the former, twice on AMD's of the latter kind; others gain nothing
+    (docs/results/speed.md).
 
     >>> choose_precision("float32", torch.device("cpu"))
     torch.float32
     """
     if name == "auto":
-        has_tiles = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
-        return torch.bfloat16 if has_tiles else torch.float32
+        able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 

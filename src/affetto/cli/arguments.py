@@ -41,7 +41,7 @@ Precision = Annotated[
     typer.Option(
         envvar="AFFETTO_PRECISION",
         help="How exactly to compute: [cyan]bfloat16[/] differs by a hundredth and is faster on processors that "
-        "multiply it in tiles (AMX), where [cyan]auto[/] takes it.",
+        "multiply it (AMX, AVX-512 BF16), where [cyan]auto[/] takes it.",
     ),
 ]
 

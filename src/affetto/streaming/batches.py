@@ -28,7 +28,7 @@ _SHORTEST_RECORDING_S = 0.1  # less than the shortest syllable
 _SILENCE = 1e-4  # -80 dB of full scale: a recording that never leaves this range is digital silence, perhaps dithered
 _LOUDEST = 1e6  # times full scale: integers taken for floats stay below; beyond it the spectrum would overflow
 _BATCH_SEGMENTS = 32  # a GRU step costs little more for 32 than for 16: a quarter faster on two cores
-_BATCH_S = 120.0  # of sound, its padding counted; 240 s: 3 % faster, 160 MB more (docs/results/speed.md)
+_BATCH_S = 60.0  # of sound, its padding counted; 120 s: 120 MB more, slower but for GRUs (docs/results/speed.md)
 _POOL_SEGMENTS = 64
 _POOL_S = 480.0
 
