@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import IO
 
-from affetto.audio.mpeg import after_tag, frame, mpeg_streams
+from affetto.audio.mpeg import after_tags, frame, mpeg_streams
 from affetto.audio.spans import Bytes, Pieces, Span, Spliced
 
 _UNKNOWN = 0xFFFFFFFF
@@ -63,9 +63,7 @@ def streams(file: IO[bytes]) -> list[Pieces] | None:
 
 def _of_different_kinds(content: Bytes) -> list[Span]:
     """The files that were joined into one; those of one kind that follow one another are one here."""
-    place = 0
-    while (after := after_tag(content, place)) > place:
-        place = after
+    place = after_tags(content)
     start = content.at(place, _FLAC_HEAD)
     known = [kind for kind, magic in _BEGINNINGS.items() if magic.match(start)]
     kind = "mp3" if frame(start[:4]) is not None else next(iter(known), "")
@@ -87,7 +85,7 @@ def _of_different_kinds(content: Bytes) -> list[Span]:
 def _begins_here(content: Bytes, place: int, kind: str) -> bool:
     """Whether what looks like the beginning of a file is no part of what is around it."""
     if kind == "mp3":  # a tag may be within others, and at the end of anything
-        after = after_tag(content, place)
+        after = after_tags(content, place)
         found = frame(content.at(after, 4))
         return found is not None and frame(content.at(after + found.size, 4)) is not None
     before = content.at(max(place - _FLAC_BEFORE, 0), min(place, _FLAC_BEFORE))

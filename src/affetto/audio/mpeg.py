@@ -125,19 +125,17 @@ def _next(content: Bytes, place: int, end: int, before: Frame | None) -> int | N
             if sure or likely + found.size == end or (after is not None and after.kind[:3] == found.kind[:3]):
                 return likely
         before = None
-        behind = after_tag(content, likely)
+        behind = after_tags(content, likely)
         likely = behind if behind > likely else content.search(_LIKELY, likely + 1, end)
     return None
 
 
-def after_tag(content: Bytes, place: int) -> int:
-    """Where an ID3 tag ends that begins at this place; the place itself where none does."""
-    head = content.at(place, 10)
-    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) > 127:
-        return place
-    size = int.from_bytes(head[6:], "big")  # of seven bits a byte
-    size = (size & 0x7F) | (size >> 1 & 0x3F80) | (size >> 2 & 0x1FC000) | (size >> 3 & 0xFE00000)
-    return place + 10 + size + (10 if head[5] & 16 else 0)
+def after_tags(content: Bytes, place: int = 0) -> int:
+    """Where ID3 tags end of which the first begins at this place; the place itself where none does."""
+    while (head := content.at(place, 10))[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 128:
+        size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        place += 10 + size + (10 if head[5] & 16 else 0)
+    return place
 
 
 def _promise(head: bytes, found: Frame) -> int | None:

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.audio.mpeg import after_tag
+from affetto.audio.mpeg import after_tags
 from affetto.audio.spans import Bytes
 from affetto.errors import AudioError
 
@@ -86,10 +86,8 @@ def container(file: IO[bytes]) -> Container | None:
     >>> container(io.BytesIO(b"....ftypM4A ")).demuxer, container(io.BytesIO(b"a text"))
     ('mov', None)
     """
-    content, place = Bytes(file), 0
-    while (after := after_tag(content, place)) > place:
-        place = after
-    start = content.at(place, _HEAD)
+    content = Bytes(file)
+    start = content.at(after_tags(content), _HEAD)
     return next((each for each in CONTAINERS if re.match(each.magic, start, re.DOTALL)), None)
 
 

@@ -49,11 +49,12 @@ Tell = Callable[[Progress, Sequence[Segment]], None]
 _DESCRIPTION = """Recognises the emotion in speech, how sure it is, when, and what was said.
 
 The answer is a guess from the sound of a voice; see the card of the model for how often it is right."""
+_TEXT = {"type": "string"}
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FILE = {"type": "string", "format": "binary", "description": "A wav, flac, ogg, opus or mp3 file."}
 _SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 _FIGURES = {
-    "content": {"text/plain": {"schema": {"type": "string"}, "example": answers.EXAMPLE_FIGURES}},
+    "content": {"text/plain": {"schema": _TEXT, "example": answers.EXAMPLE_FIGURES}},
     "description": "In the format of Prometheus.",
 }
 _MODELS = {"content": {"application/json": {"example": answers.EXAMPLE_MODELS}}}
@@ -122,9 +123,7 @@ def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(*names: str) -> dict[str, Any]:
-    return {
-        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": FORMATS[name].write(EXAMPLE)} for name in names
-    }
+    return {_MEDIA_TYPES[name]: {"schema": _TEXT, "example": FORMATS[name].write(EXAMPLE)} for name in names}
 
 
 def _written(recording: Recording, name: str) -> Response:
@@ -180,7 +179,7 @@ def _no_fields(fields: Fields) -> None:
 
 def _add_transcribe(app: FastAPI, intake: Intake, worker: Worker, settings: Settings, model: str) -> None:
     content = {"application/json": {"examples": transcriptions.EXAMPLES}, **_texts("vtt", "srt")}
-    content["text/plain"] = {"schema": {"type": "string"}, "example": EXAMPLE.transcript}
+    content["text/plain"] = {"schema": _TEXT, "example": EXAMPLE.transcript}
     result = {"content": content, "description": "What was said, and with which emotion."}
 
     @app.post(

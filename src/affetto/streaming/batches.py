@@ -119,10 +119,6 @@ class _Waiting(NamedTuple, Generic[T]):
     def samples(self) -> int:
         return len(self.whole.wave)
 
-    def piece(self, content: T) -> Piece[T]:
-        at = self.whole
-        return Piece(at.start_s, at.end_s, at.since_s, content, self.stretches, at.channel, at.voice)
-
 
 class _Pool(Generic[T]):
     """Segments that wait for a batch."""
@@ -160,7 +156,9 @@ class _Pool(Generic[T]):
             size = max(1, sum(samples <= _BATCH_S * SAMPLE_RATE for samples in padded))
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             for each, content in zip(batch, self._predict([each.whole for each in batch]), strict=True):
-                each.draft.pieces.append(each.piece(content))
+                at = each.whole
+                piece = Piece(at.start_s, at.end_s, at.since_s, content, each.stretches, at.channel, at.voice)
+                each.draft.pieces.append(piece)
             self.report()
 
     def report(self, samples: int = 0) -> None:

@@ -106,11 +106,9 @@ def label(source: Source) -> str:
         return "samples"
     if isinstance(source, Stretch):
         return str(source.path)
-    if isinstance(source, Deferred):
-        return source.name
     if isinstance(source, str | Path):
         return str(source)
-    name = getattr(source, "name", None)
+    name = getattr(source, "name", None)  # of what is deferred, or of an open file
     return name if isinstance(name, str) else "stream" if hasattr(source, "read") else type(source).__name__
 
 
