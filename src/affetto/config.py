@@ -42,10 +42,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            faults = [
-                f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
-                for fault in error.errors()
-            ]
+            faults = [f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors()]
             raise ConfigError("; ".join(faults), "mend these keys", where) from error
 
     @classmethod
@@ -76,11 +73,8 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
     {'a': {'b': 1, 'c': 3}}
     """
-    both = dict(values)
-    for key, value in change.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
+    tables = [key for key, value in change.items() if isinstance(value, dict) and isinstance(values.get(key), dict)]
+    return values | change | {key: merged(values[key], change[key]) for key in tables}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import torch
 from affetto.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]  # How exactly an encoder's large products are computed
-_REMEDY = "choose auto, cpu, cuda, cuda:N or mps"
 
 
 @cache
@@ -42,7 +41,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, colon, number = name.partition(":")
     if kind not in {"cpu", "cuda", "mps"} or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise ConfigError("no such device", _REMEDY, name)
+        raise ConfigError("no such device", "choose auto, cpu, cuda, cuda:N or mps", name)
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count(),

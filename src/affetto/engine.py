@@ -13,11 +13,10 @@ from functools import cache
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import torch
 from pydantic import Field
 
 from affetto.config import Config
-from affetto.devices import choose_device
+from affetto.devices import choose_device, one_thread
 from affetto.errors import MissingExtraError, RunError
 
 W = TypeVar("W")
@@ -88,16 +87,8 @@ def compute(
     """Does each unit of work, begun in order, and gives what comes of each as soon as it is done.
 
     Each worker computes on one thread, so that numbers do not depend on how many there are. On a cluster, a unit whose
-    worker dies is done again by another, some times.
-
-    Args:
-        work: a function of a module, which may be called again with a unit that it has done in part.
-        units: what it is called with.
-        those: who work, see `workers`.
-        lost: gives what comes of a unit on a cluster that no worker survives; None raises the error.
-
-    Raises:
-        RunError: a worker died.
+    worker dies is done again by another, some times: `work`, a function of a module, may be called with one that it has
+    done in part. `lost` gives what comes of a unit there that no worker survives. Raises RunError where a worker died.
     """
     if those.kind == "ray":
         yield from _on_ray(work, units, those.jobs, lost)
@@ -152,12 +143,8 @@ def _on_one_thread(work: Callable[[W], D], unit: W, parent: int | None = None) -
     """Runs in a worker, which ends with its parent, if that is named."""
     if parent not in {None, os.getpid()}:
         _end_with(parent)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread:
         return work(unit)
-    finally:
-        torch.set_num_threads(threads)
 
 
 @cache

@@ -15,20 +15,17 @@ def environment() -> dict[str, Any]:
     >>> sorted(environment())
     ['affetto', 'commit', 'machine', 'python', 'torch']
     """
+    try:
+        own: str | None = version("affetto")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        own = None
     return {
-        "affetto": _version(),
+        "affetto": own,
         "commit": _commit(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "torch": version("torch"),
     }
-
-
-def _version() -> str | None:
-    try:
-        return version("affetto")
-    except PackageNotFoundError:
-        return None  # run from a checkout that is not installed
 
 
 def _commit(file: Path = Path(__file__)) -> str | None:

@@ -20,10 +20,7 @@ def keep_freed_memory() -> bool:
     too late for a process that runs already. With another C library, nothing is lost but time.
     """
     mallopt = _from_libc("mallopt")
-    if mallopt is None:
-        return False
-    done = [bool(mallopt(parameter, _LARGEST_INT)) for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD)]
-    return all(done)
+    return mallopt is not None and {mallopt(name, _LARGEST_INT) for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD)} == {1}
 
 
 def return_freed_memory() -> None:
@@ -32,8 +29,7 @@ def return_freed_memory() -> None:
     Batches of ever other sizes leave gaps that the next does not fit into: after eight minutes of unbroken speech they
     were a third of a process of 1 GB, which it would keep.
     """
-    malloc_trim = _from_libc("malloc_trim")
-    if malloc_trim is not None:
+    if (malloc_trim := _from_libc("malloc_trim")) is not None:
         malloc_trim(0)
 
 

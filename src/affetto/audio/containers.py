@@ -1,57 +1,44 @@
 """Where the streams of sound in a file lie, if a decoder would not find all of them, or could not open them.
 
-Several files that were joined into one, of whatever kinds, are several streams. A header whose sizes were never
-written, as when the recorder crashed or wrote into a pipe, gets sizes.
+Joined files are several streams. A header whose sizes were never written, as of a recorder that crashed, gets sizes.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import IO
 
-from affetto.audio.mpeg import after_tag, frame, mpeg_streams
+from affetto.audio.mpeg import after_tags, frame, mpeg_streams
 from affetto.audio.spans import Bytes, Pieces, Span, Spliced
 
 _UNKNOWN = 0xFFFFFFFF
 _RF64_SIZE = 28
 _MP3_TAGS = (0x50, 0x55)
-_WAVE_CHUNKS = frozenset(
-    {b"data", b"fmt ", b"fact", b"LIST", b"bext", b"cue ", b"PEAK", b"JUNK", b"id3 ", b"ID3 ", b"smpl"}
-)
-_WAVE = re.compile(rb"(?:RIF[FX]|RF64).{4}WAVE[ -~]{4}", re.DOTALL)
-_AIFF = re.compile(rb"FORM.{4}AIF[FC][ -~]{4}", re.DOTALL)
-_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_WAVE_CHUNKS = {b"data", b"fmt ", b"fact", b"LIST", b"bext", b"cue ", b"PEAK", b"JUNK", b"id3 ", b"ID3 ", b"smpl"}
 _FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf][\x00-\xfd]", re.DOTALL)
 _FLAC_HEAD, _FLAC_TAIL = 42, 1 << 17
-_AU = re.compile(rb"\.snd\x00.{3}.{4}\x00\x00\x00[\x01-\x1b]\x00.{3}\x00\x00\x00", re.DOTALL)
-_SVX = re.compile(rb"FORM.{4}(?:8SVX|16SV)[A-Z]{4}", re.DOTALL)
-_SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
-_CAF = re.compile(rb"caff\x00\x01\x00\x00desc")
-_NIST = re.compile(rb"NIST_1A\n +\d+\n")
-_VOC = re.compile(rb"Creative Voice File\x1a")
-_W64 = re.compile(re.escape(bytes.fromhex("726966662e91cf11a5d628db04c10000")))
-_OGG = re.compile(rb"OggS\x00")
-_OGG_HEAD, _OGG_FIRST = 27, 2
-_MP3 = re.compile(
-    rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}|\xff[\xe2-\xfb]..(?:.{9}|.{17}|.{32})(?:Xing|Info)\x00\x00\x00", re.DOTALL
-)
 _FLAC_WITHIN = re.compile(rb"\x7fFLAC|\x63\xa2")  # Before one in Ogg or Matroska
 _FLAC_BEFORE = 9
+_SVX = re.compile(rb"FORM.{4}(?:8SVX|16SV)[A-Z]{4}", re.DOTALL)
+_SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
+_OGG_PAGE = re.compile(rb"OggS\x00")
+_OGG_HEAD, _OGG_FIRST = 27, 2
+_MP3 = rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}|\xff[\xe2-\xfb]..(?:.{9}|.{17}|.{32})(?:Xing|Info)\x00\x00\x00"
 _BEGINNINGS = {
-    "wav": _WAVE,
-    "aiff": _AIFF,
-    "flac": _FLAC,
+    "wav": re.compile(rb"(?:RIF[FX]|RF64).{4}WAVE[ -~]{4}", re.DOTALL),
+    "aiff": re.compile(rb"FORM.{4}AIF[FC][ -~]{4}", re.DOTALL),
+    "flac": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
     "ogg": re.compile(rb"OggS\x00\x02"),
-    "mp3": _MP3,
-    "au": _AU,
-    "caf": _CAF,
-    "nist": _NIST,
-    "voc": _VOC,
-    "w64": _W64,
+    "mp3": re.compile(_MP3, re.DOTALL),
+    "au": re.compile(rb"\.snd\x00.{3}.{4}\x00\x00\x00[\x01-\x1b]\x00.{3}\x00\x00\x00", re.DOTALL),
+    "caf": re.compile(rb"caff\x00\x01\x00\x00desc"),
+    "nist": re.compile(rb"NIST_1A\n +\d+\n"),
+    "voc": re.compile(rb"Creative Voice File\x1a"),
+    "w64": re.compile(re.escape(bytes.fromhex("726966662e91cf11a5d628db04c10000"))),
     "mp4": re.compile(rb"\x00\x00\x00[\x08-\x40]ftyp[ -~]{4}"),
     "matroska": re.compile(rb"\x1a\x45\xdf\xa3.{1,8}?\x42[\x82\x86]", re.DOTALL),
 }
@@ -76,9 +63,7 @@ def streams(file: IO[bytes]) -> list[Pieces] | None:
 
 def _of_different_kinds(content: Bytes) -> list[Span]:
     """The files that were joined into one; those of one kind that follow one another are one here."""
-    place = 0
-    while (after := after_tag(content, place)) > place:
-        place = after
+    place = after_tags(content)
     start = content.at(place, _FLAC_HEAD)
     known = [kind for kind, magic in _BEGINNINGS.items() if magic.match(start)]
     kind = "mp3" if frame(start[:4]) is not None else next(iter(known), "")
@@ -100,7 +85,7 @@ def _of_different_kinds(content: Bytes) -> list[Span]:
 def _begins_here(content: Bytes, place: int, kind: str) -> bool:
     """Whether what looks like the beginning of a file is no part of what is around it."""
     if kind == "mp3":  # a tag may be within others, and at the end of anything
-        after = after_tag(content, place)
+        after = after_tags(content, place)
         found = frame(content.at(after, 4))
         return found is not None and frame(content.at(after + found.size, 4)) is not None
     before = content.at(max(place - _FLAC_BEFORE, 0), min(place, _FLAC_BEFORE))
@@ -110,37 +95,30 @@ def _begins_here(content: Bytes, place: int, kind: str) -> bool:
 def _of_one_kind(content: Bytes) -> list[Pieces] | None:
     start = content.at(0, 4)
     if start[:3] == b"ID3" or frame(start) is not None:
-        return _mended(content, _FLAC, _mended_flac) or mpeg_streams(content, 0, content.size)
+        return _joined(content, _BEGINNINGS["flac"], _mended_flac) or mpeg_streams(content, 0, content.size)
     return _READERS[start](content) if start in _READERS else None
-
-
-def _joined(content: Bytes, magic: re.Pattern[bytes]) -> list[Pieces] | None:
-    """Files that each begin with the same."""
-    found = spans(content, magic)
-    return [(span,) for span in found] if len(found) > 1 else None
 
 
 def spans(content: Bytes, magic: re.Pattern[bytes], first: int = 0) -> list[Span]:
     """What lies between each place where this is found, the first of which may be this one, and the next."""
     places: list[int] = []
-    place = content.search(magic, first)
-    while place is not None:
+    while (place := content.search(magic, places[-1] + 1 if places else first)) is not None:
         places.append(place)
-        place = content.search(magic, place + 1)
     return [Span(*ends) for ends in pairwise([*places, content.size])]
 
 
-def _mended(content: Bytes, magic: re.Pattern[bytes], mend: Callable[[Bytes, Span], Pieces]) -> list[Pieces] | None:
-    """Files, joined or not, some of which lack their sizes."""
-    found = [mend(content, span) for span in spans(content, magic)]
+def _joined(
+    content: Bytes, magic: re.Pattern[bytes], mend: Callable[[Bytes, Span], Pieces] | None = None
+) -> list[Pieces] | None:
+    """Files that each begin with the same, joined or not; some may lack their sizes."""
+    found: list[Pieces] = [(span,) if mend is None else mend(content, span) for span in spans(content, magic)]
     return found if len(found) > 1 or any(len(pieces) > 1 for pieces in found) else None
 
 
 def _form(content: Bytes) -> list[Pieces] | None:
     """What begins with FORM: AIFF, or what the Amiga had."""
-    if content.at(8, 3) == b"AIF":
-        return _mended(content, _AIFF, _mended_aiff)
-    return _joined(content, _SVX)
+    is_aiff = content.at(8, 3) == b"AIF"
+    return _joined(content, _BEGINNINGS["aiff"], _mended_aiff) if is_aiff else _joined(content, _SVX)
 
 
 def _mended_flac(content: Bytes, span: Span) -> Pieces:
@@ -203,37 +181,26 @@ def _mended_aiff(content: Bytes, span: Span) -> Pieces:
 def _ogg(content: Bytes) -> list[Pieces] | None:
     """Chains: a page that begins a stream, after pages that do not, begins the next."""
     places, begun = [0], True
-    for place, first in _pages(content):
+    place: int | None = 0
+    while place is not None and place < content.size:
+        head = content.at(place, _OGG_HEAD)
+        if len(head) < _OGG_HEAD or head[:5] != b"OggS\0":
+            place = content.search(_OGG_PAGE, place + 1)
+            continue
+        first = bool(head[5] & _OGG_FIRST)
         if first and not begun:
             places.append(place)
         begun = first
-    if len(places) < 2:
-        return None
-    return [(Span(*ends),) for ends in pairwise([*places, content.size])]
-
-
-def _pages(content: Bytes) -> Iterator[tuple[int, bool]]:
-    """Where each page begins, and whether a stream begins with it."""
-    place: int | None = 0
-    while place is not None:
-        head = content.at(place, _OGG_HEAD)
-        if len(head) < _OGG_HEAD or head[:5] != b"OggS\0":
-            place = content.search(_OGG, place + 1)
-            continue
-        yield place, bool(head[5] & _OGG_FIRST)
         sizes = content.at(place + _OGG_HEAD, head[26])
         place += _OGG_HEAD + len(sizes) + sum(sizes)
-        place = place if place < content.size else None
+    return [(Span(*ends),) for ends in pairwise([*places, content.size])] if len(places) > 1 else None
 
 
 def _wave(content: Bytes) -> list[Pieces] | None:
     """WAV files, joined or not; what plays as it is, is left as it is."""
     found: list[Pieces] = []
     changed, start = False, 0
-    while content.at(start + 8, 4) == b"WAVE":
-        read = _one_wave(content, start)
-        if read is None:
-            break
+    while content.at(start + 8, 4) == b"WAVE" and (read := _one_wave(content, start)) is not None:
         pieces, end, mended = read
         found += pieces
         changed |= mended or start > 0
@@ -253,9 +220,9 @@ def _one_wave(content: Bytes, start: int) -> tuple[list[Pieces], int, bool] | No
         data = Span(data.start, data.start + int.from_bytes(content.at(start + _RF64_SIZE, 8), "little"))
     sized = data.end <= content.size if long else _sized(content, data, order)
     if not sized:
-        joined = content.search(_WAVE, data.start)
+        joined = content.search(_BEGINNINGS["wav"], data.start)
         data = Span(data.start, content.size if joined is None else joined)
-    following = content.search(_WAVE, data.end)
+    following = content.search(_BEGINNINGS["wav"], data.end)
     end = content.size if following is None else following
     form = content.at(chunks[b"fmt "].start, chunks[b"fmt "].end - chunks[b"fmt "].start)
     if len(form) >= 2 and struct.unpack(f"{order}H", form[:2])[0] in _MP3_TAGS:
@@ -310,13 +277,13 @@ _READERS: dict[bytes, Callable[[Bytes], list[Pieces] | None]] = {
     b"RIFX": _wave,
     b"RF64": _wave,
     b"OggS": _ogg,
-    b"fLaC": partial(_mended, magic=_FLAC, mend=_mended_flac),
-    b"caff": partial(_joined, magic=_CAF),
-    b"Crea": partial(_joined, magic=_VOC),
-    b"NIST": partial(_joined, magic=_NIST),
-    b"riff": partial(_joined, magic=_W64),
+    b"fLaC": partial(_joined, magic=_BEGINNINGS["flac"], mend=_mended_flac),
+    b"caff": partial(_joined, magic=_BEGINNINGS["caf"]),
+    b"Crea": partial(_joined, magic=_BEGINNINGS["voc"]),
+    b"NIST": partial(_joined, magic=_BEGINNINGS["nist"]),
+    b"riff": partial(_joined, magic=_BEGINNINGS["w64"]),
     b"FORM": _form,
     b"\xf0\x7e\x00\x01": partial(_joined, magic=_SDS),
-    b".snd": partial(_mended, magic=_AU, mend=_mended_au),
+    b".snd": partial(_joined, magic=_BEGINNINGS["au"], mend=_mended_au),
 }
 """What a file begins with -> what finds the streams in it."""

@@ -41,16 +41,16 @@ class AudioInfo:
     channels: int
 
 
+def _described(sound: Opened) -> AudioInfo:
+    frames = sound.promised
+    return AudioInfo(None if frames is None else frames / sound.samplerate, sound.samplerate, sound.channels)
+
+
 def info(source: Path | IO[bytes], where: object | None = None) -> AudioInfo:
     """What the header of a sound file says, without reading more of it; source and errors as of `stream`."""
     where = named(source, where)
     with closing(headed(source, where)) as found:
         return _described(next(found))
-
-
-def _described(sound: Opened) -> AudioInfo:
-    frames = sound.promised
-    return AudioInfo(None if frames is None else frames / sound.samplerate, sound.samplerate, sound.channels)
 
 
 def duration(source: Path | IO[bytes], where: object | None = None) -> float:
@@ -65,7 +65,7 @@ def duration(source: Path | IO[bytes], where: object | None = None) -> float:
             frames = sound.promised
             if frames is None:
                 with _decoding(where):
-                    frames = sound.skip(UNKNOWN_FRAMES, sound.samplerate)
+                    frames = _skip(sound, UNKNOWN_FRAMES, sound.samplerate)
             total_s += frames / sound.samplerate
     return total_s
 
@@ -82,7 +82,8 @@ def stream(
     """Decodes, mixes down to mono about zero or leaves the channels separate, and resamples, block by block.
 
     All of a file is decoded, several streams in it one after the other. One cut short is an error where its container
-    tells what is missing (flac, mp3); of others (wav, ogg, opus) there is as much as there is.
+    tells what is missing (flac, mp3); of others (wav, ogg, opus) there is as much as there is. Blocks are (samples,)
+    float32 at 16 kHz, full scale at 1, some 10 s, never empty; of separate channels (channels, samples).
 
     Args:
         source: a path, or an open file that can seek.
@@ -91,9 +92,6 @@ def stream(
         where: the name that errors carry, if not the path.
         check: called with what the header of each stream says, before any of it is decoded; it raises to stop.
         channels: mixed, or each about zero by itself.
-
-    Yields:
-        (samples,) float32 at 16 kHz, full scale at 1, some 10 s, never empty; of separate channels (channels, samples).
 
     Raises:
         AudioError: the file is missing, empty, not sound, breaks off, holds no samples or holds values that are not
@@ -108,7 +106,8 @@ def stream(
             if check is not None:
                 check(_described(sound))
             part = _Part(sound, began_s, where)
-            for out in part.decode(start_s, end_s, channels):
+            blocks = tracks(part.blocks(start_s, end_s), sound.samplerate, channels)
+            for out in blocks if sound.samplerate == SAMPLE_RATE else _resample(blocks, sound.samplerate):
                 if out.size:
                     count = count or len(out)
                     if len(out) != count:
@@ -129,50 +128,46 @@ def _check_times(start_s: float, end_s: float | None, where: object) -> None:
         raise AudioError(f"cannot end at {end_s} s", "give a time, or none for the end of the file", where)
 
 
+@dataclass(slots=True)
 class _Part:
     """The decoding of one stream of sound, just opened, after so many seconds of others in the same file."""
 
-    def __init__(self, sound: Opened, began_s: float, where: object) -> None:
-        self._sound = sound
-        self._began_s = began_s
-        self._where = where
-        self._scale: float | None = None
-        self.position = 0  # frames so far, those that were skipped among them
+    sound: Opened
+    began_s: float
+    where: object
+    position: int = 0  # frames so far, those that were skipped among them
 
-    def decode(self, start_s: float, end_s: float | None, channels: Channels) -> Iterator[NDArray[np.float32]]:
-        """What of it lies between two times of the file, as (tracks, samples) at 16 kHz."""
-        rate = self._sound.samplerate
-        blocks = tracks(self._blocks(start_s, end_s), rate, channels)
-        return blocks if rate == SAMPLE_RATE else _resample(blocks, rate)
-
-    def _blocks(self, start_s: float, end_s: float | None) -> Iterator[NDArray[np.float32]]:
-        """The same as (frames, channels), never empty."""
-        sound, rate = self._sound, self._sound.samplerate
+    def blocks(self, start_s: float, end_s: float | None) -> Iterator[NDArray[np.float32]]:
+        """What of it lies between two times of the file, as (frames, channels), never empty, full scale at 1."""
+        sound, rate = self.sound, self.sound.samplerate
         # A header that claims a thousand channels shall not claim the memory.
         most = max(1, min(round(_BLOCK_S * rate), _MOST_VALUES_AT_ONCE // sound.channels))
-        first = max(0, round((start_s - self._began_s) * rate))
-        last = UNKNOWN_FRAMES if end_s is None else max(0, round((end_s - self._began_s) * rate))
+        first = max(0, round((start_s - self.began_s) * rate))
+        last = UNKNOWN_FRAMES if end_s is None else max(0, round((end_s - self.began_s) * rate))
         last = last if sound.promised is None else min(last, sound.promised)
-        with _decoding(self._where):
+        scale = 1.0 if sound.scaled else None  # only floats can be of another, and the first of them tell
+        with _decoding(self.where):
             if first:
-                self.position = sound.skip(min(first, last), most)
+                self.position = _skip(sound, min(first, last), most)
             while self.position < last and len(block := sound.next(min(most, last - self.position))):
                 self.position += len(block)
                 if not np.isfinite(block.sum()) and not np.isfinite(block).all():  # the sum is quicker to look at
                     problem = "holds samples that are not finite numbers"
-                    raise AudioError(problem, "export it again, for example as 16-bit", self._where)
-                yield self._scaled(block)
+                    raise AudioError(problem, "export it again, for example as 16-bit", self.where)
+                scale = scale or 1 / full_scale(float(np.abs(block).max()), 1.0, self.where)
+                yield block if scale == 1 else block * np.float32(scale)
         if sound.promised is not None and last - self.position > _SLACK_S * rate:
-            there, promised = (self._began_s + frames / rate for frames in (self.position, last))
+            there, promised = (self.began_s + frames / rate for frames in (self.position, last))
             problem = f"breaks off after {there:.2f} s of {promised:.2f} s"
-            raise AudioError(problem, "copy or convert it again", self._where)
+            raise AudioError(problem, "copy or convert it again", self.where)
 
-    def _scaled(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """To a full scale of 1; only floats can be of another, and the first of them tell."""
-        if self._scale is None:
-            known = self._sound.scaled
-            self._scale = 1.0 if known else 1 / full_scale(float(np.abs(block).max()), 1.0, self._where)
-        return block if self._scale == 1 else block * np.float32(self._scale)
+
+def _skip(sound: Opened, frames: int, block_frames: int) -> int:
+    """Goes this far from the beginning, or to the end; the result is how far it came."""
+    skipped = sound.jump(frames)
+    while skipped < frames and (found := len(sound.next(min(block_frames, frames - skipped)))):
+        skipped += found
+    return skipped
 
 
 @contextmanager

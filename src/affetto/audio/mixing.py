@@ -150,7 +150,16 @@ class Centre:
             self._offset = float(sound[:first].mean(dtype=np.float64))
         whole = len(sound) // self._hop * self._hop
         self._rest = sound[whole:].copy()
-        return self._take(sound[:whole].reshape(-1, self._hop))
+        hops = sound[:whole].reshape(-1, self._hop)
+        offsets = [self._offset]
+        for mean in (np.einsum("ij->i", hops) / np.float32(self._hop)).tolist():
+            offsets.append(offsets[-1] + _PACE * (mean - offsets[-1]))
+        self._offset = offsets[-1]
+        ends = np.array(offsets, np.float32)
+        out: Samples = np.multiply((ends[1:] - ends[:-1])[:, None], self._rising)  # (hops, samples)
+        np.add(out, ends[:-1, None], out=out)
+        np.subtract(hops, out, out=out)
+        return out.reshape(-1)
 
     def finish(self) -> Samples:
         """What was kept back, at the end."""
@@ -159,22 +168,6 @@ class Centre:
             known = len(rest) >= _FEWEST_HOPS * self._hop
             self._offset = float(rest.mean(dtype=np.float64)) if known else 0.0
         return rest - np.float32(self._offset)
-
-    def _take(self, hops: Samples) -> Samples:
-        assert self._offset is not None
-        if len(hops) == 0:
-            return np.zeros(0, np.float32)
-        offset = self._offset
-        offsets = [offset]
-        for mean in (np.einsum("ij->i", hops) / np.float32(self._hop)).tolist():
-            offset += _PACE * (mean - offset)
-            offsets.append(offset)
-        self._offset = offset
-        ends = np.array(offsets, np.float32)
-        out: Samples = np.multiply((ends[1:] - ends[:-1])[:, None], self._rising)  # (hops, samples)
-        np.add(out, ends[:-1, None], out=out)
-        np.subtract(hops, out, out=out)
-        return out.reshape(-1)
 
 
 def tracks(blocks: Iterable[Samples], sample_rate: int, channels: Channels = "mix") -> Iterator[Samples]:

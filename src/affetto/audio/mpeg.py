@@ -1,8 +1,7 @@
 """MPEG audio (mp3, mp2) frame by frame: every frame counts, whatever a header says of how many there are.
 
-Where no header tells the number of frames a decoder guesses it from the first of them, and stops there; where one does,
-it stops at the end of the first of several streams that were joined. Here the frames of streams set them apart, and
-those that lack a header get one.
+A decoder guesses the number of frames where no header tells it, or stops at the end of the first of several streams
+that were joined. Here the frames of streams set them apart, and those that lack a header get one.
 """
 
 from __future__ import annotations
@@ -117,32 +116,26 @@ def mpeg_streams(content: Bytes, start: int, end: int) -> list[Pieces] | None:
 
 def _next(content: Bytes, place: int, end: int, before: Frame | None) -> int | None:
     """Where the next whole frame begins, at this place or after what is none."""
-    while True:
-        found = frame(content.at(place, 4))
-        if found is not None and place + found.size <= end:
-            after = frame(content.at(place + found.size, 4))
+    likely: int | None = place
+    while likely is not None:
+        found = frame(content.at(likely, 4))
+        if found is not None and likely + found.size <= end:
+            after = frame(content.at(likely + found.size, 4))
             sure = before is not None and found.kind == before.kind
-            if sure or place + found.size == end or (after is not None and after.kind[:3] == found.kind[:3]):
-                return place
+            if sure or likely + found.size == end or (after is not None and after.kind[:3] == found.kind[:3]):
+                return likely
         before = None
-        behind = after_tag(content, place)
-        if behind > place:
-            place = behind
-            continue
-        likely = content.search(_LIKELY, place + 1, end)
-        if likely is None:
-            return None
-        place = likely
+        behind = after_tags(content, likely)
+        likely = behind if behind > likely else content.search(_LIKELY, likely + 1, end)
+    return None
 
 
-def after_tag(content: Bytes, place: int) -> int:
-    """Where an ID3 tag ends that begins at this place; the place itself where none does."""
-    head = content.at(place, 10)
-    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) > 127:
-        return place
-    size = int.from_bytes(head[6:], "big")  # of seven bits a byte
-    size = (size & 0x7F) | (size >> 1 & 0x3F80) | (size >> 2 & 0x1FC000) | (size >> 3 & 0xFE00000)
-    return place + 10 + size + (10 if head[5] & 16 else 0)
+def after_tags(content: Bytes, place: int = 0) -> int:
+    """Where ID3 tags end of which the first begins at this place; the place itself where none does."""
+    while (head := content.at(place, 10))[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 128:
+        size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        place += 10 + size + (10 if head[5] & 16 else 0)
+    return place
 
 
 def _promise(head: bytes, found: Frame) -> int | None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -72,15 +72,8 @@ class Sound(soundfile.SoundFile):  # type: ignore[misc]
         block: NDArray[np.float32] = self.read(frames, dtype="float32", always_2d=True)
         return block
 
-    def skip(self, frames: int, block_frames: int) -> int:
-        """Goes this far from the beginning, or to the end; the result is how far it came."""
-        skipped = self._jump(frames)
-        while skipped < frames and (found := len(self.next(min(block_frames, frames - skipped)))):
-            skipped += found
-        return skipped
-
-    def _jump(self, frames: int) -> int:
-        """Goes as far as that quickly, or less far."""
+    def jump(self, frames: int) -> int:
+        """Goes from the beginning as far as that quickly, or less far; the result is how far it came."""
         if self.promised is None or not super().seekable() or self.subtype.startswith("DWVW"):
             return 0  # what is kept in words of variable width says that it could
         # After a jump, frames that refer to those before them come out silent.
@@ -95,7 +88,8 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
     """Each stream of sound in a file, open until the next is asked for."""
     try:
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-            found = _streams_of(source, file)
+            state = os.fstat(file.fileno()) if isinstance(source, Path) else None
+            found = streams(file) if state is None else _streams(source, state.st_size, state.st_mtime_ns)
             try:
                 sound = _opened(Spliced(file, found[0]) if found else _itself(source), where)
             except AudioError as error:
@@ -103,19 +97,16 @@ def sounds(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
                 if kind is None:
                     raise
                 if found and len(found) > 1:
-                    raise AudioError(
-                        "several files joined into one, of different formats", "cut it up", where
-                    ) from error
-                for pieces in _foreign(file, kind):
-                    with _on_disk(source, file, pieces) as kept, _through_ffmpeg(kept, kind, error) as program:
+                    problem = "several files joined into one, of different formats"
+                    raise AudioError(problem, "cut it up", where) from error
+                for span in _foreign(file, kind):
+                    with _on_disk(source, file, span) as kept, closing(_through_ffmpeg(kept, kind, error)) as program:
                         yield program
                 return
-            _check_rate(sound, where)
-            with sound:
+            with _checked(sound, where):
                 yield sound
             for pieces in (found or ())[1:]:
-                with _opened(Spliced(file, pieces), where) as sound:
-                    _check_rate(sound, where)
+                with _checked(_opened(Spliced(file, pieces), where), where) as sound:
                     yield sound
     except OSError as error:
         raise AudioError(reason(error), "check the path and its permissions", where) from error
@@ -128,21 +119,13 @@ def headed(source: Path | IO[bytes], where: object) -> Generator[Opened, None, N
     except AudioError:
         yield from sounds(source, where)
         return
-    _check_rate(sound, where)
-    with sound:
+    with _checked(sound, where):
         yield sound
 
 
 def _itself(source: Path | IO[bytes]) -> bytes | Spliced:
     """Where it can, libsndfile itself reads the file, which is quicker than through Python."""
     return os.fsencode(source) if isinstance(source, Path) else Spliced(source, (Span(0, source.seek(0, os.SEEK_END)),))
-
-
-def _streams_of(source: Path | IO[bytes], file: IO[bytes]) -> list[Pieces] | None:
-    if not isinstance(source, Path):
-        return streams(file)
-    state = source.stat()
-    return _streams(source, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
@@ -153,25 +136,23 @@ def _streams(path: Path, size: int, changed_ns: int) -> list[Pieces] | None:
         return streams(file)
 
 
-def _foreign(file: IO[bytes], kind: Container) -> list[Pieces | None]:
-    """The files that were joined into one that ffmpeg reads; None is the whole."""
-    if kind.again is None:
-        return [None]
-    found: list[Pieces | None] = [(span,) for span in spans(Bytes(file), re.compile(kind.again, re.DOTALL))]
-    return found if len(found) > 1 else [None]
+def _foreign(file: IO[bytes], kind: Container) -> list[Span]:
+    """The files that were joined into one that ffmpeg reads."""
+    content = Bytes(file)
+    found = spans(content, re.compile(kind.again, re.DOTALL)) if kind.again else []
+    return found if len(found) > 1 else [Span(0, content.size)]
 
 
 @contextmanager
-def _on_disk(source: Path | IO[bytes], file: IO[bytes], pieces: Pieces | None) -> Iterator[IO[bytes]]:
+def _on_disk(source: Path | IO[bytes], file: IO[bytes], span: Span) -> Iterator[IO[bytes]]:
     """A file that another program can open."""
-    if isinstance(source, Path) and pieces is None:
+    if isinstance(source, Path) and span == (0, file.seek(0, os.SEEK_END)):
         with source.open("rb") as opened:
             yield opened
         return
     with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(Spliced(file, pieces or (Span(0, file.seek(0, os.SEEK_END)),)), copy)
-        copy.flush()
-        copy.seek(0)
+        shutil.copyfileobj(Spliced(file, (span,)), copy)
+        copy.seek(0)  # which writes out what is left
         yield copy
 
 
@@ -184,11 +165,12 @@ def _opened(source: bytes | Spliced, where: object) -> Sound:
         raise AudioError(f"cannot be read as sound ({reason(error)})", _REMEDY, where) from error
 
 
-def _check_rate(sound: Sound, where: object) -> None:
-    """Closes one whose sampling rate is none of sound, and raises AudioError."""
+def _checked(sound: Sound, where: object) -> Sound:
+    """The same; one whose sampling rate is none of sound is closed, and an AudioError."""
     if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
         sound.close()
         raise AudioError(f"a sampling rate of {sound.samplerate} Hz is not one of sound", _REMEDY, where)
+    return sound
 
 
 def _through_ffmpeg(file: IO[bytes], kind: Container, error: AudioError) -> Program:
@@ -201,20 +183,6 @@ def _through_ffmpeg(file: IO[bytes], kind: Container, error: AudioError) -> Prog
         raise error from None
 
 
-def _check_file(path: Path, where: object) -> None:
-    try:
-        if path.is_dir():
-            raise AudioError("a folder, not a sound file", "name a file in it", where)
-        if not path.exists():
-            raise AudioError("no such file", "check the path", where)
-        if not path.is_file():
-            raise AudioError("a pipe or a device, not a file", "pipe it in and use - for it, or save it first", where)
-        if path.stat().st_size == 0:
-            raise AudioError("the file is empty", "record or copy it again", where)
-    except OSError as error:
-        raise AudioError(error.strerror or str(error), "check the path", where) from error
-
-
 def reason(error: Exception) -> str:
     """What libsndfile or the system says."""
     text = getattr(error, "error_string", "") or getattr(error, "strerror", "") or str(error)
@@ -223,7 +191,18 @@ def reason(error: Exception) -> str:
 
 def named(source: Path | IO[bytes], where: object | None) -> object | None:
     """What errors call a source, once it is known to be a file."""
-    if isinstance(source, Path):
-        where = source if where is None else where
-        _check_file(source, where)
+    if not isinstance(source, Path):
+        return where
+    where = source if where is None else where
+    try:
+        if source.is_dir():
+            raise AudioError("a folder, not a sound file", "name a file in it", where)
+        if not source.exists():
+            raise AudioError("no such file", "check the path", where)
+        if not source.is_file():
+            raise AudioError("a pipe or a device, not a file", "pipe it in and use - for it, or save it first", where)
+        if source.stat().st_size == 0:
+            raise AudioError("the file is empty", "record or copy it again", where)
+    except OSError as error:
+        raise AudioError(error.strerror or str(error), "check the path", where) from error
     return where

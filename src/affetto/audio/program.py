@@ -12,15 +12,13 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Timer
+from threading import Event, Timer
 from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affetto.audio.mpeg import after_tag
+from affetto.audio.mpeg import after_tags
 from affetto.audio.spans import Bytes
 from affetto.errors import AudioError
 
@@ -31,6 +29,7 @@ _HEAD = 512
 _MEMORY = 1 << 28  # bytes of one allocation
 _AU_HEAD = 24
 _AU_FLOATS = 6
+_STDIN = "file:/dev/stdin" if os.name == "posix" else "pipe:0"
 _REMEDY = "copy or convert it again"
 _PICTURES = re.compile(rb"^\[(mjpeg|png|h26|hevc|vp[89]|av1|mpeg[124]|wmv|theora|rawvideo|libdav)")
 
@@ -87,10 +86,8 @@ def container(file: IO[bytes]) -> Container | None:
     >>> container(io.BytesIO(b"....ftypM4A ")).demuxer, container(io.BytesIO(b"a text"))
     ('mov', None)
     """
-    content, place = Bytes(file), 0
-    while (after := after_tag(content, place)) > place:
-        place = after
-    start = content.at(place, _HEAD)
+    content = Bytes(file)
+    start = content.at(after_tags(content), _HEAD)
     return next((each for each in CONTAINERS if re.match(each.magic, start, re.DOTALL)), None)
 
 
@@ -106,54 +103,45 @@ class Program:
 
     def __init__(self, file: IO[bytes], kind: Container, where: object) -> None:
         self._where = where
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the program
         path = shutil.which("ffmpeg")
         if path is None:
-            self._complaints.close()
             problem = f"{kind.name} needs the program ffmpeg, which is not installed"
             raise AudioError(problem, "install ffmpeg, or convert the file to wav, flac, mp3 or ogg", where)
-        self._process = subprocess.Popen(
-            _command(path, kind), stdin=file, stdout=subprocess.PIPE, stderr=self._complaints, close_fds=True
-        )
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the program
+        # The first stream of sound; standard input is opened by its name, for then ffmpeg can jump about in it.
+        command = [
+            path, "-nostdin", "-hide_banner", "-v", "error", "-max_alloc", str(_MEMORY),
+            "-protocol_whitelist", "file,pipe", "-threads", "1", "-f", kind.demuxer, "-i", _STDIN,
+            "-map", "0:a:0", "-vn", "-sn", "-dn", "-threads", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=self._complaints)
         self._read_frames = 0
         try:
-            head = self._read(_AU_HEAD)
-            if len(head) < _AU_HEAD:
-                self._check()
-                raise AudioError("holds no sound", "give a recording", where)
-            self._skip_note(head)
+            self._read_head()
         except BaseException:
             self.close()
             raise
 
-    def _skip_note(self, head: bytes) -> None:
-        """Reads the head of the AU file that ffmpeg writes."""
+    def _read_head(self) -> None:
+        """Reads that of the AU file that ffmpeg writes."""
+        head = self._read(_AU_HEAD)
+        if len(head) < _AU_HEAD:
+            self._check()
+            raise AudioError("holds no sound", "give a recording", self._where)
         _, offset, _, encoding, self.samplerate, self.channels = struct.unpack(">6I", head)
         assert encoding == _AU_FLOATS
         if not LOWEST_RATE <= self.samplerate <= HIGHEST_RATE:
             raise AudioError(f"a sampling rate of {self.samplerate} Hz is not one of sound", _REMEDY, self._where)
         self._read(offset - _AU_HEAD)
 
-    def __enter__(self) -> Program:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Ends it, whatever it was doing."""
-        if self._process.poll() is None:
+        with self._complaints, self._process:  # which waits for its end
             self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._complaints.close()
 
     def next(self, frames: int) -> NDArray[np.float32]:
-        """At most so many, (frames, channels); none at the end.
-
-        Raises:
-            AudioError: it complained of the file, hangs, or gives more than anybody could hear.
+        """At most so many, (frames, channels), none at the end; AudioError where it complained of the file, hangs, or
+        gives more than anybody could hear.
         """
         data = self._read(4 * frames * self.channels)
         block = np.frombuffer(data[: len(data) // (4 * self.channels) * (4 * self.channels)], ">f4")
@@ -164,18 +152,27 @@ class Program:
             self._check()
         return block.reshape(-1, self.channels).astype(np.float32)
 
-    def skip(self, frames: int, block_frames: int) -> int:
-        """Goes this far from the beginning, or to the end; the result is how far it came."""
-        skipped = 0
-        while skipped < frames and (found := len(self.next(min(block_frames, frames - skipped)))):
-            skipped += found
-        return skipped
+    def jump(self, frames: int) -> int:  # noqa: ARG002  # sound from a pipe can only be read
+        """Goes as far as that quickly, or less far."""
+        return 0
 
     def _read(self, size: int) -> bytes:
-        assert self._process.stdout is not None
-        with _watched(self._process) as stalled:
+        """As many bytes as there are; a program that keeps others waiting is ended."""
+        stalled = Event()
+
+        def end() -> None:
+            stalled.set()
+            self._process.kill()
+
+        timer = Timer(STALLED_S, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            assert self._process.stdout is not None
             data = self._process.stdout.read(size)
-        if stalled:
+        finally:
+            timer.cancel()
+        if stalled.is_set():
             raise AudioError(f"ffmpeg said nothing for {STALLED_S:g} s", _REMEDY, self._where)
         return data
 
@@ -189,32 +186,3 @@ class Program:
             if "matches no streams" in said:
                 raise AudioError("holds no sound", "give a recording", self._where)
             raise AudioError(f"breaks off or is damaged (ffmpeg: {said.rstrip('. ')})", _REMEDY, self._where)
-
-
-def _command(path: str, kind: Container) -> list[str]:
-    """Decodes the first stream of sound; standard input is opened by its name, for then ffmpeg can jump about in it."""
-    source = "file:/dev/stdin" if os.name == "posix" else "pipe:0"
-    quiet = ["-nostdin", "-hide_banner", "-v", "error", "-max_alloc", str(_MEMORY)]
-    bounds = ["-protocol_whitelist", "file,pipe", "-threads", "1", "-f", kind.demuxer]
-    return [
-        path, *quiet, *bounds, "-i", source,
-        "-map", "0:a:0", "-vn", "-sn", "-dn", "-threads", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
-    ]  # fmt: skip
-
-
-@contextmanager
-def _watched(process: subprocess.Popen[bytes]) -> Iterator[list[bool]]:
-    """Ends a program that keeps others waiting; the list is then no longer empty."""
-    stalled: list[bool] = []
-
-    def end() -> None:
-        stalled.append(True)
-        process.kill()
-
-    timer = Timer(STALLED_S, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield stalled
-    finally:
-        timer.cancel()

@@ -46,7 +46,9 @@ class Bytes:
         first = place - self._start
         if first < 0 or first + size > len(self._chunk):
             self._file.seek(place)
-            self._chunk, self._start, first = _read(self._file, max(size, _CHUNK)), place, 0
+            self._chunk, self._start, first = self._file.read(max(size, _CHUNK)), place, 0
+            while len(self._chunk) < size and (more := self._file.read(size - len(self._chunk))):
+                self._chunk += more  # it may give fewer bytes at a time
         return self._chunk[first : first + size]
 
     def search(self, pattern: re.Pattern[bytes], place: int, end: int | None = None) -> int | None:
@@ -62,14 +64,6 @@ class Bytes:
         return None
 
 
-def _read(file: IO[bytes] | Spliced, size: int) -> bytes:
-    """As many bytes as were asked for, where the file has them: it may give fewer at a time."""
-    data = file.read(size)
-    while data and len(data) < size and (more := file.read(size - len(data))):
-        data += more
-    return data
-
-
 class Spliced:
     """Pieces as an open file, which stays where it is when a damaged header sends it before its beginning.
 
@@ -82,12 +76,11 @@ class Spliced:
     """
 
     def __init__(self, file: IO[bytes], pieces: Iterable[Span | bytes]) -> None:
-        self._file = file
+        self._content = Bytes(file)
         self._pieces = tuple(pieces)
         sizes = (len(piece) if isinstance(piece, bytes) else piece.end - piece.start for piece in self._pieces)
         self._starts = (0, *accumulate(sizes))
         self._place = 0
-        self._ahead, self._ahead_start = b"", 0
 
     def tell(self) -> int:
         """Where it is."""
@@ -102,25 +95,17 @@ class Spliced:
 
     def read(self, size: int = _CHUNK) -> bytes:
         """The next bytes; fewer than asked for are the last."""
-        first = self._place - self._ahead_start
-        if not (first >= 0 and first + size <= len(self._ahead)):
-            self._ahead, self._ahead_start, first = self._fetch(self._place, max(size, _CHUNK)), self._place, 0
-        data = self._ahead[first : first + size]
-        self._place += len(data)
-        return data
-
-    def _fetch(self, place: int, size: int) -> bytes:
         parts: list[bytes] = []
-        while size > 0 and place < self._starts[-1]:
-            number = bisect_right(self._starts, place) - 1
-            piece, first = self._pieces[number], place - self._starts[number]
+        while size > 0 and self._place < self._starts[-1]:
+            number = bisect_right(self._starts, self._place) - 1
+            piece, first = self._pieces[number], self._place - self._starts[number]
             if isinstance(piece, bytes):
                 part = piece[first : first + size]
             else:
-                self._file.seek(piece.start + first)
-                part = _read(self._file, min(size, piece.end - piece.start - first))
+                part = self._content.at(piece.start + first, min(size, piece.end - piece.start - first))
             if not part:  # the file was cut meanwhile
                 break
             parts.append(part)
-            place, size = place + len(part), size - len(part)
+            self._place += len(part)
+            size -= len(part)
         return b"".join(parts)

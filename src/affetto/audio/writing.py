@@ -25,15 +25,8 @@ _MP3_DELAY = 1105  # samples that LAME and its decoder put before the sound wher
 def write_flac(path: Path, blocks: Iterable[NDArray[np.float32] | Tensor]) -> float:
     """Writes a 16 kHz mono FLAC of 16 bits, whole or not at all; it is compressed in memory first.
 
-    Args:
-        path: the file; its folder has to be there.
-        blocks: (samples,) float32 each, as `stream` yields them; what is beyond full scale is clipped.
-
-    Returns:
-        How long the recording is, seconds.
-
-    Raises:
-        OSError: the file cannot be written.
+    Blocks are (samples,) float32, as `stream` yields them; what is beyond full scale is clipped. The result is how long
+    the recording is, seconds. Raises OSError where the file cannot be written, as when there is no such folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -86,24 +79,16 @@ def _compression(kbit_s: float, bounds: tuple[int, int]) -> float:
 
 
 def recode(wave: NDArray[np.float32], codec: Codec, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """What a lossy codec leaves of a sound.
+    """What a lossy codec, `G711` or what `opus` or `mp3` gives, leaves of a wave: (samples,) in time with it.
 
-    Args:
-        wave: (samples,), at least one; what is beyond full scale is clipped.
-        codec: `G711`, or what `opus` or `mp3` gives.
-        sample_rate: of the wave, Hz; one that the codec knows.
-
-    Returns:
-        (samples,), in time with the wave.
+    The wave is (samples,), at least one, at a rate in Hz that the codec knows; what is beyond full scale is clipped.
 
     >>> wave = np.sin(np.arange(8000, dtype=np.float32) / 10)
     >>> 0 < float(np.abs(recode(wave, G711, 8000) - wave).max()) < 0.05
     True
     """
-    content = io.BytesIO()
-    with soundfile.SoundFile(
-        content, "w", sample_rate, 1, codec.subtype, format=codec.container, **codec.settings
-    ) as sound:
+    content, form = io.BytesIO(), {"subtype": codec.subtype, "format": codec.container, **codec.settings}
+    with soundfile.SoundFile(content, "w", sample_rate, 1, **form) as sound:
         sound.write(np.clip(wave, -1.0, 1.0))
     content.seek(0)
     decoded, _ = soundfile.read(content, dtype="float32")

@@ -203,16 +203,13 @@ def model_answer(model: str, recogniser: EmotionRecogniser) -> ModelAnswer:
     '# Model card: small'
     """
     encoder = recogniser.encoder
-    facts = {
-        "recogniser": {"licence": encoder.origin.licence or "not stated", **encoder.facts},
-        "emotion": recogniser.facts,
-    }
+    facts = {"recogniser": {"licence": encoder.origin.licence, **encoder.facts}, "emotion": recogniser.facts}
     card = "" if encoder.origin.folder is None else read_card(encoder.origin.folder)[1]
     return ModelAnswer(
         name=Path(model).resolve().name if Path(model).is_dir() else model,
         emotions=list(recogniser.emotions),
         dimensions={} if recogniser.second is None else dict(recogniser.second.facts.get("range", {})),
-        licence={part: str(each.get("licence", "not stated")) for part, each in facts.items()},
+        licence={part: str(each.get("licence") or "not stated") for part, each in facts.items()},
         facts={part: {key: each[key] for key in _FACTS if key in each} for part, each in facts.items()},
         card=card or None,
     )

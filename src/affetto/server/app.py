@@ -24,17 +24,7 @@ from affetto.models.voices import check_speakers
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment
 from affetto.server import answers, transcriptions
-from affetto.server.answers import (
-    EXAMPLE,
-    Health,
-    ListedModel,
-    ModelAnswer,
-    ModelsAnswer,
-    Options,
-    Progress,
-    RecordingAnswer,
-    Texts,
-)
+from affetto.server.answers import EXAMPLE, Health, ModelAnswer, ModelsAnswer, Options, Progress
 from affetto.server.gate import RECOGNISE_PATH, TRANSCRIBE_PATH, Gate
 from affetto.server.live import Stream, add_live
 from affetto.server.page import add_page
@@ -59,11 +49,12 @@ Tell = Callable[[Progress, Sequence[Segment]], None]
 _DESCRIPTION = """Recognises the emotion in speech, how sure it is, when, and what was said.
 
 The answer is a guess from the sound of a voice; see the card of the model for how often it is right."""
+_TEXT = {"type": "string"}
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FILE = {"type": "string", "format": "binary", "description": "A wav, flac, ogg, opus or mp3 file."}
 _SCHEME = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 _FIGURES = {
-    "content": {"text/plain": {"schema": {"type": "string"}, "example": answers.EXAMPLE_FIGURES}},
+    "content": {"text/plain": {"schema": _TEXT, "example": answers.EXAMPLE_FIGURES}},
     "description": "In the format of Prometheus.",
 }
 _MODELS = {"content": {"application/json": {"example": answers.EXAMPLE_MODELS}}}
@@ -132,9 +123,7 @@ def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(*names: str) -> dict[str, Any]:
-    return {
-        _MEDIA_TYPES[name]: {"schema": {"type": "string"}, "example": FORMATS[name].write(EXAMPLE)} for name in names
-    }
+    return {_MEDIA_TYPES[name]: {"schema": _TEXT, "example": FORMATS[name].write(EXAMPLE)} for name in names}
 
 
 def _written(recording: Recording, name: str) -> Response:
@@ -151,7 +140,7 @@ def _add_recognise(app: FastAPI, intake: Intake, worker: Worker, settings: Setti
     @app.post(
         RECOGNISE_PATH,
         summary="Recognise a recording",
-        response_model=RecordingAnswer | Texts,
+        response_model=answers.RecordingAnswer | answers.Texts,
         responses={200: result, **documented(*_OF_RECORDINGS)},
         openapi_extra=_body({}),
         dependencies=_guard(settings),
@@ -190,7 +179,7 @@ def _no_fields(fields: Fields) -> None:
 
 def _add_transcribe(app: FastAPI, intake: Intake, worker: Worker, settings: Settings, model: str) -> None:
     content = {"application/json": {"examples": transcriptions.EXAMPLES}, **_texts("vtt", "srt")}
-    content["text/plain"] = {"schema": {"type": "string"}, "example": EXAMPLE.transcript}
+    content["text/plain"] = {"schema": _TEXT, "example": EXAMPLE.transcript}
     result = {"content": content, "description": "What was said, and with which emotion."}
 
     @app.post(
@@ -214,7 +203,7 @@ def _add_transcribe(app: FastAPI, intake: Intake, worker: Worker, settings: Sett
 
 def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAnswer, metrics: Metrics) -> None:
     guard = _guard(settings)
-    listed = ListedModel(id=model.name, created=round(time.time()))
+    listed = answers.ListedModel(id=model.name, created=round(time.time()))
     models_answer = ModelsAnswer(data=[listed], models=[model])
 
     @app.get(
@@ -230,8 +219,7 @@ def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAn
     @app.get("/healthz", summary="Does it work?", responses={200: _HEALTH, **documented("stopping", *_ANYWHERE)})
     async def health() -> Health:
         """Needs no token."""
-        if not worker.well:
-            raise RequestError("stopping")
+        worker.check_well()
         return Health()
 
     @app.get(
@@ -241,8 +229,7 @@ def _add_others(app: FastAPI, worker: Worker, settings: Settings, model: ModelAn
     )
     async def ready() -> Health:
         """Needs no token; takes no place."""
-        if not worker.well:
-            raise RequestError("stopping")
+        worker.check_well()
         worker.check_room()
         return Health()
 
@@ -301,9 +288,7 @@ class _Lines(Response):
     """Lines of JSON: how far a recording is, its segments, and its result, or what went wrong after the first line."""
 
     def __init__(
-        self,
-        recognised: Callable[[Tell], Awaitable[Recording]],
-        as_object: Callable[[Recording], dict[str, Any]],
+        self, recognised: Callable[[Tell], Awaitable[Recording]], as_object: Callable[[Recording], dict[str, Any]]
     ) -> None:
         super().__init__(media_type=_MEDIA_TYPES["jsonl"], headers={"X-Accel-Buffering": "no"})  # nginx hands them on
         del self.headers["Content-Length"]
@@ -326,15 +311,16 @@ class _Lines(Response):
             if sending is None or sending.done():  # who reads slowly has fewer lines, and keeps nothing waiting
                 new = found[sent:]
                 sent += len(new)
-                sending = asyncio.ensure_future(write(_line(progress, new), first=sending is None))
+                line = progress.model_dump(exclude_unset=True)
+                line |= {"segments": [each.as_dict() for each in new]} if new else {}
+                sending = asyncio.ensure_future(write(line, first=sending is None))
 
         try:
             line = self._as_object(await self._recognised(tell))
         except BaseException as error:
             if sending is None:  # it is answered as ever
                 raise
-            other = RequestError("stopping" if isinstance(error, asyncio.CancelledError) else "internal")
-            problem = RequestError.of(error) if isinstance(error, AffettoError) else other
+            problem = RequestError("stopping") if isinstance(error, asyncio.CancelledError) else RequestError.of(error)
             scope["state"]["course"].problem = problem.code
             await sending
             await write(problem.body.model_dump(), first=False, last=True)
@@ -344,11 +330,6 @@ class _Lines(Response):
             if sending is not None:
                 await sending
             await write(line, first=sending is None, last=True)
-
-
-def _line(progress: Progress, found: Sequence[Segment]) -> dict[str, Any]:
-    segments = {"segments": [each.as_dict() for each in found]} if found else {}
-    return progress.model_dump(exclude_unset=True) | segments
 
 
 async def _left(request: Request) -> None:
@@ -379,19 +360,15 @@ def _faults(errors: Sequence[Mapping[str, Any]]) -> str:
 def _handle_errors(app: FastAPI) -> None:
     """Every problem has the same shape, whoever found it."""
 
-    def answer(request: Request, problem: RequestError) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = RequestError.of(error)
+        if isinstance(error, RequestValidationError):
+            problem = RequestError("bad_option", _faults(error.errors()))
+        elif isinstance(error, HTTPException):
+            code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "bad_request")
+            problem = RequestError(code, headers=error.headers)
         request.state.course.problem = problem.code
         return problem.response(request.scope["path"])
 
-    @app.exception_handler(AffettoError)
-    async def ours(request: Request, error: AffettoError) -> Response:
-        return answer(request, RequestError.of(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def options(request: Request, error: RequestValidationError) -> Response:
-        return answer(request, RequestError("bad_option", _faults(error.errors())))
-
-    @app.exception_handler(HTTPException)
-    async def routing(request: Request, error: HTTPException) -> Response:
-        codes = {404: "not_found", 405: "wrong_method"}
-        return answer(request, RequestError(codes.get(error.status_code, "bad_request"), headers=error.headers))
+    for kind in (AffettoError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer)

@@ -141,14 +141,8 @@ class Gate:
             self._metrics.requests.labels(outcome).inc()
             if outcome == "ok":
                 self._metrics.latency_s.observe(took_s)
-        facts: dict[str, Any] = {
-            "id": course.id,
-            "route": path,
-            "status": course.status,
-            "outcome": outcome,
-            "bytes": course.size,
-        }
-        log("request", **facts, seconds=round(took_s, 4))
+        facts: dict[str, Any] = {"id": course.id, "route": path, "status": course.status, "outcome": outcome}
+        log("request", **facts, bytes=course.size, seconds=round(took_s, 4))
 
 
 def _name(given: str) -> str:

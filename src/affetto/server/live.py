@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -114,14 +114,9 @@ class Stream:
             sound_s = self._samples / SAMPLE_RATE
             self._metrics.streams.labels(outcome).inc()
             self._metrics.sound_s.inc(sound_s)
-            facts: dict[str, Any] = {
-                "id": secrets.token_hex(8),
-                "route": LIVE_PATH,
-                "outcome": outcome,
-                "bytes": self._size,
-            }
-            took_s = round(time.perf_counter() - began, 4)
-            log("stream", **facts, sound_s=round(sound_s, 2), segments=self._segments, seconds=took_s)
+            facts: dict[str, Any] = {"id": secrets.token_hex(8), "route": LIVE_PATH, "outcome": outcome}
+            facts |= {"bytes": self._size, "sound_s": round(sound_s, 2), "segments": self._segments}
+            log("stream", **facts, seconds=round(time.perf_counter() - began, 4))
 
     async def _outcome(self) -> str:
         try:
@@ -162,8 +157,15 @@ class Stream:
         form = {"rate": options.rate, "encoding": options.encoding}
         await self._send({"type": "ready", "version": VERSION, "emotions": list(self._emotions), **form})
         samples, segmenter = RawSamples(options.encoding, options.rate), Segmenter(live=True)
-        judgement = Judgement(sure=options.sure)
-        async for data in self._sound():
+        judgement, until = Judgement(sure=options.sure), time.monotonic() + self._settings.live_s
+        data: bytes | None = b""
+        while data is not None:
+            if time.monotonic() > until:
+                raise self._too_long()
+            message = await self._receive(self._settings.idle_s)
+            if isinstance(message, Ask) and message.type != "end":
+                continue
+            data = message if isinstance(message, bytes) else None
             # The detector's network takes a moment for half a minute of sound: other clients are not kept waiting.
             for spoken in await asyncio.to_thread(self._take, samples, segmenter, data):
                 prediction = await self._worker.recognise_live(spoken)
@@ -184,19 +186,6 @@ class Stream:
 
     def _too_long(self) -> RequestError:
         return RequestError("too_long", f"the stream is longer than {self._settings.live_s:g} s", "begin another")
-
-    async def _sound(self) -> AsyncIterator[bytes | None]:
-        """The messages with samples, and None at their end."""
-        until = time.monotonic() + self._settings.live_s
-        while True:
-            if time.monotonic() > until:
-                raise self._too_long()
-            message = await self._receive(self._settings.idle_s)
-            if isinstance(message, bytes):
-                yield message
-            elif message.type == "end":
-                yield None
-                return
 
     async def _receive(self, within_s: float) -> bytes | Ask:
         """The next message."""

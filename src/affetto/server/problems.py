@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 
 from affetto.config import Config
-from affetto.errors import AffettoError, AudioError, MissingExtraError, ServiceError
+from affetto.errors import AudioError, MissingExtraError, ServiceError
 
 
 class ProblemBody(Config):
@@ -85,14 +85,15 @@ class RequestError(ServiceError):
         self.headers = dict(headers or {})
 
     @classmethod
-    def of(cls, error: AffettoError) -> RequestError:
-        """What any of our errors becomes; the name of a file is left out."""
-        if isinstance(error, RequestError):
-            return error
-        if isinstance(error, AudioError):
-            return cls("no_sound", error.problem, error.remedy)
-        if isinstance(error, MissingExtraError):
-            return cls("bad_option", error.problem, error.remedy)
+    def of(cls, error: BaseException) -> RequestError:
+        """What any error becomes; of ours, the name of a file is left out."""
+        match error:
+            case RequestError():
+                return error
+            case AudioError():
+                return cls("no_sound", error.problem, error.remedy)
+            case MissingExtraError():
+                return cls("bad_option", error.problem, error.remedy)
         return cls("internal")
 
     @property

@@ -161,16 +161,8 @@ def bind(settings: Settings) -> socket.socket:
 def run_service(model: str, device: str, precision: Precision, settings: Settings, say: Callable[[str], None]) -> None:
     """Serves until SIGTERM or Ctrl-C, then finishes what was begun.
 
-    Args:
-        model: an embedded model's name, or a folder.
-        device: see `choose_device`.
-        precision: see `choose_precision`.
-        settings: the limits.
-        say: called with a line for the person who started it.
-
-    Raises:
-        CheckpointError: there is no such model.
-        ServiceError: the port is taken.
+    The model is an embedded one's name, or a folder; `say` is called with lines for the person who started it. Raises
+    CheckpointError where there is no such model, ServiceError where the port is taken.
     """
     with bind(settings) as listening:
         # Each thread that computes keeps helpers for as long as it lives, and where there are more of them than cores,

@@ -72,8 +72,7 @@ class Settings(Config):
 def read_token(path: Path | None, given: str | None) -> SecretStr | None:
     """The token, from a file that holds nothing else, or as the environment has it; never on a command line to be seen.
 
-    Raises:
-        ServiceError: the file cannot be read, or holds no token.
+    Raises ServiceError where the file cannot be read, or holds no token.
 
     >>> read_token(None, "correct horse battery")
     SecretStr('**********')
@@ -88,7 +87,6 @@ def read_token(path: Path | None, given: str | None) -> SecretStr | None:
         return None
     token = given.strip()
     if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()):
-        raise ServiceError(
-            "not a token", f"use {_SHORTEST_TOKEN} or more ASCII characters, for example of: openssl rand -hex 32", path
-        )
+        remedy = f"use {_SHORTEST_TOKEN} or more ASCII characters, for example of: openssl rand -hex 32"
+        raise ServiceError("not a token", remedy, path)
     return SecretStr(token)

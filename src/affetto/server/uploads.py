@@ -1,13 +1,13 @@
 """A recording that comes in: the body of a request as an open file, and that as sound, both within bounds.
 
-A little stays in memory. More goes into a temporary file that has no name, so that it is gone as soon as it is closed,
-even where the process is killed. What is still coming in takes none of the places of what waits to be recognised, so
-that clients who send slowly keep nobody else waiting; what all of it and its sound take together is bounded.
+More than a little goes into a file without a name, which is gone even where the process is killed. What is still coming
+in takes no place of what waits, so that slow clients keep nobody waiting; what all take together is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -97,20 +97,18 @@ class Intake:
                 self._free_bytes -= size
                 taken += size
 
-        self._metrics.taken.inc()
         try:
-            yield count
+            with self._metrics.taken.track_inprogress():
+                yield count
         finally:
             with self._counts:
                 self._free_bytes += taken
                 ended = True
-            self._metrics.taken.dec()
 
     async def receive(self, request: Request, count: Callable[[int], None]) -> Upload:
         """Takes in the body of a request.
 
-        Raises:
-            RequestError: it is too large, too slow, of another kind, no form, or the client hung up.
+        Raises RequestError where it is empty, too large, too slow, of another kind, no form, or the client hung up.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in _PLAIN and not kind.startswith(("audio/", "video/")):
@@ -122,14 +120,16 @@ class Intake:
         try:
             async with asyncio.timeout(self._settings.upload_s) as time:
                 body = _counted(request.stream(), limit, count, time)
-                return await (_from_form(request.headers, body, count) if kind == _FORM else _raw(body, count))
+                upload = Upload(*await (_from_form(request.headers, body) if kind == _FORM else _raw(body)), count)
         except TimeoutError as error:
-            problem = (
-                f"not there after {self._settings.upload_s:g} s and 1 s more for each {_SLOWEST_BYTES_S / 1e6:g} MB"
-            )
-            raise RequestError("slow_upload", problem) from error
+            more = f"1 s more for each {_SLOWEST_BYTES_S / 1e6:g} MB"
+            raise RequestError("slow_upload", f"not there after {self._settings.upload_s:g} s and {more}") from error
         except ClientDisconnect as error:
             raise RequestError("hung_up") from error
+        if not upload.sound.seek(0, os.SEEK_END):
+            upload.sound.close()
+            raise RequestError("no_sound", "the file is empty", "record or copy it again")
+        return upload
 
 
 def _too_large(limit: int) -> RequestError:
@@ -149,43 +149,31 @@ async def _counted(
         yield chunk
 
 
-async def _raw(body: AsyncIterator[bytes], count: Callable[[int], None]) -> Upload:
+async def _raw(body: AsyncIterator[bytes]) -> tuple[IO[bytes], str, Fields]:
     sound = SpooledTemporaryFile(max_size=_UPLOAD_IN_MEMORY_BYTES)  # noqa: SIM115  # the upload's owner closes it
     try:
         async for chunk in body:
             sound.write(chunk)
-        return _upload(Upload(cast(IO[bytes], sound), _UNNAMED, {}, count), sound.tell())
     except BaseException:
         sound.close()
         raise
+    return cast(IO[bytes], sound), _UNNAMED, {}
 
 
-class _FormParser(MultiPartParser):
-    spool_max_size = _UPLOAD_IN_MEMORY_BYTES  # of the file, and as much of all other fields
-
-
-async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None], count: Callable[[int], None]) -> Upload:
+async def _from_form(headers: Headers, body: AsyncGenerator[bytes, None]) -> tuple[IO[bytes], str, Fields]:
     try:
         limits = {"max_files": 1, "max_fields": _MOST_FIELDS, "max_part_size": _UPLOAD_IN_MEMORY_BYTES // _MOST_FIELDS}
-        form = await _FormParser(headers, body, **limits).parse()
+        parser = MultiPartParser(headers, body, **limits)
+        parser.spool_max_size = _UPLOAD_IN_MEMORY_BYTES  # of the file, and as much of all other fields
+        form = await parser.parse()
     except (MultiPartException, ValueError) as error:  # of names and boundaries that are no text
         raise RequestError("bad_form") from error
     fields: dict[str, list[Any]] = {name: form.getlist(name) for name in form}
-    try:
-        match fields.pop(FIELD, []):
-            case [UploadFile() as file]:
-                upload = Upload(cast(IO[bytes], file.file), _clean_name(file.filename), fields, count)
-                return _upload(upload, file.size or 0)
-        raise RequestError("bad_form", f"no file in the field {FIELD!r}")
-    except RequestError:
-        await form.close()
-        raise
-
-
-def _upload(upload: Upload, size: int) -> Upload:
-    if size == 0:
-        raise RequestError("no_sound", "the file is empty", "record or copy it again")
-    return upload
+    match fields.pop(FIELD, []):
+        case [UploadFile() as file]:
+            return cast(IO[bytes], file.file), _clean_name(file.filename), fields
+    await form.close()
+    raise RequestError("bad_form", f"no file in the field {FIELD!r}")
 
 
 def _clean_name(given: str | None) -> str:
@@ -202,9 +190,7 @@ def _clean_name(given: str | None) -> str:
 def decode(upload: Upload, most_s: float, watch: Callable[[], None], channels: audio.Channels) -> Decoded:
     """Decodes a recording of at most so many seconds; the upload stays open. `watch` is called now and then.
 
-    Raises:
-        AudioError: it is no sound.
-        RequestError: it is too long, or there is no room for it.
+    Raises AudioError where it is no sound, RequestError where it is too long or there is no room for it.
     """
     watch()
     allowance = _Allowance(most_s, channels)

@@ -1,8 +1,7 @@
 """One recogniser for all clients: one thread recognises in batches what waits, and no more waits than may.
 
-Nothing that happens to one recording changes or harms another. Other threads decode than the one that computes, and
-short recordings pass long ones. Live speech comes first, in between the batches of recordings, stretch by stretch,
-so that its results are those of `EmotionRecogniser.follow`.
+Nothing that happens to one recording changes or harms another, and short ones pass long ones. Live speech comes first,
+in between batches, stretch by stretch, so that its results are those of `EmotionRecogniser.follow`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from affetto.audio import Channels
 from affetto.errors import AffettoError
@@ -79,22 +78,10 @@ class Job:
         """The lowest is the next; none waits for ever."""
         return self.sound.duration_s + _PATIENCE * self.came
 
-    @property
-    def parted(self) -> bool:
-        """Whether it is parted into speakers' turns."""
-        return self.speakers is not None
-
     def passes(self, other: Job) -> bool:
         """Whether it is recognised in between the batches of that one."""
         length_s = self.sound.duration_s
         return _LONGER * length_s <= other.sound.duration_s and (length_s <= _SHORT_S or self.turn < other.turn)
-
-
-class _Stretch(NamedTuple):
-    """Live speech that waits to be recognised."""
-
-    spoken: Spoken
-    answer: Future[SegmentPrediction]
 
 
 class Worker:
@@ -105,7 +92,7 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._waiting: list[Job] = []
-        self._live: deque[_Stretch] = deque()
+        self._live: deque[tuple[Spoken, Future[SegmentPrediction]]] = deque()
         self._change = threading.Condition()
         self._stopping = False
         self._places = 0
@@ -114,6 +101,8 @@ class Worker:
         self._done_s = 0.0
         self._thread: threading.Thread | None = None
         self._decoders = [ThreadPoolExecutor(_DECODERS, name) for name in ("decoding", "decoding-large")]
+        metrics.queue.set_function(lambda: len(self._waiting))
+        metrics.live.set_function(lambda: self._live_places)
 
     def start(self) -> None:
         """Begins to work."""
@@ -130,10 +119,11 @@ class Worker:
         if self._thread is not None:
             self._thread.join(_LAST_S)
 
-    @property
-    def well(self) -> bool:
-        """Whether it works."""
-        return self._thread is not None and self._thread.is_alive() and not self._stopping
+    def check_well(self) -> None:
+        """Raises RequestError where it does not work."""
+        if self._thread is None or not self._thread.is_alive():
+            raise RequestError("stopping")
+        self._check_going_on()
 
     def check_room(self) -> None:
         """Raises RequestError where all places are taken."""
@@ -153,18 +143,15 @@ class Worker:
         if self._live_places >= self._settings.live:
             raise RequestError("busy", "too many live streams at a time", "try again when one of them has ended")
         self._live_places += 1
-        self._metrics.live.set(self._live_places)
         try:
             yield
         finally:
             self._live_places -= 1
-            self._metrics.live.set(self._live_places)
 
     async def recognise(self, job: Job) -> Recording:
         """The result of a recording, which is closed; who stops waiting gives up its place in the queue.
 
-        Raises:
-            AffettoError: it cannot be recognised, or not in time, or there is no room.
+        Raises AffettoError where it cannot be recognised, or not in time, or there is no room.
         """
         try:
             self.check_room()
@@ -189,7 +176,11 @@ class Worker:
             raise _too_late(allowed_s) from error
         finally:
             self._places -= 1
-            self._leave(job)
+            with self._change:
+                job.abandoned = True
+                if job in self._waiting:
+                    self._waiting.remove(job)
+                    job.sound.samples.close()
 
     def _allowed_s(self, length_s: float) -> float:
         return self._settings.timeout_s + _ALLOWED * length_s
@@ -205,14 +196,14 @@ class Worker:
 
     async def recognise_live(self, spoken: Spoken) -> SegmentPrediction:
         """The prediction for a stretch of live speech; raises RequestError where there is none, or not in time."""
-        stretch = _Stretch(spoken, Future())
+        answer: Future[SegmentPrediction] = Future()
         with self._change:
             self._check_going_on()
-            self._live.append(stretch)
+            self._live.append((spoken, answer))
             self._change.notify_all()
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                return await asyncio.wrap_future(stretch.answer)
+                return await asyncio.wrap_future(answer)
         except TimeoutError as error:
             raise _too_late(self._settings.timeout_s) from error
 
@@ -231,25 +222,13 @@ class Worker:
             log("decoding failed", level=logging.ERROR, **described(error))
             _refuse(job.answer, RequestError("internal"))
         else:
-            self._put(job)
-
-    def _put(self, job: Job) -> None:
-        with self._change:
-            if job.abandoned or self._stopping:
-                job.sound.samples.close()
-                _refuse(job.answer, RequestError("stopping"))
-                return
-            self._waiting.append(job)
-            self._metrics.queue.set(len(self._waiting))
-            self._change.notify_all()
-
-    def _leave(self, job: Job) -> None:
-        with self._change:
-            job.abandoned = True
-            if job in self._waiting:
-                self._waiting.remove(job)
-                self._metrics.queue.set(len(self._waiting))
-                job.sound.samples.close()
+            with self._change:
+                if job.abandoned or self._stopping:
+                    job.sound.samples.close()
+                    _refuse(job.answer, RequestError("stopping"))
+                else:
+                    self._waiting.append(job)
+                    self._change.notify_all()
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
@@ -272,8 +251,8 @@ class Worker:
             for job in self._waiting:
                 _refuse(job.answer, RequestError("stopping"))
                 job.sound.samples.close()
-            for stretch in self._live:
-                _refuse(stretch.answer, RequestError("stopping"))
+            for _, answer in self._live:
+                _refuse(answer, RequestError("stopping"))
             return None
 
     def _gathered(self) -> bool:
@@ -286,30 +265,26 @@ class Worker:
         fitting = [job for job in self._waiting if running is None or job.passes(running)]
         for job in sorted(fitting, key=lambda job: job.turn):
             sound_s += job.sound.duration_s
-            if self._stopping or len(batch) == _BATCH_RECORDINGS or (batch and sound_s > _BATCH_S):
-                break
-            if batch and job.parted is not batch[0].parted:
+            alike = not batch or (job.speakers is None) is (batch[0].speakers is None)
+            if self._stopping or len(batch) == _BATCH_RECORDINGS or (batch and sound_s > _BATCH_S) or not alike:
                 break
             job.done_s = 0.0
             batch.append(job)
         self._waiting = [job for job in self._waiting if job not in batch]
-        self._metrics.queue.set(len(self._waiting))
         return batch
 
     def _predict_live(self) -> None:
         """The live speech that waits now; what comes meanwhile shall keep no recording waiting for ever."""
         with self._change:
             stretches, self._live = self._live, deque()
-        for each in stretches:
-            if each.answer.done():  # nobody waits any more
+        for spoken, answer in stretches:
+            if answer.done():  # nobody waits any more
                 continue
             try:
-                (prediction,) = self._recogniser.predict(join([each.spoken]))
+                _give(answer, self._recogniser.predict(join([spoken]))[0])
             except Exception as error:  # noqa: BLE001  # whatever goes wrong in the networks, the service goes on
                 log("recognition failed", level=logging.ERROR, recordings=1, **described(error))
-                _refuse(each.answer, RequestError("internal"))
-            else:
-                _give(each.answer, prediction)
+                _refuse(answer, RequestError("internal"))
 
     def _predict(self, running: Job, stretches: Sequence[Spoken]) -> list[SegmentPrediction]:
         """A batch of recordings' segments, after the recordings and live speech that came meanwhile and go before."""
@@ -321,8 +296,7 @@ class Worker:
         return self._recogniser.predict(join(stretches))
 
     def _finish(self, batch: list[Job]) -> None:
-        longest = max(batch, key=lambda job: job.sound.duration_s)
-        self._recognise(batch, partial(self._predict, longest))
+        self._recognise(batch, partial(self._predict, max(batch, key=lambda job: job.sound.duration_s)))
         for job in batch:
             job.sound.samples.close()
             self._done_s += job.sound.duration_s
@@ -333,7 +307,7 @@ class Worker:
         sources = [Deferred(job.upload.name, partial(job.sound.blocks, partial(self._watch, job))) for job in left]
         try:
             part = partial(self._note, left)
-            arrange = self._recogniser.turns if batch[0].parted else neighbours
+            arrange = neighbours if batch[0].speakers is None else self._recogniser.turns  # parted into theirs
             for result in listen(sources, predict, partial(self._report, batch), part=part, arrange=arrange):
                 if isinstance(result, Failure):
                     _refuse(left[0].answer, result.error)
@@ -355,9 +329,7 @@ class Worker:
 
     def _report(self, batch: list[Job], done_s: float) -> None:
         """Notes how far a batch is, which its recordings share; stops what nobody waits for."""
-        if all(job.abandoned for job in batch):
-            raise RequestError("hung_up")
-        self._check_going_on()
+        self._watch(*batch)
         share = done_s / max(sum(job.sound.length_s for job in batch), 1e-9)
         for job in batch:
             job.done_s = max(job.done_s or 0.0, share * job.sound.length_s)
@@ -367,9 +339,9 @@ class Worker:
         if left[0].found is not None:
             left[0].found += self._recogniser.judge(part, left[0].judgement).segments
 
-    def _watch(self, job: Job) -> None:
+    def _watch(self, *jobs: Job) -> None:
         """Stops what nobody waits for."""
-        if job.abandoned:
+        if all(job.abandoned for job in jobs):
             raise RequestError("hung_up")
         self._check_going_on()
 

@@ -35,7 +35,11 @@ class Activity:
     """
 
     def __init__(self, detector: Detector | None = None) -> None:
-        self._detector = detector or _usual_detector()
+        if detector is None:
+            from affetto.streaming.detector import speech_detector  # loads torch
+
+            detector = speech_detector()
+        self._detector: Detector = detector
         self._state = self._detector.forget()
         self._offset: float | None = None
         self._level = _FIRST_LEVEL
@@ -59,9 +63,3 @@ class Activity:
         inputs = (frames - np.array(offsets)[:, None]) * gain
         found, self._state = self._detector.probabilities(inputs.astype(np.float32), self._state)
         return found
-
-
-def _usual_detector() -> Detector:
-    from affetto.streaming.detector import speech_detector  # loads torch
-
-    return speech_detector()

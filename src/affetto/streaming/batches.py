@@ -1,7 +1,6 @@
 """Recognises many recordings at once: their speech waits in a pool, and batches are made of stretches of like length.
 
-Memory stays the same whether a recording lasts a second or ten hours and whether there are three or a million of them:
-only the pool and one block of sound are held, and the results of recordings that wait for an earlier one.
+Memory is bounded: the pool and one block of sound are held, and the results of recordings that wait for an earlier one.
 """
 
 from __future__ import annotations
@@ -39,48 +38,28 @@ Predict: TypeAlias = Callable[[Sequence[Spoken]], Sequence[T]]
 
 @dataclass(frozen=True, slots=True)
 class Piece(Generic[T]):
-    """What was predicted for one segment.
+    """What was predicted for one segment."""
 
-    Attributes:
-        start_s: where it begins, seconds.
-        end_s: where it ends.
-        since_s: where its wave begins, with some of the pause before it.
-        content: the prediction.
-        stretches: of speech in it, (start_s, end_s) each, if it may have several.
-        channel: in which it is, from 1 on; None where channels are mixed.
-        voice: a vector that tells whose it is, where that is asked.
-        speaker: who speaks, from 1 on; None where speakers are not told apart.
-    """
-
-    start_s: float
+    start_s: float  # where it begins, seconds
     end_s: float
-    since_s: float
-    content: T
-    stretches: tuple[tuple[float, float], ...] = ()
-    channel: int | None = None
-    voice: Tensor | None = None
-    speaker: int | None = None
+    since_s: float  # where its wave begins, with some of the pause before it
+    content: T  # the prediction
+    stretches: tuple[tuple[float, float], ...] = ()  # of speech in it, (start_s, end_s) each, if it may have several
+    channel: int | None = None  # in which it is, from 1 on; None where channels are mixed
+    voice: Tensor | None = None  # a vector that tells whose it is, where that is asked
+    speaker: int | None = None  # who speaks, from 1 on; None where speakers are not told apart
 
 
 @dataclass(frozen=True, slots=True)
 class StreamResult(Generic[T]):
-    """What was predicted for one recording.
+    """What was predicted for one recording."""
 
-    Attributes:
-        source: its name.
-        duration_s: its length in seconds.
-        pieces: its stretches of speech, in time; none where nobody speaks.
-        silent: whether it is digital silence from beginning to end, as from a microphone that is switched off.
-        channels: each by itself, where they are separate.
-        speakers: each by itself, where they are told apart; None where they are not.
-    """
-
-    source: str
+    source: str  # its name
     duration_s: float
-    pieces: tuple[Piece[T], ...]
-    silent: bool
-    channels: tuple[StreamResult[T], ...] = ()
-    speakers: tuple[StreamResult[T], ...] | None = None
+    pieces: tuple[Piece[T], ...]  # its stretches of speech, in time; none where nobody speaks
+    silent: bool  # whether it is digital silence throughout, as from a microphone that is switched off
+    channels: tuple[StreamResult[T], ...] = ()  # each by itself, where they are separate
+    speakers: tuple[StreamResult[T], ...] | None = None  # each by itself, where they are told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +119,6 @@ class _Waiting(NamedTuple, Generic[T]):
     def samples(self) -> int:
         return len(self.whole.wave)
 
-    def finish(self, content: T) -> None:
-        whole = self.whole
-        self.draft.pieces.append(
-            Piece(whole.start_s, whole.end_s, whole.since_s, content, self.stretches, whole.channel, whole.voice)
-        )
-
 
 class _Pool(Generic[T]):
     """Segments that wait for a batch."""
@@ -154,9 +127,12 @@ class _Pool(Generic[T]):
         self._predict = predict
         self._progress = progress
         self._waiting: list[_Waiting[T]] = []
-        self._waiting_samples = 0
         self._samples_seen = 0
         self._samples_done = 0  # it never goes back
+
+    @property
+    def _waiting_samples(self) -> int:
+        return sum(each.samples for each in self._waiting)
 
     @property
     def full(self) -> bool:
@@ -166,23 +142,24 @@ class _Pool(Generic[T]):
         """Lets stretches of speech wait that are one segment."""
         times = tuple((each.start_s, each.end_s) for each in stretches)
         self._waiting.append(_Waiting(draft, merge(stretches), times))
-        self._waiting_samples += self._waiting[-1].samples
         draft.segments += 1
 
     def drop(self, draft: _Draft[T]) -> None:
         """Forgets the segments of a recording that failed."""
-        self._waiting = [waiting for waiting in self._waiting if waiting.draft is not draft]
-        self._waiting_samples = sum(waiting.samples for waiting in self._waiting)
+        self._waiting = [each for each in self._waiting if each.draft is not draft]
 
     def work_off(self) -> None:
-        """Predicts all that wait."""
-        for batch in _batches(self._waiting):
-            contents = self._predict([waiting.whole for waiting in batch])
-            for waiting, content in zip(batch, contents, strict=True):
-                waiting.finish(content)
-                self._waiting_samples -= waiting.samples
+        """Predicts all that wait, segments of like length together, so that little is padding."""
+        self._waiting.sort(key=lambda each: each.samples)
+        while self._waiting:
+            padded = (number * each.samples for number, each in enumerate(self._waiting[:_BATCH_SEGMENTS], start=1))
+            size = max(1, sum(samples <= _BATCH_S * SAMPLE_RATE for samples in padded))
+            batch, self._waiting = self._waiting[:size], self._waiting[size:]
+            for each, content in zip(batch, self._predict([each.whole for each in batch]), strict=True):
+                at = each.whole
+                piece = Piece(at.start_s, at.end_s, at.since_s, content, each.stretches, at.channel, at.voice)
+                each.draft.pieces.append(piece)
             self.report()
-        self._waiting = []
 
     def report(self, samples: int = 0) -> None:
         """Says how far it has come, so many samples further than before."""
@@ -204,21 +181,18 @@ def listen(  # noqa: PLR0913  # what finds speech is a part of its own where the
 ) -> Iterator[StreamResult[T] | Failure]:
     """Recognises recordings; one that fails never stops the others.
 
+    There is one result a source, in their order, each as soon as it and those before it are there. Raises ConfigError
+    where `channels` is no choice.
+
     Args:
         sources: any number of them, taken one by one.
-        predict: gives one result for each stretch of speech in a batch, see `Predict`.
+        predict: see `Predict`.
         progress: called with the seconds of sound that are done with so far.
         channels: whether those of a recording are mixed, or each is a voice of its own.
         part: called with what has been predicted since the last time, while a recording goes on whose result comes
             next; what is predicted last comes with the result alone.
         arrange: makes segments of its stretches of speech, in time; each of several that are neighbours.
         activity: see `cut`.
-
-    Yields:
-        One result a source, in their order, each as soon as it and those before it are there.
-
-    Raises:
-        ConfigError: channels are neither.
     """
     if channels not in get_args(Channels):
         raise ConfigError(f"channels={channels!r}", f"choose one of {', '.join(get_args(Channels))}")
@@ -280,16 +254,3 @@ def _finished(drafts: deque[_Draft[T]]) -> Iterator[StreamResult[T] | Failure]:
     """The recordings that are finished with all before them."""
     while drafts and drafts[0].finished:
         yield drafts.popleft().result()
-
-
-def _batches(pool: Iterable[_Waiting[T]]) -> Iterator[list[_Waiting[T]]]:
-    """Segments of like length together, so that little is padding."""
-    batch: list[_Waiting[T]] = []
-    for waiting in sorted(pool, key=lambda each: each.samples):
-        padded_s = (len(batch) + 1) * waiting.samples / SAMPLE_RATE
-        if batch and (len(batch) == _BATCH_SEGMENTS or padded_s > _BATCH_S):
-            yield batch
-            batch = []
-        batch.append(waiting)
-    if batch:
-        yield batch

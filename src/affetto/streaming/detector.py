@@ -1,11 +1,7 @@
-"""silero-vad's network for 8 kHz, over all frames of a block at once.
+"""silero-vad's network for 8 kHz, over all frames of a block at once, with the weights that the package carries.
 
-That for 16 kHz finds less: it misses speech through a telephone, which has nothing above 3.4 kHz, and takes more of
-music for speech (docs/results/speech.md).
-
-The weights are those that the package silero-vad carries. Its own code runs one frame of 32 ms after the other and,
-on import, sets the number of threads of the whole process; the network is small enough to be written down here. The
-tests compare it with the library's.
+That for 16 kHz misses speech through a telephone, and takes more of music for speech (docs/results/speech.md). The
+package's own code runs one frame of 32 ms after the other and, on import, sets the whole process's number of threads.
 """
 
 from __future__ import annotations

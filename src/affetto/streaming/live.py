@@ -16,11 +16,7 @@ from torch import Tensor
 from affetto.audio import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE
 from affetto.errors import AudioError
 
-ENCODINGS: dict[str, tuple[str, float]] = {
-    "s16le": ("<i2", 2.0**-15),
-    "s32le": ("<i4", 2.0**-31),
-    "f32le": ("<f4", 1.0),
-}
+ENCODINGS = {"s16le": ("<i2", 2.0**-15), "s32le": ("<i4", 2.0**-31), "f32le": ("<f4", 1.0)}
 """Name, as ffmpeg's -f has it -> numpy's name, and what a sample is multiplied by for full scale to be 1."""
 
 _READ_BYTES = 1 << 16  # at most; what is there is taken at once
@@ -66,7 +62,7 @@ class RawSamples:
 
     def finish(self) -> Tensor:
         """What was kept back, at the end of the stream."""
-        return self._resampler.finish()
+        return self._resampler.feed(np.zeros(0, np.float32), last=True)
 
 
 class _Resampler:
@@ -82,9 +78,6 @@ class _Resampler:
         out = values if self._stream is None else self._stream.resample_chunk(values, last=last)
         return torch.from_numpy(np.ascontiguousarray(out))
 
-    def finish(self) -> Tensor:
-        return self.feed(np.zeros(0, np.float32), last=True)
-
 
 def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
     """Samples of one channel, as they come, never empty, from a stream that is open for reading bytes.
@@ -96,19 +89,14 @@ def raw_blocks(stream: IO[bytes], encoding: str = "s16le", sample_rate: int = SA
     samples = RawSamples(encoding, sample_rate, getattr(stream, "name", None))
     read = getattr(stream, "read1", stream.read)  # read would wait until all it was asked for is there
     while chunk := read(_READ_BYTES):
-        block = samples.feed(chunk)
-        if len(block):
+        if len(block := samples.feed(chunk)):
             yield block
-    rest = samples.finish()
-    if len(rest):
+    if len(rest := samples.finish()):
         yield rest
 
 
 def microphone() -> Iterator[Tensor]:
-    """The sound of the system's microphone, without end.
-
-    Yields:
-        (samples,) float32 at 16 kHz, full scale at 1, some 50 ms each.
+    """The sound of the system's microphone, without end: (samples,) float32 at 16 kHz, some 50 ms each.
 
     Raises:
         AudioError: there is no microphone, or no PortAudio to reach it.
@@ -131,10 +119,8 @@ def microphone() -> Iterator[Tensor]:
         )
         with stream:
             while True:
-                block = resampler.feed(recorded.get())
-                if len(block):
+                if len(block := resampler.feed(recorded.get())):
                     yield block
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise AudioError(
-            f"no microphone can be used ({error})", "plug one in, or pipe samples in: affetto listen -"
-        ) from error
+        remedy = "plug one in, or pipe samples in: affetto listen -"
+        raise AudioError(f"no microphone can be used ({error})", remedy) from error

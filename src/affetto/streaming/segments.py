@@ -172,15 +172,6 @@ def merge(stretches: Sequence[Spoken]) -> Spoken:
     return stretches[0]._replace(end=stretches[-1].end, wave=wave)
 
 
-class _Ended(NamedTuple):
-    """A stretch that waits for the pause after it, which is known up to `until`; the others as in `Spoken`."""
-
-    start: int
-    end: int
-    since: int
-    until: int
-
-
 class Segmenter:
     """Finds the speech in a stream that comes in blocks; live, each stretch is given as soon as it has ended."""
 
@@ -204,7 +195,7 @@ class Segmenter:
         self._voiced = 0  # its samples that surely are
         self._perhaps = 0  # its samples that perhaps are
         self._taken = 0  # where the last stretch ended
-        self._ended: _Ended | None = None
+        self._ended: Spoken | None = None  # a stretch that waits for the pause after it
 
     def feed(self, block: Wave | Tensor) -> list[Spoken]:
         """Takes the next (samples,) at 16 kHz, finite; gives the stretches known to have ended since, in time."""
@@ -230,8 +221,7 @@ class Segmenter:
         """What is being spoken now, as far as it has come; None in a pause, or where it may still be a click."""
         if self._begin is None or self._voiced < _samples(_SHORTEST_SPEECH_S):
             return None
-        since = max(self._begin - (0 if self._continued else _samples(_BEFORE_S)), self._taken, self._base)
-        return Spoken(self._begin, self._last, since, self._between(since, self._last).copy(), self._channel)
+        return self._stretch(self._begin, self._last, self._last)
 
     def _listen(self, samples: int) -> list[Spoken]:
         """Gives the detector the next samples, follows what it finds, and forgets what is done with."""
@@ -250,33 +240,28 @@ class Segmenter:
     def _follow(self, probability: float, frame: int) -> list[Spoken]:
         """One frame further; it begins at this sample and ends at self._seen."""
         self._doubt += (probability - self._doubt) / _LATELY_FRAMES
+        found: list[Spoken] = []
         if self._begin is None:
-            if probability >= _BEGINS or self._doubt >= _PERHAPS:
-                self._doubtful = probability < _BEGINS
-                earlier = _LATELY_FRAMES * FRAME if self._doubtful else 0
-                self._begin = max(frame - earlier, self._taken, self._base)
-                self._last, self._voiced, self._perhaps = self._seen, 0, 0
-                self._kept_doubting = False
-                self._count(probability, self._seen - frame)
-                return self._release(self._begin - _samples(_EARLY_S))
-            full = self._ended is not None and self._seen >= self._ended.end + _samples(_AFTER_S)
-            return self._release(self._seen) if full else []
+            if probability < _BEGINS and self._doubt < _PERHAPS:
+                full = self._ended is not None and self._seen >= self._ended.end + _samples(_AFTER_S)
+                return self._release(self._seen) if full else []
+            self._doubtful = probability < _BEGINS
+            earlier = _LATELY_FRAMES * FRAME if self._doubtful else 0
+            self._begin = max(frame - earlier, self._taken, self._base)
+            self._last, self._voiced, self._perhaps, self._kept_doubting = self._seen, 0, 0, False
+            found = self._release(self._begin - _samples(_EARLY_S))
         self._doubtful &= probability < _BEGINS
         if probability >= (_PERHAPS_GOES_ON if self._doubtful else _GOES_ON):
             self._last = self._seen
-        self._count(probability, self._seen - frame)
+        self._kept_doubting |= self._doubt >= _PERHAPS
+        self._voiced += self._seen - frame if probability >= _BEGINS else 0
+        self._perhaps += self._seen - frame if probability >= _PERHAPS else 0
         if self._seen - self._last >= _samples(PAUSE_S):
             return self._close()
         if self._seen - self._begin >= _samples(LONGEST_S + _SHORTEST_REST_S):
             start, _ = self._bounds()
             return [self._split(start, _samples(LONGEST_S))]
-        return []
-
-    def _count(self, probability: float, samples: int) -> None:
-        """Counts a frame of what may be speech."""
-        self._kept_doubting |= self._doubt >= _PERHAPS
-        self._voiced += samples if probability >= _BEGINS else 0
-        self._perhaps += samples if probability >= _PERHAPS else 0
+        return found
 
     def _close(self) -> list[Spoken]:
         """Speech has ended: it becomes a stretch, or two if it is long, or none if it was a click."""
@@ -287,7 +272,8 @@ class Segmenter:
                 latest = min(end - start - _samples(_SHORTEST_REST_S), _samples(LONGEST_S))
                 found.append(self._split(start, latest))
                 start = found[0].end
-            self._ended = self._end(start, end, self._seen)
+            self._ended = self._stretch(start, end, self._seen)
+            self._taken = end
         self._begin, self._continued, self._doubt = None, False, 0.0
         return found + (self._release(self._seen) if self._live else [])
 
@@ -295,28 +281,23 @@ class Segmenter:
         """Cuts speech that does not pause at the quietest place between 8 s and the latest sample after its start."""
         earliest = start + _samples(_EARLIEST_S)
         place = earliest + quietest(self._between(earliest, start + latest))
-        part = self._end(start, place, place)
-        self._begin, self._continued = place, True
-        return self._spoken(part)
+        part = self._stretch(start, place, place)
+        self._begin, self._continued, self._taken = place, True, place
+        return part
 
-    def _end(self, start: int, end: int, until: int) -> _Ended:
-        """A stretch, with some of the pause before it."""
+    def _stretch(self, start: int, end: int, until: int) -> Spoken:
+        """The present speech, with some of the pause before it, and the pause after it up to a sample."""
         since = max(start - (0 if self._continued else _samples(_BEFORE_S)), self._taken, self._base)
-        self._taken = end
-        return _Ended(start, end, since, until)
+        return Spoken(start, end, since, self._between(since, until).copy(), self._channel)
 
     def _release(self, quiet_until: int) -> list[Spoken]:
         """The stretch that waits, if there is one, with the pause after it, which lasts up to this sample or longer."""
         if self._ended is None:
             return []
         until = min(self._ended.end + _samples(_AFTER_S), max(self._ended.until, quiet_until))
-        found = self._spoken(self._ended._replace(until=until))
+        found = self._ended._replace(wave=self._between(self._ended.since, until).copy())
         self._ended = None
         return [found]
-
-    def _spoken(self, ended: _Ended) -> Spoken:
-        wave = self._between(ended.since, ended.until).copy()
-        return Spoken(ended.start, ended.end, ended.since, wave, self._channel)
 
     def _bounds(self) -> tuple[int, int]:
         """Where the present speech begins and ends."""

@@ -33,28 +33,23 @@ class Stretch(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Sound in memory.
+    """Sound in memory: floats with full scale at 1, or signed integers of any width.
 
-    Attributes:
-        values: (samples,) or (samples, channels); floats with full scale at 1, or signed integers of
-            any width; what is plainly of another scale is taken for 16, 24 or 32 bits, with a warning.
-        sample_rate: Hz.
+    What is plainly of another scale is taken for 16, 24 or 32 bits, with a warning.
     """
 
-    values: NDArray[Any] | Tensor
-    sample_rate: float
+    values: NDArray[Any] | Tensor  # (samples,) or (samples, channels)
+    sample_rate: float  # Hz
 
 
 class Deferred(NamedTuple):
     """Sound that is made when its turn comes.
 
-    Attributes:
-        name: what results and errors call it.
-        make: gives blocks of (samples,) float32 at 16 kHz, or (channels, samples) where each channel is a voice of its
-            own, none empty; it raises an AffettoError where it cannot.
+    Blocks are (samples,) float32 at 16 kHz, or (channels, samples) where each channel is a voice of its own, none
+    empty; what makes them raises an AffettoError where it cannot.
     """
 
-    name: str
+    name: str  # what results and errors call it
     make: Callable[[], Iterable[Wave | Tensor]]
 
 
@@ -111,11 +106,9 @@ def label(source: Source) -> str:
         return "samples"
     if isinstance(source, Stretch):
         return str(source.path)
-    if isinstance(source, Deferred):
-        return source.name
     if isinstance(source, str | Path):
         return str(source)
-    name = getattr(source, "name", None)
+    name = getattr(source, "name", None)  # of what is deferred, or of an open file
     return name if isinstance(name, str) else "stream" if hasattr(source, "read") else type(source).__name__
 
 
