@@ -1,13 +1,9 @@
 """Words read off a path through CTC's probabilities, with their times and how sure they are.
 
-**Times.** A recogniser trained by CTC spells a character in a frame or two somewhere within its sound, and answers
-with blanks elsewhere. A word begins with the first frame of its first character and ends with the last frame of its
-last one, so the times are as fine as a frame (40 ms in the model `small`), lie mostly inside the spoken word, and are
-no phonetic boundaries.
-
-**Confidence.** The probability that the recogniser gives a character in the frame where it is surest of it, and of a
-word the geometric mean over its characters: 1 where no other spelling was considered. A language model has no say in
-it.
+A word begins with the first frame of its first character and ends with the last one of its last: times are as fine as a
+frame, lie mostly inside the spoken word, for CTC answers with blanks elsewhere, and are no phonetic boundaries. A
+character's confidence is its probability in the frame where the recogniser is surest of it, whatever a language model
+says; a word's, the geometric mean of its characters'.
 """
 
 from __future__ import annotations
@@ -25,12 +21,10 @@ from affetto.text import Alphabet
 
 
 class _Letter(NamedTuple):
-    """A character, its first frame, the one after its last, and its best log probability."""
-
     symbol: str
-    first: int
-    end: int
-    log_prob: float
+    first: int  # frame
+    end: int  # the frame after its last
+    log_prob: float  # the best
 
 
 def spell(
