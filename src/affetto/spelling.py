@@ -9,7 +9,6 @@ says; a word's, the geometric mean of its characters'.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -31,24 +30,15 @@ def spell(
     path: NDArray[np.int64], log_probs: NDArray[np.float32], alphabet: Alphabet, frame_rate_hz: float
 ) -> Spelling:
     """The words of a path, (time,), with log probabilities (time, classes); a space divides words."""
-    of_path = log_probs[np.arange(len(path)), path]
-    letters = _letters(path.tolist(), of_path.tolist(), alphabet)
-    words = tuple(
-        _word(list(group), frame_rate_hz)
-        for is_space, group in groupby(letters, key=lambda letter: letter.symbol == " ")
-        if not is_space
-    )
+    if not len(path):
+        return Spelling("", ())
+    first = np.flatnonzero(np.diff(path, prepend=-1))  # of each run of one class
+    best = np.maximum.reduceat(log_probs[np.arange(len(path)), path], first)
+    runs = zip(path[first].tolist(), first.tolist(), [*first[1:].tolist(), len(path)], best.tolist(), strict=True)
+    letters = [_Letter(alphabet.symbols[each[0] - 1], *each[1:]) for each in runs if each[0] != Alphabet.BLANK]
+    parts = groupby(letters, key=lambda letter: letter.symbol == " ")
+    words = tuple(_word(list(part), frame_rate_hz) for is_space, part in parts if not is_space)
     return Spelling(" ".join(word.text for word in words), words)
-
-
-def _letters(path: list[int], log_probs: list[float], alphabet: Alphabet) -> Iterator[_Letter]:
-    """Repeats joined, blanks dropped."""
-    place = 0
-    for number, run in groupby(path):
-        end = place + len(list(run))
-        if number != Alphabet.BLANK:
-            yield _Letter(alphabet.symbols[number - 1], place, end, max(log_probs[place:end]))
-        place = end
 
 
 def _word(letters: list[_Letter], frame_rate_hz: float) -> Word:

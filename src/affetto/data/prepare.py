@@ -87,16 +87,15 @@ def prepare_corpus(
     root, corpus = find_corpus(path, name)
     _check_output(root, output)
     output.mkdir(parents=True, exist_ok=True)
-    kept, left_out, made = list[Utterance](), list[Skipped](), 0
+    kept, left_out = list[Utterance](), list[Skipped]()
     with _Journal.open(output / JOURNAL) as journal:
         parsed = corpus.parse(root, output / UNPACKED, progress)
 
-        def work(task: tuple[Utterance, str]) -> tuple[Utterance | Skipped, bool]:
+        def work(task: tuple[Utterance, str]) -> Utterance | Skipped:
             return _prepare(*task, output / SOUNDS, journal, max_duration_s)
 
         tasks = zip(parsed.utterances, file_names(parsed.utterances), strict=True)
-        for number, (outcome, is_new) in enumerate(in_threads(work, tasks, jobs), start=1):
-            made += is_new
+        for number, outcome in enumerate(in_threads(work, tasks, jobs), start=1):
             if isinstance(outcome, Skipped):
                 left_out.append(outcome)
             else:
@@ -115,7 +114,7 @@ def prepare_corpus(
         speakers=len({(each.corpus, each.speaker) for each in kept}),
         partitions=dict(sorted(Counter(each.partition for each in kept if each.partition is not None).items())),
         transcribed=sum(each.text is not None for each in kept),
-        made=made,
+        made=journal.added,
         left_out=tuple(left_out),
     )
     write_whole(output / FACTS, json.dumps(_facts(prepared, max_duration_s), indent=2) + "\n")
@@ -134,28 +133,28 @@ def _check_output(root: Path, output: Path) -> None:
 
 def _prepare(
     utterance: Utterance, file: str, folder: Path, journal: _Journal, max_duration_s: float
-) -> tuple[Utterance | Skipped, bool]:
-    """The utterance as prepared, or why there is none; and whether its file was made now."""
+) -> Utterance | Skipped:
+    """The utterance as prepared, or why there is none."""
     path = folder / file
     spoken = text.normalise(utterance.text or "")
     if not spoken and not (utterance.emotion or utterance.votes or utterance.ratings):
-        return Skipped(utterance.id, "no transcript"), False
+        return Skipped(utterance.id, "no transcript")
     try:
         origin = _Origin.of(utterance)
         known = journal.whole(file, origin, path)
         duration_s = known.duration_s if known else duration_within(utterance, audio.duration(utterance.audio))
         if isinstance(duration_s, Skipped):
-            return duration_s, False
+            return duration_s
         if duration_s > max_duration_s:
-            return Skipped(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"), False
+            return Skipped(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s")
         if known is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             blocks = audio.stream(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
             duration_s = audio.write_flac(path, blocks)
             journal.add(_Made(file, origin, duration_s, path.stat().st_size))
     except AudioError as error:
-        return Skipped(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"), False
-    return replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), known is None
+        return Skipped(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}")
+    return replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None)
 
 
 def duration_within(utterance: Utterance, file_s: float) -> float | Skipped:
@@ -227,7 +226,7 @@ class _Journal:
     """The records of all files made in a folder; they may be added from several threads."""
 
     def __init__(self, file: IO[str], made: dict[str, _Made]) -> None:
-        self.file, self.made, self._lock = file, made, Lock()
+        self.file, self.made, self.added, self._lock = file, made, 0, Lock()
 
     @classmethod
     @contextmanager
@@ -244,6 +243,7 @@ class _Journal:
         with self._lock:
             self.file.write(json.dumps(record) + "\n")
             self.file.flush()
+            self.added += 1
 
     def whole(self, file: str, origin: _Origin, path: Path) -> _Made | None:
         """The record of a file that was made from this origin and lies at a path, whole as far as its header shows."""

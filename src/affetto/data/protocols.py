@@ -111,10 +111,9 @@ def make_folds(
 ) -> list[Split]:
     """Divides the data into folds, and makes sure that they are what they should be.
 
-    The order of the utterances, each with the emotion that it counts as unless they are not ``labelled``, makes no
-    difference to which part they are in.
-    A group is never divided, see `by_speaker` and `by_session`; another seed finds other folds, where there is a
-    choice. Every utterance is tested in exactly one fold, unless the protocol is a fixed split.
+    Utterances, each with the emotion that it counts as unless they are not ``labelled``, are in the same parts in
+    whatever order. A group is never divided, see `by_speaker` and `by_session`; another seed finds other folds, where
+    there is a choice. Every utterance is tested in exactly one fold, unless the protocol is a fixed split.
 
     Raises SplitError where there are too few groups, an utterance has no group, id or session of its own, a speaker
     would be in two parts, a part would be empty, or there would be a single emotion to train on.

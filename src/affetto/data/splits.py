@@ -70,8 +70,7 @@ def held_out_groups(
     if len(sizes) < 2:
         raise SplitError(f"{len(sizes)} group(s) cannot be divided", "give utterances of at least two groups")
     held_out = _choose(sizes, share * len(names), seed)
-    remaining: list[Utterance] = []
-    chosen: list[Utterance] = []
+    remaining, chosen = list[Utterance](), list[Utterance]()
     for utterance, name in zip(utterances, names, strict=True):
         (chosen if name in held_out else remaining).append(utterance)
     return remaining, chosen

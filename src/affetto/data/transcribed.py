@@ -139,8 +139,7 @@ class SoundCache:
     """
 
     def __init__(self, samples: NDArray[np.int16], places: dict[str, tuple[int, int]]) -> None:
-        self.samples = samples
-        self.places = places
+        self.samples, self.places = samples, places
 
     @classmethod
     def make(cls, folder: Path, items: Sequence[Transcribed]) -> Self:
@@ -246,11 +245,8 @@ class LengthSortedBatches:
         sorted_epochs: int = 1,
     ) -> None:
         self.durations_s = np.asarray(durations_s, dtype=np.float64)
-        self.batch_size = batch_size
-        self.batch_seconds = batch_seconds
-        self.seed = seed
-        self.sorted_epochs = sorted_epochs
-        self.epoch = 0
+        self.batch_size, self.batch_seconds = batch_size, batch_seconds
+        self.seed, self.sorted_epochs, self.epoch = seed, sorted_epochs, 0
         self.divide(rank=0, ranks=1)
 
     def divide(self, *, rank: int, ranks: int) -> None:
@@ -260,8 +256,7 @@ class LengthSortedBatches:
 
     def _cuts(self, lengths_s: NDArray[np.float64]) -> list[int]:
         """Where the batches of all processes together end, in the order of length: the same places in every epoch."""
-        ends: list[int] = []
-        start = 0
+        ends, start = list[int](), 0
         while start < len(lengths_s):
             end = min(start + self.batch_size * self.ranks, len(lengths_s))
             if self.batch_seconds is not None:

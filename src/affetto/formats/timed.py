@@ -145,8 +145,7 @@ def to_textgrid(recording: Recording) -> str:
 
 def _covering(labelled: Sequence[Span], duration_s: float) -> list[Span]:
     """With what is between them, from 0 to the end without a gap, as Praat demands."""
-    covering: list[Span] = []
-    reached_s = 0.0
+    covering, reached_s = list[Span](), 0.0
     for span in labelled:
         if span.start_s > reached_s:
             covering.append(Span(reached_s, span.start_s, ""))

@@ -61,9 +61,7 @@ def _sessions(path: Path) -> list[Path]:
 
 
 def _read_session(session: Path) -> Iterator[Found]:
-    skipped: list[Skipped] = []
-    labelled: set[str] = set()
-    audio = AudioFolders()
+    skipped, labelled, audio = list[Skipped](), set[str](), AudioFolders()
     for evaluation in sorted((session / EVALUATIONS).glob("[!.]*.txt")):
         turns = read_turns(read_lines(evaluation, any_encoding=True), evaluation.name, skipped)
         texts = _read_transcript(session / TRANSCRIPTS / evaluation.name, skipped)
@@ -102,8 +100,7 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
     >>> read_turns(enumerate(lines), "Ses01F_impro01.txt", [])[0].ratings
     (Rating(rater='C-E3', labels=('neutral', 'frustration')),)
     """
-    turns: list[Turn] = []
-    open_turn = False
+    turns, open_turn = list[Turn](), False
     for number, line in lines:
         place = f"{where}:{number}"
         if line.startswith(("%", "A-")):
