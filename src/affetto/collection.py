@@ -110,15 +110,13 @@ class Way(NamedTuple):
 
     def settings(self) -> Mapping[str, object]:
         """What results depend on beside the recording."""
-        judgement, channels = self.choice.judgement, self.choice.channels
-        made_with: dict[str, object] = {"model": self.fingerprint()}
-        if judgement is not None:
-            made_with["judgement"] = judgement.model_dump()
-        if channels != "mix":  # older folders have nothing of mixed ones, either
-            made_with["channels"] = channels
-        if self.choice.speakers is not None:
-            made_with["speakers"] = self.choice.speakers
-        return made_with
+        judgement, channels, speakers = self.choice.judgement, self.choice.channels, self.choice.speakers
+        return {
+            "model": self.fingerprint(),
+            **({} if judgement is None else {"judgement": judgement.model_dump()}),
+            **({} if channels == "mix" else {"channels": channels}),  # older folders have nothing of mixed ones, either
+            **({} if speakers is None else {"speakers": speakers}),
+        }
 
 
 class Entry(NamedTuple):

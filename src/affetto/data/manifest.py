@@ -26,19 +26,18 @@ _Votes = Annotated[int, Field(ge=0)]
 _Record_T = TypeVar("_Record_T")
 
 _REMEDY = "write a JSON object with audio and speaker, and of the other keys only those of an utterance"
-_CHECKED = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class _Rating(BaseModel):
-    model_config = _CHECKED
+class _Checked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+
+class _Rating(_Checked):
     rater: _Name
     labels: Annotated[tuple[_Name, ...], Field(min_length=1)]
 
 
-class _Record(BaseModel):
-    model_config = _CHECKED
-
+class _Record(_Checked):
     audio: _Name
     speaker: _Name
     id: _Name | None = None

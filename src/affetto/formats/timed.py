@@ -12,6 +12,7 @@ import html
 import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from affetto.recording import Recording, Segment
@@ -53,12 +54,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-class _Cue(NamedTuple):
-    start_ms: int
-    end_ms: int
-    text: str
-
-
 def to_webvtt(recording: Recording) -> str:
     """WebVTT, UTF-8.
 
@@ -86,8 +81,8 @@ def to_srt(recording: Recording) -> str:
     return "\n".join(cues)
 
 
-def _cues(recording: Recording) -> list[_Cue]:
-    """By their start, as WebVTT demands: segments of several channels overlap."""
+def _cues(recording: Recording) -> list[tuple[int, int, str]]:
+    """From when to when, ms, and what; by their start, as WebVTT demands, for segments of several channels overlap."""
     cues = []
     for segment in recording.segments:
         if not (segment.statement or segment.transcript):
@@ -97,8 +92,8 @@ def _cues(recording: Recording) -> list[_Cue]:
         starts_s = [segment.start_s, *(words[0].start_s for words in screens[1:])]
         times_ms = pairwise(round(1000 * time_s) for time_s in (*starts_s, segment.end_s))
         for words, (start_ms, end_ms) in zip(screens, times_ms, strict=True):
-            cues.append(_Cue(start_ms, max(end_ms, start_ms + 1), "\n".join(_wrapped(tag, words))))
-    return sorted(cues, key=lambda cue: cue.start_ms)
+            cues.append((start_ms, max(end_ms, start_ms + 1), "\n".join(_wrapped(tag, words))))
+    return sorted(cues, key=itemgetter(0))
 
 
 def _screens(tag: str, words: Sequence[Span]) -> list[list[Span]]:
