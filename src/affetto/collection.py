@@ -45,14 +45,9 @@ class Choice:
     speakers: Speakers | None = None
 
     def open(self, threads: int | None = None) -> Way:
-        """Loads the model.
+        """Loads the model, to compute on so many threads of the processor; None takes as many as there are cores.
 
-        Args:
-            threads: of the processor; None takes as many as there are cores.
-
-        Raises:
-            AffettoError: what `EmotionRecogniser.from_pretrained`, `check_speakers` and `OnnxRecogniser` do; or an
-                exported model cannot do what is asked.
+        Raises AffettoError as what it loads does, or where an exported model cannot do what is asked.
         """
         if self.speakers is not None:
             check_speakers(self.speakers, self.channels)
@@ -73,9 +68,8 @@ class Choice:
             return Way(self, words, (), (), transcriber.fingerprint)
         from affetto.recognise import EmotionRecogniser
 
-        return self._emotions(
-            EmotionRecogniser.from_pretrained(self.model, self.device, decoding, precision=self.precision)
-        )
+        found = EmotionRecogniser.from_pretrained(self.model, self.device, decoding, precision=self.precision)
+        return self._emotions(found)
 
     def _by_graphs(self, threads: int | None) -> Way:
         """Without torch."""
@@ -92,12 +86,10 @@ class Choice:
                 raise ConfigError(f"{what} of an exported model", "leave that out, or name another model", self.model)
         return self._emotions(OnnxRecogniser(self.model, threads))
 
-    def _emotions(self, recogniser: EmotionRecogniser | OnnxRecogniser) -> Way:
+    def _emotions(self, found: EmotionRecogniser | OnnxRecogniser) -> Way:
         assert self.judgement is not None
-        recognise = partial(
-            recogniser.recognise_many, judgement=self.judgement, channels=self.channels, speakers=self.speakers
-        )
-        return Way(self, recognise, recogniser.emotions, recogniser.dimensions, recogniser.fingerprint)
+        many = partial(found.recognise_many, judgement=self.judgement, channels=self.channels, speakers=self.speakers)
+        return Way(self, many, found.emotions, found.dimensions, found.fingerprint)
 
 
 class Way(NamedTuple):
@@ -118,15 +110,13 @@ class Way(NamedTuple):
 
     def settings(self) -> Mapping[str, object]:
         """What results depend on beside the recording."""
-        judgement, channels = self.choice.judgement, self.choice.channels
-        made_with: dict[str, object] = {"model": self.fingerprint()}
-        if judgement is not None:
-            made_with["judgement"] = judgement.model_dump()
-        if channels != "mix":  # older folders have nothing of mixed ones, either
-            made_with["channels"] = channels
-        if self.choice.speakers is not None:
-            made_with["speakers"] = self.choice.speakers
-        return made_with
+        judgement, channels, speakers = self.choice.judgement, self.choice.channels, self.choice.speakers
+        return {
+            "model": self.fingerprint(),
+            **({} if judgement is None else {"judgement": judgement.model_dump()}),
+            **({} if channels == "mix" else {"channels": channels}),  # older folders have nothing of mixed ones, either
+            **({} if speakers is None else {"speakers": speakers}),
+        }
 
 
 class Entry(NamedTuple):
@@ -148,17 +138,11 @@ class Outcome(NamedTuple):
 def to_do(
     sources: Sequence[Source], names: Sequence[PurePath], folder: ResultFolder, *, again: bool = False
 ) -> tuple[list[Entry], list[AffettoError]]:
-    """The recordings without a result of theirs in an open folder, and what is wrong with their names.
+    """The recordings without a result in an open folder, or all ``again``; and what is wrong with names.
 
-    Args:
-        sources: the recordings.
-        names: theirs, see `result_names`.
-        folder: where results are.
-        again: whether all are to be done, whatever is there.
+    For the names see `result_names`.
     """
-    left: list[Entry] = []
-    errors: list[AffettoError] = []
-    taken: dict[PurePath, str] = {}
+    left, errors, taken = list[Entry](), list[AffettoError](), dict[PurePath, str]()
     for source, name in zip(sources, result_names(names), strict=True):
         entry = Entry(source, name, source if isinstance(source, Path) else None)
         try:
@@ -176,11 +160,7 @@ def to_do(
 def fill(
     way: Way, entries: Sequence[Entry], folder: ResultFolder, progress: Callable[[float], None] | None = None
 ) -> Iterator[Outcome]:
-    """Recognises recordings here, and writes their results into an open folder, in order.
-
-    Raises:
-        OSError: nothing can be written there.
-    """
+    """Recognises recordings here, and writes their results into an open folder, in order; OSError where it cannot."""
     origins: list[Identity] = []
 
     def sources() -> Iterator[Source]:
@@ -213,16 +193,11 @@ def fill_by(
 ) -> Iterator[Outcome]:
     """The same by the workers of a cluster, in any order; a recording that no worker survives has failed.
 
-    Args:
-        engine: the cluster.
-        choice: how to recognise; each worker loads the model.
-        entries: recordings in files that all machines see.
-        folder: an open one, that all machines see.
-        progress: called with the seconds of sound done so far.
+    Each worker loads the model. Recordings are files, which all machines see, and so they do the open folder.
+    ``progress`` is called with the seconds of sound done so far.
 
-    Raises:
-        RunError: a machine has another model, or its workers die before they have done anything.
-        OSError: nothing can be written there.
+    Raises RunError where a machine has another model, or its workers die before they have done anything, and OSError
+    where nothing can be written.
     """
     from affetto.devices import choose_device, choose_precision
     from affetto.engine import compute, workers
@@ -259,8 +234,7 @@ def _shares(entries: Sequence[Entry], jobs: int) -> list[list[int]]:
     """Which recordings are done by one worker at a time, of so many; the largest first, so that all end together."""
     sizes = [each.path.stat().st_size if each.path is not None and each.path.exists() else 0 for each in entries]
     most = min(_UNIT_BYTES, sum(sizes) / (_SHARES * jobs))
-    shares: list[list[int]] = []
-    left = 0.0
+    shares, left = list[list[int]](), 0.0
     for place, size in enumerate(sizes):
         if not shares or len(shares[-1]) == _UNIT_FILES or size > left:
             shares.append([])

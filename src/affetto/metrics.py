@@ -130,9 +130,8 @@ def concordance(sums: NDArray[np.floating]) -> Floats:
     count = np.where(sums[0] > 0, sums[0], np.nan)
     x, y, xx, yy, xy = sums[1:] / count
     spread = xx - x**2 + yy - y**2 + (x - y) ** 2
-    found: Floats = np.divide(
-        2 * (xy - x * y), spread, out=np.where(np.isnan(count), np.nan, 0.0), where=spread > _FLAT
-    )
+    constant = np.where(np.isnan(count), np.nan, 0.0)
+    found: Floats = np.divide(2 * (xy - x * y), spread, out=constant, where=spread > _FLAT)
     return found
 
 

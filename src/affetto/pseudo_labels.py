@@ -1,10 +1,7 @@
 """Transcripts of speech that has none: what several recognisers agree on becomes a corpus to train on.
 
-What is left in the folder::
-
-    manifest.jsonl              the clips whose transcripts agree; affetto reads the folder as a corpus by it
-    left-out.csv                what is not in it, and why
-    transcripts-MODEL.jsonl     what each recogniser wrote, clip by clip, so that nothing is transcribed twice
+Beside its manifest and ``left-out.csv`` the folder has ``transcripts-MODEL.jsonl``, what each recogniser wrote, clip by
+clip, so that nothing is transcribed twice.
 """
 
 from __future__ import annotations
@@ -16,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
 from affetto import text
 from affetto.data.corpora import Skipped
-from affetto.data.manifest import write_manifest
+from affetto.data.manifest import read_journal, write_manifest
 from affetto.data.prepare import LEFT_OUT, MANIFEST, write_left_out
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, CorpusError
@@ -32,7 +27,7 @@ MOST_APART = 0.1  # the character error rate up to which transcripts agree
 Progress = Callable[[int, int, str], None]  # called with the clips done, the clips in all and the recogniser's name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PseudoLabelled:
     """What became of the clips: the manifest, how many are in it and how long they are, and why others are not."""
 
@@ -68,25 +63,17 @@ def pseudo_label(
     The text is that of the first recogniser, in the alphabet (see `text.normalise`). Agreement is the character error
     rate of each other transcript against it. Stopped anywhere, the same call goes on from there.
 
-    Args:
-        clips: sound files of one utterance each; who speaks is not known, so each is a speaker of its own.
-        models: see `open_encoder`; the best of them first.
-        folder: where manifest and transcripts go.
-        most_apart: the highest character error rate that is agreement, 0 for the same text.
-        device: see `choose_device`.
-        progress: called after each clip.
+    Clips are sound files of one utterance each; who speaks is not known, so each is a speaker of its own. For the
+    models, the best first, see `open_encoder`, for the device `choose_device`. ``most_apart`` is the highest character
+    error rate that is agreement, 0 for the same text.
 
-    Raises:
-        ConfigError: fewer than two different recognisers; nothing was transcribed then.
-        CheckpointError: there is no such recogniser.
-        CorpusError: nothing is agreed on.
-        OSError: the folder cannot be written.
+    Raises ConfigError where there are fewer than two different recognisers, before anything is transcribed,
+    CheckpointError where there is no such one, CorpusError where nothing is agreed on, OSError where it cannot write.
     """
     transcribers = {model: Transcriber.from_pretrained(model, device) for model in models}
     if len({each.fingerprint() for each in transcribers.values()}) < max(2, len(models)):
-        raise ConfigError(
-            "a recogniser agrees with itself", "name two or more different ones", ",".join(models) or None
-        )
+        where = ",".join(models) or None
+        raise ConfigError("a recogniser agrees with itself", "name two or more different ones", where)
     folder.mkdir(parents=True, exist_ok=True)
     first, *others = [_transcripts(clips, *each, folder, progress) for each in transcribers.items()]
     kept, left_out = list[Utterance](), list[Skipped]()
@@ -104,29 +91,19 @@ def pseudo_label(
         raise CorpusError(f"the recognisers agree on nothing ({why})", "check the clips and their language", folder)
     write_manifest(folder / MANIFEST, kept)
     hours = sum(first[each.id].duration_s for each in kept) / 3600
-    return PseudoLabelled(
-        manifest=folder / MANIFEST,
-        utterances=len(kept),
-        hours=hours,
-        reasons=reasons,
-        unreadable=sum(bool(clip.problem) for clip in first.values()),
-    )
+    unreadable = sum(bool(clip.problem) for clip in first.values())
+    return PseudoLabelled(folder / MANIFEST, len(kept), hours, reasons, unreadable)
 
 
 def _transcripts(
     clips: Sequence[Path], model: str, transcriber: Transcriber, folder: Path, progress: Progress
 ) -> dict[str, _Clip]:
     """What a recogniser writes of each clip, by the clip's absolute path; what it wrote before is read."""
-    found, missing = dict[str, _Clip](), list[_Clip]()
     path = folder / f"transcripts-{transcriber.fingerprint()}.jsonl"
-    known = _read(path)
-    for each in clips:
-        now = _Clip(str(each.absolute()), *_state(each))
-        before = known.get(now.audio)
-        if before is not None and before[:3] == now[:3]:
-            found[now.audio] = before
-        else:
-            missing.append(now)
+    known = {clip.audio: clip for clip in read_journal(path, _Clip)}
+    clips_now = [_Clip(str(each.absolute()), *_state(each)) for each in clips]
+    found = {each.audio: known[each.audio] for each in clips_now if known.get(each.audio, ())[:3] == each[:3]}
+    missing = [each for each in clips_now if each.audio not in found]
     with path.open("a", encoding="utf-8", newline="\n") as journal:
         journal.write("\n" if journal.tell() else "")  # a sudden end may have torn the last line
         results = transcriber.transcribe_many([Path(clip.audio) for clip in missing])
@@ -139,7 +116,7 @@ def _transcripts(
             journal.flush()
             found[done.audio] = done
             progress(len(found), len(clips), model)
-    return {name: found[name] for name in (str(clip.absolute()) for clip in clips)}
+    return {each.audio: found[each.audio] for each in clips_now}
 
 
 def _state(clip: Path) -> tuple[int, int]:
@@ -148,17 +125,6 @@ def _state(clip: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0  # the recogniser will say what is wrong
     return status.st_size, status.st_mtime_ns
-
-
-def _read(path: Path) -> dict[str, _Clip]:
-    adapter, known = TypeAdapter(_Clip), {}
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        try:
-            clip = adapter.validate_json(line)
-        except ValidationError:
-            continue  # torn by a sudden end
-        known[clip.audio] = clip
-    return known
 
 
 def _disagreement(first: str, others: Sequence[str], most_apart: float) -> str:

@@ -25,15 +25,12 @@ from affetto.streaming.segments import Spoken, join
 
 
 class HeadInputs(NamedTuple):
-    """What the emotion head is given of a batch, what each recording says, and when the head's tokens are said.
+    """What comes before the heads, of a batch."""
 
-    And what the head that predicts dimensions is given, where there is one.
-    """
-
-    given: dict[str, Frames]
-    spellings: list[Spelling]
+    given: dict[str, Frames]  # what the emotion head is given
+    spellings: list[Spelling]  # what each recording says
     times_s: dict[str, list[tuple[float, ...]]]  # the middles of the tokens of each layer of words, in each recording
-    second: dict[str, Frames]
+    second: dict[str, Frames]  # what the head that predicts dimensions is given, where there is one
 
 
 class TrainedHead(NamedTuple):
@@ -84,16 +81,14 @@ class EmotionRecogniser(RecordingRecogniser):
         reader: WordReader | None = None,
         second: TrainedHead | None = None,
     ) -> None:
-        self.encoder = encoder
-        self.device = encoder.device
-        self.emotion = emotion.to(encoder.device).eval()
+        self.encoder, self.device = encoder, encoder.device
         self.decoder = decoder
         self.temperature = temperature
-        self.facts = facts or {}
-        self.reader = reader
+        self.heads = [TrainedHead(emotion, facts or {}, reader), *([] if second is None else [second])]
+        self.emotion, self.facts, self.reader = self.heads[0]
         self.second = second
-        if second is not None:
-            second.head.to(encoder.device).eval()
+        for each in self.heads:
+            each.head.to(encoder.device).eval()
 
     @classmethod
     def from_pretrained(
@@ -115,8 +110,7 @@ class EmotionRecogniser(RecordingRecogniser):
             precision: see `choose_precision`.
 
         Raises:
-            CheckpointError: there is no such model, it is damaged, it has no emotion head, or its parts do not belong
-                together.
+            CheckpointError: there is no such model, it or its emotion head is damaged or missing, or its parts differ.
             ConfigError: there is no such device.
             MissingExtraError: what it needs is not installed.
         """
@@ -128,17 +122,15 @@ class EmotionRecogniser(RecordingRecogniser):
         if second is not None and second_path is not None and _level(second.facts, encoder, second_path) != level:
             raise CheckpointError("was trained at another level than the emotion head", "train both alike", second_path)
         bring_to(encoder, level)
-        decoder = None
-        if spells:
-            decoder = find_decoder(encoder, decoding)
-            if reader is not None and reader.decoder.fingerprint == decoder.fingerprint:
-                decoder = reader.decoder  # what is written once need not be written again
+        decoder = find_decoder(encoder, decoding) if spells else None
+        if decoder is not None and reader is not None and reader.decoder.fingerprint == decoder.fingerprint:
+            decoder = reader.decoder  # what is written once need not be written again
         temperature = _number(facts.get("temperature", 1.0), "temperature", path, above=0)
         return cls(encoder, emotion, decoder, temperature, facts, reader, second)
 
     def __repr__(self) -> str:
-        name, device = self.encoder.origin.name, str(self.encoder.device)
-        return f"{type(self).__name__}({name!r}, emotions={self.emotions}, device={device!r})"
+        name = self.encoder.origin.name
+        return f"{type(self).__name__}({name!r}, emotions={self.emotions}, device={str(self.device)!r})"
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -152,11 +144,9 @@ class EmotionRecogniser(RecordingRecogniser):
 
     def fingerprint(self) -> str:
         """A digest of all that its results depend on beside the sound."""
-        heads = [self.emotion, *([] if self.second is None else [self.second.head])]
-        networks = (computed(self.encoder), *map(checkpoint.fingerprint, heads))
+        networks = (computed(self.encoder), *(checkpoint.fingerprint(each.head) for each in self.heads))
         decoder = "none" if self.decoder is None else self.decoder.fingerprint
-        readers = [self.reader, None if self.second is None else self.second.reader]
-        words = [each.fingerprint(TEXT) for each in readers if each is not None]
+        words = [each.reader.fingerprint(TEXT) for each in self.heads if each.reader is not None]
         return "-".join((*networks, f"{self.temperature:g}", decoder, *words, *self.emotions))
 
     def understand(self, stretches: Sequence[Spoken]) -> list[SegmentPrediction]:
@@ -171,39 +161,29 @@ class EmotionRecogniser(RecordingRecogniser):
         probabilities = (self.emotion.output(vectors) / self.temperature).softmax(dim=-1)
         known = self.emotion.familiarity
         familiar = torch.ones(len(vectors)) if known is None else known(vectors)
-        values: list[list[float]] = [[]] * len(vectors)
-        if self.second is not None:
-            values = self.second.head(of_second).tolist()
-        rows = zip(spellings, probabilities.tolist(), familiar.tolist(), values, strict=True)
-        return [
-            SegmentPrediction(
-                spelling,
-                dict(zip(self.emotions, row, strict=True)),
-                bool(is_familiar),
-                dict(zip(self.dimensions, own, strict=True)),
-            )
-            for spelling, row, is_familiar, own in rows
-        ]
+        values = [[]] * len(vectors) if self.second is None else self.second.head(of_second).tolist()
+        emotions = [dict(zip(self.emotions, row, strict=True)) for row in probabilities.tolist()]
+        dimensions = [dict(zip(self.dimensions, row, strict=True)) for row in values]
+        rows = zip(spellings, emotions, map(bool, familiar.tolist()), dimensions, strict=True)
+        return [SegmentPrediction(*row) for row in rows]
 
     @torch.inference_mode()
     def read(self, waves: Waves) -> HeadInputs:
         """What comes before the heads."""
         waves = waves.to(self.encoder.device)
-        first = TrainedHead(self.emotion, self.facts, self.reader)
-        heads = [first, *([] if self.second is None else [self.second])]
-        sound = dict.fromkeys(name for each in heads for name in each.head.layers if name not in WORD_LAYERS)
-        if self.decoder is None and not any(each.reader for each in heads):
+        sound = dict.fromkeys(name for each in self.heads for name in each.head.layers if name not in WORD_LAYERS)
+        if self.decoder is None and not any(each.reader for each in self.heads):
             layers, output = self.encoder.represent(waves, list(sound)), None
         else:
             layers, output = self.encoder.encode(waves, list(sound))
-        words = [each.read(output) for each in heads]
+        words = [each.read(output) for each in self.heads]
         if self.decoder is None:
             spellings = [Spelling("", ())] * len(waves.lengths)
         elif self.reader is not None and self.decoder is self.reader.decoder:
             spellings = words[0].spellings
         else:
             spellings = self.decoder(output)
-        given = [each.given(waves, {**layers, **own.layers}) for each, own in zip(heads, words, strict=True)]
+        given = [each.given(waves, {**layers, **own.layers}) for each, own in zip(self.heads, words, strict=True)]
         return HeadInputs(given[0], spellings, words[0].times_s, given[-1] if self.second else {})
 
     @property
@@ -213,7 +193,7 @@ class EmotionRecogniser(RecordingRecogniser):
 
     def given(self, waves: Waves, layers: Mapping[str, Frames]) -> dict[str, Frames]:
         """What the emotion head reads of a batch, see `TrainedHead.given`."""
-        return TrainedHead(self.emotion, self.facts).given(waves, layers)
+        return self.heads[0].given(waves, layers)
 
 
 def _open_head(path: Path, encoder: Encoder) -> TrainedHead:

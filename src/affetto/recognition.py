@@ -6,9 +6,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -32,10 +31,7 @@ _PARTIAL_S = 0.6  # of sound, at least, between two looks at what is being spoke
 
 
 class SegmentPrediction(NamedTuple):
-    """What the networks make of one segment: words, the probability of each emotion, whether it is familiar sound.
-
-    And the value of each dimension, where the model predicts some.
-    """
+    """What the networks make of one segment: words, emotion -> probability, whether it is familiar, any dimensions."""
 
     spelling: Spelling
     probabilities: dict[str, float]
@@ -65,7 +61,7 @@ class RecordingRecogniser(ABC):
 
     def recognise(
         self,
-        source: str | Path | IO[bytes],
+        source: Source,
         judgement: Judgement = _JUDGEMENT,
         *,
         channels: Channels = "mix",
@@ -74,11 +70,10 @@ class RecordingRecogniser(ABC):
         """Recognises one recording of any length.
 
         Args:
-            source: a sound file, or one opened for reading bytes.
+            source: a sound file, one opened for reading bytes, or whatever else `Source` allows.
             judgement: when an emotion is sure, and how far neighbouring segments count.
             channels: "mix", or "separate": each is a voice of its own, as of a call's two parties.
-            speakers: how many speak in turn, to be told apart, or "auto", which finds out; None does not tell them
-                apart.
+            speakers: how many to tell apart that speak in turn, or "auto", which finds out; None tells none apart.
 
         Returns:
             A recording without segments, whose emotion is None, where nobody speaks.
@@ -88,7 +83,10 @@ class RecordingRecogniser(ABC):
             ConfigError: channels are neither "mix" nor "separate", or there are speakers in separate channels.
             MissingExtraError: what tells speakers apart is not installed.
         """
-        return self._only(source, judgement, channels, speakers)
+        (result,) = self.recognise_many([source], judgement=judgement, channels=channels, speakers=speakers)
+        if isinstance(result, Failure):
+            raise result.error
+        return result
 
     def recognise_samples(
         self,
@@ -99,19 +97,12 @@ class RecordingRecogniser(ABC):
         channels: Channels = "mix",
         speakers: Speakers | None = None,
     ) -> Recording:
-        """Recognises sound in memory.
+        """Recognises sound in memory, (samples,) or (samples, channels), as `recognise` does.
 
-        Args:
-            samples: (samples,) or (samples, channels); floats with full scale at 1, or signed integers.
-            sample_rate: Hz.
-            judgement: see `recognise`.
-            channels: see `recognise`.
-            speakers: see `recognise`.
-
-        Raises:
-            AudioError: see `recognise`; or the samples' shape, kind or rate is none of sound.
+        Samples are floats with full scale at 1, or signed integers; AudioError where their shape, kind or rate (Hz) is
+        none of sound.
         """
-        return self._only(Samples(samples, sample_rate), judgement, channels, speakers)
+        return self.recognise(Samples(samples, sample_rate), judgement, channels=channels, speakers=speakers)
 
     def recognise_many(
         self,
@@ -125,21 +116,13 @@ class RecordingRecogniser(ABC):
     ) -> Iterator[Recording | Failure]:
         """Recognises any number of recordings, several at a time, in bounded memory, each whatever the others are.
 
-        Args:
-            sources: sound files or whatever else `Source` allows.
-            progress: called now and then with the seconds of sound processed so far.
-            judgement: see `recognise`.
-            channels: see `recognise`.
-            part: called with the name of a long recording, whose result comes next, and its segments since the last
-                call; the last ones come with the result alone. They are those of the result, but that smoothing
-                counts neighbours in the same call alone. Who speaks is not known before the result.
-            speakers: see `recognise`.
+        There is one result a source, in their order; a source that fails gives a Failure and stops no other. What is
+        not named here is as in `recognise`. Raises AudioError, too, for one name instead of several sources.
 
-        Yields:
-            One result a source, in their order; a source that fails gives a Failure and stops no other.
-
-        Raises:
-            AudioError: it is one name, not several sources.
+        ``progress`` is called now and then with the seconds of sound processed so far. ``part`` is called with the name
+        of a long recording, whose result comes next, and its segments since the last call; the last ones come with the
+        result alone. They are those of the result, but that smoothing counts neighbours in the same call alone. Who
+        speaks is not known before the result.
         """
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
@@ -148,13 +131,7 @@ class RecordingRecogniser(ABC):
         tell = None if part is None else lambda found: part(found.source, self.judge(found, judgement).segments)
         arrange = neighbours if speakers is None else self.turns
         results = listen(
-            sources,
-            self.understand,
-            progress,
-            channels=channels,
-            part=tell,
-            arrange=arrange,
-            activity=self.activity,
+            sources, self.understand, progress, channels=channels, part=tell, arrange=arrange, activity=self.activity
         )
         for found in results:
             yield found if isinstance(found, Failure) else self.judge(found, judgement, speakers)
@@ -197,40 +174,27 @@ class RecordingRecogniser(ABC):
         judgement: Judgement = _JUDGEMENT,
         partial: Callable[[Segment], None] | None = None,
     ) -> Iterator[Segment]:
-        """Recognises sound while it is being made.
+        """Recognises sound while it is being made: each stretch of speech as soon as a pause of 0.4 s has ended it.
 
-        Args:
-            blocks: (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.
-            judgement: when an emotion is sure; what comes later is not known yet, so that nothing is smoothed.
-            partial: called once or twice a second with the stretch that is being spoken, as far as it has come; less
-                often where that would take more than a third of the time.
+        Nothing is smoothed, for what comes later is not known yet.
 
-        Yields:
-            Each stretch of speech as soon as a pause of 0.4 s has ended it.
+        Blocks are (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.
+        ``partial`` is called once or twice a second with what is being spoken, as far as it has come; less often where
+        that would take more than a third of the time.
         """
         segmenter = Segmenter(live=True, activity=self.activity)
         next_s, now_s = 0.0, 0.0
         for block in blocks:
             for spoken in segmenter.feed(block):
-                yield self._live(spoken, judgement)
+                yield live_segment(spoken, self.understand([spoken])[0], judgement)
             now_s += len(block) / SAMPLE_RATE
             if partial is None or now_s < next_s or (present := segmenter.present()) is None:
                 continue
             began = time.monotonic()
-            partial(self._live(present, judgement))
+            partial(live_segment(present, self.understand([present])[0], judgement))
             next_s = now_s + max(_PARTIAL_S, 3 * (time.monotonic() - began))
         for spoken in segmenter.finish():
-            yield self._live(spoken, judgement)
-
-    def _live(self, spoken: Spoken, judgement: Judgement) -> Segment:
-        (opinion,) = self.understand([spoken])
-        return live_segment(spoken, opinion, judgement)
-
-    def _only(self, source: Source, judgement: Judgement, channels: Channels, speakers: Speakers | None) -> Recording:
-        (result,) = self.recognise_many([source], judgement=judgement, channels=channels, speakers=speakers)
-        if isinstance(result, Failure):
-            raise result.error
-        return result
+            yield live_segment(spoken, self.understand([spoken])[0], judgement)
 
 
 def check_speakers(speakers: Speakers, channels: Channels) -> None:
@@ -258,14 +222,13 @@ def live_segment(spoken: Spoken, opinion: SegmentPrediction, judgement: Judgemen
 
 def _segment(piece: Piece[SegmentPrediction]) -> Segment:
     said, probabilities, familiar, dimensions = piece.content
-    words = said.placed(piece.since_s, piece.start_s, piece.end_s)
     return Segment(
         piece.start_s,
         piece.end_s,
         said.text,
         likeliest(probabilities),
         probabilities,
-        words=words,
+        words=said.placed(piece.since_s, piece.start_s, piece.end_s),
         familiar=familiar,
         channel=piece.channel,
         speaker=piece.speaker,

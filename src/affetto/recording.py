@@ -38,19 +38,9 @@ class Word(NamedTuple):
         """
         return self._replace(start_s=self.start_s + seconds, end_s=self.end_s + seconds)
 
-    def within(self, start_s: float, end_s: float) -> Word:
-        """The same word, of which nothing lies before or after a stretch.
-
-        >>> Word("no", 0.5, 0.75, 0.9).within(0.6, 2.0)
-        Word(text='no', start_s=0.6, end_s=0.75, confidence=0.9)
-        """
-        start_s, end_s = (min(max(each, start_s), end_s) for each in (self.start_s, self.end_s))
-        return self._replace(start_s=start_s, end_s=end_s)
-
     def as_dict(self) -> dict[str, str | float]:
         """Plain values for JSON, numbers rounded to 4 digits."""
-        numbers = {"start_s": self.start_s, "end_s": self.end_s, "confidence": self.confidence}
-        return {"text": self.text, **{name: round(value, 4) for name, value in numbers.items()}}
+        return {name: each if isinstance(each, str) else round(each, 4) for name, each in self._asdict().items()}
 
 
 class Spelling(NamedTuple):
@@ -62,10 +52,17 @@ class Spelling(NamedTuple):
     def placed(self, since_s: float, start_s: float, end_s: float) -> tuple[Word, ...]:
         """Its words in a recording, where it begins at ``since_s`` and speech lasts from ``start_s`` to ``end_s``.
 
+        Nothing of a word lies before or after the speech.
+
         >>> Spelling("no", (Word("no", 0.5, 0.75, 0.9),)).placed(2.0, 2.6, 3.0)
         (Word(text='no', start_s=2.6, end_s=2.75, confidence=0.9),)
         """
-        return tuple(word.later(since_s).within(start_s, end_s) for word in self.words)
+
+        def within(time_s: float) -> float:
+            return min(max(time_s, start_s), end_s)
+
+        words = [word.later(since_s) for word in self.words]
+        return tuple(each._replace(start_s=within(each.start_s), end_s=within(each.end_s)) for each in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +80,7 @@ class Segment:
         familiar: whether the model was trained on sound like this.
         channel: in which it is, from 1 on, where channels are separate.
         speaker: who speaks, from 1 on, where speakers are told apart.
-        dimensions: dimension -> value, in the unit of the corpus that the model was trained on; empty where it predicts
-            none.
+        dimensions: dimension -> value, in the unit of the training corpus; empty where the model predicts none.
     """
 
     start_s: float
@@ -102,7 +98,7 @@ class Segment:
     @property
     def statement(self) -> str:
         """The emotion, or "not sure", or "unfamiliar sound"; empty where words alone were asked for."""
-        return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
+        return _statement(self)
 
     @property
     def voice(self) -> str:
@@ -138,19 +134,12 @@ class Segment:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, numbers rounded to 4 digits; nothing of emotion where words alone were asked for."""
-        judged = {
-            "emotion": self.emotion,
-            "sure": self.sure,
-            "familiar": self.familiar,
-            "probabilities": _rounded(self.probabilities),
-            **({"dimensions": _rounded(self.dimensions)} if self.dimensions else {}),
-        }
         return {
             **({} if self.channel is None else {"channel": self.channel}),
             **({} if self.speaker is None else {"speaker": self.speaker}),
             "start_s": round(self.start_s, 4),
             "end_s": round(self.end_s, 4),
-            **(judged if self.probabilities else {}),
+            **_judged(self),
             "transcript": self.transcript,
             "words": [word.as_dict() for word in self.words],
         }
@@ -165,8 +154,7 @@ class Recording:
         duration_s: its length in seconds.
         segments: its stretches of speech, by their start; none where nobody speaks.
         emotion: the most probable emotion of the whole; None where nobody speaks, or words alone were asked for.
-        probabilities: emotion -> mean over the segments, each weighted by its duration; 0 where nobody speaks, empty
-            where words alone were asked for.
+        probabilities: emotion -> mean over the segments, weighted by duration; 0 without speech, empty for words alone.
         transcript: the segments' transcripts, joined.
         sure: whether the emotion of the whole can be stated: the sound is familiar, and it is probable enough.
         shares: emotion -> its part of the time with speech, where it is sure.
@@ -197,16 +185,13 @@ class Recording:
 
     def __repr__(self) -> str:
         share = "" if self.emotion is None else f" {self.probabilities[self.emotion]:.0%}"
-        count = len(self.segments)
-        segments = f"{count} segment" if count == 1 else f"{count:,} segments"
+        segments = f"{len(self.segments):,} segment{'' if len(self.segments) == 1 else 's'}"
         return f"<Recording {self.source!r}, {self.duration_s:.1f} s: {self.statement}{share}, {segments}>"
 
     @property
     def statement(self) -> str:
         """The emotion of the whole, or "not sure", "unfamiliar sound" or "no speech"; empty for words alone."""
-        if self.emotion is None and not self.segments:
-            return NO_SPEECH
-        return _statement(self.emotion, sure=self.sure, familiar=self.familiar)
+        return _statement(self) if self.segments else NO_SPEECH
 
     @property
     def divided_by(self) -> Literal["channel", "speaker"] | None:
@@ -250,18 +235,9 @@ class Recording:
 
     def _summary(self) -> dict[str, Any]:
         """What all of its speech comes to."""
-        judged = {
-            "emotion": self.emotion,
-            "sure": self.sure,
-            "familiar": self.familiar,
-            "probabilities": _rounded(self.probabilities),
-            "shares": _rounded(self.shares),
-            "unsure_share": round(self.unsure_share, 4),
-            **({"dimensions": _rounded(self.dimensions)} if self.dimensions else {}),
-        }
         return {
             "speech_s": round(self.speech_s, 4),
-            **(judged if self.probabilities else {}),
+            **_judged(self, shares=_rounded(self.shares), unsure_share=round(self.unsure_share, 4)),
             "transcript": self.transcript,
             "silent": self.silent,
         }
@@ -270,10 +246,7 @@ class Recording:
         """A row a segment, a column for each emotion's probability and each dimension; no row where nobody speaks.
 
         Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``; of separate channels,
-        ``channel`` after ``file``, too; of speakers, ``speaker``.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
+        ``channel`` after ``file``, too; of speakers, ``speaker``. Raises MissingExtraError without pandas.
 
         >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
         >>> print(join_segments("a.wav", 2.0, [segment]).to_dataframe())
@@ -297,13 +270,8 @@ class Recording:
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draws its course: the probabilities of the emotions in each stretch of speech, pale where it is not sure.
 
-        Separate channels and speakers are drawn one below the other.
-
-        Args:
-            axes: of matplotlib, to draw on; None makes a figure with pyplot, which a notebook shows.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
+        Separate channels and speakers are drawn one below the other. Without axes of matplotlib to draw on, a figure is
+        made with pyplot, which a notebook shows. Raises MissingExtraError where matplotlib is not installed.
 
         >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
         >>> axes = join_segments("a.wav", 3.0, [segment]).plot()
@@ -311,24 +279,27 @@ class Recording:
         'a.wav: anger'
         >>> axes.figure.savefig("a.png")  # doctest: +SKIP
         """
-        return plot_course(
-            axes,
-            f"{PurePath(self.source).name}: {self.statement or 'words alone'}",
-            {
-                name: [(each.moment, each.sure) for each in voice.segments]
-                for name, voice in (self.voices or {"": self}).items()
-            },
-            list(self.probabilities),
-            self.duration_s,
-        )
+        title = f"{PurePath(self.source).name}: {self.statement or 'words alone'}"
+        voices = self.voices or {"": self}
+        courses = {name: [(each.moment, each.sure) for each in voice.segments] for name, voice in voices.items()}
+        return plot_course(axes, title, courses, list(self.probabilities), self.duration_s)
 
 
-def _statement(emotion: str | None, *, sure: bool, familiar: bool) -> str:
-    if emotion is None:
+def _statement(of: Segment | Recording) -> str:
+    if of.emotion is None:
         return ""
-    if not familiar:
+    if not of.familiar:
         return UNFAMILIAR
-    return emotion if sure else NOT_SURE
+    return of.emotion if of.sure else NOT_SURE
+
+
+def _judged(of: Segment | Recording, **shared: object) -> dict[str, object]:
+    """What its emotion is judged to be, for JSON; nothing where words alone were asked for."""
+    if not of.probabilities:
+        return {}
+    stated = {"emotion": of.emotion, "sure": of.sure, "familiar": of.familiar}
+    dimensions = {"dimensions": _rounded(of.dimensions)} if of.dimensions else {}
+    return {**stated, "probabilities": _rounded(of.probabilities), **shared, **dimensions}
 
 
 def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -378,9 +349,8 @@ def join_segments(
 
 def _smoothed(segments: Sequence[Segment], moments: Sequence[Moment], width_s: float) -> list[dict[str, float]]:
     """The segments' moments, each smoothed over those of its own voice."""
-    pairs = list(zip(segments, moments, strict=True))
-    found = {
-        voice: iter(smooth([moment for each, moment in pairs if each.voice == voice], width_s))
-        for voice in {each.voice for each in segments}
-    }
-    return [next(found[each.voice]) for each in segments]
+    own: dict[str, list[Moment]] = {}
+    for each, moment in zip(segments, moments, strict=True):
+        own.setdefault(each.voice, []).append(moment)
+    smoothed = {voice: iter(smooth(some, width_s)) for voice, some in own.items()}
+    return [next(smoothed[each.voice]) for each in segments]

@@ -1,8 +1,7 @@
 """What a figure is worth: spread over runs and folds, intervals over speakers, paired tests, correction for many tests.
 
-Everything is derived from one small thing, sums over the utterances of each speaker in each cell (a repeat and a fold):
-of classes, confusions, which recall, accuracy and F1 follow from; of dimensions, sums and squares, which concordance
-follows from. Those of several cells are the sum of theirs. Why these intervals and these tests: ``docs/statistics.md``.
+All follows from sums over the utterances of each speaker in each cell (a repeat and a fold): of classes, confusions; of
+dimensions, sums and squares. Why these intervals and these tests: ``docs/statistics.md``.
 """
 
 from __future__ import annotations
@@ -126,8 +125,7 @@ def tally(
 ) -> ConfusionCounts:
     """Counts predictions, an entry of each (repeat, fold), speaker, true and predicted class for each.
 
-    Raises:
-        ValueError: a label is none of the classes, which order rows and columns, or the arguments differ in length.
+    Raises ValueError where a label is none of the classes, which order rows and columns, or the lengths differ.
     """
     places = {name: place for place, name in enumerate(classes)}
     unknown = (set(references) | set(predicted)) - set(places)
@@ -183,10 +181,8 @@ def speaker_scores(counted: Counted) -> tuple[NDArray[np.str_], Floats]:
 def fold_scores(counted: Counted) -> tuple[Integers, Floats]:
     """The folds, (folds,), and the scores in each, averaged over its repeats, (folds, scores)."""
     cells, each = _scored(counted, np.stack([counted.repeats, counted.folds], axis=1))
-    folds, place = np.unique(cells[:, 1], return_inverse=True)
-    sums = np.zeros((len(folds), each.shape[1]))
-    np.add.at(sums, place, each)
-    return folds, sums / np.bincount(place, minlength=len(folds))[:, None]
+    folds, repeats = np.unique(cells[:, 1], return_counts=True)
+    return folds, _pooled(cells[:, 1:], each)[1] / repeats[:, None]
 
 
 def missing_classes(counted: ConfusionCounts) -> dict[int, list[int]]:
@@ -217,35 +213,25 @@ class Interval(NamedTuple):
 
 
 def speaker_interval(
-    counted: Counted,
-    rng: np.random.Generator,
-    *,
-    against: Counted | None = None,
-    resamples: int = RESAMPLES,
+    counted: Counted, rng: np.random.Generator, *, against: Counted | None = None, resamples: int = RESAMPLES
 ) -> Interval:
     """Where the scores, or their differences to a model ``against`` it, would lie with other speakers of the kind.
 
     A bootstrap in clusters (Field & Welsh 2007): speakers are drawn with replacement, each with all utterances in all
-    repeats, since utterances of one speaker stand and fall together. The scores of a drawn crowd are those of each run,
-    averaged over runs. The interval is the expanded percentile one (Hesterberg 2015): percentiles as far out as makes
-    the interval of a mean that of Student's t. Without that, intervals of ten speakers that should hold the true value
-    95 times in a hundred do so 90 times, of five 85 times. It leaves out what training on other speakers would change.
-
-    The same state of ``rng`` draws the same crowds of the same speakers; of two models, only speakers of both are
-    drawn.
+    repeats; a crowd's scores are those of each run, averaged over runs. The interval is the expanded percentile one
+    (Hesterberg 2015), as far out as makes that of a mean Student's t. The same state of ``rng`` draws the same crowds
+    of the same speakers; of two models, those of both.
     """
     names = np.unique(counted.speakers)
     if against is not None:
         names = np.intersect1d(names, against.speakers)
-    count = len(names)
-    if count < 2:
-        nowhere = np.full(run_scores(counted).shape[1], np.nan)
-        return Interval(nowhere, nowhere)
-    crowds = draw_crowds(count, rng, resamples)
+    if len(names) < 2:
+        return interval_of(run_scores(counted), len(names))
+    crowds = draw_crowds(len(names), rng, resamples)
     values = _crowd_scores(crowds, counted, names)
     if against is not None:
         values = values - _crowd_scores(crowds, against, names)
-    return interval_of(values, count)
+    return interval_of(values, len(names))
 
 
 def draw_crowds(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> NDArray[np.float32]:
@@ -298,14 +284,11 @@ class PairedTest(NamedTuple):
 def corrected_t_test(differences: Floats, ratio: float) -> PairedTest:
     """Nadeau and Bengio's corrected resampled t-test, for differences (folds,) over the folds of a cross-validation.
 
-    Two folds train on mostly the same speakers, so their differences are correlated, and the usual paired t-test takes
-    chance for an effect too often (Dietterich 1998). Nadeau & Bengio (2003, *Inference for the generalization error*,
-    Machine Learning 52) estimate that correlation as ``test / (test + training)``, which widens the variance of the
-    mean from ``s2 / folds`` to ``s2 * (1 / folds + ratio)``, the ratio being test / training utterances. Average over
-    repeats first: they share test speakers as well, so more of them make a fold's value more exact but no more folds.
+    Folds share training speakers, so their differences are correlated: the variance of the mean is widened from
+    ``s2 / folds`` to ``s2 * (1 / folds + ratio)``, the ratio being test / training utterances (2003, Machine Learning
+    52). Average over repeats first: they make a fold's value more exact, but no more folds.
     """
-    count = len(differences)
-    mean = float(np.mean(differences)) if count else float("nan")
+    mean, count = _mean(differences), len(differences)
     if count < 2:
         return PairedTest(mean, float("nan"))
     deviation = float(np.std(differences, ddof=1))
@@ -318,13 +301,11 @@ def corrected_t_test(differences: Floats, ratio: float) -> PairedTest:
 def signed_rank_test(differences: Floats) -> PairedTest:
     """Wilcoxon's signed-rank test over folds (Wilcoxon 1945; for classifiers: Demsar 2006).
 
-    It supposes no normal distribution, but independent folds, which those of a cross-validation are not: a second
-    opinion beside `corrected_t_test`. With five folds it cannot fall below .0625. Folds without a difference are
-    left out.
+    A second opinion beside `corrected_t_test`: it supposes no normal distribution, but independent folds. Those without
+    a difference are left out.
     """
-    count = len(differences)
-    mean = float(np.mean(differences)) if count else float("nan")
-    if count < 2:
+    mean = _mean(differences)
+    if len(differences) < 2:
         return PairedTest(mean, float("nan"))
     rounded = np.round(differences, 12)  # so that equal differences tie, and no difference is exactly none
     rounded = rounded[rounded != 0]
@@ -339,11 +320,14 @@ def signed_rank_test(differences: Floats) -> PairedTest:
     return PairedTest(mean, min(1.0, float(2 * tail)))
 
 
+def _mean(differences: Floats) -> float:
+    return float(np.mean(differences)) if len(differences) else float("nan")
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979): p-values that hold for all tests together, in the given order.
 
-    Whatever depends on whatever, at most `ALPHA` of such tables show a difference where there is none, if those below
-    `ALPHA` count as shown. What is not a number was not tested, and stays so.
+    What is not a number was not tested, and stays so.
     """
     tested = sorted((p, place) for place, p in enumerate(ps) if not np.isnan(p))
     corrected = [float("nan")] * len(ps)

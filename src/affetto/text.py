@@ -17,7 +17,7 @@ SYMBOLS = " 'abcdefghijklmnopqrstuvwxyz"  # The paper's characters: letters, apo
 _FORMULA = ("=", "+", "-", "@", "\t")
 
 # What is looked for, and the words that are said for it.
-Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
 _CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -25,16 +25,8 @@ _CURRENCIES = {
     "€": ("euro", "euros", "cent", "cents"),
 }
 _SCALES = {"k": "thousand", "m": "million", "bn": "billion"}
-_SIGNS = {
-    **{sign: names[1] for sign, names in _CURRENCIES.items()},
-    "&": "and",
-    "%": "percent",
-    "+": "plus",
-    "@": "at",
-    "=": "equals",
-    "°": "degrees",
-    "№": "number",
-}
+_SIGNS = {"&": "and", "%": "percent", "+": "plus", "@": "at", "=": "equals", "°": "degrees", "№": "number"}
+_SIGNS |= {sign: names[1] for sign, names in _CURRENCIES.items()}
 _FRACTIONS = {"1/2": "one half", "1/3": "one third", "2/3": "two thirds", "1/4": "one quarter", "3/4": "three quarters"}
 
 
@@ -48,10 +40,8 @@ def _numbers() -> inflect.engine:
 def _cardinal(number: str) -> str:
     """The words of a number or an ordinal; beyond a billion without commas, one by one, as a telephone number is."""
     plain = number.replace(",", "")
-    whole = re.match("[0-9]*", plain)
-    assert whole is not None
-    length = len(whole.group())
-    if (length > 1 and plain.startswith("0")) or length > (9 if plain == number else 30):
+    digits = len(re.split("[^0-9]", plain)[0])
+    if (digits > 1 and plain.startswith("0")) or digits > (9 if plain == number else 30):
         return _digit_by_digit(plain)
     return str(_numbers().number_to_words(plain, andword="", zero="zero"))
 
@@ -114,50 +104,44 @@ _PICTURES = {"So", "Sk", "Cf", "Co"}  # Unicode's categories of emoji and what m
 
 # What would be lost, or come out wrong, when accents and foreign scripts are transcribed.
 _BEFORE: tuple[Rule, ...] = (
-    (re.compile(r"(?<=[0-9])(?=[¼½¾⅓⅔])"), "and"),
-    (re.compile(r"(?<=[0-9])\s?–\s?(?=[0-9])"), "to"),
+    (r"(?<=[0-9])(?=[¼½¾⅓⅔])", "and"),
+    (r"(?<=[0-9])\s?–\s?(?=[0-9])", "to"),
     (
-        re.compile(
-            rf"(?P<sign>[$£€])\s?(?P<amount>{_NUMBER})(?:\s?(?P<scale>thousand|million|billion|trillion|k|m|bn)\b)?",
-            re.IGNORECASE,
-        ),
+        rf"(?i)(?P<sign>[$£€])\s?(?P<amount>{_NUMBER})(?:\s?(?P<scale>thousand|(?:m|b|tr)illion|k|m|bn)\b)?",
         _money,
     ),
-    (re.compile(f"[{''.join(_SIGNS)}]"), lambda match: _SIGNS[match.group()]),
+    (f"[{''.join(_SIGNS)}]", lambda match: _SIGNS[match.group()]),
 )
 # Lower-case ASCII, each rule over what the ones before it left.
 _AFTER: tuple[Rule, ...] = (
-    (re.compile(r"#(?=[0-9])|\bno\.\s?(?=[0-9])"), "number"),
-    (re.compile(r"(?<!\S)-(?=\.?[0-9])"), "minus"),
+    (r"#(?=[0-9])|\bno\.\s?(?=[0-9])", "number"),
+    (r"(?<!\S)-(?=\.?[0-9])", "minus"),
     (  # (555) 123-4567, 555-1234
-        re.compile(r"(?<![0-9-])(?:\(?[0-9]{3}\)?[ .-]\s?[0-9]{3}[ .-]|[0-9]{3}-)[0-9]{4}(?![0-9-])"),
+        r"(?<![0-9-])(?:\(?[0-9]{3}\)?[ .-]\s?[0-9]{3}[ .-]|[0-9]{3}-)[0-9]{4}(?![0-9-])",
         lambda match: _digit_by_digit(match.group()),
     ),
+    (r"(?<![0-9:])(?P<hour>[0-9]{1,2}):(?P<minute>[0-5][0-9])(?![0-9:])(?P<half>(?=\s?[ap]\.?m\b))?", _time),
+    (r"(?<![0-9/])(?:1/[234]|2/3|3/4)(?![0-9/])", lambda match: _FRACTIONS[match.group()]),
+    (r"(?<![\w.,])((?:1[1-9]|20)[0-9]0)'?s\b", lambda match: _plural(_year(match[1]))),  # the 1990s
     (
-        re.compile(r"(?<![0-9:])(?P<hour>[0-9]{1,2}):(?P<minute>[0-5][0-9])(?![0-9:])(?P<half>(?=\s?[ap]\.?m\b))?"),
-        _time,
-    ),
-    (re.compile(r"(?<![0-9/])(?:1/[234]|2/3|3/4)(?![0-9/])"), lambda match: _FRACTIONS[match.group()]),
-    (re.compile(r"(?<![\w.,])((?:1[1-9]|20)[0-9]0)'?s\b"), lambda match: _plural(_year(match[1]))),  # the 1990s
-    (
-        re.compile(r"(?<![\w.,])((?:1[1-9]|20)[0-9]{2})('s)?(?![\w.,']?[0-9]|[a-z])"),
+        r"(?<![\w.,])((?:1[1-9]|20)[0-9]{2})('s)?(?![\w.,']?[0-9]|[a-z])",
         lambda match: _year(match[1]) + (match[2] or ""),
     ),
-    (re.compile(rf"({_NUMBER})'?s\b"), lambda match: _plural(_cardinal(match[1]))),
-    (re.compile(rf"{_NUMBER}(?:st|nd|rd|th)\b"), lambda match: _cardinal(match.group())),
-    (re.compile(r"(?<![0-9a-z])\.[0-9]+"), lambda match: f"point {_digit_by_digit(match.group())}"),
-    (re.compile(_NUMBER), lambda match: _cardinal(match.group())),
+    (rf"({_NUMBER})'?s\b", lambda match: _plural(_cardinal(match[1]))),
+    (rf"{_NUMBER}(?:st|nd|rd|th)\b", lambda match: _cardinal(match.group())),
+    (r"(?<![0-9a-z])\.[0-9]+", lambda match: f"point {_digit_by_digit(match.group())}"),
+    (_NUMBER, lambda match: _cardinal(match.group())),
 )
 
 
 def _apply(rules: Sequence[Rule], text: str) -> str:
     for pattern, words in rules:
-        text = pattern.sub(partial(_say, words), text)
+        text = re.sub(pattern, f" {words} " if isinstance(words, str) else partial(_spaced, words), text)
     return text
 
 
-def _say(words: str | Callable[[re.Match[str]], str], match: re.Match[str]) -> str:
-    return f" {words if isinstance(words, str) else words(match)} "
+def _spaced(words: Callable[[re.Match[str]], str], match: re.Match[str]) -> str:
+    return f" {words(match)} "
 
 
 def without_marks(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,10 @@ class Transcriber:
     ) -> Transcriber:
         """Loads the recogniser of a model.
 
-        Args:
-            model: see `open_encoder`.
-            device: see `choose_device`.
-            decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
-            precision: see `choose_precision`.
-
-        Raises:
-            CheckpointError: there is no such model, or it or its language model is damaged.
-            ConfigError: there is no such device, or the language model does not fit the recogniser.
+        For the model see `open_encoder`, for the device `choose_device`, and `choose_precision`. Where ``decoding`` is
+        None, a model with a language model decodes by a beam search, others greedily. Raises CheckpointError where
+        there is no such model, or it or its language model is damaged, ConfigError where there is no such device, or
+        the language model does not fit the recogniser.
         """
         encoder = open_encoder(model, device=device, precision=precision)
         return cls(encoder, find_decoder(encoder, decoding))
@@ -121,11 +116,7 @@ class Transcriber:
                 yield Transcript(found.source, found.duration_s, found.transcript, words)
 
     def recognise_many(
-        self,
-        sources: Iterable[Source],
-        progress: Callable[[float], None] | None = None,
-        *,
-        channels: Channels = "mix",
+        self, sources: Iterable[Source], progress: Callable[[float], None] | None = None, *, channels: Channels = "mix"
     ) -> Iterator[Recording | Failure]:
         """The same as recordings with segments, which have no emotion; of separate channels, too."""
         arrange = partial(neighbours, longest_s=self.decoder.window_s)
@@ -145,16 +136,8 @@ def _recording(found: StreamResult[Spelling]) -> Recording:
     segments = [segment for piece in found.pieces for segment in _segments(piece)]
     segments.sort(key=lambda each: (each.start_s, each.channel or 0))  # pieces of several channels may overlap
     said = " ".join(each.transcript for each in segments if each.transcript)
-    return Recording(
-        found.source,
-        found.duration_s,
-        tuple(segments),
-        None,
-        {},
-        said,
-        silent=found.silent,
-        channels=tuple(map(_recording, found.channels)),
-    )
+    recording = Recording(found.source, found.duration_s, tuple(segments), None, {}, said, silent=found.silent)
+    return replace(recording, channels=tuple(map(_recording, found.channels)))
 
 
 def _segments(piece: Piece[Spelling]) -> list[Segment]:
@@ -165,29 +148,21 @@ def _segments(piece: Piece[Spelling]) -> list[Segment]:
         away_s = [max(start_s - middle_s, middle_s - end_s, 0.0) for start_s, end_s in piece.stretches]
         return away_s.index(min(away_s))
 
-    segments = []
-    owners = [nearest(word) for word in piece.content.words]
+    segments, owners = [], [nearest(word) for word in piece.content.words]
     for place, (start_s, end_s) in enumerate(piece.stretches):
         own = [word for word, owner in zip(piece.content.words, owners, strict=True) if owner == place]
-        spelling = Spelling(" ".join(word.text for word in own), tuple(own))
-        words = spelling.placed(piece.since_s, start_s, end_s)
-        segments.append(Segment(start_s, end_s, spelling.text, None, {}, words=words, channel=piece.channel))
+        words = Spelling("", tuple(own)).placed(piece.since_s, start_s, end_s)
+        said = " ".join(word.text for word in own)
+        segments.append(Segment(start_s, end_s, said, None, {}, words=words, channel=piece.channel))
     return segments
 
 
 def transcribed_utterances(
     path: Path, *, partition: str | None = None, among: Collection[str] | None = None, limit: int | None = None
 ) -> list[Utterance]:
-    """The utterances of a corpus (see `open_corpus`) that have a text.
+    """The utterances of a corpus (see `open_corpus`) that have a text: of an official part, and among these ids.
 
-    Args:
-        path: of the corpus.
-        partition: an official part; None takes all.
-        among: the ids of those that are wanted; None takes all.
-        limit: so many, spread evenly over the rest; None takes all.
-
-    Raises:
-        CorpusError: there are none.
+    With a limit, so many of them, spread evenly over all. Raises CorpusError where there are none.
     """
     utterances = open_corpus(path).utterances
     if partition is not None:
@@ -213,20 +188,14 @@ def score_transcriber(
 ) -> TranscriptionScores:
     """Compares transcripts with the references, both in the alphabet (see `text.normalise`).
 
-    ``progress`` is called with the utterances done and in all.
-
-    Raises:
-        CorpusError: no utterance could be transcribed.
+    ``progress`` is called with the utterances done and in all. Raises CorpusError where none could be transcribed.
     """
     from affetto import metrics  # scikit-learn: 1 s and 100 MB that transcripts need not
 
     started = time.perf_counter()
-    references, hypotheses, total_s = [], [], 0.0
-    left_out: Counter[str] = Counter()
-    stretches = [Stretch(each.audio, each.start_s, each.end_s) for each in utterances]
-    for done, (utterance, result) in enumerate(
-        zip(utterances, transcriber.transcribe_many(stretches), strict=True), start=1
-    ):
+    references, hypotheses, total_s, left_out = [], [], 0.0, Counter[str]()
+    results = transcriber.transcribe_many(Stretch(each.audio, each.start_s, each.end_s) for each in utterances)
+    for done, (utterance, result) in enumerate(zip(utterances, results, strict=True), start=1):
         if isinstance(result, Failure):
             left_out[result.error.problem] += 1
         else:

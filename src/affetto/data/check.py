@@ -30,11 +30,7 @@ MANIFEST = "manifest.jsonl"  # What a run folder holds of its utterances
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusSummary:
-    """What is in a corpus; only utterances whose audio opens are counted.
-
-    Emotions, dimensions, official partitions and reasons for which things were skipped are counted by name, and a few
-    of what was skipped for each reason are examples.
-    """
+    """What is in a corpus, counted by name, of utterances whose audio opens; a few that were skipped are examples."""
 
     name: str
     title: str
@@ -67,15 +63,13 @@ def check_corpus(
     ``progress`` is called with (files done, files in all). Raises CorpusError or ManifestError, as `open_corpus` does.
     """
     parsed = open_corpus(path, name)
-    lengths: dict[Path, float | None] = {}
+    lengths = dict[Path, float | None]()
     files = sorted({utterance.audio for utterance in parsed.utterances})
     for file, file_s in in_threads(_file_duration, files):
         lengths[file] = file_s
         if progress is not None:
             progress(len(lengths), len(files))
-    durations: list[float] = []
-    usable: list[Utterance] = []
-    skipped = list(parsed.skipped)
+    usable, durations, skipped = list[Utterance](), list[float](), list(parsed.skipped)
     for utterance in parsed.utterances:
         duration_s = _duration(utterance, lengths[utterance.audio])
         if isinstance(duration_s, Skipped):
@@ -116,9 +110,7 @@ def _file_duration(path: Path) -> tuple[Path, float | None]:
 
 def _duration(utterance: Utterance, file_s: float | None) -> float | Skipped:
     """Seconds of an utterance within its file, or why it is of no use."""
-    if file_s is None:
-        return Skipped(str(utterance.audio), UNREADABLE)
-    found = duration_within(utterance, file_s)
+    found = Skipped("", UNREADABLE) if file_s is None else duration_within(utterance, file_s)
     if isinstance(found, Skipped):
         return Skipped(utterance.id if file_s else str(utterance.audio), found.reason)
     return found
@@ -126,8 +118,7 @@ def _duration(utterance: Utterance, file_s: float | None) -> float | Skipped:
 
 def _count(values: Iterable[str | None]) -> dict[str, int]:
     """How often each value is there, by name; what is not known does not count."""
-    counts = Counter(value for value in values if value is not None)
-    return dict(sorted(counts.items()))
+    return dict(sorted(Counter(value for value in values if value is not None).items()))
 
 
 def _examples(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:
@@ -220,9 +211,5 @@ def report(folds: Sequence[Split]) -> DivisionReport:
             speakers = tuple(sorted(set(map(by_speaker, some))))
             parts.append(PartSummary(number, part, speakers, len(some), {name: counts[name] for name in emotions}))
     tested = Counter(each.key for split in folds for each in split.test)
-    return DivisionReport(
-        parts=tuple(parts),
-        missing=tuple(missing_emotions(folds)),
-        never_tested=len(used.keys() - tested.keys()),
-        tested_repeatedly=sum(times > 1 for times in tested.values()),
-    )
+    never, repeatedly = len(used.keys() - tested.keys()), sum(times > 1 for times in tested.values())
+    return DivisionReport(tuple(parts), tuple(missing_emotions(folds)), never, repeatedly)

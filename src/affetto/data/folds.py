@@ -1,10 +1,4 @@
-"""Who is who over several corpora, and ``folds.csv``: who is in which part of which fold.
-
-::
-
-    fold,part,speaker
-    0,train,ann
-    0,test,mine/bob
+"""Who is who over several corpora, and ``folds.csv``: who is in which part of which fold (``0,test,mine/bob``).
 
 An utterance's id and a speaker's name are unique within a corpus alone. Where two corpora share one, it is written
 corpus/name, everywhere: in ``folds.csv``, in predictions and in what a recipe asks for.
@@ -56,14 +50,12 @@ def known_names(utterances: Sequence[Utterance], of: Name) -> dict[str, set[str]
 def resolve(names: Collection[str], known: Mapping[str, set[str]], of: Name) -> set[str]:
     """The full names that these stand for, see `known_names`.
 
-    Raises:
-        SharedNameError: two corpora have a speaker or session of that name.
-        SplitError: there is no such name.
+    Raises SplitError where there is no such name, SharedNameError where two corpora have a speaker or session of it.
     """
     unknown = set(names) - set(known)
     if unknown:
         raise SplitError(f"no such {of}: {listed(unknown)}", f"choose among {listed(set().union(*known.values()))}")
-    chosen: set[str] = set()
+    chosen = set[str]()
     for name in names:
         found = {name} & known[name] or known[name]  # a name with its corpus is never another corpus's without
         # "test" is the test part of every corpus, but speaker "1" of one is not speaker "1" of another.
@@ -88,9 +80,8 @@ def write_folds(path: Path, utterances: Sequence[Utterance], folds: Sequence[Spl
         writer.writerow(_COLUMNS)
         for number, fold in enumerate(folds):
             for part, some in zip(PARTS, fold, strict=True):
-                writer.writerows(
-                    (number, part, speaker) for speaker in sorted({short[by_speaker(each)] for each in some})
-                )
+                speakers = sorted({short[by_speaker(each)] for each in some})
+                writer.writerows((number, part, speaker) for speaker in speakers)
 
 
 def read_folds(path: Path, utterances: Sequence[Utterance]) -> dict[int, Split]:
@@ -120,9 +111,8 @@ def _lines(path: Path) -> Iterator[tuple[str, int, str, str]]:
             header = next(rows, [])
             if sorted(header) != sorted(_COLUMNS):
                 raise SplitError(f"the columns are {', '.join(header) or 'none'}", _REMEDY, path)
-            for row in rows:
-                if row:
-                    yield _line(header, row, f"{path}:{rows.line_num}")
+            for row in filter(None, rows):
+                yield _line(header, row, f"{path}:{rows.line_num}")
     except OSError as error:
         raise SplitError(error.strerror or str(error), "check the path of the folds", path) from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -132,10 +122,9 @@ def _lines(path: Path) -> Iterator[tuple[str, int, str, str]]:
 def _line(header: Sequence[str], row: Sequence[str], where: str) -> tuple[str, int, str, str]:
     if len(row) != len(header):
         raise SplitError(f"{len(row)} values", _REMEDY, where)
-    values = dict(zip(header, row, strict=True))
-    fold, part = values["fold"], values["part"]
+    fold, part, speaker = (row[header.index(name)] for name in _COLUMNS)
     if not (fold.isascii() and fold.isdigit() and len(fold) < 10):
         raise SplitError(f"the fold is {fold!r}", "number the folds from 0", where)
     if part not in PARTS:
         raise SplitError(f"the part is {part!r}", f"name one of {', '.join(PARTS)}", where)
-    return where, int(fold), part, values["speaker"]
+    return where, int(fold), part, speaker

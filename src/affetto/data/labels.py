@@ -7,7 +7,7 @@ people compare on have names (`PRESETS`).
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -133,9 +133,8 @@ def label(
 
     Some of the classes are enough in one corpus of several (``some``); a warning names those that are missing.
 
-    Raises:
-        LabelError: a class is named twice, no utterance counts as one of them (as any of them, where some are enough),
-            an emotion to merge is unknown, or there are not as many utterances as there should be.
+    Raises LabelError where a class is named twice, no utterance counts as one of them (as any, where some are enough),
+    an emotion to merge is unknown, or there are not as many utterances as there should be.
 
     >>> from pathlib import Path
     >>> votes = {"anger": 3, "sadness": 1}
@@ -155,7 +154,7 @@ def label(
         if emotion is None or emotion not in classes:
             left_out[utterance.emotion or UNLABELLED] += 1
             continue
-        cast = _counted(utterance.votes or {}) if labelling.source == "given" else votes
+        cast = (utterance.votes or {}) if labelling.source == "given" else votes
         shares = _shares(cast, labelling.merge, emotion, classes)
         targets = tuple(
             (1 - labelling.soft) * (name == emotion) + labelling.soft * share
@@ -167,10 +166,8 @@ def label(
     if missing and found and some:
         logger.warning("no utterance of %s counts as %s", utterances[0].corpus, ", ".join(missing))
     elif missing:
-        raise LabelError(
-            f"no utterance counts as {', '.join(missing)}",
-            f"choose among what there is, {_known(ballots, labelling.merge)}, or label less strictly",
-        )
+        remedy = f"choose among what there is, {_known(ballots, labelling.merge)}, or label less strictly"
+        raise LabelError(f"no utterance counts as {', '.join(missing)}", remedy)
     _check_expected(found, labelling)
     if left_out:
         shown = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))
@@ -189,8 +186,7 @@ def counts_beside(found: Mapping[str, int], expected: Mapping[str, int]) -> str:
     >>> counts_beside({"anger": 1103, "sadness": 1080}, {"anger": 1103, "sadness": 1084})
     'anger 1,103, sadness 1,080 (expected 1,084), together 2,183 (expected 2,187)'
     """
-    known = {emotion: count for emotion, count in expected.items() if emotion in found}
-    rows = [(emotion, count, known.get(emotion, count)) for emotion, count in found.items()]
+    rows = [(emotion, count, expected.get(emotion, count)) for emotion, count in found.items()]
     rows.append(("together", sum(found.values()), sum(wanted for *_, wanted in rows)))
     return ", ".join(
         f"{name} {count:,}" + ("" if count == wanted else f" (expected {wanted:,})") for name, count, wanted in rows
@@ -202,14 +198,10 @@ def _votes(utterance: Utterance, labelling: Labelling, merge: Mapping[str, str])
     if labelling.source == "given":
         cast = [] if utterance.emotion is None else [(utterance.emotion, Fraction(1))]
     elif labelling.source == "votes":
-        cast = list(_counted(utterance.votes or {}).items())
+        cast = [(emotion, Fraction(count)) for emotion, count in (utterance.votes or {}).items()]
     else:
         cast = [vote for rating in utterance.ratings for vote in _cast(rating, labelling, merge)]
-    return _summed((merge.get(emotion, emotion), count) for emotion, count in cast)
-
-
-def _counted(votes: Mapping[str, int]) -> dict[str, Fraction]:
-    return {emotion: Fraction(count) for emotion, count in votes.items()}
+    return _summed(cast, merge)
 
 
 def _cast(rating: Rating, labelling: Labelling, merge: Mapping[str, str]) -> list[tuple[str, Fraction]]:
@@ -217,20 +209,18 @@ def _cast(rating: Rating, labelling: Labelling, merge: Mapping[str, str]) -> lis
     if labelling.raters == "evaluators" and not rating.rater.startswith(EVALUATORS):
         return []
     chosen = list(dict.fromkeys(merge.get(emotion, emotion) for emotion in rating.labels))
-    if labelling.multi_label == "first":
-        chosen = chosen[:1]
-    elif labelling.multi_label == "leave_out" and len(chosen) > 1:
-        chosen = []
-    weight = Fraction(1, len(chosen)) if labelling.multi_label == "share" and chosen else Fraction(1)
-    return [(emotion, weight) for emotion in chosen]
+    if labelling.multi_label == "leave_out" and len(chosen) > 1:
+        return []
+    weight = Fraction(1, max(1, len(chosen)) if labelling.multi_label == "share" else 1)
+    return [(emotion, weight) for emotion in (chosen[:1] if labelling.multi_label == "first" else chosen)]
 
 
-def _summed(votes: Iterable[tuple[str, Fraction]]) -> dict[str, Fraction]:
-    totals: dict[str, Fraction] = {}
+def _summed(votes: Iterable[tuple[str, Fraction | int]], merge: Mapping[str, str]) -> dict[str, Fraction]:
+    """Emotion, as it counts -> votes, where there are some."""
+    totals = defaultdict[str, Fraction](Fraction)
     for emotion, count in votes:
-        if count:
-            totals[emotion] = totals.get(emotion, Fraction(0)) + count
-    return totals
+        totals[merge.get(emotion, emotion)] += count
+    return {emotion: count for emotion, count in totals.items() if count}
 
 
 def _winner(
@@ -258,10 +248,10 @@ def _winner(
 
 
 def _shares(
-    votes: Mapping[str, Fraction], merge: Mapping[str, str], emotion: str, classes: Sequence[str]
+    votes: Mapping[str, Fraction] | Mapping[str, int], merge: Mapping[str, str], emotion: str, classes: Sequence[str]
 ) -> tuple[float, ...]:
     """The share of each class in the votes for all of them; the one that it counts as has all where there are none."""
-    merged = _summed((merge.get(name, name), count) for name, count in votes.items())
+    merged = _summed(votes.items(), merge)
     counted = [merged.get(name, Fraction(0)) for name in classes]
     if not any(counted):
         counted = [Fraction(name == emotion) for name in classes]

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from affetto.data.utterance import Rating, Utterance
 from affetto.errors import ManifestError
@@ -23,23 +23,21 @@ from affetto.errors import ManifestError
 _Name = Annotated[str, StringConstraints(pattern=r"\S")]
 _Start = Annotated[float, Field(ge=0)]
 _Votes = Annotated[int, Field(ge=0)]
+_Record_T = TypeVar("_Record_T")
 
 _REMEDY = "write a JSON object with audio and speaker, and of the other keys only those of an utterance"
 
 
-_CHECKED = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+class _Checked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class _Rating(BaseModel):
-    model_config = _CHECKED
-
+class _Rating(_Checked):
     rater: _Name
     labels: Annotated[tuple[_Name, ...], Field(min_length=1)]
 
 
-class _Record(BaseModel):
-    model_config = _CHECKED
-
+class _Record(_Checked):
     audio: _Name
     speaker: _Name
     id: _Name | None = None
@@ -80,10 +78,8 @@ def manifest_content(path: Path) -> bytes:
 def read_records(records: Iterable[tuple[int, bytes | str]], path: Path, remedy: str = _REMEDY) -> list[Utterance]:
     """The utterances that records, each the number of a line and a JSON object, describe, in whatever manifest."""
     checked = [(number, _check_record(record, f"{path}:{number}", remedy)) for number, record in records]
-    files = {values.audio for _, values in checked}
-    stems = Counter(Path(file).stem for file in files)
-    found: dict[tuple[str, str], int] = {}
-    utterances: list[Utterance] = []
+    stems = Counter(Path(file).stem for file in {values.audio for _, values in checked})
+    found, utterances = dict[tuple[str, str], int](), list[Utterance]()
     for number, values in checked:
         utterance = _utterance(values, path, alone=stems[Path(values.audio).stem] == 1)
         first = found.setdefault(utterance.key, number)
@@ -135,13 +131,30 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
         audio = utterance.audio.absolute()
         shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
         lines[utterance.key] = json.dumps(_record(utterance, shown.as_posix()), ensure_ascii=False) + "\n"
+    try:
+        write_whole(path, "".join(lines.values()))
+    except (OSError, UnicodeEncodeError) as error:
+        raise ManifestError(f"cannot be written ({error})", "give a place that can be written to", path) from error
+
+
+def write_whole(path: Path, content: str, errors: str = "strict") -> None:
+    """Writes a text file, whole or not at all; ``errors`` as of `str.encode`."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text("".join(lines.values()), encoding="utf-8", newline="\n")
+        draft.write_text(content, encoding="utf-8", errors=errors, newline="\n")
         draft.replace(path)
-    except (OSError, UnicodeEncodeError) as error:
+    finally:
         draft.unlink(missing_ok=True)
-        raise ManifestError(f"cannot be written ({error})", "give a place that can be written to", path) from error
+
+
+def read_journal(path: Path, kind: type[_Record_T]) -> Iterator[_Record_T]:
+    """The records of a journal, JSON a line, perhaps none; lines that a sudden end has torn are passed over."""
+    adapter = TypeAdapter(kind)
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            yield adapter.validate_json(line)
+        except ValidationError:
+            continue
 
 
 def manifest_digest(utterances: Sequence[Utterance]) -> str:

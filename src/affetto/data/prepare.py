@@ -1,21 +1,10 @@
-"""Any corpus made ready for training: 16 kHz mono FLAC, texts in the alphabet, real durations, and a manifest.
-
-What is left in the folder::
-
-    manifest.jsonl      the utterances; affetto reads the folder as a corpus by it
-    left-out.csv        what is not in it, and why
-    corpus.json         where it came from: title, licence, citation, limits, counts
-    audio/              corpus/speaker/utterance.flac
-    journal.jsonl       what was made from which file, so that nothing is made twice
-    unpacked/           the contents of archives, where the corpus had any; may be deleted when all is done
-"""
+"""Any corpus made ready for training: 16 kHz mono FLAC, texts in the alphabet, real durations, and a manifest."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,17 +15,19 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
 from affetto import audio, text
 from affetto.data.corpora import Corpus, Skipped, archives, find_corpus, nothing_usable
 from affetto.data.corpora.files import Progress, in_threads, silent
-from affetto.data.manifest import write_manifest
+from affetto.data.manifest import read_journal, write_manifest, write_whole
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CorpusError
 
-MANIFEST, LEFT_OUT, FACTS, JOURNAL = "manifest.jsonl", "left-out.csv", "corpus.json", "journal.jsonl"
-SOUNDS, UNPACKED = "audio", "unpacked"
+MANIFEST = "manifest.jsonl"  # The utterances; affetto reads the folder as a corpus by it
+LEFT_OUT = "left-out.csv"  # What is not in it, and why
+FACTS = "corpus.json"  # Where it came from: title, licence, citation, limits, counts
+JOURNAL = "journal.jsonl"  # What was made from which file, so that nothing is made twice
+SOUNDS = "audio"  # corpus/speaker/utterance.flac
+UNPACKED = "unpacked"  # The contents of archives, where the corpus had any; may be deleted when all is done
 SLACK_S = 0.5
 """So far an utterance may go beyond the end of its file, as rounded times do, before its text is that of lost sound."""
 
@@ -51,10 +42,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedCorpus:
-    """What was prepared: the layout that was read, the manifest, what is in it, and all that is not.
-
-    Of the sound files, so many were made by this call; the others were there.
-    """
+    """What was prepared: the layout that was read, the manifest, what is in it, and all that is not."""
 
     corpus: Corpus
     manifest: Path
@@ -63,7 +51,7 @@ class PreparedCorpus:
     speakers: int
     partitions: Mapping[str, int]
     transcribed: int
-    made: int
+    made: int  # how many sound files were made by this call; the others were there
     left_out: tuple[Skipped, ...]
 
     @property
@@ -91,39 +79,29 @@ def prepare_corpus(
     Stopped anywhere, the same call goes on from there: a sound file that is whole and was made from the same source is
     not made again. Utterances without a transcript are left out, unless there is an emotion to train on.
 
-    Args:
-        path: see `find_corpus`.
-        output: the folder to write into: a new one, an empty one, or one that was prepared before.
-        name: the layout; None looks at the folder.
-        max_duration_s: longer utterances are left out (15 s in the paper).
-        jobs: files made at a time; None suits the machine.
-        progress: called with what is done, how much there is, and whether it is "unpacking" or "preparing".
-
-    Raises:
-        CorpusError: no layout fits, nothing usable is in it, or the output is no place for it.
-        ManifestError: a line of a manifest is faulty.
-        OSError: the output cannot be written.
+    For path and name see `find_corpus`. The output is a new folder, an empty one, or one that was prepared before.
+    Utterances longer than ``max_duration_s`` are left out (15 s in the paper). ``jobs`` files are made at a time; None
+    suits the machine. ``progress`` is called with what is done, how much there is, and "unpacking" or "preparing".
+    Raises what `open_corpus` does, CorpusError where the output is no place for it, OSError where it cannot be written.
     """
     root, corpus = find_corpus(path, name)
     _check_output(root, output)
     output.mkdir(parents=True, exist_ok=True)
-    kept, left_out, made = list[Utterance](), list[Skipped](), 0
+    kept, left_out = list[Utterance](), list[Skipped]()
     with _Journal.open(output / JOURNAL) as journal:
         parsed = corpus.parse(root, output / UNPACKED, progress)
 
-        def work(task: tuple[Utterance, str]) -> tuple[Utterance | Skipped, bool]:
+        def work(task: tuple[Utterance, str]) -> Utterance | Skipped:
             return _prepare(*task, output / SOUNDS, journal, max_duration_s)
 
         tasks = zip(parsed.utterances, file_names(parsed.utterances), strict=True)
-        for number, (outcome, is_new) in enumerate(in_threads(work, tasks, jobs), start=1):
-            made += is_new
+        for number, outcome in enumerate(in_threads(work, tasks, jobs), start=1):
             if isinstance(outcome, Skipped):
                 left_out.append(outcome)
             else:
                 kept.append(outcome)
             progress(number, len(parsed.utterances), "preparing")
-    left_out += parsed.skipped
-    left_out.sort(key=lambda each: (each.reason, each.what))
+    left_out = sorted([*left_out, *parsed.skipped], key=lambda each: (each.reason, each.what))
     write_left_out(output / LEFT_OUT, left_out)
     if not kept:
         raise nothing_usable(root, left_out)
@@ -136,10 +114,10 @@ def prepare_corpus(
         speakers=len({(each.corpus, each.speaker) for each in kept}),
         partitions=dict(sorted(Counter(each.partition for each in kept if each.partition is not None).items())),
         transcribed=sum(each.text is not None for each in kept),
-        made=made,
+        made=journal.added,
         left_out=tuple(left_out),
     )
-    _write(output / FACTS, json.dumps(_facts(prepared, max_duration_s), indent=2) + "\n")
+    write_whole(output / FACTS, json.dumps(_facts(prepared, max_duration_s), indent=2) + "\n")
     write_manifest(prepared.manifest, kept)
     return prepared
 
@@ -155,28 +133,28 @@ def _check_output(root: Path, output: Path) -> None:
 
 def _prepare(
     utterance: Utterance, file: str, folder: Path, journal: _Journal, max_duration_s: float
-) -> tuple[Utterance | Skipped, bool]:
-    """The utterance as prepared, or why there is none; and whether its file was made now."""
+) -> Utterance | Skipped:
+    """The utterance as prepared, or why there is none."""
     path = folder / file
     spoken = text.normalise(utterance.text or "")
     if not spoken and not (utterance.emotion or utterance.votes or utterance.ratings):
-        return Skipped(utterance.id, "no transcript"), False
+        return Skipped(utterance.id, "no transcript")
     try:
         origin = _Origin.of(utterance)
         known = journal.whole(file, origin, path)
         duration_s = known.duration_s if known else duration_within(utterance, audio.duration(utterance.audio))
         if isinstance(duration_s, Skipped):
-            return duration_s, False
+            return duration_s
         if duration_s > max_duration_s:
-            return Skipped(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s"), False
+            return Skipped(utterance.id, f"over {max_duration_s:g} s", f"{duration_s:.2f} s")
         if known is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             blocks = audio.stream(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s)
             duration_s = audio.write_flac(path, blocks)
             journal.add(_Made(file, origin, duration_s, path.stat().st_size))
     except AudioError as error:
-        return Skipped(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}"), False
-    return replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None), known is None
+        return Skipped(utterance.id, UNREADABLE, f"{utterance.audio}: {error.problem}")
+    return replace(utterance, audio=path, start_s=0.0, end_s=duration_s, text=spoken or None)
 
 
 def duration_within(utterance: Utterance, file_s: float) -> float | Skipped:
@@ -213,17 +191,8 @@ def _facts(prepared: PreparedCorpus, max_duration_s: float) -> dict[str, object]
 def write_left_out(path: Path, left_out: Sequence[Skipped]) -> None:
     """As CSV, whole or not at all."""
     content = StringIO(newline="")
-    table = csv.writer(content, lineterminator="\n")
-    table.writerow(Skipped._fields)
-    table.writerows(map(text.harmless, left_out))
-    _write(path, content.getvalue())
-
-
-def _write(path: Path, content: str) -> None:
-    """Whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
-    draft.replace(path)
+    csv.writer(content, lineterminator="\n").writerows([Skipped._fields, *map(text.harmless, left_out)])
+    write_whole(path, content.getvalue(), errors="backslashreplace")
 
 
 class _Origin(NamedTuple):
@@ -257,22 +226,14 @@ class _Journal:
     """The records of all files made in a folder; they may be added from several threads."""
 
     def __init__(self, file: IO[str], made: dict[str, _Made]) -> None:
-        self.file = file
-        self.made = made
-        self._lock = Lock()
+        self.file, self.made, self.added, self._lock = file, made, 0, Lock()
 
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[_Journal]:
-        """Reads a journal, and keeps it open; lines that a sudden end has torn are passed over."""
-        *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
-        made, adapter = dict[str, _Made](), TypeAdapter(_Made)
-        for line in lines:
-            try:
-                record = adapter.validate_json(line)
-            except ValidationError:
-                continue
-            made[record.file] = record
+        """Reads a journal, and keeps it open."""
+        made = {record.file: record for record in read_journal(path, _Made)}
+        torn = path.exists() and path.read_bytes()[-1:] not in {b"", b"\n"}
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write("\n" if torn else "")
             yield cls(file, made)
@@ -282,6 +243,7 @@ class _Journal:
         with self._lock:
             self.file.write(json.dumps(record) + "\n")
             self.file.flush()
+            self.added += 1
 
     def whole(self, file: str, origin: _Origin, path: Path) -> _Made | None:
         """The record of a file that was made from this origin and lies at a path, whole as far as its header shows."""

@@ -111,14 +111,12 @@ def make_folds(
 ) -> list[Split]:
     """Divides the data into folds, and makes sure that they are what they should be.
 
-    The order of the utterances, each with the emotion that it counts as unless they are not ``labelled``, makes no
-    difference to which part they are in.
-    A group is never divided, see `by_speaker` and `by_session`; another seed finds other folds, where there is a
-    choice. Every utterance is tested in exactly one fold, unless the protocol is a fixed split.
+    Utterances, each with the emotion that it counts as unless they are not ``labelled``, are in the same parts in
+    whatever order. A group is never divided, see `by_speaker` and `by_session`; another seed finds other folds, where
+    there is a choice. Every utterance is tested in exactly one fold, unless the protocol is a fixed split.
 
-    Raises:
-        SplitError: there are too few groups, an utterance has no group, id or session of its own, a speaker would be in
-            two parts, a part would be empty, or there would be a single emotion to train on.
+    Raises SplitError where there are too few groups, an utterance has no group, id or session of its own, a speaker
+    would be in two parts, a part would be empty, or there would be a single emotion to train on.
 
     >>> from pathlib import Path
     >>> spoken = [("ann", "anger"), ("ann", "joy"), ("bob", "anger"), ("bob", "joy"), ("cai", "anger"), ("cai", "joy")]
@@ -168,9 +166,8 @@ def _plans(utterances: Sequence[Utterance], protocol: Protocol, group: Group, se
         case LeaveOneCorpusOut():
             names = sorted({each.corpus for each in utterances})
             if len(names) < 2:
-                raise SplitError(
-                    f"all utterances are of {listed(names)}", "name several corpora, or leave out speakers"
-                )
+                problem = f"all utterances are of {listed(names)}"
+                raise SplitError(problem, "name several corpora, or leave out speakers")
             return [_Plan(partial(full_name, of="corpus"), protocol.validation_share, {name}) for name in names]
         case GroupedKFold():
             return _each_followed(group, _balanced(utterances, protocol.folds, group, seed))
@@ -189,7 +186,7 @@ def _speakers_out(utterances: Sequence[Utterance], protocol: LeaveOneSpeakerOut,
     sessions.pop("", None)
     plans = []
     for place, name in enumerate(names):
-        partners = {other for members in sessions.values() if name in members for other in members} - {name}
+        partners = set().union(*(members for members in sessions.values() if name in members)) - {name}
         followers = [*names[place + 1 :], *names[:place]][: protocol.validation_speakers]
         paired = protocol.validation == "partner" and len(partners) == 1
         plans.append(_Plan(group, partners if paired else set(followers), {name}))

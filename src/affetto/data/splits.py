@@ -40,21 +40,16 @@ def fixed_split(
 ) -> Split:
     """Puts named groups (speakers, sessions, parts) aside, or raises SplitError; all others are for training."""
     names = _names(utterances, group)
-    unknown = {*validation, *test}.difference(names)
-    if unknown:
-        raise SplitError(f"no such group: {listed(unknown)}", f"choose among {listed(set(names))}")
-    both = set(validation) & set(test)
-    if both:
+    known, named = set(names), {*validation, *test}
+    if unknown := named - known:
+        raise SplitError(f"no such group: {listed(unknown)}", f"choose among {listed(known)}")
+    if both := set(validation) & set(test):
         raise SplitError(f"{listed(both)} named for both validation and test", "name every group once")
-    pairs = list(zip(utterances, names, strict=True))
-    split = Split(
-        train=tuple(utterance for utterance, name in pairs if name not in validation and name not in test),
-        validation=tuple(utterance for utterance, name in pairs if name in validation),
-        test=tuple(utterance for utterance, name in pairs if name in test),
-    )
+    pairs, parts = list(zip(utterances, names, strict=True)), (known - named, validation, test)
+    split = Split(*(tuple(utterance for utterance, name in pairs if name in part) for part in parts))
     for part, some in zip(PARTS, split, strict=True):
         if not some:
-            raise SplitError(f"the {part} part is empty", f"leave it a group of {listed(set(names))}")
+            raise SplitError(f"the {part} part is empty", f"leave it a group of {listed(known)}")
     return split
 
 
@@ -75,29 +70,25 @@ def held_out_groups(
     if len(sizes) < 2:
         raise SplitError(f"{len(sizes)} group(s) cannot be divided", "give utterances of at least two groups")
     held_out = _choose(sizes, share * len(names), seed)
-    pairs = list(zip(utterances, names, strict=True))
-    return (
-        [utterance for utterance, name in pairs if name not in held_out],
-        [utterance for utterance, name in pairs if name in held_out],
-    )
+    remaining, chosen = list[Utterance](), list[Utterance]()
+    for utterance, name in zip(utterances, names, strict=True):
+        (chosen if name in held_out else remaining).append(utterance)
+    return remaining, chosen
 
 
 def check_disjoint(split: Split, group: Callable[[Utterance], str]) -> None:
     """Makes sure that no group is in two parts, or raises SplitError, which names those that are."""
     groups = {part: set(map(group, some)) for part, some in zip(PARTS, split, strict=True)}
     for first, second in combinations(PARTS, 2):
-        leaking = groups[first] & groups[second]
-        if leaking:
-            raise SplitError(
-                f"{listed(leaking)} in both {first} and {second}", "keep every speaker or group in one part"
-            )
+        if leaking := groups[first] & groups[second]:
+            problem = f"{listed(leaking)} in both {first} and {second}"
+            raise SplitError(problem, "keep every speaker or group in one part")
 
 
 def _choose(sizes: Mapping[str, int], wanted: float, seed: int) -> set[str]:
     """The groups to hold out: those in the queue that bring the count nearer to what is wanted."""
     queue = sorted(sizes, key=lambda name: hashlib.sha256(json.dumps([seed, name]).encode()).digest())
-    chosen: set[str] = set()
-    held = 0
+    chosen, held = set[str](), 0
     for name in queue:
         nearer = abs(held + sizes[name] - wanted) < abs(held - wanted)
         if nearer and len(chosen) < len(queue) - 1:

@@ -74,11 +74,9 @@ def select(
 
     The frame rate is the recogniser's at its output, for which a transcript may be too long.
     """
-    candidates = list(utterances)
+    candidates, kept, left_out = list(utterances), list[Transcribed](), Counter[str]()
     with ThreadPoolExecutor() as pool:
         durations = list(pool.map(_measure, candidates))
-    kept: list[Transcribed] = []
-    left_out: Counter[str] = Counter()
     for utterance, duration_s in zip(candidates, durations, strict=True):
         spoken = text.normalise(utterance.text or "")
         if duration_s is None:
@@ -141,15 +139,14 @@ class SoundCache:
     """
 
     def __init__(self, samples: NDArray[np.int16], places: dict[str, tuple[int, int]]) -> None:
-        self.samples = samples
-        self.places = places
+        self.samples, self.places = samples, places
 
     @classmethod
     def make(cls, folder: Path, items: Sequence[Transcribed]) -> Self:
         """Decodes the sound of utterances into a folder, or opens what was decoded before.
 
-        What cannot be read is left out with a warning, and read from its own file when asked for. The sound lies in a
-        file that is named by the utterances, their files' sizes and times: others get another one.
+        What cannot be read is left out with a warning, and read from its own file when asked for. The sound's file is
+        named by the utterances, their files' sizes and times.
         """
         name = hashlib.sha256("\n".join(sorted(map(_key, items))).encode()).hexdigest()[:16]
         path, index = folder / f"{name}.int16", folder / f"{name}.json"
@@ -163,9 +160,8 @@ class SoundCache:
                 draft.write_text(json.dumps(places), encoding="utf-8")
                 _replace(draft, index)
             except OSError as error:
-                raise TrainingError(
-                    f"decoded sound cannot be kept ({error.strerror})", "make room, or set cache_sound = false", path
-                ) from error
+                problem = f"decoded sound cannot be kept ({error.strerror})"
+                raise TrainingError(problem, "make room, or set cache_sound = false", path) from error
             finally:
                 draft.unlink(missing_ok=True)
         found = {key: (start, end) for key, (start, end) in json.loads(index.read_text(encoding="utf-8")).items()}
@@ -191,8 +187,7 @@ def _key(item: Transcribed) -> str:
 
 
 def _write(path: Path, items: Sequence[Transcribed]) -> dict[str, tuple[int, int]]:
-    places: dict[str, tuple[int, int]] = {}
-    end = 0
+    places, end = dict[str, tuple[int, int]](), 0
     with path.open("wb") as file, ThreadPoolExecutor() as pool:
         for start in range(0, len(items), 256):  # so many in memory at once
             some = items[start : start + 256]
@@ -250,11 +245,8 @@ class LengthSortedBatches:
         sorted_epochs: int = 1,
     ) -> None:
         self.durations_s = np.asarray(durations_s, dtype=np.float64)
-        self.batch_size = batch_size
-        self.batch_seconds = batch_seconds
-        self.seed = seed
-        self.sorted_epochs = sorted_epochs
-        self.epoch = 0
+        self.batch_size, self.batch_seconds = batch_size, batch_seconds
+        self.seed, self.sorted_epochs, self.epoch = seed, sorted_epochs, 0
         self.divide(rank=0, ranks=1)
 
     def divide(self, *, rank: int, ranks: int) -> None:
@@ -263,12 +255,8 @@ class LengthSortedBatches:
         self._ends = self._cuts(np.sort(self.durations_s))
 
     def _cuts(self, lengths_s: NDArray[np.float64]) -> list[int]:
-        """Where the batches of all processes together end, in the order of length.
-
-        These places are the same in every epoch, and so is the number of steps that learning rates are planned by.
-        """
-        ends: list[int] = []
-        start = 0
+        """Where the batches of all processes together end, in the order of length: the same places in every epoch."""
+        ends, start = list[int](), 0
         while start < len(lengths_s):
             end = min(start + self.batch_size * self.ranks, len(lengths_s))
             if self.batch_seconds is not None:
@@ -299,10 +287,7 @@ class LengthSortedBatches:
         if self.epoch >= self.sorted_epochs:
             keys = keys * generator.uniform(1 - JITTER, 1 + JITTER, len(keys))
         order = np.argsort(keys, kind="stable")
-        batches = [
-            order[start:end][self.rank :: self.ranks].tolist()
-            for start, end in zip([0, *self._ends], self._ends, strict=False)
-        ]
+        batches = [order[start:end][self.rank :: self.ranks].tolist() for start, end in pairwise([0, *self._ends])]
         if self.epoch >= self.sorted_epochs:
             batches = [batches[index] for index in generator.permutation(len(batches))]
         yield from batches

@@ -50,30 +50,20 @@ class Utterance:
         return tuple((self.dimensions or {}).get(name, math.nan) for name in dimensions)
 
 
-SPELLINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "afraid": "fear",
-        "ang": "anger",
-        "angry": "anger",
-        "bored": "boredom",
-        "dis": "disgust",
-        "disgusted": "disgust",
-        "exc": "excited",
-        "excitement": "excited",
-        "fea": "fear",
-        "fearful": "fear",
-        "fru": "frustration",
-        "frustrated": "frustration",
-        "hap": "happiness",
-        "happy": "happiness",
-        "joyful": "joy",
-        "neu": "neutral",
-        "neutral state": "neutral",
-        "sad": "sadness",
-        "sur": "surprise",
-        "surprised": "surprise",
-    }
-)
+_ALSO = {
+    "anger": ("ang", "angry"),
+    "boredom": ("bored",),
+    "disgust": ("dis", "disgusted"),
+    "excited": ("exc", "excitement"),
+    "fear": ("fea", "fearful", "afraid"),
+    "frustration": ("fru", "frustrated"),
+    "happiness": ("hap", "happy"),
+    "joy": ("joyful",),
+    "neutral": ("neu", "neutral state"),
+    "sadness": ("sad",),
+    "surprise": ("sur", "surprised"),
+}
+SPELLINGS = MappingProxyType({spelling: name for name, spellings in _ALSO.items() for spelling in spellings})
 """What emotions are called beside their names, in lower case -> the name; the list in docs/corpora.md."""
 EMOTIONS = frozenset({*SPELLINGS.values(), "calm", "contempt"})  # The names; other labels are kept, in lower case
 

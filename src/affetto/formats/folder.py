@@ -75,16 +75,11 @@ class ResultFolder:
         self._from: dict[str | None, set[str]] = {}  # path of a recording -> what was once made of it
 
     def open(self, *, again: bool = False) -> None:
-        """Makes the folder, or checks that what is in it was made in the same way, unless all will be written again.
-
-        Raises:
-            OutputError: its results were made with another model or other settings.
-        """
+        """Makes the folder; OutputError if what is in it was made otherwise, unless all will be written again."""
         note = self.path / SETTINGS
         if not again and note.exists() and not self._made_alike(note):
-            raise OutputError(
-                "holds results of another model or other settings", "choose another folder, or do all again", self.path
-            )
+            problem = "holds results of another model or other settings"
+            raise OutputError(problem, "choose another folder, or do all again", self.path)
         _write(note, json.dumps(self.settings, indent=2) + "\n")
         self.gather()
         self._know(_read_sources(self._journal))
@@ -97,12 +92,7 @@ class ResultFolder:
             each.unlink()
 
     def share(self, names: Iterable[PurePath], sources: Iterable[Path]) -> ResultFolder:
-        """The same folder for a worker, which knows of some recordings alone, and keeps a journal of its own.
-
-        Args:
-            names: what the recordings' results are called.
-            sources: their files.
-        """
+        """The same folder for a worker, which knows of these recordings alone, and keeps a journal of its own."""
         shared = ResultFolder(self.path.absolute(), self.formats, self.settings)
         files = {file for name in names for file in self._files(name, tuple(FORMATS))}
         files |= {file for source in sources for file in self._from.get(str(source.absolute()), ())}
@@ -132,8 +122,7 @@ class ResultFolder:
     def is_done(self, name: PurePath, source: Identity) -> bool:
         """Whether every format of a recording is there, and is of it as it is now, wherever it lies.
 
-        Raises:
-            OutputError: a result of this name is of another recording.
+        Raises OutputError where a result of this name is of another recording.
         """
         files = self._files(name, self.formats)
         made = {file: self._made[file] for file in files if file in self._made and (self.path / file).is_file()}
@@ -141,19 +130,15 @@ class ResultFolder:
             return len(made) == len(files)
         for file, each in made.items():
             if each.path != source.path:
-                raise OutputError(
-                    f"{self.path / file} is of another recording, {each.path or 'standard input'}",
-                    "write into another folder, or recognise the folder around both; --force replaces it",
-                    source.path,
-                )
+                problem = f"{self.path / file} is of another recording, {each.path or 'standard input'}"
+                remedy = "write into another folder, or recognise the folder around both; --force replaces it"
+                raise OutputError(problem, remedy, source.path)
         return False
 
     def write(self, name: PurePath, recording: Recording, source: Identity) -> None:
         """Writes a recording in every format; what is there of its older sound or by its other name goes.
 
-        Raises:
-            OutputError: this result cannot be written.
-            OSError: none can.
+        Raises OutputError where this result cannot be written, OSError where none can.
         """
         files = self._files(name, self.formats)
         try:
@@ -162,11 +147,8 @@ class ResultFolder:
         except OSError as error:
             if error.errno in _NOTHING_CAN:
                 raise
-            raise OutputError(
-                f"cannot be written ({error.strerror or error})",
-                "rename the recording, or what is in the way",
-                self.path / next(iter(files)),
-            ) from error
+            problem, where = f"cannot be written ({error.strerror or error})", self.path / next(iter(files))
+            raise OutputError(problem, "rename the recording, or what is in the way", where) from error
         for file in self._outdated(name, source):
             (self.path / file).unlink(missing_ok=True)
             del self._made[file]

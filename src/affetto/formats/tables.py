@@ -32,8 +32,6 @@ def to_json_line(recording: Recording) -> str:
 def csv_header(emotions: Sequence[str], voice: str | None = None, dimensions: Iterable[str] = ()) -> str:
     r"""The names of the columns; without emotions, those of words alone; of channels or speakers, their own, too.
 
-    Dimensions come last.
-
     >>> csv_header(["anger", "sadness"]), csv_header([])
     ('file,start_s,end_s,emotion,anger,sadness,transcript,sure,familiar\n', 'file,start_s,end_s,transcript\n')
     """
@@ -43,10 +41,7 @@ def csv_header(emotions: Sequence[str], voice: str | None = None, dimensions: It
 
 
 def csv_rows(recording: Recording) -> str:
-    """A row a segment; where nobody speaks, one row that says so, whose probabilities are empty.
-
-    Of words alone there is none then.
-    """
+    """A row a segment; where nobody speaks, one that says so, its probabilities empty, or none of words alone."""
     values = recording.as_dict()
     file, segments, voice = values["file"], values["segments"], recording.divided_by
     if recording.probabilities and not segments:

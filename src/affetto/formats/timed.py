@@ -8,9 +8,11 @@ form: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html.
 
 from __future__ import annotations
 
+import html
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from affetto.recording import Recording, Segment
@@ -52,12 +54,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-class _Cue(NamedTuple):
-    start_ms: int
-    end_ms: int
-    lines: list[str]
-
-
 def to_webvtt(recording: Recording) -> str:
     """WebVTT, UTF-8.
 
@@ -70,8 +66,8 @@ def to_webvtt(recording: Recording) -> str:
     <BLANKLINE>
     """
     cues = [
-        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{_escape(chr(10).join(cue.lines))}\n"
-        for cue in _ordered(recording)
+        f"{_clock(start_ms, '.')} --> {_clock(end_ms, '.')}\n{html.escape(text, quote=False)}\n"
+        for start_ms, end_ms, text in _cues(recording)
     ]
     return "\n".join(["WEBVTT\n", *(cues or [f"NOTE {NO_SPEECH}\n"])])
 
@@ -79,28 +75,25 @@ def to_webvtt(recording: Recording) -> str:
 def to_srt(recording: Recording) -> str:
     """SubRip, UTF-8; empty where nobody speaks."""
     cues = [
-        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{chr(10).join(cue.lines)}\n"
-        for number, cue in enumerate(_ordered(recording), start=1)
+        f"{number}\n{_clock(start_ms, ',')} --> {_clock(end_ms, ',')}\n{text}\n"
+        for number, (start_ms, end_ms, text) in enumerate(_cues(recording), start=1)
     ]
     return "\n".join(cues)
 
 
-def _ordered(recording: Recording) -> list[_Cue]:
-    """By their start, as WebVTT demands: segments of several channels overlap."""
-    return sorted(_cues(recording), key=lambda cue: cue.start_ms)
-
-
-def _cues(recording: Recording) -> Iterator[_Cue]:
+def _cues(recording: Recording) -> list[tuple[int, int, str]]:
+    """From when to when, ms, and what; by their start, as WebVTT demands, for segments of several channels overlap."""
+    cues = []
     for segment in recording.segments:
         if not (segment.statement or segment.transcript):
             continue
         tag = f"[{_one_line(segment.label)}]" if segment.label else ""
         screens = _screens(tag, spans(segment))
-        starts_ms = [round(1000 * segment.start_s), *(round(1000 * words[0].start_s) for words in screens[1:])]
-        for words, start_ms, end_ms in zip(
-            screens, starts_ms, [*starts_ms[1:], round(1000 * segment.end_s)], strict=True
-        ):
-            yield _Cue(start_ms, max(end_ms, start_ms + 1), _wrapped(tag, words))
+        starts_s = [segment.start_s, *(words[0].start_s for words in screens[1:])]
+        times_ms = pairwise(round(1000 * time_s) for time_s in (*starts_s, segment.end_s))
+        for words, (start_ms, end_ms) in zip(screens, times_ms, strict=True):
+            cues.append((start_ms, max(end_ms, start_ms + 1), "\n".join(_wrapped(tag, words))))
+    return sorted(cues, key=itemgetter(0))
 
 
 def _screens(tag: str, words: Sequence[Span]) -> list[list[Span]]:
@@ -115,10 +108,6 @@ def _screens(tag: str, words: Sequence[Span]) -> list[list[Span]]:
 
 def _wrapped(tag: str, words: Sequence[Span]) -> list[str]:
     return textwrap.wrap(" ".join([tag, *(word.text for word in words)]).lstrip(), _LINE_CHARACTERS)
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _clock(time_ms: int, point: str) -> str:
@@ -142,16 +131,8 @@ def to_textgrid(recording: Recording) -> str:
                 Span(each.start_s, each.end_s, f"{each.probability:.4f}") for each in segments
             ]
         tiers[f"words{end}"] = [span for each in segments for span in spans(each)]
-    lines = [
-        'File type = "ooTextFile"',
-        'Object class = "TextGrid"',
-        "",
-        "xmin = 0",
-        f"xmax = {_time(recording.duration_s)}",
-        "tiers? <exists>",
-        f"size = {len(tiers)}",
-        "item []:",
-    ]
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0"]
+    lines += [f"xmax = {_time(recording.duration_s)}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
     for number, (name, labelled) in enumerate(tiers.items(), start=1):
         lines += [f"    item [{number}]:", *_tier(name, _covering(labelled, recording.duration_s))]
     return "\n".join(lines) + "\n"
@@ -159,8 +140,7 @@ def to_textgrid(recording: Recording) -> str:
 
 def _covering(labelled: Sequence[Span], duration_s: float) -> list[Span]:
     """With what is between them, from 0 to the end without a gap, as Praat demands."""
-    covering: list[Span] = []
-    reached_s = 0.0
+    covering, reached_s = list[Span](), 0.0
     for span in labelled:
         if span.start_s > reached_s:
             covering.append(Span(reached_s, span.start_s, ""))

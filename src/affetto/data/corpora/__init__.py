@@ -37,9 +37,8 @@ CORPORA = Registry(
 def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
     """Where a corpus lies (a folder, the folder around it, or a manifest), and in which layout: the named one, if any.
 
-    Raises:
-        CorpusError: the path is missing or empty, or no layout fits or several do.
-        RegistryError: no layout has that name.
+    Raises CorpusError where the path is missing or empty, or no layout fits or several do, RegistryError where no
+    layout has that name.
     """
     layouts = [CORPORA.load(each) for each in ([name] if name is not None else CORPORA.names())]
     _check_not_empty(path)
@@ -48,10 +47,8 @@ def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
         return path, layouts[0]
     if not fits:
         titles = ", ".join(f"{corpus.name} ({corpus.title})" for corpus in layouts)
-        remedy = (
-            f"known layouts are {titles}; a manifest.csv or manifest.jsonl with audio and speaker describes any other"
-        )
-        raise CorpusError("not in the layout of any known corpus", remedy, path)
+        others = "a manifest.csv or manifest.jsonl with audio and speaker describes any other"
+        raise CorpusError("not in the layout of any known corpus", f"known layouts are {titles}; {others}", path)
     if len(fits) > 1:
         found = ", ".join(f"{root.name} ({corpus.name})" for root, corpus in fits)
         remedy = "give one of the folders" if name is not None else "give one of the folders, or name the layout"
@@ -60,12 +57,9 @@ def find_corpus(path: Path, name: str | None = None) -> tuple[Path, Corpus]:
 
 
 def open_corpus(path: Path, name: str | None = None) -> Parsed:
-    """Reads the corpus at a path, in whichever known layout it lies there; see `find_corpus`.
+    """Reads the corpus at a path, in whichever known layout it lies there.
 
-    Raises:
-        CorpusError: no layout fits or several do, or nothing usable is in it.
-        ManifestError: a line of a manifest is faulty.
-        RegistryError: no layout has that name.
+    Raises what `find_corpus` does, CorpusError where nothing usable is in it, ManifestError where a line is faulty.
     """
     root, corpus = find_corpus(path, name)
     parsed = corpus.parse(root)

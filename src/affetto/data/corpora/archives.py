@@ -47,11 +47,8 @@ def stem(path: Path) -> str | None:
 def unpack(archive: Path, folder: Path, wanted: Collection[str]) -> None:
     """Unpacks a tar file into a folder, whole or not at all; if the folder holds the same archive already, it is left.
 
-    Of the archive, ``wanted`` folders at its top, or one deeper, are unpacked; files elsewhere are passed over.
-
-    Raises:
-        ArchiveError: the archive is damaged, unsafe or too big.
-        OSError: the folder cannot be written to.
+    Of the archive, ``wanted`` folders at its top, or one deeper, are unpacked; files elsewhere are passed over. Raises
+    ArchiveError where it is damaged, unsafe or too big, OSError where the folder cannot be written to.
     """
     try:
         packed = archive.open("rb")

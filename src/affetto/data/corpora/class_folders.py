@@ -1,11 +1,8 @@
 """Any collection of recordings in a folder an emotion, and therein a folder a speaker: ``anger/anna/x.wav``.
 
 Or the other way round, ``anna/anger/x.wav``, as in ESD; all of it, or what is innermost, in ``train/`` and ``test/``.
-Numbers before an emotion (``01_angry``) do not count.
-
-Speakers are never guessed from the names of files: a guess that is wrong puts a speaker's recordings both in the
-training and in the test set, and every result comes out too good. Recordings that lie straight in the folder of an
-emotion are therefore refused.
+Speakers are never guessed from the names of files, since a wrong guess puts a speaker's recordings both in the training
+and in the test set: recordings that lie straight in the folder of an emotion are refused.
 """
 
 from __future__ import annotations
@@ -80,14 +77,9 @@ def _by_speaker(top: Path) -> bool:
     """Whether speakers stand above emotions: in two folders at least, and recordings, not folders, in those below."""
     if _of_emotions(folders(top)):
         return False
-    found = (folders(speaker) for speaker in folders(top))
-    return (
-        sum(
-            _of_emotions(each) and any(AudioFolders().stems(top) for folder in each for top in _tops(folder))
-            for each in found
-        )
-        >= 2
-    )
+    of_speakers = [emotions for emotions in map(folders, folders(top)) if _of_emotions(emotions)]
+    recorded = ({part for folder in emotions for part in _tops(folder)} for emotions in of_speakers)
+    return sum(any(map(AudioFolders().stems, each)) for each in recorded) >= 2
 
 
 def _read_class(folder: Path, root: Path, audio: AudioFolders) -> Iterator[Found]:

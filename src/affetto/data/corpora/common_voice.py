@@ -32,12 +32,12 @@ def read(path: Path) -> Iterator[Found]:
             continue
         row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
         name, speaker, sentence = Path(row["path"]).name, row["client_id"], row["sentence"]
-        if not name or not speaker or not sentence:
+        if name and speaker and sentence:
+            audio = path / "clips" / name
+            yield Utterance(id=sound_stem(name), audio=audio, speaker=speaker, corpus=CORPUS.name, text=sentence)
+        else:
             reason = "no speaker" if not speaker else "no transcript" if not sentence else "audio missing"
             yield Skipped(row["path"] or f"{table.name}:{number}", reason)
-            continue
-        audio = path / "clips" / name
-        yield Utterance(id=sound_stem(name), audio=audio, speaker=speaker, corpus=CORPUS.name, text=sentence)
 
 
 CORPUS = Corpus(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, read_lines
@@ -74,26 +73,19 @@ def read(path: Path) -> Iterator[Found]:
         )
 
 
-class _Rated(NamedTuple):
-    """What the crowd says of a clip."""
-
-    votes: Mapping[str, int]
-    dimensions: Mapping[str, float] | None  # none where the file has votes alone
-
-
-def _read_votes(path: Path, skipped: list[Skipped]) -> dict[str, _Rated]:
+def _read_votes(path: Path, skipped: list[Skipped]) -> dict[str, tuple[dict[str, int], dict[str, float] | None]]:
     """Clip -> how many raters who were given the voice alone chose each emotion, and how intense they found it."""
     # Names are quoted, but hold neither commas nor quotation marks.
     rows = [(number, [cell.strip('"') for cell in line.split(",")]) for number, line in read_lines(path)]
     letters = {emotion[0].upper(): emotion for emotion in EMOTIONS.values()}
-    rated: dict[str, _Rated] = {}
+    rated = {}
     for number, cells in rows[1:]:
         row = dict(zip(rows[0][1], cells, strict=False))  # a row cut short lacks keys, which is found out below
         if not row.get("", _VOICE_ONLY).startswith(_VOICE_ONLY):
             continue
         try:
             votes = {emotion: int(row[letter]) for letter, emotion in letters.items()}
-            rated[row["fileName"]] = _Rated(votes, _dimensions(row, votes) if LEVELS["anger"] in rows[0][1] else None)
+            rated[row["fileName"]] = votes, _dimensions(row, votes) if LEVELS["anger"] in rows[0][1] else None
         except (KeyError, ValueError):
             skipped.append(Skipped(f"{path.name}:{number}", "malformed votes"))
     return rated

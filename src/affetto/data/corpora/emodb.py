@@ -44,14 +44,9 @@ def read(path: Path) -> Iterator[Found]:
         if name is None:
             yield Skipped(stem, "name is not speaker, sentence, emotion, version")
             continue
-        yield Utterance(
-            id=stem,
-            audio=folder / f"{stem}.wav",
-            speaker=name["speaker"],
-            corpus=CORPUS.name,
-            text=SENTENCES[name["text"]],
-            emotion=EMOTIONS[name["emotion"]],
-        )
+        audio, text, emotion = folder / f"{stem}.wav", SENTENCES[name["text"]], EMOTIONS[name["emotion"]]
+        speaker = name["speaker"]
+        yield Utterance(id=stem, audio=audio, speaker=speaker, corpus=CORPUS.name, text=text, emotion=emotion)
 
 
 def _recordings(path: Path) -> Path:

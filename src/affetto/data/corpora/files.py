@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from affetto.audio import SOUND_SUFFIXES
 from affetto.errors import CorpusError
@@ -23,8 +24,7 @@ def read_lines(path: Path, *, any_encoding: bool = False) -> list[tuple[int, str
     r"""Numbers (from 1) and contents of the lines of a UTF-8 file that are not blank, without their ends.
 
     Only line feeds end a line: transcripts may hold the other characters that Python would split at (U+2028, \x85).
-    What is not UTF-8 is read as Windows-1252, as Latin-1 is then, if it may be of any encoding, and raises CorpusError
-    if not.
+    What is not UTF-8 raises CorpusError, or is read as Windows-1252, as Latin-1 is then, if it may be of any encoding.
     """
     content = b""
     try:
@@ -72,11 +72,11 @@ def sound_stem(name: str) -> str:
     return Path(name).stem if Path(name).suffix.lower() in SOUND_SUFFIXES else name
 
 
-class _Listing(NamedTuple):
-    """What a folder holds: every file's name, and stem -> the first of its sound files, sorted."""
-
-    names: frozenset[str]
-    sounds: dict[str, str]
+def _listing(folder: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """Every file's name, and stem -> the first of its sound files, sorted."""
+    names = [path.name for path in files(folder)]
+    sounds = {Path(name).stem: name for name in reversed(names) if Path(name).suffix.lower() in SOUND_SUFFIXES}
+    return frozenset(names), dict(sorted(sounds.items()))
 
 
 class AudioFolders:
@@ -87,30 +87,19 @@ class AudioFolders:
     """
 
     def __init__(self) -> None:
-        self._listed: dict[Path, _Listing] = {}
+        self._list = cache(_listing)
 
     def find(self, path: Path) -> Path | None:
         """The file of this very name, else one of the same stem in another container, else None."""
-        listing = self._list(path.parent)
-        if path.name in listing.names:
+        names, sounds = self._list(path.parent)
+        if path.name in names:
             return path
-        name = listing.sounds.get(sound_stem(path.name))
+        name = sounds.get(sound_stem(path.name))
         return None if name is None else path.parent / name
 
     def stems(self, folder: Path) -> list[str]:
         """The stems of the sound files in a folder, sorted."""
-        return list(self._list(folder).sounds)
-
-    def names(self, folder: Path) -> list[str]:
-        """The names of all files in a folder, sorted."""
-        return sorted(self._list(folder).names)
-
-    def _list(self, folder: Path) -> _Listing:
-        if folder not in self._listed:
-            names = [path.name for path in files(folder)]
-            sounds = {Path(name).stem: name for name in reversed(names) if Path(name).suffix.lower() in SOUND_SUFFIXES}
-            self._listed[folder] = _Listing(frozenset(names), dict(sorted(sounds.items())))
-        return self._listed[folder]
+        return list(self._list(folder)[1])
 
 
 def silent(done: int, total: int, what: str) -> None:

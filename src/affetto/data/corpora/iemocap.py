@@ -15,18 +15,8 @@ from affetto.data.corpora.corpus import Corpus, Found, Skipped
 from affetto.data.corpora.files import AudioFolders, folders, read_lines
 from affetto.data.utterance import Rating, Utterance, emotion_name
 
-EMOTIONS = {
-    "ang": "anger",
-    "dis": "disgust",
-    "exc": "excited",
-    "fea": "fear",
-    "fru": "frustration",
-    "hap": "happiness",
-    "neu": "neutral",
-    "oth": "other",
-    "sad": "sadness",
-    "sur": "surprise",
-}
+_CODES = ("ang", "dis", "exc", "fea", "fru", "hap", "neu", "sad", "sur")
+EMOTIONS = {code: emotion_name(code) for code in _CODES} | {"oth": "other"}
 NO_MAJORITY = "xxx"
 DIMENSIONS = ("valence", "activation", "dominance")  # As the summary lines have them, from 1 to 5 or a little more
 SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
@@ -71,9 +61,7 @@ def _sessions(path: Path) -> list[Path]:
 
 
 def _read_session(session: Path) -> Iterator[Found]:
-    skipped: list[Skipped] = []
-    labelled: set[str] = set()
-    audio = AudioFolders()
+    skipped, labelled, audio = list[Skipped](), set[str](), AudioFolders()
     for evaluation in sorted((session / EVALUATIONS).glob("[!.]*.txt")):
         turns = read_turns(read_lines(evaluation, any_encoding=True), evaluation.name, skipped)
         texts = _read_transcript(session / TRANSCRIPTS / evaluation.name, skipped)
@@ -112,8 +100,7 @@ def read_turns(lines: Iterable[tuple[int, str]], where: str, skipped: list[Skipp
     >>> read_turns(enumerate(lines), "Ses01F_impro01.txt", [])[0].ratings
     (Rating(rater='C-E3', labels=('neutral', 'frustration')),)
     """
-    turns: list[Turn] = []
-    open_turn = False
+    turns, open_turn = list[Turn](), False
     for number, line in lines:
         place = f"{where}:{number}"
         if line.startswith(("%", "A-")):
@@ -152,21 +139,12 @@ def _dimensions(values: str | None) -> dict[str, float] | None:
 
 
 def _labels(labels: str, place: str, skipped: list[Skipped]) -> tuple[str, ...]:
-    """The labels of one line, each once.
-
-    One that raters could not choose is "other" (and is counted): the rater disagreed with those who named an emotion,
-    and an agreement reckoned without that vote would be too high.
-    """
-    chosen: dict[str, None] = {}
-    for word in labels.split(";"):
-        label = emotion_name(word)
-        if not label:
-            continue
-        if label not in EMOTIONS.values():
-            skipped.append(Skipped(f"{place} {label}", "unknown label (taken as other)"))
-            label = "other"
-        chosen[label] = None
-    return tuple(chosen)
+    """The labels of one line, each once; one that raters could not choose is "other", and counted among the skipped."""
+    # Left out, it would make agreement too high: the rater disagreed with those who named an emotion.
+    chosen = list(filter(None, map(emotion_name, labels.split(";"))))
+    unknown = [label for label in chosen if label not in EMOTIONS.values()]
+    skipped += (Skipped(f"{place} {label}", "unknown label (taken as other)") for label in unknown)
+    return tuple(dict.fromkeys("other" if label in unknown else label for label in chosen))
 
 
 def _read_transcript(path: Path, skipped: list[Skipped]) -> dict[str, str] | None:

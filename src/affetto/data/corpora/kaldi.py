@@ -78,24 +78,18 @@ def _read_segments(path: Path, recordings: dict[str, str], skipped: list[Skipped
         return {name: Segment(name, 0.0, None) for name in recordings}
     segments: dict[str, Segment] = {}
     for number, line in read_lines(path):
-        words = line.split()
-        segment = _segment(words)
-        if segment is None:
+        try:
+            name, recording, start, end = line.split()
+            segments[name] = _segment(recording, float(start), float(end))
+        except ValueError:
             skipped.append(Skipped(f"{path.name}:{number}", "malformed segment"))
-        else:
-            segments[words[0]] = segment
     return segments
 
 
-def _segment(words: list[str]) -> Segment | None:
-    """A segment from "utterance recording start end"; an end of -1 is the recording's."""
-    try:
-        _, recording, start, end = words
-        start_s, end_s = float(start), float(end)
-    except ValueError:
-        return None
-    if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s >= 0 and (end_s > start_s or end_s == -1)):
-        return None
+def _segment(recording: str, start_s: float, end_s: float) -> Segment:
+    """An end of -1 is the recording's; raises ValueError where the times are none."""
+    if not (0 <= start_s < math.inf and (start_s < end_s < math.inf or end_s == -1)):
+        raise ValueError(f"{start_s} to {end_s}")
     return Segment(recording, start_s, None if end_s == -1 else end_s)
 
 

@@ -16,25 +16,21 @@ from affetto.data.utterance import Utterance
 def read(path: Path) -> Iterator[Found]:
     """Reads every subset; the partition is the subset's name, the speaker the reader's number."""
     for subset in _subsets(path):
-        for reader in folders(subset):
-            for chapter in folders(reader):
-                yield from _read_chapter(subset.name, reader.name, chapter)
+        part = subset.name
+        for chapter in (chapter for reader in folders(subset) for chapter in folders(reader)):
+            texts: dict[str, str] = {}
+            for transcript in sorted(chapter.glob("[!.]*.trans.txt")):
+                texts |= read_table(transcript)
+            for name in sorted(texts.keys() | set(AudioFolders().stems(chapter))):
+                text, audio, reader = texts.get(name), chapter / name, chapter.parent.name
+                if text:
+                    yield Utterance(id=name, audio=audio, speaker=reader, corpus=CORPUS.name, text=text, partition=part)
+                else:
+                    yield Skipped(name, "no transcript")
 
 
 def _subsets(path: Path) -> list[Path]:
     return [folder for folder in (path, *folders(path)) if next(folder.glob("[0-9]*/[0-9]*/*.trans.txt"), None)]
-
-
-def _read_chapter(subset: str, reader: str, chapter: Path) -> Iterator[Found]:
-    texts: dict[str, str] = {}
-    for transcript in sorted(chapter.glob("[!.]*.trans.txt")):
-        texts |= read_table(transcript)
-    for name in sorted(texts.keys() | set(AudioFolders().stems(chapter))):
-        text, audio = texts.get(name), chapter / name
-        if text:
-            yield Utterance(id=name, audio=audio, speaker=reader, corpus=CORPUS.name, text=text, partition=subset)
-        else:
-            yield Skipped(name, "no transcript")
 
 
 CORPUS = Corpus(

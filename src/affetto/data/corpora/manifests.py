@@ -1,17 +1,7 @@
 """Any collection of recordings that a manifest describes: ``manifest.jsonl``, see `affetto.data.manifest`, or a table.
 
-``manifest.csv`` and ``manifest.tsv`` have a header, then an utterance a row::
-
-    audio,speaker,emotion,text,votes_anger,votes_neutral,rating_E1
-    wav/a1.wav,anna,anger,"Well, no.",4,1,anger;frustration
-
-``audio`` (relative to the file, or absolute) and ``speaker`` are required. The other columns are keys of Utterance:
-``id``, ``corpus``, ``start_s``, ``end_s``, ``text``, ``emotion``, ``group``, ``partition``, ``sex``, ``age``;
-``votes_<label>``, how many raters chose a label; ``rating_<rater>``, what one rater chose, several labels parted by
-``;``; ``dimension_<name>``, emotion in a number. Their case does not count, other usual names (`ALIASES`) are taken for
-them, and other columns are passed over.
-An empty cell is a key left out. Cells are parted by commas, semicolons or tabs, whichever the header has most of, and
-quoted as spreadsheets do; the file is UTF-8.
+The columns of ``manifest.csv`` and ``manifest.tsv`` are in docs/corpora.md. An empty cell is a key left out. Cells are
+parted by whichever of comma, semicolon and tab the header has most of, and quoted as spreadsheets do; UTF-8.
 """
 
 from __future__ import annotations
@@ -20,7 +10,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
@@ -33,23 +23,19 @@ from affetto.errors import ManifestError
 
 REQUIRED = ("audio", "speaker")
 COLUMNS = (*REQUIRED, "id", "corpus", "start_s", "end_s", "text", "emotion", "group", "partition", "sex", "age")
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            ("path", "file", "filename", "file_name", "filepath", "file_path", "wav", "audio_path"), "audio"
-        ),
-        **dict.fromkeys(("audio_file", "audio_filepath", "recording"), "audio"),
-        **dict.fromkeys(("speaker_id", "speakerid", "spk", "spk_id", "spkr", "client_id", "actor"), "speaker"),
-        **dict.fromkeys(("label", "emotion_label", "class", "category"), "emotion"),
-        **dict.fromkeys(("transcript", "transcription", "sentence", "utterance"), "text"),
-        **dict.fromkeys(("utterance_id", "utt_id", "segment_id"), "id"),
-        **dict.fromkeys(("start", "start_time", "begin"), "start_s"),
-        **dict.fromkeys(("end", "end_time"), "end_s"),
-        **dict.fromkeys(("split", "subset"), "partition"),
-        **dict.fromkeys(("session", "dialogue"), "group"),
-        "gender": "sex",
-    }
-)
+_ALSO = {
+    "audio": "path file filename file_name filepath file_path wav audio_path audio_file audio_filepath recording",
+    "speaker": "speaker_id speakerid spk spk_id spkr client_id actor",
+    "emotion": "label emotion_label class category",
+    "text": "transcript transcription sentence utterance",
+    "id": "utterance_id utt_id segment_id",
+    "start_s": "start start_time begin",
+    "end_s": "end end_time",
+    "partition": "split subset",
+    "group": "session dialogue",
+    "sex": "gender",
+}
+ALIASES = MappingProxyType({alias: name for name, aliases in _ALSO.items() for alias in aliases.split()})
 """Usual name of a column -> ours, which goes first where both are there."""
 TIMES = ("start_s", "end_s")
 VOTES, RATING, DIMENSION = "votes_", "rating_", "dimension_"
@@ -98,16 +84,12 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _columns(header: Sequence[str], where: str) -> list[str | None]:
     """What each column is; None where it is none of ours."""
     own = [_own_name(name) for name in header]
-    columns = [
-        name if name is not None else alias if alias not in own else None
-        for name, alias in zip(own, (ALIASES.get(_plain(each)) for each in header), strict=True)
-    ]
-    missing = [name for name in REQUIRED if name not in columns]
-    twice = [name for name, count in Counter(columns).items() if name is not None and count > 1]
-    if missing:
+    others = [alias if alias not in own else None for alias in (ALIASES.get(_plain(name)) for name in header)]
+    columns = [name or other for name, other in zip(own, others, strict=True)]
+    if missing := [name for name in REQUIRED if name not in columns]:
         found = f" (there are {', '.join(map(repr, header))})" if header else ""
         raise ManifestError(f"no column {', '.join(missing)}{found}", _HEADER_REMEDY, where)
-    if twice:
+    if twice := [name for name, count in Counter(columns).items() if name is not None and count > 1]:
         raise ManifestError(f"twice the column {', '.join(twice)}", _HEADER_REMEDY, where)
     return columns
 

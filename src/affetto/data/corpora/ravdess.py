@@ -11,19 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from affetto.data.corpora.corpus import Corpus, Found, Skipped
-from affetto.data.corpora.files import AudioFolders, folders
+from affetto.data.corpora.files import AudioFolders, files, folders
 from affetto.data.utterance import Utterance
 
-EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happiness",
-    "04": "sadness",
-    "05": "anger",
-    "06": "fear",
-    "07": "disgust",
-    "08": "surprise",
-}
+_NAMES = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+EMOTIONS = {f"{number:02}": name for number, name in enumerate(_NAMES, start=1)}
 STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
 SILENT, SUNG = "02", "02"  # The modality of films without sound, and the channel of song
 _ACTOR = re.compile(r"Actor_[0-9]{2}")
@@ -37,16 +29,14 @@ _NAME = re.compile(
 
 def detect(path: Path) -> bool:
     """Whether a path is the corpus, in folders of actors or flat."""
-    audio = AudioFolders()
-    return any(_NAME.fullmatch(Path(name).stem) for folder in _recordings(path) for name in audio.names(folder))
+    return any(_NAME.fullmatch(each.stem) for folder in _recordings(path) for each in files(folder))
 
 
 def read(path: Path) -> Iterator[Found]:
     """Reads what is spoken; song and films are counted among the skipped."""
-    audio = AudioFolders()
     for folder in _recordings(path):
-        stems = set(audio.stems(folder))
-        for stem in sorted(stems | {Path(name).stem for name in audio.names(folder)}):
+        stems = set(AudioFolders().stems(folder))
+        for stem in sorted(stems | {each.stem for each in files(folder)}):
             if stem in stems or _NAME.fullmatch(stem):
                 yield _read_take(folder, stem, stems)
 

@@ -2,10 +2,8 @@
 
 https://www.openslr.org/19
 
-What counts as transcribed: a segment marked ``ignore_time_segment_in_scoring`` is left out. Marks (``<unk>`` for words
-that the transcribers could not make out, ``<sil>``, ``{NOISE}``) are no words and are taken out of the text; but where
-more than one word in ten is unknown, the text is no longer what is said, and the segment is left out. Contractions are
-written apart in the corpus ("it 's", "doesn 't") and are joined again.
+A segment is left out that is marked ``ignore_time_segment_in_scoring``, or where more than one word in ten is unknown
+(``<unk>``), since the text is no longer what is said. Contractions, written apart ("it 's"), are joined again.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ PARTITIONS = ("train", "dev", "test")
 IGNORED = "ignore_time_segment_in_scoring"
 UNKNOWN = "<unk>"
 MOST_UNKNOWN = 0.1  # Share of unknown words up to which a segment is kept
-_FIELDS = 5  # talk, channel, speaker, start, end
 _CONTRACTED = frozenset({"'s", "'re", "'m", "'ll", "'ve", "'d", "'t"})
 _YEAR = re.compile(r"_\d.*$")  # BillGates_2010, DanBarber_2010_S103
 
@@ -59,18 +56,14 @@ def segment(line: str) -> Segment | None:
     >>> segment("AaronHuey_2010X 1 AaronHuey_2010X 16.12 29.03 <o,f0,male> i 'm here").words
     ('i', "'m", 'here')
     """
-    fields = line.split()
-    if len(fields) < _FIELDS:
-        return None
-    talk, _, speaker = fields[:3]
     try:
-        start_s, end_s = float(fields[3]), float(fields[4])
+        talk, _, speaker, start, end, *words = line.split()
+        start_s, end_s = float(start), float(end)
     except ValueError:
         return None
-    name = person(speaker)
-    if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s and name):
+    name, sex = person(speaker), None
+    if not (0 <= start_s < end_s < math.inf and name):
         return None
-    words, sex = fields[_FIELDS:], None
     if words and words[0] != UNKNOWN and MARK.fullmatch(words[0]):  # "<o,f0,male>", or "<F0_M>" as in release 1
         label = set(re.split("[,_]", words.pop(0).strip("<>").lower()))
         sex = "female" if label & {"female", "f"} else "male" if label & {"male", "m"} else None
@@ -121,8 +114,7 @@ def _read_talk(stm: Path, part: Path) -> Iterator[Found]:
             continue
         identity = f"{found.talk}-{round(found.start_s * 1000):08d}-{round(found.end_s * 1000):08d}"
         text = transcript(found.words)
-        reason = _reason(found, text)
-        if reason is not None:
+        if reason := _reason(found, text):
             yield Skipped(identity, reason)
             continue
         yield Utterance(

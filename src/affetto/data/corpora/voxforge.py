@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def read(path: Path) -> Iterator[Found]:
     """
     for each in _packed(path).values():
         yield Skipped(each.name, PACKED)
-    yield from _read(_unpacked(path))
+    yield from chain.from_iterable(map(_read_submission, _unpacked(path)))
 
 
 def unpack(path: Path, into: Path, progress: Progress) -> Iterator[Found]:
@@ -66,7 +67,7 @@ def unpack(path: Path, into: Path, progress: Progress) -> Iterator[Found]:
             yield outcome
         else:
             ready.append(outcome)
-    yield from _read([*_unpacked(path), *sorted(ready)])
+    yield from chain.from_iterable(map(_read_submission, [*_unpacked(path), *sorted(ready)]))
 
 
 def prompt(line: str) -> tuple[str, str] | None:
@@ -107,17 +108,14 @@ def _said(value: str) -> str | None:
 def _speaker(folder: str, readme: Readme) -> str | None:
     """The user's name, in the one spelling that folders and READMEs share; None where neither holds it."""
     named = _NAMED.fullmatch(folder)
-    for name in (readme.name, named["speaker"] if named else None):
-        spelt = "".join(each for each in (name or "").casefold() if each.isalnum())
-        if spelt:
-            return spelt
-    return None
+    names = (readme.name or "", named["speaker"] if named else "")
+    spelt = ("".join(filter(str.isalnum, name.casefold())) for name in names)
+    return next(filter(None, spelt), None)
 
 
 def _is_submission(path: Path) -> bool:
-    return (path / "etc").is_dir() and any(
-        (path / name).exists() for name in (*SOUNDS, "etc/README", *(f"etc/{name}" for name in PROMPTS))
-    )
+    signs = (*SOUNDS, "etc/README", *(f"etc/{name}" for name in PROMPTS))
+    return (path / "etc").is_dir() and any((path / sign).exists() for sign in signs)
 
 
 def _unpacked(path: Path) -> list[Path]:
@@ -132,14 +130,8 @@ def _packed(path: Path) -> dict[str, Path]:
     return {name: each for name, each in named if name and name not in there}
 
 
-def _read(submissions: Iterable[Path]) -> Iterator[Found]:
-    audio = AudioFolders()
-    for each in submissions:
-        yield from _read_submission(each, audio)
-
-
-def _read_submission(path: Path, audio: AudioFolders) -> Iterator[Found]:
-    name = path.absolute().name
+def _read_submission(path: Path) -> Iterator[Found]:
+    name, audio = path.absolute().name, AudioFolders()
     if not _is_submission(path):
         yield Skipped(name, "not a submission")
         return
