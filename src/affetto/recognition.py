@@ -97,10 +97,17 @@ class RecordingRecogniser(ABC):
         channels: Channels = "mix",
         speakers: Speakers | None = None,
     ) -> Recording:
-        """Recognises sound in memory, (samples,) or (samples, channels), as `recognise` does.
+        """Recognises sound in memory.
 
-        Samples are floats with full scale at 1, or signed integers; AudioError where their shape, kind or rate (Hz) is
-        none of sound.
+        Args:
+            samples: (samples,) or (samples, channels); floats with full scale at 1, or signed integers.
+            sample_rate: Hz.
+            judgement: see `recognise`.
+            channels: see `recognise`.
+            speakers: see `recognise`.
+
+        Raises:
+            AudioError: see `recognise`; or the samples' shape, kind or rate is none of sound.
         """
         return self.recognise(Samples(samples, sample_rate), judgement, channels=channels, speakers=speakers)
 
@@ -116,13 +123,21 @@ class RecordingRecogniser(ABC):
     ) -> Iterator[Recording | Failure]:
         """Recognises any number of recordings, several at a time, in bounded memory, each whatever the others are.
 
-        There is one result a source, in their order; a source that fails gives a Failure and stops no other. What is
-        not named here is as in `recognise`. Raises AudioError, too, for one name instead of several sources.
+        Args:
+            sources: sound files or whatever else `Source` allows.
+            progress: called now and then with the seconds of sound processed so far.
+            judgement: see `recognise`.
+            channels: see `recognise`.
+            part: called with the name of a long recording, whose result comes next, and its segments since the last
+                call; the last ones come with the result alone. They are those of the result, but that smoothing
+                counts neighbours in the same call alone. Who speaks is not known before the result.
+            speakers: see `recognise`.
 
-        ``progress`` is called now and then with the seconds of sound processed so far. ``part`` is called with the name
-        of a long recording, whose result comes next, and its segments since the last call; the last ones come with the
-        result alone. They are those of the result, but that smoothing counts neighbours in the same call alone. Who
-        speaks is not known before the result.
+        Yields:
+            One result a source, in their order; a source that fails gives a Failure and stops no other.
+
+        Raises:
+            AudioError: it is one name, not several sources.
         """
         if isinstance(sources, str):
             raise AudioError("one name where several sources are expected", "call recognise, or give a list", sources)
@@ -174,13 +189,16 @@ class RecordingRecogniser(ABC):
         judgement: Judgement = _JUDGEMENT,
         partial: Callable[[Segment], None] | None = None,
     ) -> Iterator[Segment]:
-        """Recognises sound while it is being made: each stretch of speech as soon as a pause of 0.4 s has ended it.
+        """Recognises sound while it is being made.
 
-        Nothing is smoothed, for what comes later is not known yet.
+        Args:
+            blocks: (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.
+            judgement: when an emotion is sure; what comes later is not known yet, so that nothing is smoothed.
+            partial: called once or twice a second with the stretch that is being spoken, as far as it has come; less
+                often where that would take more than a third of the time.
 
-        Blocks are (samples,) each, float32 at 16 kHz with full scale at 1, as they come; short ones come soon.
-        ``partial`` is called once or twice a second with what is being spoken, as far as it has come; less often where
-        that would take more than a third of the time.
+        Yields:
+            Each stretch of speech as soon as a pause of 0.4 s has ended it.
         """
         segmenter = Segmenter(live=True, activity=self.activity)
         next_s, now_s = 0.0, 0.0

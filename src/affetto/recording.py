@@ -246,7 +246,10 @@ class Recording:
         """A row a segment, a column for each emotion's probability and each dimension; no row where nobody speaks.
 
         Of words alone there are the columns ``file``, ``start_s``, ``end_s`` and ``transcript``; of separate channels,
-        ``channel`` after ``file``, too; of speakers, ``speaker``. Raises MissingExtraError without pandas.
+        ``channel`` after ``file``, too; of speakers, ``speaker``.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
 
         >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
         >>> print(join_segments("a.wav", 2.0, [segment]).to_dataframe())
@@ -270,8 +273,13 @@ class Recording:
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draws its course: the probabilities of the emotions in each stretch of speech, pale where it is not sure.
 
-        Separate channels and speakers are drawn one below the other. Without axes of matplotlib to draw on, a figure is
-        made with pyplot, which a notebook shows. Raises MissingExtraError where matplotlib is not installed.
+        Separate channels and speakers are drawn one below the other.
+
+        Args:
+            axes: of matplotlib, to draw on; None makes a figure with pyplot, which a notebook shows.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
 
         >>> segment = Segment(0.0, 2.0, "no", "anger", {"anger": 0.8, "sadness": 0.2})
         >>> axes = join_segments("a.wav", 3.0, [segment]).plot()

@@ -92,10 +92,15 @@ class Transcriber:
     ) -> Transcriber:
         """Loads the recogniser of a model.
 
-        For the model see `open_encoder`, for the device `choose_device`, and `choose_precision`. Where ``decoding`` is
-        None, a model with a language model decodes by a beam search, others greedily. Raises CheckpointError where
-        there is no such model, or it or its language model is damaged, ConfigError where there is no such device, or
-        the language model does not fit the recogniser.
+        Args:
+            model: see `open_encoder`.
+            device: see `choose_device`.
+            decoding: how to decode; None is a beam search where the model has a language model, greedy where not.
+            precision: see `choose_precision`.
+
+        Raises:
+            CheckpointError: there is no such model, or it or its language model is damaged.
+            ConfigError: there is no such device, or the language model does not fit the recogniser.
         """
         encoder = open_encoder(model, device=device, precision=precision)
         return cls(encoder, find_decoder(encoder, decoding))
