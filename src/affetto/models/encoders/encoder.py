@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from affetto.errors import ConfigError
 from affetto.frames import Frames, Waves
@@ -152,6 +152,32 @@ class Encoder(Protocol):
 
     def represent(self, waves: Waves, layers: Collection[str]) -> dict[str, Frames]:
         """The named layers alone; what lies above the highest need not be computed."""
+
+
+class ModuleEncoder:
+    """What encoders around a torch module share; it spells nothing unless a subclass says so."""
+
+    alphabet: Alphabet | None = None
+    output_rate_hz: float | None = None
+
+    def __init__(self, module: nn.Module, origin: Origin, facts: Mapping[str, Any] | None = None) -> None:
+        self._module = module.eval()
+        self.origin = origin
+        self.facts = facts or {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return next(self._module.parameters()).device
+
+    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
+        """None: it has none of its own."""
+        return None
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves the module."""
+        self._module.to(device)
+        return self
 
 
 def computed(encoder: Encoder) -> str:

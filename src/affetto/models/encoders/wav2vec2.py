@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.errors import CheckpointError
 from affetto.frames import Frames, Waves, pad
 from affetto.models import checkpoint, transformers_folder
-from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, TextDecoder, check_layers
+from affetto.models.encoders.encoder import Encoding, LayerInfo, ModuleEncoder, Origin, check_layers
 from affetto.models.encoders.loading import load_network, settings
 from affetto.text import Alphabet
 
@@ -34,14 +34,7 @@ class _Enough(Exception):  # noqa: N818
     """Ends a forward pass once the highest layer that is wanted is there."""
 
 
-class _Characters(NamedTuple):
-    """An alphabet, and which of the head's classes its own classes are, the blank first."""
-
-    alphabet: Alphabet
-    classes: list[int]
-
-
-class Wav2Vec2:
+class Wav2Vec2(ModuleEncoder):
     """The layers of a model like wav2vec 2.0, and the characters if it has a CTC head with a vocabulary of such.
 
     Its layers are "conv", what the convolutions give, and "layer1", "layer2" and so on, as in transformers'
@@ -54,14 +47,18 @@ class Wav2Vec2:
     def __init__(
         self, model: Any, origin: Origin, *, normalised: bool, vocabulary: Mapping[str, int] | None = None
     ) -> None:
-        self.model = model.eval()
-        self.origin = origin
-        self.facts: Mapping[str, Any] = {}
+        super().__init__(model, origin)
+        self.model = model
         self._normalised = normalised
-        self._characters = None
-        adapted = getattr(model.config, "add_adapter", False)  # one would change the rate
-        if vocabulary is not None and not adapted:
-            self._characters = _characters(vocabulary, model.config.pad_token_id)
+        config = model.config
+        self._depth: int = config.num_hidden_layers
+        rate_hz = SAMPLE_RATE / math.prod(config.conv_stride)
+        above = (LayerInfo(f"layer{number + 1}", config.hidden_size, rate_hz) for number in range(self._depth))
+        self.layers = (LayerInfo(_FRONT, config.conv_dim[-1], rate_hz), *above)
+        adapted = getattr(config, "add_adapter", False)  # one would change the rate
+        if vocabulary and not adapted and (symbols := _symbols(vocabulary, config.pad_token_id)):
+            self.alphabet, self.output_rate_hz = Alphabet("".join(symbols)), rate_hz
+            self._classes = [config.pad_token_id, *symbols.values()]  # of the head's, those of the alphabet
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
@@ -84,55 +81,23 @@ class Wav2Vec2:
                 folder / "vocab.json",
             )
         origin = origin._replace(licence=transformers_folder.licence(folder))
-        return cls(model, origin, normalised=bool(sound.get("do_normalize", True)), vocabulary=vocabulary or None)
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """The convolutions as one, then every transformer layer."""
-        config = self.model.config
-        rate_hz = SAMPLE_RATE / math.prod(config.conv_stride)
-        above = (LayerInfo(f"layer{number + 1}", config.hidden_size, rate_hz) for number in range(self._depth))
-        return (LayerInfo(_FRONT, config.conv_dim[-1], rate_hz), *above)
+        return cls(model, origin, normalised=bool(sound.get("do_normalize", True)), vocabulary=vocabulary)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all numbers, and of the settings that they are computed with."""
         return checkpoint.fingerprint(self.model, {"config": settings(self.model), "normalised": self._normalised})
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return torch.device(self.model.device)
-
-    @property
-    def alphabet(self) -> Alphabet | None:
-        """The vocabulary's characters in lower case, sorted."""
-        return None if self._characters is None else self._characters.alphabet
-
-    @property
-    def output_rate_hz(self) -> float | None:
-        """Frames a second of the characters."""
-        return None if self._characters is None else self.layers[-1].frame_rate_hz
-
-    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
-        """None: it has none of its own."""
-        return None
-
-    def to(self, device: torch.device | str) -> Self:
-        """Moves the model."""
-        self.model.to(device)
-        return self
-
     @torch.inference_mode()
     def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
         """The named layers, and log probabilities of characters if there are any."""
-        if self._characters is None:
+        if self.alphabet is None:
             return Encoding(self.represent(waves, layers), None)
         check_layers(self.layers, layers)
         last = self.layers[-1].name
         found = self._run(waves, {*layers, last})
         states = found[last] if last in layers else found.pop(last)
-        scores = self.model.lm_head(states.values)[..., self._characters.classes].log_softmax(dim=-1)
+        scores = self.model.lm_head(states.values)[..., self._classes].log_softmax(dim=-1)
         return Encoding(found, Frames(scores, states.lengths).zero_padding())
 
     @torch.inference_mode()
@@ -140,10 +105,6 @@ class Wav2Vec2:
         """The named layers' frames."""
         check_layers(self.layers, layers)
         return self._run(waves, layers)
-
-    @property
-    def _depth(self) -> int:
-        return int(self.model.config.num_hidden_layers)
 
     def _run(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         front = self._convolve(waves.to(self.device))
@@ -207,15 +168,13 @@ def _receptive_field(kernels: list[int], strides: list[int]) -> int:
     return reach
 
 
-def _characters(vocabulary: Mapping[str, int], blank: int) -> _Characters | None:
-    """What a vocabulary of characters spells; None if its tokens are something else.
+def _symbols(vocabulary: Mapping[str, int], blank: int) -> dict[str, int]:
+    """The characters of a vocabulary, in lower case and sorted, and their classes; none if its tokens are other things.
 
-    >>> _characters({"<pad>": 0, "|": 1, "B": 3, "A": 2}, 0).alphabet.symbols
-    ' ab'
+    >>> _symbols({"<pad>": 0, "|": 1, "B": 3, "A": 2}, 0)
+    {' ': 1, 'a': 2, 'b': 3}
     """
     spelt = {token: number for token, number in vocabulary.items() if number != blank and not _SPECIAL.fullmatch(token)}
     symbols = {token.replace("|", " ").lower(): number for token, number in spelt.items()}
-    if not symbols or len(symbols) != len(spelt) or any(len(symbol) != 1 for symbol in symbols):
-        return None
-    ordered = sorted(symbols)
-    return _Characters(Alphabet("".join(ordered)), [blank, *(symbols[symbol] for symbol in ordered)])
+    fits = len(symbols) == len(spelt) and all(len(symbol) == 1 for symbol in symbols)
+    return dict(sorted(symbols.items())) if fits else {}
