@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.frames import Frames
-from affetto.models import checkpoint, transformers_folder
-from affetto.models.whisper import parse_shape, renamed, renamed_blocks
+from affetto.models import transformers_folder
+from affetto.models.whisper import parse_shape, read_part
 
 _Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -181,13 +181,4 @@ _SHAPE = {
 def load_whisper_decoder(folder: Path) -> WhisperDecoder:
     """Reads the decoder of a Whisper model, see `load_whisper_encoder`."""
     config = parse_shape(WhisperDecoderConfig, transformers_folder.read_config(folder), _SHAPE, folder)
-    ours = renamed(folder, "decoder.", lambda theirs: _ours(theirs, config))
-    return checkpoint.restore(lambda: WhisperDecoder(config), ours, folder)
-
-
-def _ours(theirs: dict[str, Tensor], config: WhisperDecoderConfig) -> Iterator[tuple[str, Tensor]]:
-    yield "tokens.weight", theirs["embed_tokens.weight"]
-    yield "positions", theirs["embed_positions.weight"]
-    for kind in ("weight", "bias"):
-        yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
-    yield from renamed_blocks(theirs, config.depth)
+    return read_part(folder, "decoder.", lambda: WhisperDecoder(config))
