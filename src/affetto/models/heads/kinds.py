@@ -138,14 +138,25 @@ class BranchConfig(Config):
     depth: int = Field(default=2, ge=1, le=64)  # GRU layers
     acoustic: AcousticConfig = AcousticConfig()  # the features that it reads
 
+
+class BranchedConfig(HeadConfig):
+    """What heads with a branch share."""
+
+    branch: BranchConfig = BranchConfig()  # what reads the sound itself
+
+    @property
+    def acoustic(self) -> AcousticConfig:
+        """The branch's."""
+        return self.branch.acoustic
+
     @property
     def fold_s(self) -> float:
         """See `HeadConfig.fold_s`."""
-        return _branch_s(self.units, self.depth)
+        return _branch_s(self.branch.units, self.branch.depth)
 
-    def part(self) -> Branch:
-        """A new branch."""
-        return Branch({ACOUSTIC: self.acoustic.width}, self.units, self.depth)
+    def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:  # noqa: ARG002  it reads no layer
+        """The branch."""
+        return {"branch": Branch({ACOUSTIC: self.acoustic.width}, self.branch.units, self.branch.depth)}
 
 
 def _branch_s(units: int, depth: int) -> float:
@@ -203,25 +214,10 @@ def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -
     return scaled
 
 
-class BaselineConfig(HeadConfig):
+class BaselineConfig(BranchedConfig):
     """The branch alone, without a recogniser (paper 3.1.2, figure 3a)."""
 
     kind: Literal["baseline"] = "baseline"
-    branch: BranchConfig = BranchConfig()  # what reads the sound itself
-
-    @property
-    def acoustic(self) -> AcousticConfig:
-        """The branch's."""
-        return self.branch.acoustic
-
-    @property
-    def fold_s(self) -> float:
-        """The branch's."""
-        return self.branch.fold_s
-
-    def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:  # noqa: ARG002  it reads no layer
-        """The branch."""
-        return {"branch": self.branch.part()}
 
 
 class RecurrentConfig(LayerConfig):
@@ -249,23 +245,12 @@ class RecurrentConfig(LayerConfig):
         return {"branch": Branch(widths, self.units, self.depth, self.stride)}
 
 
-class ProgressiveConfig(LayerConfig):
+class ProgressiveConfig(BranchedConfig, LayerConfig):
     """The averages of one or several layers beside the branch (paper 3.1.4, figure 3d); the paper takes one layer."""
 
     pooling: ClassVar[tuple[Statistic, ...]] = ("mean",)
     kind: Literal["progressive"] = "progressive"
-    branch: BranchConfig = BranchConfig()  # what reads the sound itself
-
-    @property
-    def acoustic(self) -> AcousticConfig:
-        """The branch's."""
-        return self.branch.acoustic
-
-    @property
-    def fold_s(self) -> float:
-        """The branch's."""
-        return self.branch.fold_s
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
         """The averages and the branch."""
-        return {"pooled": Pooled(widths), "branch": self.branch.part()}
+        return {"pooled": Pooled(widths), **super().parts(widths)}
