@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
-from affetto.models.transformers_folder import read_values
+from affetto.models.transformers_folder import AGAIN, read_values, refused
 
 FORMAT = "affetto"
 VERSION = 1
@@ -123,15 +123,10 @@ def describe(path: Path, kind: str) -> Description:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError("was not written by affetto", "name a model that affetto saved", card)
     if values.get("version") != VERSION:
-        raise CheckpointError(
-            f"is of version {values.get('version')!r}, and this affetto reads version {VERSION}",
-            "install the affetto that wrote it, or train again",
-            card,
-        )
-    try:
+        problem = f"is of version {values.get('version')!r}, and this affetto reads version {VERSION}"
+        raise CheckpointError(problem, "install the affetto that wrote it, or train again", card)
+    with refused(ConfigError, "is damaged", card):
         description = Description.parse(values)
-    except ConfigError as error:
-        raise CheckpointError(f"is damaged ({error.problem})", "copy the model again", card) from error
     if description.kind != kind:
         raise CheckpointError(f"is of kind {description.kind!r}", f"name a model of kind {kind!r}", card)
     return description
@@ -143,15 +138,12 @@ def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing or cut short, is no safetensors file, or not the one described.
     """
-    try:
+    with refused((SafetensorError, OSError), "cannot be loaded", path):
         content = path.read_bytes()
         weights = from_bytes(content)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
     if description.weights_sha256 != _digest(content):
-        raise CheckpointError(
-            "holds other weights than the .json beside it describes", "copy both files of the model again", path
-        )
+        problem = "holds other weights than the .json beside it describes"
+        raise CheckpointError(problem, "copy both files of the model again", path)
     return _restored(weights)
 
 
@@ -177,7 +169,7 @@ def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Pa
         module.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"does not fit its description ({first})", "copy the model again", path) from error
+        raise CheckpointError(f"does not fit its description ({first})", AGAIN, path) from error
     return module.eval()
 
 
@@ -190,10 +182,8 @@ def load(
         CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
     """
     description = describe(path, kind)
-    try:
+    with refused(ConfigError, f"describes no {kind}", path):
         config = shape.parse(description.config)
-    except ConfigError as error:
-        raise CheckpointError(f"describes no {kind} ({error.problem})", "copy the model again", path) from error
     return restore(lambda: make(config), load_weights(path, description), path), description
 
 

@@ -1,8 +1,7 @@
 """Whisper's encoder: two convolutions and a stack of transformer layers over a log-mel spectrogram.
 
 After Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". An utterance is encoded as long
-as it is, not filled up to 30 s: convolutions see zeros beyond its end, and no position attends to one beyond it. So no
-number depends on padding or batch mates. What is longer than 30 s is encoded in windows of 30 s, one after the other.
+as it is, in windows of 30 s where it is longer: nothing sees beyond its end, so no number depends on padding or mates.
 """
 
 from __future__ import annotations
@@ -95,8 +94,7 @@ class WhisperEncoder(Network):
         self.level = config.level
         first = nn.Conv1d(config.bins, config.width, 3, padding=1)
         self.convolutions = nn.ModuleList([first, nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)])
-        self.positions: Tensor
-        self.register_buffer("positions", sinusoids(config.positions, config.width))
+        self.positions: Tensor = nn.Buffer(sinusoids(config.positions, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.normalisation = nn.LayerNorm(config.width)
         names = ("conv", *(f"layer{number}" for number in range(1, config.depth + 1)))
@@ -229,10 +227,8 @@ def load_whisper_encoder(folder: Path) -> WhisperEncoder:
 
 def parse_shape(kind: type[ConfigT], values: Mapping[str, Any], names: Mapping[str, str], folder: Path) -> ConfigT:
     """A shape out of what ``config.json`` says; ``names`` are the file's by ours."""
-    try:
+    with transformers_folder.refused(ConfigError, "describes no Whisper model", folder, "copy it again"):
         return kind.parse({ours: values.get(theirs) for ours, theirs in names.items()})
-    except ConfigError as error:
-        raise CheckpointError(f"describes no Whisper model ({error.problem})", "copy it again", folder) from error
 
 
 def read_part(folder: Path, part: str, make: Callable[[], ModuleT]) -> ModuleT:
@@ -242,12 +238,10 @@ def read_part(folder: Path, part: str, make: Callable[[], ModuleT]) -> ModuleT:
     values = {name: tensor for name, tensor in theirs.items() if name.endswith("v_proj.bias")}
     for name, bias in values.items():  # keys have no bias: it would change no attention
         theirs[name.replace("v_proj", "k_proj")] = torch.zeros_like(bias)
-    try:
+    with transformers_folder.refused((KeyError, RuntimeError), "does not fit its description", folder):
         with torch.device("meta"):
             names = make().state_dict()
         ours = {name: _found(theirs, name) for name in names}
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
     return checkpoint.restore(make, ours, folder)
 
 
