@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,33 +35,19 @@ class Moments(NamedTuple):
         return torch.from_numpy(mean), torch.from_numpy(np.sqrt(np.maximum(variance, 0)))
 
 
+@dataclass(eq=False, repr=False)
 class Bank:
     """One representation, memory-mapped: what is not asked for is not read, and processes share what is.
 
     It holds paths, so that it is cheap to hand to another process.
-
-    Args:
-        shards: files with ``shard_utterances`` utterances each; one row a variant of the sound, the first as recorded.
-        lengths: frames of each utterance, 0 where its sound cannot be read, (variants, utterances).
-        durations: samples of each utterance, (variants, utterances).
-        width: of a frame.
-        shard_utterances: utterances a file.
     """
 
-    def __init__(
-        self,
-        shards: Sequence[Sequence[Path]],
-        lengths: NDArray[np.int64],
-        durations: NDArray[np.int64],
-        width: int,
-        shard_utterances: int,
-    ) -> None:
-        self.shards = shards
-        self.lengths = lengths
-        self.durations = durations
-        self.width = width
-        self.shard_utterances = shard_utterances
-        self._open: dict[tuple[int, int], Tensor] = {}
+    shards: Sequence[Sequence[Path]]  # files; one row a variant of the sound, the first as recorded
+    lengths: NDArray[np.int64]  # frames of each utterance, 0 where its sound cannot be read, (variants, utterances)
+    durations: NDArray[np.int64]  # samples of each utterance, (variants, utterances)
+    width: int  # of a frame
+    shard_utterances: int  # a file
+    _open: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name not in {"dense", "moments"}}
