@@ -70,10 +70,8 @@ class OnnxRecogniser(RecordingRecogniser):
 
     def _understand(self, spoken: Spoken) -> SegmentPrediction:
         speech = (spoken.start - spoken.since, spoken.end - spoken.since)
-        given = {
-            "wave": spoken.wave,
-            "speech": np.array(speech if self.description.speech_only else (0, len(spoken.wave))),
-        }
+        speech = speech if self.description.speech_only else (0, len(spoken.wave))
+        given = {"wave": spoken.wave, "speech": np.array(speech)}
         log_probs, probabilities, distance = self._session.run(None, given)
         limit, rate_hz = self.description.familiar_up_to, self.description.character_rate_hz
         return SegmentPrediction(
