@@ -1,8 +1,7 @@
 """What the emotion branch reads: MFCC, deltas and pitch (paper 3.3), and, beyond the paper, how loud the voice is.
 
-13 MFCC and their 13 deltas, Hamming 20 ms every 10 ms. The paper leaves the filters open. Ours are 40 triangles of
-height 1 from 0 to 8 kHz, evenly spaced on Slaney's mel scale, then the natural logarithm and an orthonormal DCT-II. The
-deltas are the slope of a straight line through five frames, as in HTK and openSMILE.
+13 MFCC, Hamming 20 ms every 10 ms, and their 13 deltas as in HTK and openSMILE. The paper leaves the filters open: ours
+are 40 triangles of height 1 from 0 to 8 kHz on Slaney's mel scale, then natural logarithm and orthonormal DCT-II.
 """
 
 from __future__ import annotations

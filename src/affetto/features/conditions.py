@@ -1,8 +1,7 @@
 """Listening conditions by name: a telephone, noise, a room, a codec, another level.
 
-A condition is written as its effects' names with their amounts, joined where there are several: "telephone", "pink-10",
-"reverb-0.5+babble-15+opus-8". What is drawn at random comes from the generator alone, sound stays where it is in time,
-and the length changes only where silence is added. Silence stays silence: levels are relative to the sound's own.
+A name joins effects and their amounts: "telephone", "reverb-0.5+babble-15+opus-8". What is random comes from the
+generator alone, sound stays where it is in time, and levels are relative to its own, so that silence stays silence.
 """
 
 from __future__ import annotations

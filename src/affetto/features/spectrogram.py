@@ -1,8 +1,7 @@
 """Short windows of sound and what they hold: power, loudness, spectral tilt, and the input of Whisper.
 
-The paper's windows (3.1.1) are 20 ms wide, every 10 ms; a recogniser reads the 161 bins of their power spectrum through
-a Hamming window. Whisper's (Radford et al. 2022) are 25 ms wide. An utterance is not filled up to 30 s: its frames are
-those that Whisper's own front end has for a sound of that length, and what counts as its loudest is among them.
+The paper's windows (3.1.1) are 20 ms wide, Hamming, every 10 ms. Whisper's (Radford et al. 2022) are 25 ms wide; its
+frames here are those that its own front end has for a sound of that length, which is not filled up to 30 s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The speech recogniser: two convolutions, five bidirectional GRU layers, a softmax over characters (paper 3.1.1).
 
-After Amodei et al. 2015, "Deep Speech 2". No number that this network computes depends on padding: convolutions see
-zeros beyond each utterance, as at the edge of a recording, and everything after them runs on packed sequences, which
-hold real frames only (so the statistics of batch normalisation do, too).
+After Amodei et al. 2015, "Deep Speech 2". No number depends on padding: convolutions see zeros beyond each utterance,
+and everything after them, the statistics of batch normalisation too, runs on packed sequences of real frames.
 """
 
 from __future__ import annotations

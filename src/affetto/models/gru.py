@@ -1,12 +1,9 @@
-"""Bidirectional GRU layers whose training on a CPU does not waste the CPU: one, or several of one shape at once.
+"""Bidirectional GRU layers that train quickly on a CPU: one, or several of one shape at once, as folds have them.
 
-PyTorch's own CPU backward pass multiplies and adds one small weight gradient for every time step. Here the recurrent
-weights' gradient is one large product over all steps, as cuDNN does it, and both directions take their steps together:
-each sequence is also read from its end, so that the two are equally long at every step. Layers of one shape, each with
-weights and input of its own, as the folds of a cross-validation are, take each step in one batched product. What is
-slow then is memory: frames are packed, so that hardly any padding is kept or computed, and the backward pass writes
-gradients over what the forward pass kept. Under autocast the products run in its precision, and the states stay in
-float32. The numbers are those of `torch.nn.GRU`. ``benchmarks/gru.py`` and ``benchmarks/heads.py`` measure the gain.
+PyTorch's own CPU backward pass multiplies one small weight gradient a time step; here it is one large product over all
+steps, as cuDNN does it, and both directions (each sequence is also read from its end) and all layers step together.
+What is slow then is memory: frames are packed, and gradients overwrite what the forward pass kept. Under autocast
+products run in its precision, states in float32. The numbers are `torch.nn.GRU`'s; ``benchmarks/gru.py`` has the gain.
 """
 
 from __future__ import annotations

@@ -155,8 +155,7 @@ def load_recogniser(path: Path) -> tuple[Any, checkpoint.Description]:
     """
     kind = checkpoint.describe(path, KIND).config.get("kind", DEFAULT_KIND)
     if kind not in RECOGNISERS.names():
-        raise CheckpointError(
-            f"is a recogniser of kind {kind!r}", "install the affetto that wrote it", path.with_suffix(".json")
-        )
+        card = path.with_suffix(".json")
+        raise CheckpointError(f"is a recogniser of kind {kind!r}", "install the affetto that wrote it", card)
     network: type[RecogniserNetwork] = RECOGNISERS.load(kind)
     return checkpoint.load(path, KIND, network.shape, network)

@@ -2,7 +2,7 @@
 
 A network makes a vector of each 1.6 s of a voice, near that of the same voice and far from others (Wan et al. 2018,
 Generalized End-to-End Loss for Speaker Verification). Network and weights are Resemblyzer's; its own code is not used,
-for it imports far more than it needs to run them (docs/decisions/resemblyzer.md). The tests compare with it.
+for it imports far more than it needs to run them (docs/decisions/resemblyzer.md).
 """
 
 from __future__ import annotations

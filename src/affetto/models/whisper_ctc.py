@@ -1,9 +1,7 @@
 """A recogniser of characters on top of Whisper's encoder.
 
-The encoder's layers give 50 frames a second. Above them a convolution joins neighbours, and bidirectional GRU layers
-read the pairs both ways, 25 a second. English is spoken at up to 20 characters a second, and CTC wants more frames than
-that: the softmax spells two of them for each pair. What an utterance gives depends neither on its padding nor on batch
-mates.
+Of the encoder's 50 frames a second a convolution joins neighbours, and bidirectional GRU layers read the pairs. English
+is spoken at up to 20 characters a second, and CTC wants more frames than that: the softmax spells two of each pair.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Whisper's decoder: transformer layers that write tokens one after the other and look at the encoder's states.
 
-The plain counterpart of `affetto.models.whisper`. It attends to the frames of an utterance alone, never to padding, so
-that encoder states of any length, 30 s at most, can be decoded in batches.
+They attend to the frames of an utterance alone, so that encoder states of any length, 30 s at most, make a batch.
 """
 
 from __future__ import annotations

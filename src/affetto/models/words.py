@@ -1,8 +1,7 @@
 """What was said, for heads to read beside the sound: the words that the recogniser writes, as layers of tokens.
 
-The layer "text" is made of the words alone: of their vectors in the vocabulary of a decoder like Whisper's, or of the
-states of a text encoder. "decoder" is what such a decoder was when it wrote each token, which knows the sound, too. The
-words are always those that the recogniser writes of the very sound that a head reads, in training as in recognition.
+"text" is made of the words alone, by the vocabulary of a decoder like Whisper's or by a text encoder; "decoder" is what
+such a decoder was when it wrote each token, which knows the sound, too. In training, too, the words are those written.
 """
 
 from __future__ import annotations

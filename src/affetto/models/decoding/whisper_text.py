@@ -1,14 +1,11 @@
 """Text from Whisper: its decoder writes token after token, and what it writes is believed only within bounds.
 
-After Radford et al. 2022 (4.5) and their reference code, but each utterance is written by itself and is not filled up
-to 30 s. The decoder was trained on windows of 30 s, in which silence follows what is said; where there is none, it
-begins anew. So it is given the states of some silence after those of the utterance: the same for all, computed once, at
-next to no cost (docs/results/whisper.md has what that gains). A phrase that it repeats nevertheless, until there are
-more tokens than anyone could say in that time, is written once.
+After Radford et al. 2022 (4.5) and their reference code, but utterances are not filled up to 30 s. The decoder was
+trained on windows in which silence follows what is said; where there is none, it begins anew. So it is given the states
+of some silence after those of the utterance, computed once (docs/results/whisper.md has what that gains).
 
-The likeliest tokens are taken; where that leads to a text that repeats itself otherwise, or to tokens that are too
-unlikely, tokens are drawn by chance, at ever higher temperatures. Nothing is written where the decoder says that nobody
-speaks, or where all it can do is repeat itself.
+The likeliest tokens are taken; where these repeat themselves or are too unlikely, tokens are drawn by chance, at ever
+higher temperatures. Nothing is written where the decoder says that nobody speaks, or can only repeat itself.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -138,16 +135,13 @@ class WhisperText:
     config: WhisperTextConfig  # how to decode
     silence: Tensor  # the encoder's states of 30 s of silence, (frames, width)
 
+    window_s: ClassVar[float] = WINDOW_S  # as long as what it was trained on: sentences help each other
+
     @property
     def name(self) -> str:
         """What it does, in a few words."""
         language = f", language {self.config.language}" if self.vocabulary.multilingual else ""
         return f"Whisper's decoder{language}"
-
-    @property
-    def window_s(self) -> float:
-        """As long as what it was trained on: sentences help each other."""
-        return WINDOW_S
 
     @cached_property
     def fingerprint(self) -> str:
@@ -212,9 +206,8 @@ class WhisperText:
         bounds = [*starts[:count], end_s]
         times_s = tuple((bounds[place] + bounds[place + 1]) / 2 for place in said)
         vectors = self.decoder.tokens.weight[[attempt.tokens[place] for place in said]]
-        return Written(
-            spelling, {TEXT: Tokens(vectors, times_s), STATES: Tokens(attempt.states[:count][said], times_s)}
-        )
+        states = attempt.states[:count][said]
+        return Written(spelling, {TEXT: Tokens(vectors, times_s), STATES: Tokens(states, times_s)})
 
     def _write(self, windows: Sequence[Tensor], temperature: float) -> list[_Attempt]:
         """One attempt at each of some windows."""

@@ -1,11 +1,7 @@
 """Beam search over words: those of a lexicon, with a language model of words that KenLM reads.
 
-Both are flashlight-text's, whose wheels for Linux and macOS bring KenLM along. Its search goes through a tree of the
-lexicon's letters and adds up the paths that spell the same words; the language model scores a word once it is whole.
-
-ARPA files are text: a header with the number of n-grams of each length, then the n-grams, a line each, words first.
-They are checked before any library is given them. KenLM's own binary files are mapped into memory as they are, so that
-nothing of them can be checked but that they are some.
+Both are flashlight-text's, whose wheels for Linux and macOS bring KenLM along. ARPA files, which are text, are checked
+before any library is given them; KenLM's binary files are mapped into memory as they are.
 """
 
 from __future__ import annotations

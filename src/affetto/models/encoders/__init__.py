@@ -1,7 +1,7 @@
 """Anything whose hidden layers can be reused, behind one contract (`affetto.models.encoders.encoder.Encoder`).
 
-A model is looked for in this order: one that comes with affetto, a folder, a repository of the Hugging Face hub. Either
-is affetto's or as transformers writes it, which its files show.
+A model is one that comes with affetto, a folder, or a repository of the Hugging Face hub, looked for in this order, in
+affetto's files or as transformers writes it.
 """
 
 from __future__ import annotations
@@ -107,11 +107,8 @@ def find_heads(encoder: Encoder, model: str | Path) -> Heads:
     for path in pretrained.heads():
         if checkpoint.describe(path, "emotion head").facts.get("encoder_fingerprint") == encoder.fingerprint:
             return Heads(path, values)
-    raise CheckpointError(
-        "has no emotion head",
-        "train one (affetto train), or ask for words alone (affetto recognise --words-only)",
-        model,
-    )
+    remedy = "train one (affetto train), or ask for words alone (affetto recognise --words-only)"
+    raise CheckpointError("has no emotion head", remedy, model)
 
 
 def _is_there(head: Path) -> bool:
@@ -142,7 +139,6 @@ def _family(folder: Path, origin: Origin) -> str:
     kind = str(read_config(folder).get("model_type"))
     known = [each for each in ENCODERS.names() if each != _NATIVE]
     if kind not in known:
-        raise CheckpointError(
-            f"is of the kind {kind!r}, no speech encoder known here", f"choose one of {', '.join(known)}", origin
-        )
+        remedy = f"choose one of {', '.join(known)}"
+        raise CheckpointError(f"is of the kind {kind!r}, no speech encoder known here", remedy, origin)
     return kind

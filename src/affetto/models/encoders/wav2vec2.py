@@ -1,8 +1,7 @@
 """wav2vec 2.0 and what is built like it (HuBERT, WavLM, UniSpeech), read and computed by transformers.
 
-Strided convolutions over the sound, then a transformer. Where the first convolution is normalised over time ("group",
-as in wav2vec2-base), padding would change every number, so the convolutions take one recording at a time; the
-transformer runs on batches, with masks.
+Where the first convolution is normalised over time ("group", as in wav2vec2-base), padding would change every number,
+so the convolutions take one recording at a time; the transformer runs on batches, with masks.
 """
 
 from __future__ import annotations
@@ -75,11 +74,8 @@ class Wav2Vec2(ModuleEncoder):
         sound = transformers_folder.read_if_there(folder / "preprocessor_config.json")
         vocabulary = transformers_folder.read_if_there(folder / "vocab.json") if with_head else {}
         if vocabulary and not all(number in range(model.config.vocab_size) for number in vocabulary.values()):
-            raise CheckpointError(
-                f"names a class {max(vocabulary.values())}, and the head has {model.config.vocab_size}",
-                "copy the model again",
-                folder / "vocab.json",
-            )
+            problem = f"names a class {max(vocabulary.values())}, and the head has {model.config.vocab_size}"
+            raise CheckpointError(problem, transformers_folder.AGAIN, folder / "vocab.json")
         origin = origin._replace(licence=transformers_folder.licence(folder))
         return cls(model, origin, normalised=bool(sound.get("do_normalize", True)), vocabulary=vocabulary)
 
@@ -110,10 +106,8 @@ class Wav2Vec2(ModuleEncoder):
         front = self._convolve(waves.to(self.device))
         found = {_FRONT: front} if _FRONT in names else {}
         wanted = [number for number in range(self._depth) if f"layer{number + 1}" in names]
-        if wanted:
-            states = self._climb(front, wanted)
-            found.update({f"layer{number + 1}": states[number] for number in wanted})
-        return found
+        states = self._climb(front, wanted) if wanted else {}
+        return found | {f"layer{number + 1}": states[number] for number in wanted}
 
     def _convolve(self, waves: Waves) -> Frames:
         """(batch, samples) to (batch, time, width), each recording by itself."""

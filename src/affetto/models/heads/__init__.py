@@ -1,8 +1,6 @@
 """Emotion heads by kind, what is trained on top of a recogniser's layers; to and from disk.
 
-A kind is a config, which declares what the head reads and which parts make of it the vector that classes or dimensions
-are predicted from (`affetto.models.heads.head`). Third parties add theirs through entry points of the group
-``affetto.heads``.
+A kind is a config that declares what a head reads and which parts make a vector of it (`affetto.models.heads.head`).
 """
 
 from __future__ import annotations

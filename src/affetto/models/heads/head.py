@@ -1,7 +1,7 @@
 """What every emotion head is: parts that make a vector of an utterance, and what scores classes or dimensions by it.
 
-A head is given frames by name: those of the recogniser layers that it reads, or their statistics over time
-("gru3/mean"), where these are all it needs and were computed before; and acoustic features under `ACOUSTIC`.
+A head is given frames by name: those of the recogniser layers that it reads, or, where they are all it needs, their
+statistics over time ("gru3/mean"); and acoustic features under `ACOUSTIC`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,10 @@ Together = Literal["repeats", "folds", "alone"]
 class Standardise(nn.Module):
     """Subtracts a mean and divides by a deviation that were measured on training utterances; at first, does nothing."""
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("deviation", torch.ones(width))
+        self.mean: Tensor = nn.Buffer(torch.zeros(width))
+        self.deviation: Tensor = nn.Buffer(torch.ones(width))
 
     def measure(self, mean: Tensor, deviation: Tensor) -> None:
         """Takes the mean and the standard deviation of each column over training data, (width,)."""
@@ -161,10 +158,8 @@ class HeadConfig(Config):
         check_layers(tuple(known), [*names, *([] if self.tuned_from is None else [self.tuned_from])])
         order = list(widths)
         if self.tuned_from is not None and order.index(self.tuned_from) > max(map(order.index, names)):
-            raise ConfigError(
-                f"{self.tuned_from} stands above {' and '.join(names)}",
-                "train from the head's layer or from one below it",
-            )
+            problem = f"{self.tuned_from} stands above {' and '.join(names)}"
+            raise ConfigError(problem, "train from the head's layer or from one below it")
         return {name: widths[name] for name in names}
 
     def inputs(self, layers: Iterable[str]) -> list[str]:
@@ -197,17 +192,12 @@ class LayerConfig(HeadConfig):
         return layer
 
     @model_validator(mode="after")
-    def _a_rank_is_of_something(self) -> LayerConfig:
+    def _goes_together(self) -> Self:
         if self.trained_rank is not None and self.trained_from is None:
             raise ValueError("trained_rank says how layers are trained along: name the lowest as trained_from")
-        return self
-
-    @model_validator(mode="after")
-    def _words_as_they_are(self) -> Self:
         if self.words is None and self.transcript is not None:
-            raise ValueError(
-                f"only the layers {' and '.join(WORD_LAYERS)} read a transcript; name one, or leave it out"
-            )
+            words = " and ".join(WORD_LAYERS)
+            raise ValueError(f"only the layers {words} read a transcript; name one, or leave it out")
         if self.words is not None and self.trained_from is not None:
             raise ValueError("layers are not trained along with a head that reads words; leave out trained_from")
         return self
@@ -327,12 +317,9 @@ class Familiarity(nn.Module):
 
     def __init__(self, width: int, components: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("axes", torch.zeros(width, components))
-        self.register_buffer("limit", torch.ones(()))
-        self.mean: Tensor
-        self.axes: Tensor
-        self.limit: Tensor
+        self.mean: Tensor = nn.Buffer(torch.zeros(width))
+        self.axes: Tensor = nn.Buffer(torch.zeros(width, components))
+        self.limit: Tensor = nn.Buffer(torch.ones(()))
 
     @classmethod
     def fitted(cls, training: Tensor, judging: Tensor, components: int, quantile: float) -> Familiarity:

@@ -48,22 +48,19 @@ class HeadStack:
     def scores(
         self, given: Mapping[str, Frames], chosen: Tensor, keep: Tensor | None = None, heads: slice = slice(None)
     ) -> Tensor:
-        """Scores, see `EmotionHead.score`, each head's of its own batch: (heads, batch, outputs).
+        """Scores, see `EmotionHead.score`, of each head, or some, for its own batch: (heads, batch, outputs).
 
-        Args:
-            given: what a head reads, of all utterances in the batches, see `EmotionHead.forward`.
-            chosen: each head's batch, (heads, batch) places of utterances; branches are fastest with the longest first.
-            keep: what dropout leaves, as factors, (heads, batch, width).
-            heads: which.
+        Of what heads read of all utterances in the batches, see `EmotionHead.forward`, and the places of those in each
+        head's, (heads, batch), branches being fastest with the longest first; ``keep`` is what dropout leaves, as
+        factors, (heads, batch, width).
         """
         own = {name: values[heads] for name, values in self.values.items()}
         of_part = {
             part: {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}
             for part in self.head.parts
         }
-        vectors = torch.cat(
-            [part.stacked(of_part[name], given, chosen) for name, part in self.head.parts.items()], dim=-1
-        )
+        parts = [part.stacked(of_part[name], given, chosen) for name, part in self.head.parts.items()]
+        vectors = torch.cat(parts, dim=-1)
         kept = vectors if keep is None else vectors * keep
         scores = torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
         if self.head.dimensions:
