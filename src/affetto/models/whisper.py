@@ -52,30 +52,40 @@ class WhisperEncoderConfig(Config):
         return self
 
 
-class Block(nn.Module):
-    """A transformer layer with normalisation before each part: self-attention, then a feed-forward network."""
+class TransformerLayer(nn.Module):
+    """What layers of encoder and decoder share: self-attention and a feed-forward network, each normalised before."""
 
-    def __init__(self, config: WhisperEncoderConfig) -> None:
+    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.attention_in = nn.Linear(config.width, 3 * config.width)  # queries, keys, values
-        self.attention_out = nn.Linear(config.width, config.width)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
-        self.feed_forward_in = nn.Linear(config.width, config.feed_forward)
-        self.feed_forward_out = nn.Linear(config.feed_forward, config.width)
+        self.head_shape = (heads, width // heads)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_in = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.attention_out = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward_in = nn.Linear(width, feed_forward)
+        self.feed_forward_out = nn.Linear(feed_forward, width)
+
+    def split(self, joined: Tensor) -> Tensor:
+        """What attention reads, (batch, time, parts x width), as (parts, batch, heads, time, width of a head)."""
+        return joined.view(*joined.shape[:2], -1, *self.head_shape).permute(2, 0, 3, 1, 4)
+
+    def fed_forward(self, values: Tensor) -> Tensor:
+        """With what the feed-forward network adds, (batch, time, width)."""
+        held = self.feed_forward_in.weight.dtype
+        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values).to(held)))
+        added: Tensor = self.feed_forward_out(hidden).float()
+        return values + added
+
+
+class Block(TransformerLayer):
+    """A layer of the encoder."""
 
     def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
         """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) is true where may be attended to."""
         held = self.attention_in.weight.dtype
-        joined = self.attention_in(self.attention_norm(values).to(held))
-        # Each (batch, heads, time, width of a head).
-        query, key, value = joined.view(*joined.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = self.split(self.attention_in(self.attention_norm(values).to(held)))
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=real)
-        values = values + self.attention_out(mixed.transpose(1, 2).flatten(2)).float()
-        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values).to(held)))
-        added: Tensor = self.feed_forward_out(hidden).float()
-        return values + added
+        return self.fed_forward(values + self.attention_out(mixed.transpose(1, 2).flatten(2)).float())
 
 
 class WhisperEncoder(Network):
@@ -92,10 +102,11 @@ class WhisperEncoder(Network):
         super().__init__()
         self.config = config
         self.level = config.level
+        sizes = config.width, config.heads, config.feed_forward
         first = nn.Conv1d(config.bins, config.width, 3, padding=1)
         self.convolutions = nn.ModuleList([first, nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)])
         self.positions: Tensor = nn.Buffer(sinusoids(config.positions, config.width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(*sizes) for _ in range(config.depth))
         self.normalisation = nn.LayerNorm(config.width)
         names = ("conv", *(f"layer{number}" for number in range(1, config.depth + 1)))
         self.layers = tuple(LayerInfo(name, config.width, FRAME_RATE_HZ) for name in names)
@@ -214,8 +225,7 @@ _PARTS = {
 def load_whisper_encoder(folder: Path) -> WhisperEncoder:
     """Reads the encoder of a Whisper model in a folder as transformers writes it, in evaluation mode.
 
-    Raises:
-        CheckpointError: a file is missing or damaged, or it is no Whisper model.
+    Raises CheckpointError where a file is missing or damaged, or it is no Whisper model.
     """
     values = transformers_folder.read_config(folder)
     kind, activation = values.get("model_type"), values.get("activation_function")
@@ -246,7 +256,6 @@ def read_part(folder: Path, part: str, make: Callable[[], ModuleT]) -> ModuleT:
 
 
 def _found(theirs: Mapping[str, Tensor], name: str) -> Tensor:
-    """What stands under a name of ours."""
     part = re.sub(r"^blocks\.\d+\.|\.(weight|bias)$", "", name)
     layer, _, kind = name.replace("blocks", "layers").partition(part)
     tensors = [theirs[f"{layer}{each}{kind or '.weight'}"] for each in _PARTS[part]]
