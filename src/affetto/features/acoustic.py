@@ -64,7 +64,6 @@ def mfcc(waves: Waves) -> Frames:
     return Frames(torch.cat([coefficients.values, deltas(coefficients).values], dim=2), coefficients.lengths)
 
 
-_MFCC_WIDTH = 26
 _LOWEST_LOUDNESS = 1e-3
 
 
@@ -92,17 +91,17 @@ class AcousticConfig(Config):
     @property
     def width(self) -> int:
         """Features a frame."""
-        return _MFCC_WIDTH + 1 + self.voicing + self.loudness
+        return 2 * COEFFICIENTS + 1 + self.voicing + self.loudness
 
 
 def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
     """MFCC (13), deltas (13), smoothed pitch (Hz, 0 if unvoiced) and what else is asked for, (batch, time, width)."""
-    cepstra = mfcc(waves)
+    coefficients = mfcc(waves)
     contour = smooth(pitch(waves), config.pitch_window).values
-    columns = [cepstra.values, contour if config.voicing else contour[..., :1]]
+    columns = [coefficients.values, contour if config.voicing else contour[..., :1]]
     if config.loudness:
         columns.append(loudness(waves).values.clamp(min=_LOWEST_LOUDNESS).log())
-    frames = Frames(torch.cat(columns, dim=-1), cepstra.lengths).zero_padding()
+    frames = Frames(torch.cat(columns, dim=-1), coefficients.lengths).zero_padding()
     if config.level == "utterance":
         frames = normalise(frames)
     if config.level == "relative":  # the mean of what a gain adds to: the first coefficient and the log of loudness

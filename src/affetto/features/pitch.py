@@ -153,11 +153,9 @@ def best_path(scores: Tensor, costs: Tensor) -> Tensor:
 
 
 def pitch(waves: Waves) -> Frames:
-    """The pitch of each frame.
+    """The pitch of each frame, 50 to 500 Hz, or 0 where unvoiced; and the strength of the voicing: (batch, time, 2).
 
-    Returns:
-        (batch, time, 2): the fundamental frequency in Hz, from 50 to 500, or 0 where unvoiced; and the strength of the
-        voicing from 0 to 1, the normalised autocorrelation at that period (at the likeliest one where unvoiced).
+    The strength, 0 to 1, is the normalised autocorrelation at that period, at the likeliest one where unvoiced.
 
     >>> tone = 0.1 * torch.sin(2 * torch.pi * 220 * torch.arange(16000) / 16000).sign()
     >>> pitch(Waves(tone[None], torch.tensor([16000]))).values[0, 50].round(decimals=1).tolist()

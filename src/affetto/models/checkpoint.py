@@ -68,7 +68,9 @@ def save(
     for name, tensor in weights.items():
         kept |= _stored(name, tensor, "float16" if precision == "int8" and name.startswith(delicate) else precision)
     content = to_bytes({name: tensor.contiguous() for name, tensor in kept.items()})
-    card = json.dumps({**description.model_dump(), "weights_sha256": _digest(content)}, indent=2) + "\n"
+    card = (
+        json.dumps({**description.model_dump(), "weights_sha256": hashlib.sha256(content).hexdigest()}, indent=2) + "\n"
+    )
     partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
     try:
         partial.write_bytes(content)
@@ -104,7 +106,6 @@ def _whole(parts: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The opposite of `_stored`, as float32."""
     restored = {}
     for name, tensor in weights.items():
         factors = weights.get(name + _FACTORS)
@@ -133,32 +134,21 @@ def describe(path: Path, kind: str) -> Description:
 
 
 def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
-    """Reads the numbers of a checkpoint, as float32.
-
-    Raises:
-        CheckpointError: the file is missing or cut short, is no safetensors file, or not the one described.
-    """
+    """Reads the numbers of a checkpoint, as float32; CheckpointError if they are damaged or not those described."""
     with refused((SafetensorError, OSError), "cannot be loaded", path):
         content = path.read_bytes()
         weights = from_bytes(content)
-    if description.weights_sha256 != _digest(content):
+    if description.weights_sha256 != hashlib.sha256(content).hexdigest():
         problem = "holds other weights than the .json beside it describes"
         raise CheckpointError(problem, "copy both files of the model again", path)
     return _restored(weights)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Path) -> ModuleT:
-    """Builds a network around loaded numbers, in evaluation mode; ``path`` is where they come from.
+    """Builds a network around loaded numbers, in evaluation mode; CheckpointError if names or shapes do not fit.
 
     It is built without numbers of its own: none are drawn in vain, and a description that lies about the size of the
-    network is found out before any memory is taken for it.
-
-    Raises:
-        CheckpointError: names or shapes do not fit.
+    network is found out before any memory is taken for it. ``path`` is where the numbers come from.
 
     >>> restore(lambda: nn.Linear(1, 1), {"weight": torch.ones(1, 1), "bias": torch.ones(1)}, Path("a"))(torch.ones(1))
     tensor([2.], grad_fn=<ViewBackward0>)
@@ -178,8 +168,7 @@ def load(
 ) -> tuple[ModuleT, Description]:
     """Reads a whole checkpoint: the network that ``make`` builds of its config, for evaluation, and its description.
 
-    Raises:
-        CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
+    CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
     """
     description = describe(path, kind)
     with refused(ConfigError, f"describes no {kind}", path):

@@ -128,17 +128,11 @@ _Reach = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class ConvolutionConfig(Config):
-    """A two-dimensional convolution.
+    """A two-dimensional convolution."""
 
-    Attributes:
-        channels: that it puts out.
-        kernel: its reach, (bins, frames).
-        stride: its steps, (bins, frames).
-    """
-
-    channels: _Width
-    kernel: tuple[_Reach, _Reach]
-    stride: tuple[_Reach, _Reach]
+    channels: _Width  # that it puts out
+    kernel: tuple[_Reach, _Reach]  # its reach, (bins, frames)
+    stride: tuple[_Reach, _Reach]  # its steps, (bins, frames)
 
 
 class DeepSpeech2Config(RecogniserConfig):

@@ -72,16 +72,11 @@ def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
 
 
 def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, packing: Packing) -> Tensor:
-    """Runs one bidirectional layer of each of several models.
+    """Runs one bidirectional layer of each of several models, with `torch.nn.GRU`'s parameters by name, (models, ...).
 
-    Args:
-        parameters: those of `torch.nn.GRU` by name ("weight_ih_l0", ...), stacked: each (models, ...).
-        inputs: each model's rows, then the same read from each sequence's end, (2 models, rows, in_width).
-        packing: how frames lie in them.
-
-    Returns:
-        (2 models, rows, width): what the forward directions give, then what the backward directions give as they read.
-        What stands in rows without a frame is of no use.
+    Of each model's rows, then the same read from each sequence's end, (2 models, rows, in_width), it makes (2 models,
+    rows, width): what the forward directions give, then what the backward directions give as they read. What stands in
+    rows without a frame is of no use.
     """
     weights = [torch.cat([parameters[f"{name}_l0"], parameters[f"{name}_l0_reverse"]]) for name in PARAMETERS]
     outputs: Tensor = _Scan.apply(inputs, *weights, packing.sizes)  # type: ignore[no-untyped-call]
@@ -101,7 +96,6 @@ def read_both_ways(outputs: Tensor, packing: Packing) -> Tensor:
 
 
 def _steps(sizes: list[int]) -> Iterator[slice]:
-    """Where each time step's rows are."""
     start = 0
     for size in sizes:
         yield slice(start, start + size)

@@ -101,11 +101,7 @@ def _to_steps(values: Tensor) -> Tensor:
 
 
 def load_language_model(path: Path) -> tuple[LanguageModel, checkpoint.Description]:
-    """Reads a language model, ready to use.
-
-    Raises:
-        CheckpointError: it is missing, damaged, foreign or of another kind.
-    """
+    """Reads a language model, ready to use; CheckpointError if it is missing, damaged, foreign or of another kind."""
     description = checkpoint.describe(path, KIND)
     with refused((ConfigError, TextError), f"describes no {KIND}", path):
         shape = _Shape.parse(description.config)
@@ -123,7 +119,6 @@ def load_language_model(path: Path) -> tuple[LanguageModel, checkpoint.Descripti
 
 
 def _check(weights: Mapping[str, Tensor]) -> None:
-    """ValueError if something is wrong with the arrays themselves."""
     if set(weights) != set(NGrams._fields):
         raise ValueError(f"the arrays {', '.join(sorted(weights))}")
     for name, array in weights.items():

@@ -119,10 +119,9 @@ RECOGNISERS = Registry(
 
 
 def parse_shape(values: Any) -> Any:
-    """The shape of a recogniser from plain values, of the class of its kind; anything else comes back as it is.
+    """The shape that plain values stand for, of the class of its kind; anything else comes back as it is.
 
-    Raises:
-        ValueError: there is no such kind, or a value does not fit it.
+    Raises ValueError where there is no such kind, or a value does not fit it.
     """
     if not isinstance(values, Mapping):
         return values
@@ -148,11 +147,7 @@ def save_recogniser(
 
 
 def load_recogniser(path: Path) -> tuple[Any, checkpoint.Description]:
-    """Reads a recogniser, ready to use (in evaluation mode).
-
-    Raises:
-        CheckpointError: see `checkpoint.load`; or no network of that kind is known.
-    """
+    """Reads a recogniser, ready to use (in evaluation mode); see `checkpoint.load` for what it raises."""
     kind = checkpoint.describe(path, KIND).config.get("kind", DEFAULT_KIND)
     if kind not in RECOGNISERS.names():
         card = path.with_suffix(".json")

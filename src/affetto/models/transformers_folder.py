@@ -98,11 +98,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_tensors(folder: Path, within: str = "") -> dict[str, Tensor]:
-    """The tensors in whose name something stands; empty reads all.
-
-    Raises:
-        CheckpointError: a file is missing, cut short or no safetensors file.
-    """
+    """The tensors in whose name something stands; CheckpointError if a file is missing, cut short or no safetensors."""
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
         with refused((SafetensorError, OSError), "cannot be loaded", path), safe_open(path, framework="pt") as stored:

@@ -166,13 +166,9 @@ def changes(vectors: Tensor) -> list[int]:
 def group(voices: Tensor, durations_s: Sequence[float], speakers: Speakers, apart: float = _APART) -> list[int]:
     """Which turns share a speaker: a number for each, from 1 on in the order of their first turns.
 
-    The long ones are grouped agglomeratively, by Ward's criterion; then each joins the nearest group.
-
-    Args:
-        voices: (turns, width), each of length 1.
-        durations_s: of each turn.
-        speakers: how many there are; of fewer turns, each has its own; "auto": found by `apart`.
-        apart: the unit of Ward's distance, which grows with the number of turns, from which groups are two speakers'.
+    Of voices, (turns, width), each of length 1. The long ones are grouped agglomeratively, by Ward's criterion; then
+    each joins the nearest group. Of fewer turns than speakers, each has its own. ``apart`` is the unit of Ward's
+    distance, which grows with the number of turns, from which groups are two speakers': so "auto" finds how many.
 
     >>> voices = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     >>> group(voices, [2.0, 2.0, 0.5], "auto"), group(voices, [2.0, 2.0, 0.5], 1)

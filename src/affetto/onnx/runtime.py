@@ -28,12 +28,9 @@ class OnnxRecogniser(RecordingRecogniser):
 
     To tell speakers apart takes torch.
 
-        recording = OnnxRecogniser("tiny-onnx").recognise("call.wav")
+        recording = OnnxRecogniser("tiny-onnx").recognise("call.wav")  # a folder that affetto model export wrote
 
-    Args:
-        folder: what ``affetto model export`` wrote.
-        threads: how many stretches of speech are recognised at a time, each by one thread of the processor; None takes
-            as many as there are cores.
+    So many ``threads`` recognise a stretch of speech each; None takes as many as there are cores.
 
     Raises:
         CheckpointError: there is no exported model, or it is damaged.

@@ -154,7 +154,6 @@ def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> TextD
 
 
 def _check(choice: DecoderChoice) -> None:
-    """Raises ConfigError if the parts of a choice do not go together."""
     words, characters = choice.word_model, choice.language_model
     if characters is not None and choice.method == "greedy":
         raise ConfigError("greedy decoding asks no language model", "leave it out, or decode by beam", characters)

@@ -130,10 +130,6 @@ class _Beam(NamedTuple):
         return total
 
 
-# Where each prefix of a beam comes from: its place in the beam before, and the class added (0: none).
-_Step = tuple[Numbers, Numbers]
-
-
 class _Prior:
     """What language model and bonus add for each next character: nothing where there is no language model."""
 
@@ -179,7 +175,7 @@ def beam_search(
     beam = _first(len(frames), config.width, prior.start)
     steps = []
     for place in range(frames.shape[1]):
-        beam, step = _advance(beam, frames[:, place], prior)
+        beam, *step = _advance(beam, frames[:, place], prior)
         steps.append(step)
     scores = beam.total + beam.prior + prior.end(beam)
     texts = _trace(steps, scores.argmax(axis=1))
@@ -215,8 +211,8 @@ def _first(batch: int, width: int, state: int) -> _Beam:
     return _Beam(blank, never, np.zeros_like(never), name, whole + _NO_PARENT, whole, whole + state)
 
 
-def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, _Step]:
-    """One frame, of log probabilities (batch, classes)."""
+def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, Numbers, Numbers]:
+    """After a frame, of log probabilities (batch, classes): and each one's place in ``beam``, and class added or 0."""
     batch, width = beam.last.shape
     symbols = now.shape[1] - 1
     row = np.arange(batch)[:, None]
@@ -244,7 +240,7 @@ def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, _Step]:
         last=np.where(grown, added, beam.last[row, parent]),
         state=prior.advance(beam.state[row, parent], added),
     )
-    return new, (parent, added)
+    return new, parent, added
 
 
 def _paths(beam: _Beam, now: Scores) -> tuple[Scores, Scores, Scores]:
@@ -272,7 +268,7 @@ def _paths(beam: _Beam, now: Scores) -> tuple[Scores, Scores, Scores]:
     return same_blank, same_last, longer
 
 
-def _trace(steps: list[_Step], best: Numbers) -> list[list[int]]:
+def _trace(steps: list[list[Numbers]], best: Numbers) -> list[list[int]]:
     """The classes of the best prefix of each utterance, from its last frame to its first."""
     row = np.arange(len(best))
     added = []

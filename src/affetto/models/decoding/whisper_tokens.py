@@ -105,7 +105,6 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
 
 
 def _settings(folder: Path, size: int) -> dict[str, Any]:
-    """What ``generation_config.json`` says, if it is there."""
     path = folder / "generation_config.json"
     settings = transformers_folder.read_if_there(path)
     for name in ("suppress_tokens", "begin_suppress_tokens"):

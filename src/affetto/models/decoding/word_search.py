@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
@@ -109,9 +108,8 @@ class _Arpa:
             counts.append(int(found[2]))
             line = self._next()
         if len(counts) not in ORDERS:
-            raise self._fault(
-                f"has n-grams of up to {len(counts)} words", f"choose one of {ORDERS[0]} to {ORDERS[-1]} words"
-            )
+            remedy = f"choose one of {ORDERS[0]} to {ORDERS[-1]} words"
+            raise self._fault(f"has n-grams of up to {len(counts)} words", remedy)
         # A line of n words is at least a digit, n letters, n spaces between and before them, and its end.
         least = sum(count * (2 * length + 2) for length, count in enumerate(counts, start=1))
         held = os.fstat(self._file.fileno()).st_size - self._file.tell()
@@ -120,7 +118,6 @@ class _Arpa:
         return counts
 
     def _end(self) -> None:
-        """Whether the last line is there."""
         place = self._file.tell()
         size = os.fstat(self._file.fileno()).st_size
         self._file.seek(max(place, size - _TAIL))
@@ -136,7 +133,12 @@ class _Arpa:
         except ValueError:
             numbers = []
         # A probability may be 0, whose logarithm is -inf; nothing may be NaN.
-        if len(numbers) not in {1, 2} or len(parts) < 2 or not numbers[0] <= 0 or not all(map(isfinite, numbers[1:])):
+        if (
+            len(numbers) not in {1, 2}
+            or len(parts) < 2
+            or not numbers[0] <= 0
+            or not all(map(math.isfinite, numbers[1:]))
+        ):
             raise self._fault(f"has {b' '.join(parts)[:40]!r} where a log probability and a word should stand")
         return parts[1].decode("utf-8", errors="replace")  # what is no UTF-8 cannot be spelt, and is left out for it
 
@@ -146,11 +148,7 @@ class _Arpa:
             raise self._fault(f"has {line[:40]!r} instead of {heading.decode()}")
 
     def _next_filled(self) -> bytes:
-        """The next line that is not blank."""
-        line = self._next()
-        while not line:
-            line = self._next()
-        return line
+        return next(line for line in iter(self._next, None) if line)
 
     def _next(self) -> bytes:
         line = self._file.readline(_LONGEST_LINE)
@@ -263,9 +261,8 @@ def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = Non
         with _quiet():
             scores = kenlm.KenLM(str(path), names)
     except (RuntimeError, ValueError) as error:  # ValueError: a complaint that quotes bytes which are no text
-        raise CheckpointError(
-            f"KenLM cannot read it ({_complaint(error)})", "copy or make the file again", path
-        ) from error
+        problem = f"KenLM cannot read it ({_complaint(error)})"
+        raise CheckpointError(problem, "copy or make the file again", path) from error
     return WordModel(path, alphabet, lexicon, scores, _tree(decoder, scores, lexicon, alphabet, word_list or path))
 
 
@@ -283,10 +280,8 @@ def _flashlight() -> tuple[ModuleType, ModuleType, ModuleType]:
         from flashlight.lib.text import decoder, dictionary
         from flashlight.lib.text.decoder import kenlm
     except ImportError as error:
-        raise MissingExtraError(
-            "flashlight-text with KenLM is not installed",
-            'pip install "affetto[kenlm]", on Linux or macOS with Python 3.11 or 3.12, for which it is built',
-        ) from error
+        remedy = 'pip install "affetto[kenlm]", on Linux or macOS with Python 3.11 or 3.12, for which it is built'
+        raise MissingExtraError("flashlight-text with KenLM is not installed", remedy) from error
     return decoder, kenlm, dictionary
 
 
@@ -320,9 +315,8 @@ def _tree(decoder: ModuleType, scores: Any, lexicon: Lexicon, alphabet: Alphabet
         known = known or score != unknown
         tree.insert([*spelling, space], number, score)
     if not known:
-        raise ConfigError(
-            "the language model knows none of these words", "write them as it does, in its upper or lower case", source
-        )
+        remedy = "write them as it does, in its upper or lower case"
+        raise ConfigError("the language model knows none of these words", remedy, source)
     tree.smear(decoder.SmearingMode.MAX)
     return tree
 
@@ -356,7 +350,6 @@ class WordSearch:
         return [self._search(each) for each in log_probs.to("cpu").unpad()]
 
     def _search(self, log_probs: Tensor) -> Found:
-        """One utterance, (time, classes)."""
         decoder, _, _ = _flashlight()
         [space] = self.model.alphabet.encode(" ")
         options = decoder.LexiconDecoderOptions(

@@ -85,12 +85,9 @@ class Heads(NamedTuple):
 
 
 def find_heads(encoder: Encoder, model: str | Path) -> Heads:
-    """The heads for an encoder: in the folder of its model, or among those that come with affetto.
+    """The heads for an encoder: in its model's folder, or among those that come with affetto; CheckpointError if none.
 
     A folder with nothing but a head that predicts dimensions goes with the emotion head of its recogniser.
-
-    Raises:
-        CheckpointError: there is no emotion head.
 
     >>> find_heads(open_encoder("small", device="cpu"), "small").emotion.name
     'emotion.safetensors'

@@ -11,6 +11,8 @@ import re
 import warnings
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from itertools import accumulate
+from operator import mul
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,15 +113,16 @@ class Wav2Vec2(ModuleEncoder):
 
     def _convolve(self, waves: Waves) -> Frames:
         """(batch, samples) to (batch, time, width), each recording by itself."""
-        base = self.model.base_model
-        shortest = _receptive_field(base.config.conv_kernel, base.config.conv_stride)
+        config = self.model.config
+        steps = accumulate([1, *config.conv_stride[:-1]], mul)  # samples between what each convolution reads
+        shortest = 1 + sum((size - 1) * step for size, step in zip(config.conv_kernel, steps, strict=True))
         rows = []
         for wave, length in zip(waves.values, waves.lengths.tolist(), strict=True):
             sound = wave[:length]
             if self._normalised:
                 sound = (sound - sound.mean()) / (sound.var(correction=0) + 1e-7).sqrt()
             sound = nn.functional.pad(sound, (0, max(shortest - length, 0)))
-            rows.append(base.feature_extractor(sound[None])[0].T)
+            rows.append(self.model.base_model.feature_extractor(sound[None])[0].T)
         return pad(rows).to(self.device)
 
     def _climb(self, front: Frames, wanted: list[int]) -> dict[int, Frames]:
@@ -148,18 +151,6 @@ class Wav2Vec2(ModuleEncoder):
             for hook in hooks:
                 hook.remove()
         return {number: Frames(values, front.lengths).zero_padding() for number, values in states.items()}
-
-
-def _receptive_field(kernels: list[int], strides: list[int]) -> int:
-    """Samples under one frame.
-
-    >>> _receptive_field([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2])
-    400
-    """
-    reach = 1
-    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
-        reach = (reach - 1) * stride + kernel
-    return reach
 
 
 def _symbols(vocabulary: Mapping[str, int], blank: int) -> dict[str, int]:

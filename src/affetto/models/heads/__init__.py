@@ -35,10 +35,7 @@ HEADS = Registry(
 
 
 def head_config(values: Any) -> Any:
-    """The config that plain values with a ``kind`` stand for; anything else is left as it is.
-
-    Raises:
-        ValueError: there is no head of that kind, or the values do not fit its config.
+    """The config that plain values with a ``kind`` stand for, ValueError if none; anything else is left as it is.
 
     >>> head_config({"kind": "mean_pooling", "layer": "gru3"}).layers
     ('gru3',)

@@ -106,10 +106,7 @@ class TunedHead(nn.Module):
 
     The network is copied. Its dropout and batch normalisation stay as they are when it recognises: there are too few
     emotional utterances to estimate the statistics anew. Where a ``rank`` is given, only as low a rank is added to the
-    matrices of the layers' linear maps, see `LowRank`.
-
-    Raises:
-        TrainingError: a rank is given, and a layer has no linear map.
+    matrices of the layers' linear maps, see `LowRank`; TrainingError if one has none.
     """
 
     def __init__(self, network: Network, head: EmotionHead, first: str, rank: int | None = None) -> None:
