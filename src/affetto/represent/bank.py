@@ -72,8 +72,8 @@ class Bank:
         lengths = torch.from_numpy(self.lengths[chosen, places])
         values = torch.zeros(len(places), int(lengths.max()), self.width)
         for row, (place, variant) in enumerate(zip(places.tolist(), chosen.tolist(), strict=True)):
-            start, end = self._starts[variant, place], self._starts[variant, place] + self.lengths[variant, place]
-            values[row, : end - start] = self._values(variant, place // self.shard_utterances)[start:end]
+            start, length = self._starts[variant, place], self.lengths[variant, place]
+            values[row, :length] = self._values(variant, place // self.shard_utterances)[start : start + length]
         return Frames(values, lengths)
 
     @cached_property
@@ -99,11 +99,9 @@ class Bank:
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         """Where each utterance begins in its shard."""
-        starts = np.zeros_like(self.lengths)
-        for first in range(0, len(self), self.shard_utterances):
-            shard = slice(first, first + self.shard_utterances)
-            starts[:, shard] = np.cumsum(self.lengths[:, shard], axis=1) - self.lengths[:, shard]
-        return starts
+        starts = np.cumsum(self.lengths, axis=1) - self.lengths
+        shard = np.arange(len(self)) // self.shard_utterances
+        return starts - starts[:, shard * self.shard_utterances]
 
     def _values(self, variant: int, shard: int) -> Tensor:
         if (variant, shard) not in self._open:

@@ -266,9 +266,7 @@ def represent(
     variants too, and whose voices babble is made of. Progress is told after every shard. What cannot be read (a warning
     names the file) has no frames.
 
-    Raises:
-        RunError: the cache cannot be written to; the disk may be full.
-        ConfigError: there is babble and no crowd.
+    Raises RunError where the cache cannot be written to, and ConfigError where there is babble and no crowd.
     """
     variants = variants or Variants()
     all_variants = [_Variant(variants, number, surroundings or Surroundings()) for number in range(variants.count + 1)]

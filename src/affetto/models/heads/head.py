@@ -82,6 +82,11 @@ class Part(nn.Module):
         return means.get(name, means.get(pooled(name)))
 
 
+def within(values: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): each for name, each in values.items() if name.startswith(prefix)}
+
+
 def pool(given: Mapping[str, Frames], name: str) -> Tensor:
     """A statistic of a layer over time, (batch, width): as it is given, or of the layer's frames.
 
@@ -146,10 +151,7 @@ class HeadConfig(Config):
         return 3.0
 
     def choose(self, known: Sequence[LayerInfo]) -> dict[str, int]:
-        """The layers that it reads of a recogniser that has these, and their widths.
-
-        Raises ConfigError where one is not there, or stands below those that are trained along.
-        """
+        """The layers that it reads of these, and their widths; ConfigError if one is missing or below trained ones."""
         widths = {layer.name: layer.width for layer in known}
         names = list(widths) if self.layers is None else self.layers
         check_layers(tuple(known), [*names, *([] if self.tuned_from is None else [self.tuned_from])])

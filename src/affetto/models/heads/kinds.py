@@ -17,7 +17,7 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.frames import Frames, Statistic, thin, weighted_statistics
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.gru import bidirectional_gru, gru_stack, pack, read_both_ways
-from affetto.models.heads.head import ACOUSTIC, ALL, MAX_WIDTH, HeadConfig, LayerConfig, Part, pool
+from affetto.models.heads.head import ACOUSTIC, ALL, MAX_WIDTH, HeadConfig, LayerConfig, Part, pool, within
 
 
 class Pooled(Part):
@@ -191,8 +191,7 @@ class Branch(Part):
         rows = packing.both_ways(chosen[:, packing.sequences] * frames.values.shape[1] + packing.steps)
         values = frames.values.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
         for number in range(len(self.layers)):
-            prefix = f"layers.{number}."
-            parameters = {name.removeprefix(prefix): each for name, each in own.items() if name.startswith(prefix)}
+            parameters = within(own, f"layers.{number}.")
             if number == 0:
                 parameters |= _scaled(parameters, own["standardise.mean"], own["standardise.deviation"])
             else:

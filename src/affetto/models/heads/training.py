@@ -13,6 +13,7 @@ from affetto.errors import TrainingError
 from affetto.frames import Frames
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.heads import EmotionHead
+from affetto.models.heads.head import within
 from affetto.models.network import Network
 
 
@@ -55,11 +56,7 @@ class HeadStack:
         factors, (heads, batch, width).
         """
         own = {name: values[heads] for name, values in self.values.items()}
-        of_part = {
-            part: {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}
-            for part in self.head.parts
-        }
-        parts = [part.stacked(of_part[name], given, chosen) for name, part in self.head.parts.items()]
+        parts = [part.stacked(within(own, f"{name}."), given, chosen) for name, part in self.head.parts.items()]
         vectors = torch.cat(parts, dim=-1)
         kept = vectors if keep is None else vectors * keep
         scores = torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
