@@ -35,10 +35,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What the layers from ``first`` to ``last`` make of the frames of the layer below them.
-
-        Below the first of all stands what `features` gave.
-        """
+        """What the layers from ``first`` to ``last`` make of the frames below them, a layer's or `features`."""
         raise NotImplementedError
 
     def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
@@ -119,10 +116,7 @@ RECOGNISERS = Registry(
 
 
 def parse_shape(values: Any) -> Any:
-    """The shape that plain values stand for, of the class of its kind; anything else comes back as it is.
-
-    Raises ValueError where there is no such kind, or a value does not fit it.
-    """
+    """The shape that plain values stand for, by their kind, ValueError if none; anything else comes back as it is."""
     if not isinstance(values, Mapping):
         return values
     kind = values.get("kind", DEFAULT_KIND)

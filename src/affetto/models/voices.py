@@ -67,9 +67,8 @@ class VoiceEncoder(nn.Module):
 def check_speakers(speakers: Speakers, channels: Channels = "mix") -> None:
     """Whether so many can be told apart here.
 
-    Raises:
-        ConfigError: it is no such number, or channels are voices of their own already.
-        MissingExtraError: what it takes is not installed.
+    Raises ConfigError where it is no such number, or channels are voices of their own already, and MissingExtraError
+    where what it takes is not installed.
     """
     given: object = speakers  # whatever the caller's types say
     if given != "auto" and not (isinstance(given, int) and given >= 1):

@@ -223,10 +223,7 @@ _PARTS = {
 
 
 def load_whisper_encoder(folder: Path) -> WhisperEncoder:
-    """Reads the encoder of a Whisper model in a folder as transformers writes it, in evaluation mode.
-
-    Raises CheckpointError where a file is missing or damaged, or it is no Whisper model.
-    """
+    """Reads a Whisper model's encoder as transformers writes it, for evaluation; CheckpointError if damaged or none."""
     values = transformers_folder.read_config(folder)
     kind, activation = values.get("model_type"), values.get("activation_function")
     if (kind, activation) != ("whisper", "gelu"):
@@ -244,11 +241,11 @@ def parse_shape(kind: type[ConfigT], values: Mapping[str, Any], names: Mapping[s
 def read_part(folder: Path, part: str, make: Callable[[], ModuleT]) -> ModuleT:
     """A part of a model ("encoder." or "decoder.") with its numbers, see `checkpoint.restore`."""
     weights = transformers_folder.read_tensors(folder, within=part)
-    theirs = {name.partition(part)[2]: tensor.float() for name, tensor in weights.items()}
-    values = {name: tensor for name, tensor in theirs.items() if name.endswith("v_proj.bias")}
-    for name, bias in values.items():  # keys have no bias: it would change no attention
-        theirs[name.replace("v_proj", "k_proj")] = torch.zeros_like(bias)
     with transformers_folder.refused((KeyError, RuntimeError), "does not fit its description", folder):
+        theirs = {name.partition(part)[2]: tensor.float() for name, tensor in weights.items()}
+        for name in [each for each in theirs if each.endswith("v_proj.bias")]:
+            # Keys have no bias: it would change no attention.
+            theirs[name.replace("v_proj", "k_proj")] = torch.zeros_like(theirs[name])
         with torch.device("meta"):
             names = make().state_dict()
         ours = {name: _found(theirs, name) for name in names}

@@ -279,9 +279,7 @@ def _choose(likely: Tensor, temperature: float, generators: Sequence[torch.Gener
 def load_whisper_text(folder: Path, encoder: WhisperEncoder, config: WhisperTextConfig | None = None) -> WhisperText:
     """The decoder of the Whisper model in a folder, on its encoder's device.
 
-    Raises:
-        CheckpointError: a file is missing or damaged.
-        ConfigError: the model does not know the language.
+    Raises CheckpointError where a file is missing or damaged, ConfigError where the model does not know the language.
     """
     decoder = load_whisper_decoder(folder).to(encoder.positions.device)
     if decoder.config.width != encoder.config.width:

@@ -121,10 +121,7 @@ def _signs(spelt: dict[int, bytes]) -> set[int]:
 
 
 def find_language(vocabulary: Vocabulary, language: str) -> int | None:
-    """The token of a language's code, such as "en"; None for English, where the model knows no other.
-
-    Raises ConfigError where the model does not know it.
-    """
+    """The token of a language's code, ConfigError if the model has none; None for English, where it knows no other."""
     if not vocabulary.multilingual:
         if language == "en":
             return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf, isfinite, log
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
@@ -133,12 +133,7 @@ class _Arpa:
         except ValueError:
             numbers = []
         # A probability may be 0, whose logarithm is -inf; nothing may be NaN.
-        if (
-            len(numbers) not in {1, 2}
-            or len(parts) < 2
-            or not numbers[0] <= 0
-            or not all(map(math.isfinite, numbers[1:]))
-        ):
+        if len(numbers) not in {1, 2} or len(parts) < 2 or not numbers[0] <= 0 or not all(map(isfinite, numbers[1:])):
             raise self._fault(f"has {b' '.join(parts)[:40]!r} where a log probability and a word should stand")
         return parts[1].decode("utf-8", errors="replace")  # what is no UTF-8 cannot be spelt, and is left out for it
 
@@ -197,16 +192,15 @@ class Lexicon(NamedTuple):
 def spell_words(words: Iterable[str], alphabet: Alphabet) -> Lexicon:
     """Spells words as the language model writes them, each once, in the alphabet's case whatever their own."""
     symbols = set(alphabet.symbols) - {" "}
-    spelt: dict[str, list[int]] = {}
+    words, spelt = list(words), dict[str, list[int]]()
     alike: Counter[str] = Counter()
-    count = 0
-    for count, word in enumerate(words, start=1):  # noqa: B007  # counted to the last
+    for word in words:
         forms = (word, word.lower(), word.upper()) if len(word) <= LONGEST_WORD else ()
         form = next((each for each in forms if symbols.issuperset(each)), None)
         if form is not None and alike[form] < _MOST_ALIKE:
             alike[form] += 1
             spelt[word] = alphabet.encode(form)
-    return Lexicon(list(spelt), list(spelt.values()), count - len(spelt))
+    return Lexicon(list(spelt), list(spelt.values()), len(words) - len(spelt))
 
 
 class WordBeamConfig(Config):
@@ -356,9 +350,9 @@ class WordSearch:
             beam_size=self.config.width,
             beam_size_token=len(self.model.alphabet),
             beam_threshold=_NO_LIMIT,
-            lm_weight=self.config.weight * math.log(10),  # KenLM's logarithms are to the base of 10
+            lm_weight=self.config.weight * log(10),  # KenLM's logarithms are to the base of 10
             word_score=self.config.bonus,
-            unk_score=-math.inf,
+            unk_score=-inf,
             sil_score=0.0,
             log_add=True,
             criterion_type=decoder.CriterionType.CTC,

@@ -36,11 +36,8 @@ the contract. A family is a class with ``open(folder, origin)``; docs/encoders.m
 def locate(name: str | Path) -> tuple[Path, Origin]:
     """The folder of a model, and where it comes from; a repository of the hub is fetched unless it is there already.
 
-    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one.
-
-    Raises:
-        CheckpointError: there is no such model, or it cannot be fetched.
-        MissingExtraError: it is on the hub, and what fetches from there is not installed.
+    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one. Raises
+    CheckpointError where there is no such model, and what `hub.fetch` does.
     """
     text = str(name)
     if text in pretrained.names():

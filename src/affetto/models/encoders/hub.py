@@ -10,8 +10,8 @@ from typing import NamedTuple
 from affetto import pretrained
 from affetto.errors import CheckpointError, MissingExtraError
 
-_OURS = (pretrained.RECOGNISER, pretrained.EMOTION, pretrained.LANGUAGE_MODEL)
-_FILES = ("*.json", "*.txt", "README.md", "model*.safetensors", *_OURS)
+_FILES = ["*.json", "*.txt", "README.md", "model*.safetensors"]
+_FILES += [pretrained.RECOGNISER, pretrained.EMOTION, pretrained.LANGUAGE_MODEL]
 _NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -35,9 +35,8 @@ def parse(name: str) -> Repository | None:
 def fetch(asked: Repository) -> tuple[Path, str]:
     """The folder of a repository's files, and the commit they are of.
 
-    Raises:
-        CheckpointError: there is no such repository or revision, or it can be neither found nor kept here.
-        MissingExtraError: the extra "public" is not installed.
+    Raises CheckpointError where there is no such repository or revision, or it can be neither found nor kept here, and
+    MissingExtraError where the extra "public" is not installed.
     """
     name = asked.repository
     try:
@@ -54,7 +53,7 @@ def fetch(asked: Repository) -> tuple[Path, str]:
         problem = f"models are kept there, and it cannot be written ({error.strerror})"
         raise CheckpointError(problem, "name another in HF_HOME", cache) from error
     try:
-        folder = snapshot_download(name, revision=asked.revision, allow_patterns=list(_FILES))
+        folder = snapshot_download(name, revision=asked.revision, allow_patterns=_FILES)
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"has no revision {asked.revision!r}", "name another", name) from error
     except errors.GatedRepoError as error:

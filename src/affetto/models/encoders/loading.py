@@ -21,9 +21,7 @@ _ELSEWHERE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "
 def load_network(folder: Path, kind: str) -> Any:
     """A network by one of transformers' Auto classes, on the CPU, in float32.
 
-    Raises:
-        CheckpointError: the folder holds no such network, or a damaged one.
-        MissingExtraError: transformers is not installed.
+    Raises CheckpointError where the folder holds none or a damaged one, MissingExtraError without transformers.
     """
     transformers = _transformers(folder)
     weights = {"dtype": torch.float32, "output_loading_info": True, "use_safetensors": True}

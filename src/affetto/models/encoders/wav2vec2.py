@@ -63,12 +63,7 @@ class Wav2Vec2(ModuleEncoder):
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
-        """Reads a model's folder.
-
-        Raises:
-            CheckpointError: a file is missing or damaged.
-            MissingExtraError: transformers is not installed.
-        """
+        """Reads a model's folder, CheckpointError if a file is missing or damaged; see `load_network`."""
         transformers_folder.weight_files(folder)
         config = transformers_folder.read_config(folder)
         with_head = any(str(name).endswith("ForCTC") for name in config.get("architectures") or ())
