@@ -35,7 +35,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What the layers from ``first`` to ``last`` make of the frames below them, a layer's or `features`."""
+        """What the layers ``first`` to ``last`` make of the frames below them: a layer's, or those of `features`."""
         raise NotImplementedError
 
     def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:

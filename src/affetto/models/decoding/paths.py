@@ -212,7 +212,7 @@ def _first(batch: int, width: int, state: int) -> _Beam:
 
 
 def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, Numbers, Numbers]:
-    """After a frame, of log probabilities (batch, classes): and each one's place in ``beam``, and class added or 0."""
+    """The beam after a frame, (batch, classes), each prefix's place in the one before, and the class added, or 0."""
     batch, width = beam.last.shape
     symbols = now.shape[1] - 1
     row = np.arange(batch)[:, None]

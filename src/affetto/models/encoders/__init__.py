@@ -66,8 +66,7 @@ def open_encoder(name: str | Path, *, device: str = "auto", precision: Precision
     folder, origin = locate(name)
     if (named := _encoder_of(folder)) is not None:
         folder, origin = locate(named)
-    encoder: Encoder = ENCODERS.load(_family(folder, origin)).open(folder, origin._replace(folder=folder))
-    encoder = encoder.to(chosen)
+    encoder: Encoder = ENCODERS.load(_family(folder, origin)).open(folder, origin._replace(folder=folder)).to(chosen)
     _ = encoder.fingerprint  # of the numbers as they are stored
     if encoder.network is not None:
         encoder.network.compute_in(choose_precision(precision, chosen))
