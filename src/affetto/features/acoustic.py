@@ -1,8 +1,7 @@
 """What the emotion branch reads: MFCC, deltas and pitch (paper 3.3), and, beyond the paper, how loud the voice is.
 
-13 MFCC and their 13 deltas, Hamming 20 ms every 10 ms. The paper leaves the filters open. Ours are 40 triangles of
-height 1 from 0 to 8 kHz, evenly spaced on Slaney's mel scale, then the natural logarithm and an orthonormal DCT-II. The
-deltas are the slope of a straight line through five frames, as in HTK and openSMILE.
+13 MFCC, Hamming 20 ms every 10 ms, and their 13 deltas as in HTK and openSMILE. The paper leaves the filters open: ours
+are 40 triangles of height 1 from 0 to 8 kHz on Slaney's mel scale, then natural logarithm and orthonormal DCT-II.
 """
 
 from __future__ import annotations
@@ -65,7 +64,6 @@ def mfcc(waves: Waves) -> Frames:
     return Frames(torch.cat([coefficients.values, deltas(coefficients).values], dim=2), coefficients.lengths)
 
 
-_MFCC_WIDTH = 26
 _LOWEST_LOUDNESS = 1e-3
 
 
@@ -93,17 +91,17 @@ class AcousticConfig(Config):
     @property
     def width(self) -> int:
         """Features a frame."""
-        return _MFCC_WIDTH + 1 + self.voicing + self.loudness
+        return 2 * COEFFICIENTS + 1 + self.voicing + self.loudness
 
 
 def acoustic(waves: Waves, config: AcousticConfig) -> Frames:
     """MFCC (13), deltas (13), smoothed pitch (Hz, 0 if unvoiced) and what else is asked for, (batch, time, width)."""
-    cepstra = mfcc(waves)
+    coefficients = mfcc(waves)
     contour = smooth(pitch(waves), config.pitch_window).values
-    columns = [cepstra.values, contour if config.voicing else contour[..., :1]]
+    columns = [coefficients.values, contour if config.voicing else contour[..., :1]]
     if config.loudness:
         columns.append(loudness(waves).values.clamp(min=_LOWEST_LOUDNESS).log())
-    frames = Frames(torch.cat(columns, dim=-1), cepstra.lengths).zero_padding()
+    frames = Frames(torch.cat(columns, dim=-1), coefficients.lengths).zero_padding()
     if config.level == "utterance":
         frames = normalise(frames)
     if config.level == "relative":  # the mean of what a gain adds to: the first coefficient and the log of loudness

@@ -1,8 +1,7 @@
 """Listening conditions by name: a telephone, noise, a room, a codec, another level.
 
-A condition is written as its effects' names with their amounts, joined where there are several: "telephone", "pink-10",
-"reverb-0.5+babble-15+opus-8". What is drawn at random comes from the generator alone, sound stays where it is in time,
-and the length changes only where silence is added. Silence stays silence: levels are relative to the sound's own.
+A name joins effects and their amounts: "telephone", "reverb-0.5+babble-15+opus-8". What is random comes from the
+generator alone, sound stays where it is in time, and levels are relative to its own, so that silence stays silence.
 """
 
 from __future__ import annotations
@@ -183,7 +182,7 @@ _CLEAN = "clean"
 class Condition:
     """Effects, one after the other, by name and amount; none leaves the sound as it is."""
 
-    steps: tuple[tuple[str, float], ...] = ()  # name and amount of each; none leaves the sound as it is
+    steps: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Condition:
@@ -210,12 +209,9 @@ class Condition:
         return any(name == BABBLE for name, _ in self.steps)
 
     def __call__(self, wave: Tensor, generator: np.random.Generator, voices: Voices | None = None) -> Tensor:
-        """Sound under the condition, as long unless silence is added.
+        """Sound under the condition, (samples,), float32 at 16 kHz, as long unless silence is added.
 
-        Args:
-            wave: (samples,), float32 at 16 kHz, full scale at 1.
-            generator: of all that is drawn.
-            voices: what babble is made of; ConfigError where it lacks them.
+        The generator is of all that is drawn; voices are what babble is made of, ConfigError where it lacks them.
 
         >>> Condition.parse("dc-0.25+silence-0.0001")(torch.zeros(1), np.random.default_rng(1)).tolist()
         [0.0, 0.0, 0.25, 0.0, 0.0]
@@ -242,9 +238,8 @@ def _parse_step(text: str) -> tuple[str, float]:
         value = None
     if value is None or not effect.bounds[0] <= value <= effect.bounds[1]:
         low, high = effect.bounds
-        raise ConfigError(
-            f"no amount for {name} in {text!r}", f"write {name}-N, N from {low:g} to {high:g} ({effect.meaning})"
-        )
+        remedy = f"write {name}-N, N from {low:g} to {high:g} ({effect.meaning})"
+        raise ConfigError(f"no amount for {name} in {text!r}", remedy)
     return name, value
 
 
@@ -258,10 +253,8 @@ class Chance(Config):
     """How often an effect happens, and by how much."""
 
     chance: float = Field(ge=0.0, le=1.0)  # the share of recordings that it happens to
-    between: Annotated[tuple[float, float], AfterValidator(ascending)] = (
-        0.0,
-        0.0,
-    )  # bounds of its amount, which is drawn evenly
+    # bounds of its amount, which is drawn evenly
+    between: Annotated[tuple[float, float], AfterValidator(ascending)] = (0.0, 0.0)
 
 
 def _known(chances: dict[str, Chance]) -> dict[str, Chance]:

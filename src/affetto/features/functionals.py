@@ -1,11 +1,9 @@
 """Functionals: one vector for a whole utterance, statistics of many low-level descriptors, computed by openSMILE.
 
-The field's classical rows stand on two sets of them. They are the competitor that representations have to beat, never
-a part of affetto's own models: openSMILE is licensed for research and private use, so it is an extra.
-
-Sources: F. Eyben et al. (2016), The Geneva Minimalistic Acoustic Parameter Set (GeMAPS) for voice research and
-affective computing, IEEE Transactions on Affective Computing 7(2), 190-202; B. Schuller et al. (2016), The INTERSPEECH
-2016 Computational Paralinguistics Challenge, Proc. Interspeech, 2001-2005.
+They are the competitor that representations have to beat, never a part of affetto's own models, for openSMILE is
+licensed for research and private use. Sources: F. Eyben et al. (2016), The Geneva Minimalistic Acoustic Parameter Set
+(GeMAPS) for voice research and affective computing, IEEE Transactions on Affective Computing 7(2), 190-202; B. Schuller
+et al. (2016), The INTERSPEECH 2016 Computational Paralinguistics Challenge, Proc. Interspeech, 2001-2005.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Training speech made a little faster or slower, louder or softer (paper 3.3.1).
 
-Tempo changes without pitch by Signalsmith's stretcher: peaks of a short-time spectrum keep their frequency, and their
-phases go on as the new tempo asks. It gives back each moment at its place divided by the tempo, without delay.
+Tempo changes without pitch by Signalsmith's stretcher, which gives back each moment at its place divided by the tempo.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Pitch: the fundamental frequency of each frame and how clearly it is voiced (paper 3.3).
 
-The paper takes openSMILE's tracker and smooths over 15 frames. Ours is the method that Praat made known: the
-autocorrelation of a window divided by that of the window function, its highest peaks as candidates, and the best path
-through them by dynamic programming, where octave jumps and changes of voicing cost. Two liberties: the spectrum fades
-out above the voice's strong harmonics, which makes the peaks smooth enough for a parabola, and silence is measured
-against the utterance's loudest window. The costs were chosen on CREMA-D (docs/results/pitch.md).
-
-Source: P. Boersma (1993), Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio
-of a sampled sound, IFA Proceedings 17, 97-110.
+The paper takes openSMILE's tracker; ours is Praat's method: peaks of the autocorrelation of a window divided by that of
+the window function, and the best path through them, where octave jumps and changes of voicing cost. But the spectrum
+fades out above the voice's strong harmonics, which makes peaks smooth enough for a parabola, and silence is measured
+against the loudest window. The costs were chosen on CREMA-D (docs/results/pitch.md). Source: P. Boersma (1993),
+Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound, IFA
+Proceedings 17, 97-110.
 """
 
 from __future__ import annotations
@@ -155,11 +153,9 @@ def best_path(scores: Tensor, costs: Tensor) -> Tensor:
 
 
 def pitch(waves: Waves) -> Frames:
-    """The pitch of each frame.
+    """The pitch of each frame, 50 to 500 Hz, or 0 where unvoiced; and the strength of the voicing: (batch, time, 2).
 
-    Returns:
-        (batch, time, 2): the fundamental frequency in Hz, from 50 to 500, or 0 where unvoiced; and the strength of the
-        voicing from 0 to 1, the normalised autocorrelation at that period (at the likeliest one where unvoiced).
+    The strength, 0 to 1, is the normalised autocorrelation at that period, at the likeliest one where unvoiced.
 
     >>> tone = 0.1 * torch.sin(2 * torch.pi * 220 * torch.arange(16000) / 16000).sign()
     >>> pitch(Waves(tone[None], torch.tensor([16000]))).values[0, 50].round(decimals=1).tolist()

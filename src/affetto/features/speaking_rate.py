@@ -1,8 +1,8 @@
 """Speaking rate from the sound alone: syllable nuclei, and how many there are a second around each frame.
 
-A nucleus is a peak of the smoothed intensity that stands 2 dB above the dips on both sides, is no more than 25 dB below
-the loudest frame, and is voiced. So de Jong & Wempe have it (2009, *Praat script to detect syllable nuclei and measure
-speech rate automatically*, Behavior Research Methods 41); the smoothing and the least distance are ours.
+A nucleus is a voiced peak of the smoothed intensity, 2 dB above the dips on both sides, at most 25 dB below the loudest
+frame (de Jong & Wempe 2009, *Praat script to detect syllable nuclei and measure speech rate automatically*, Behavior
+Research Methods 41); the smoothing and the least distance are ours.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Short windows of sound and what they hold: power, loudness, spectral tilt, and the input of Whisper.
 
-The paper's windows (3.1.1) are 20 ms wide, every 10 ms; a recogniser reads the 161 bins of their power spectrum through
-a Hamming window. Whisper's (Radford et al. 2022) are 25 ms wide. An utterance is not filled up to 30 s: its frames are
-those that Whisper's own front end has for a sound of that length, and what counts as its loudest is among them.
+The paper's windows (3.1.1) are 20 ms wide, Hamming, every 10 ms. Whisper's (Radford et al. 2022) are 25 ms wide; its
+frames here are those that its own front end has for a sound of that length, which is not filled up to 30 s.
 """
 
 from __future__ import annotations
@@ -29,11 +28,10 @@ WHISPER_WINDOW_SAMPLES = 400  # 25 ms
 
 
 def frame(waves: Waves) -> tuple[Tensor, Tensor]:
-    """Overlapping windows of each recording, without padding at the ends but where one is shorter than a window.
+    """Overlapping windows of each recording, (batch, frames, 320), a view where possible, and how many, (batch,).
 
-    Returns:
-        The windows, (batch, frames, 320), a view where possible, and the recordings' frames, (batch,).
-        Windows beyond a recording's frames hold what the padding holds.
+    There is no padding at the ends but where a recording is shorter than a window. Windows beyond a recording's hold
+    what the padding holds.
 
     >>> windows, lengths = frame(Waves(torch.arange(800.0)[None], torch.tensor([800])))
     >>> windows.shape, lengths.tolist(), windows[0, 1, 0].item()
@@ -73,12 +71,10 @@ def normalise(frames: Frames) -> Frames:
 def loudness(waves: Waves) -> Frames:
     """How loud each window is, the prosodic feature the paper finds in a recogniser's neurons (paper 4, Figure 6).
 
-    The definition is openSMILE's (Eyben et al. 2013, component ``cIntensity``): the intensity I of a frame is its
-    mean square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of how
-    loud it seems. The component as released sums over as many samples as it has outputs, one or two a frame.
-
-    Returns:
-        (batch, time, 1), in units of the loudness at 60 dB under full scale; silence is 0, full scale about 63.
+    (batch, time, 1), in units of the loudness at 60 dB under full scale; silence is 0, full scale about 63. The
+    definition is openSMILE's (Eyben et al. 2013, component ``cIntensity``): the intensity I of a frame is its mean
+    square weighted by a Hamming window, and the loudness (I / I0) ^ 0.3, a narrow-band approximation of how loud it
+    seems. The component as released sums over as many samples as it has outputs, one or two a frame.
     """
     windows, lengths = frame(waves)
     hamming = torch.hamming_window(WINDOW_SAMPLES, periodic=False, device=windows.device)
@@ -99,12 +95,9 @@ def _slope() -> Tensor:
 def spectral_tilt(waves: Waves) -> Frames:
     """How fast each window's power falls with frequency, which vocal effort flattens and breathiness steepens.
 
-    The slope of the straight line that fits its power in decibels over the logarithm of frequency, from 100 Hz to 5
-    kHz, by least squares over the bins of `log_power`. That has a floor, so the tilt of a frame whose upper bins lie
-    below it comes out flatter than it is.
-
-    Returns:
-        (batch, time, 1), dB an octave: 0 for white noise, about -12 for a relaxed voice, and 0 in digital silence.
+    (batch, time, 1), dB an octave: 0 for white noise, about -12 for a relaxed voice, 0 in digital silence. It is the
+    slope of the straight line that fits power in decibels over the logarithm of frequency, from 100 Hz to 5 kHz, by
+    least squares over the bins of `log_power`, whose floor makes it flatter where upper bins lie below.
     """
     spectrum = log_power(waves)
     slope = _slope().to(spectrum.values.device)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
-from affetto.models.transformers_folder import read_values
+from affetto.models.transformers_folder import AGAIN, read_values, refused
 
 FORMAT = "affetto"
 VERSION = 1
@@ -68,7 +68,9 @@ def save(
     for name, tensor in weights.items():
         kept |= _stored(name, tensor, "float16" if precision == "int8" and name.startswith(delicate) else precision)
     content = to_bytes({name: tensor.contiguous() for name, tensor in kept.items()})
-    card = json.dumps({**description.model_dump(), "weights_sha256": _digest(content)}, indent=2) + "\n"
+    card = (
+        json.dumps({**description.model_dump(), "weights_sha256": hashlib.sha256(content).hexdigest()}, indent=2) + "\n"
+    )
     partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
     try:
         partial.write_bytes(content)
@@ -104,7 +106,6 @@ def _whole(parts: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _restored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The opposite of `_stored`, as float32."""
     restored = {}
     for name, tensor in weights.items():
         factors = weights.get(name + _FACTORS)
@@ -123,50 +124,31 @@ def describe(path: Path, kind: str) -> Description:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError("was not written by affetto", "name a model that affetto saved", card)
     if values.get("version") != VERSION:
-        raise CheckpointError(
-            f"is of version {values.get('version')!r}, and this affetto reads version {VERSION}",
-            "install the affetto that wrote it, or train again",
-            card,
-        )
-    try:
+        problem = f"is of version {values.get('version')!r}, and this affetto reads version {VERSION}"
+        raise CheckpointError(problem, "install the affetto that wrote it, or train again", card)
+    with refused(ConfigError, "is damaged", card):
         description = Description.parse(values)
-    except ConfigError as error:
-        raise CheckpointError(f"is damaged ({error.problem})", "copy the model again", card) from error
     if description.kind != kind:
         raise CheckpointError(f"is of kind {description.kind!r}", f"name a model of kind {kind!r}", card)
     return description
 
 
 def load_weights(path: Path, description: Description) -> dict[str, Tensor]:
-    """Reads the numbers of a checkpoint, as float32.
-
-    Raises:
-        CheckpointError: the file is missing or cut short, is no safetensors file, or not the one described.
-    """
-    try:
+    """Reads the numbers of a checkpoint, as float32; CheckpointError if they are damaged or not those described."""
+    with refused((SafetensorError, OSError), "cannot be loaded", path):
         content = path.read_bytes()
         weights = from_bytes(content)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
-    if description.weights_sha256 != _digest(content):
-        raise CheckpointError(
-            "holds other weights than the .json beside it describes", "copy both files of the model again", path
-        )
+    if description.weights_sha256 != hashlib.sha256(content).hexdigest():
+        problem = "holds other weights than the .json beside it describes"
+        raise CheckpointError(problem, "copy both files of the model again", path)
     return _restored(weights)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Path) -> ModuleT:
-    """Builds a network around loaded numbers, in evaluation mode; ``path`` is where they come from.
+    """Builds a network around loaded numbers, in evaluation mode; CheckpointError if names or shapes do not fit.
 
     It is built without numbers of its own: none are drawn in vain, and a description that lies about the size of the
-    network is found out before any memory is taken for it.
-
-    Raises:
-        CheckpointError: names or shapes do not fit.
+    network is found out before any memory is taken for it. ``path`` is where the numbers come from.
 
     >>> restore(lambda: nn.Linear(1, 1), {"weight": torch.ones(1, 1), "bias": torch.ones(1)}, Path("a"))(torch.ones(1))
     tensor([2.], grad_fn=<ViewBackward0>)
@@ -177,7 +159,7 @@ def restore(make: Callable[[], ModuleT], weights: Mapping[str, Tensor], path: Pa
         module.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"does not fit its description ({first})", "copy the model again", path) from error
+        raise CheckpointError(f"does not fit its description ({first})", AGAIN, path) from error
     return module.eval()
 
 
@@ -186,14 +168,11 @@ def load(
 ) -> tuple[ModuleT, Description]:
     """Reads a whole checkpoint: the network that ``make`` builds of its config, for evaluation, and its description.
 
-    Raises:
-        CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
+    CheckpointError: see `describe`, `load_weights` and `restore`; or the config describes no such network.
     """
     description = describe(path, kind)
-    try:
+    with refused(ConfigError, f"describes no {kind}", path):
         config = shape.parse(description.config)
-    except ConfigError as error:
-        raise CheckpointError(f"describes no {kind} ({error.problem})", "copy the model again", path) from error
     return restore(lambda: make(config), load_weights(path, description), path), description
 
 

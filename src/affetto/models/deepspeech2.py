@@ -1,8 +1,7 @@
 """The speech recogniser: two convolutions, five bidirectional GRU layers, a softmax over characters (paper 3.1.1).
 
-After Amodei et al. 2015, "Deep Speech 2". No number that this network computes depends on padding: convolutions see
-zeros beyond each utterance, as at the edge of a recording, and everything after them runs on packed sequences, which
-hold real frames only (so the statistics of batch normalisation do, too).
+After Amodei et al. 2015, "Deep Speech 2". No number depends on padding: convolutions see zeros beyond each utterance,
+and everything after them, the statistics of batch normalisation too, runs on packed sequences of real frames.
 """
 
 from __future__ import annotations
@@ -97,10 +96,11 @@ class RecurrentLayer(nn.Module):
         self.summed = summed
         self.width = width if summed else 2 * width
 
-    def forward(self, inputs: PackedSequence) -> PackedSequence:
-        """Data (frames, in_width) to (frames, width)."""
+    def forward(self, frames: Frames) -> Frames:
+        """(batch, time, in_width) to (batch, time, width)."""
+        inputs = pack(frames)
         outputs = bidirectional_gru(self.gru, inputs._replace(data=self.normalisation(inputs.data)))
-        return outputs._replace(data=self.dropout(self.merged(outputs.data)))
+        return unpack(outputs._replace(data=self.dropout(self.merged(outputs.data))), frames.lengths)
 
     def merged(self, data: Tensor) -> Tensor:
         """Both directions of each frame, (..., 2 x width), as one."""
@@ -128,17 +128,11 @@ _Reach = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class ConvolutionConfig(Config):
-    """A two-dimensional convolution.
+    """A two-dimensional convolution."""
 
-    Attributes:
-        channels: that it puts out.
-        kernel: its reach, (bins, frames).
-        stride: its steps, (bins, frames).
-    """
-
-    channels: _Width
-    kernel: tuple[_Reach, _Reach]
-    stride: tuple[_Reach, _Reach]
+    channels: _Width  # that it puts out
+    kernel: tuple[_Reach, _Reach]  # its reach, (bins, frames)
+    stride: tuple[_Reach, _Reach]  # its steps, (bins, frames)
 
 
 class DeepSpeech2Config(RecogniserConfig):
@@ -184,7 +178,7 @@ def _normalisation(kind: Normalisation, width: int, bins: int = 1) -> nn.Module:
 
 
 class Convolution(nn.Module):
-    """Convolution, normalisation and clipped ReLU over (batch, channels, bins, time)."""
+    """Convolution, normalisation and clipped ReLU over frames of (channels, bins), one after the other."""
 
     def __init__(self, config: ConvolutionConfig, in_channels: int, in_bins: int, kind: Normalisation) -> None:
         super().__init__()
@@ -198,17 +192,19 @@ class Convolution(nn.Module):
         reach = 2 * int(self.convolution.padding[axis]) - self.convolution.kernel_size[axis]
         return (size + reach) // self.convolution.stride[axis] + 1
 
-    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frames: Frames) -> Frames:
         """What is beyond each length stays zero, as if the recording ended there."""
-        values = self.convolution(values).permute(0, 3, 1, 2).contiguous()  # (batch, time, channels, bins)
-        lengths = self._positions(lengths, axis=1)
+        bins = frames.values.view(*frames.values.shape[:2], self.convolution.in_channels, -1)
+        values = (
+            self.convolution(bins.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+        )  # (batch, time, channels, bins)
+        lengths = self._positions(frames.lengths, axis=1)
         batch, time, *shape = values.shape
-        (places,) = (
-            time_mask(lengths, time).flatten().nonzero(as_tuple=True)
-        )  # whole rows are copied faster than masked
+        places = time_mask(lengths, time).flatten().nonzero()[:, 0]  # whole rows are copied faster than masked
         real = self.normalisation(values.flatten(0, 1)[places])  # (frames, channels, bins)
         masked = real.new_zeros(batch * time, *shape).index_copy(0, places, real.clamp(0, 20))
-        return masked.view(batch, time, *shape).permute(0, 2, 3, 1), lengths
+        joined = masked.view(batch, time, *shape).permute(0, 2, 3, 1).flatten(1, 2)
+        return Frames(joined.transpose(1, 2), lengths)
 
 
 class DeepSpeech2(RecogniserNetwork):
@@ -229,14 +225,10 @@ class DeepSpeech2(RecogniserNetwork):
             channels, bins, rate_hz = shape.channels, convolution.bins, rate_hz / shape.stride[1]
             layers.append(LayerInfo(f"conv{number}", channels * bins, rate_hz))
         width = channels * bins
+        summed, dropout = config.merge == "sum", config.dropout
         for number in range(1, config.depth + 1):
-            recurrent = RecurrentLayer(
-                width,
-                config.width,
-                summed=config.merge == "sum",
-                dropout=config.dropout,
-                normalisation=_normalisation(config.normalisation, width) if number > 1 else None,
-            )
+            before = _normalisation(config.normalisation, width) if number > 1 else None
+            recurrent = RecurrentLayer(width, config.width, summed=summed, dropout=dropout, normalisation=before)
             self.recurrent.append(recurrent)
             width = recurrent.width
             layers.append(LayerInfo(f"gru{number}", width, rate_hz))
@@ -257,24 +249,14 @@ class DeepSpeech2(RecogniserNetwork):
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
         """See `Network.climb`."""
-        names = [layer.name for layer in self.layers]
-        for name in names[names.index(first) : names.index(last) + 1]:
-            frames = self._step(name, frames)
+        for part in self._parts(first, last):
+            frames = part(frames)
         return frames
 
     def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
         """See `Network.layer_parameters`."""
-        return self._part(name).parameters()
+        return self._parts(name, name)[0].parameters()
 
-    def _part(self, name: str) -> nn.Module:
-        parts: list[nn.Module] = [*self.convolutions, *self.recurrent]
-        return parts[[layer.name for layer in self.layers].index(name)]
-
-    def _step(self, name: str, frames: Frames) -> Frames:
-        part = self._part(name)
-        if isinstance(part, Convolution):
-            batch, time, _ = frames.values.shape
-            values = frames.values.view(batch, time, part.convolution.in_channels, -1).permute(0, 2, 3, 1)
-            values, lengths = part(values, frames.lengths)
-            return Frames(values.flatten(1, 2).transpose(1, 2), lengths)
-        return unpack(part(pack(frames)), frames.lengths)
+    def _parts(self, first: str, last: str) -> list[nn.Module]:
+        names = [layer.name for layer in self.layers]
+        return [*self.convolutions, *self.recurrent][names.index(first) : names.index(last) + 1]

@@ -1,12 +1,9 @@
-"""Bidirectional GRU layers whose training on a CPU does not waste the CPU: one, or several of one shape at once.
+"""Bidirectional GRU layers that train quickly on a CPU: one, or several of one shape at once, as folds have them.
 
-PyTorch's own CPU backward pass multiplies and adds one small weight gradient for every time step. Here the recurrent
-weights' gradient is one large product over all steps, as cuDNN does it, and both directions take their steps together:
-each sequence is also read from its end, so that the two are equally long at every step. Layers of one shape, each with
-weights and input of its own, as the folds of a cross-validation are, take each step in one batched product. What is
-slow then is memory: frames are packed, so that hardly any padding is kept or computed, and the backward pass writes
-gradients over what the forward pass kept. Under autocast the products run in its precision, and the states stay in
-float32. The numbers are those of `torch.nn.GRU`. ``benchmarks/gru.py`` and ``benchmarks/heads.py`` measure the gain.
+PyTorch's own CPU backward pass multiplies one small weight gradient a time step; here it is one large product over all
+steps, as cuDNN does it, and both directions (each sequence is also read from its end) and all layers step together.
+What is slow then is memory: frames are packed, and gradients overwrite what the forward pass kept. Under autocast
+products run in its precision, states in float32. The numbers are `torch.nn.GRU`'s; ``benchmarks/gru.py`` has the gain.
 """
 
 from __future__ import annotations
@@ -75,16 +72,11 @@ def bidirectional_gru(gru: nn.GRU, inputs: PackedSequence) -> PackedSequence:
 
 
 def gru_stack(parameters: Mapping[str, Tensor], inputs: Tensor, packing: Packing) -> Tensor:
-    """Runs one bidirectional layer of each of several models.
+    """Runs one bidirectional layer of each of several models, with `torch.nn.GRU`'s parameters by name, (models, ...).
 
-    Args:
-        parameters: those of `torch.nn.GRU` by name ("weight_ih_l0", ...), stacked: each (models, ...).
-        inputs: each model's rows, then the same read from each sequence's end, (2 models, rows, in_width).
-        packing: how frames lie in them.
-
-    Returns:
-        (2 models, rows, width): what the forward directions give, then what the backward directions give as they read.
-        What stands in rows without a frame is of no use.
+    Of each model's rows, then the same read from each sequence's end, (2 models, rows, in_width), it makes (2 models,
+    rows, width): what the forward directions give, then what the backward directions give as they read. What stands in
+    rows without a frame is of no use.
     """
     weights = [torch.cat([parameters[f"{name}_l0"], parameters[f"{name}_l0_reverse"]]) for name in PARAMETERS]
     outputs: Tensor = _Scan.apply(inputs, *weights, packing.sizes)  # type: ignore[no-untyped-call]
@@ -104,7 +96,6 @@ def read_both_ways(outputs: Tensor, packing: Packing) -> Tensor:
 
 
 def _steps(sizes: list[int]) -> Iterator[slice]:
-    """Where each time step's rows are."""
     start = 0
     for size in sizes:
         yield slice(start, start + size)

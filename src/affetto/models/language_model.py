@@ -1,10 +1,7 @@
 """A language model of characters: how likely each character is after those before it (n-grams with backing off).
 
-It is kept as a tree of n-grams, two to four bytes each, and used as a table: a state for each context that the tree
-knows, with the log probability of every next character and the state that follows. Asking it is one look-up.
-
-The alphabet has no sign for the end of a text: a text ends with the space after its last word. Contexts may begin with
-the start of a text, for which class 0 stands, the recogniser's blank.
+It is kept as a tree of n-grams and used as a table: a state for each context, with the log probability of every next
+character and the state that follows. A text ends with the space after its last word, for want of a sign for its end.
 """
 
 from __future__ import annotations
@@ -20,12 +17,13 @@ from pydantic import Field
 from torch import Tensor
 
 from affetto.config import Config
-from affetto.errors import CheckpointError, ConfigError, TextError
+from affetto.errors import ConfigError, TextError
 from affetto.models import checkpoint
+from affetto.models.transformers_folder import refused
 from affetto.text import Alphabet
 
 KIND = "language model"
-START = 0  # Stands for the start of a text
+START = 0  # Stands for the start of a text, with which contexts may begin; the recogniser's blank
 LONGEST_ORDER = 12  # Characters of the longest n-gram: 29 to this power is still a 64-bit number
 _STEPS = 16  # a sixteenth of a nat: 3 % of a probability; rows are made to add up to 1 again
 _HIGHEST_BACKOFF = 32  # steps above 0; pruning may leave a context with more to give away than the shorter one holds
@@ -68,16 +66,14 @@ class LanguageModel:
         return total
 
     def perplexity(self, texts: Sequence[str]) -> float:
-        """Of texts, each with the space after it, a character.
+        """A character's, of texts, each with the space after it.
 
-        Raises:
-            TextError: there are no texts, or one with a character that is not in the alphabet.
+        Raises TextError where there are no texts, or one with a character that is not in the alphabet.
         """
-        characters = sum(len(text) + 1 for text in texts)
-        if not characters:
+        if not texts:
             raise TextError("no texts", "give some")
-        mean = -sum(self.score(text) for text in texts) / characters
-        return float(torch.tensor(mean).exp())
+        characters = sum(len(text) + 1 for text in texts)
+        return float(torch.tensor(-sum(map(self.score, texts)) / characters).exp())
 
 
 class _Shape(Config):
@@ -105,43 +101,31 @@ def _to_steps(values: Tensor) -> Tensor:
 
 
 def load_language_model(path: Path) -> tuple[LanguageModel, checkpoint.Description]:
-    """Reads a language model, ready to use.
-
-    Raises:
-        CheckpointError: it is missing, damaged, foreign or of another kind.
-    """
+    """Reads a language model, ready to use; CheckpointError if it is missing, damaged, foreign or of another kind."""
     description = checkpoint.describe(path, KIND)
-    try:
+    with refused((ConfigError, TextError), f"describes no {KIND}", path):
         shape = _Shape.parse(description.config)
         alphabet = Alphabet(shape.symbols)
-    except (ConfigError, TextError) as error:
-        raise CheckpointError(f"describes no {KIND} ({error.problem})", "copy the model again", path) from error
     weights = checkpoint.load_weights(path, description)
-    wrong = _fault(weights)
-    if wrong:
-        raise CheckpointError(f"holds no {KIND} ({wrong})", "copy the model again", path)
-    ngrams = NGrams(
-        symbols=weights["symbols"].long(),
-        log_probs=weights["log_probs"] / -_STEPS,
-        children=weights["children"].long(),
-        backoffs=(_HIGHEST_BACKOFF - weights["backoffs"].long()) / _STEPS,
-    )
-    try:
+    with refused(ValueError, f"holds no {KIND}", path):
+        _check(weights)
+        ngrams = NGrams(
+            symbols=weights["symbols"].long(),
+            log_probs=weights["log_probs"] / -_STEPS,
+            children=weights["children"].long(),
+            backoffs=(_HIGHEST_BACKOFF - weights["backoffs"].long()) / _STEPS,
+        )
         return expand(alphabet, ngrams, shape.order), description
-    except ValueError as error:
-        raise CheckpointError(f"holds no {KIND} ({error})", "copy the model again", path) from error
 
 
-def _fault(weights: Mapping[str, Tensor]) -> str | None:
-    """What is wrong with the arrays themselves; None if nothing is."""
+def _check(weights: Mapping[str, Tensor]) -> None:
     if set(weights) != set(NGrams._fields):
-        return f"the arrays {', '.join(sorted(weights))}"
+        raise ValueError(f"the arrays {', '.join(sorted(weights))}")
     for name, array in weights.items():
         if array.dtype != torch.uint8 or array.dim() != 1:
-            return f"{name} of the type {array.dtype} and the shape {tuple(array.shape)}"
+            raise ValueError(f"{name} of the type {array.dtype} and the shape {tuple(array.shape)}")
     if len(weights["symbols"]) != len(weights["log_probs"]) or len(weights["children"]) != len(weights["backoffs"]):
-        return "arrays of different lengths"
-    return None
+        raise ValueError("arrays of different lengths")
 
 
 def expand(alphabet: Alphabet, ngrams: NGrams, order: int) -> LanguageModel:

@@ -35,10 +35,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def climb(self, frames: Frames, first: str, last: str) -> Frames:
-        """What the layers from ``first`` to ``last`` make of the frames of the layer below them.
-
-        Below the first of all stands what `features` gave.
-        """
+        """What the layers ``first`` to ``last`` make of the frames below them: a layer's, or those of `features`."""
         raise NotImplementedError
 
     def layer_parameters(self, name: str) -> Iterator[nn.Parameter]:
@@ -119,11 +116,7 @@ RECOGNISERS = Registry(
 
 
 def parse_shape(values: Any) -> Any:
-    """The shape of a recogniser from plain values, of the class of its kind; anything else comes back as it is.
-
-    Raises:
-        ValueError: there is no such kind, or a value does not fit it.
-    """
+    """The shape that plain values stand for, by their kind, ValueError if none; anything else comes back as it is."""
     if not isinstance(values, Mapping):
         return values
     kind = values.get("kind", DEFAULT_KIND)
@@ -148,15 +141,10 @@ def save_recogniser(
 
 
 def load_recogniser(path: Path) -> tuple[Any, checkpoint.Description]:
-    """Reads a recogniser, ready to use (in evaluation mode).
-
-    Raises:
-        CheckpointError: see `checkpoint.load`; or no network of that kind is known.
-    """
+    """Reads a recogniser, ready to use (in evaluation mode); see `checkpoint.load` for what it raises."""
     kind = checkpoint.describe(path, KIND).config.get("kind", DEFAULT_KIND)
     if kind not in RECOGNISERS.names():
-        raise CheckpointError(
-            f"is a recogniser of kind {kind!r}", "install the affetto that wrote it", path.with_suffix(".json")
-        )
+        card = path.with_suffix(".json")
+        raise CheckpointError(f"is a recogniser of kind {kind!r}", "install the affetto that wrote it", card)
     network: type[RecogniserNetwork] = RECOGNISERS.load(kind)
     return checkpoint.load(path, KIND, network.shape, network)

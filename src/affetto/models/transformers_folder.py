@@ -7,34 +7,50 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from affetto.errors import CheckpointError
+from affetto.errors import AffettoError, CheckpointError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+AGAIN = "copy the model again"
+
+
+@contextmanager
+def refused(
+    kinds: type[Exception] | tuple[type[Exception], ...], problem: str, where: Path, remedy: str = AGAIN
+) -> Iterator[None]:
+    """Turns errors of these kinds into a CheckpointError that tells them, too."""
+    try:
+        yield
+    except kinds as error:
+        told = error.problem if isinstance(error, AffettoError) else error
+        raise CheckpointError(f"{problem} ({told})", remedy, where) from error
 
 
 def read_values(path: Path, remedy: str) -> Any:
     """What a file of JSON holds; CheckpointError, with a remedy if it is missing."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot be read ({error.strerror})", remedy, path) from error
-    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of a number too long, of too deep a nesting
-        raise CheckpointError(f"is not JSON ({error})", "copy the model again", path) from error
+    # Of JSON, of UTF-8, of a number too long, of too deep a nesting.
+    with refused((ValueError, RecursionError), "is not JSON", path):
+        return json.loads(content.decode("utf-8"))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """An object in JSON; CheckpointError if the file is missing or holds something else."""
     values = read_values(path, "name a whole model's folder")
     if not isinstance(values, dict):
-        raise CheckpointError("is no JSON object", "copy the model again", path)
+        raise CheckpointError("is no JSON object", AGAIN, path)
     return values
 
 
@@ -73,28 +89,18 @@ def weight_files(folder: Path) -> list[Path]:
         parts = sorted({str(name) for name in names.values()}) if isinstance(names, dict) else []
         if parts and all(Path(name).name == name and name.endswith(".safetensors") for name in parts):
             return [folder / name for name in parts]
-        raise CheckpointError("names no parts in safetensors", "copy the model again", folder / INDEX)
+        raise CheckpointError("names no parts in safetensors", AGAIN, folder / INDEX)
     pickled = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.pt"))
     if pickled:
-        raise CheckpointError(
-            f"holds its weights as a pickle ({pickled[0]}), which could run code",
-            "name a model or a revision with model.safetensors",
-            folder,
-        )
+        problem = f"holds its weights as a pickle ({pickled[0]}), which could run code"
+        raise CheckpointError(problem, "name a model or a revision with model.safetensors", folder)
     raise CheckpointError(f"holds no {WEIGHTS}", "name a model's folder with its weights", folder)
 
 
 def read_tensors(folder: Path, within: str = "") -> dict[str, Tensor]:
-    """The tensors in whose name something stands; empty reads all.
-
-    Raises:
-        CheckpointError: a file is missing, cut short or no safetensors file.
-    """
+    """The tensors in whose name something stands; CheckpointError if a file is missing, cut short or no safetensors."""
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
-        try:
-            with safe_open(path, framework="pt") as stored:
-                tensors.update({name: stored.get_tensor(name) for name in stored.keys() if within in name})  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"cannot be loaded ({error})", "copy the model again", path) from error
+        with refused((SafetensorError, OSError), "cannot be loaded", path), safe_open(path, framework="pt") as stored:
+            tensors.update({name: stored.get_tensor(name) for name in stored.keys() if within in name})  # noqa: SIM118
     return tensors

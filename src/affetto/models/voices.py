@@ -2,7 +2,7 @@
 
 A network makes a vector of each 1.6 s of a voice, near that of the same voice and far from others (Wan et al. 2018,
 Generalized End-to-End Loss for Speaker Verification). Network and weights are Resemblyzer's; its own code is not used,
-for it imports far more than it needs to run them (docs/decisions/resemblyzer.md). The tests compare with it.
+for it imports far more than it needs to run them (docs/decisions/resemblyzer.md).
 """
 
 from __future__ import annotations
@@ -67,9 +67,8 @@ class VoiceEncoder(nn.Module):
 def check_speakers(speakers: Speakers, channels: Channels = "mix") -> None:
     """Whether so many can be told apart here.
 
-    Raises:
-        ConfigError: it is no such number, or channels are voices of their own already.
-        MissingExtraError: what it takes is not installed.
+    Raises ConfigError where it is no such number, or channels are voices of their own already, and MissingExtraError
+    where what it takes is not installed.
     """
     given: object = speakers  # whatever the caller's types say
     if given != "auto" and not (isinstance(given, int) and given >= 1):
@@ -166,13 +165,9 @@ def changes(vectors: Tensor) -> list[int]:
 def group(voices: Tensor, durations_s: Sequence[float], speakers: Speakers, apart: float = _APART) -> list[int]:
     """Which turns share a speaker: a number for each, from 1 on in the order of their first turns.
 
-    The long ones are grouped agglomeratively, by Ward's criterion; then each joins the nearest group.
-
-    Args:
-        voices: (turns, width), each of length 1.
-        durations_s: of each turn.
-        speakers: how many there are; of fewer turns, each has its own; "auto": found by `apart`.
-        apart: the unit of Ward's distance, which grows with the number of turns, from which groups are two speakers'.
+    Of voices, (turns, width), each of length 1. The long ones are grouped agglomeratively, by Ward's criterion; then
+    each joins the nearest group. Of fewer turns than speakers, each has its own. ``apart`` is the unit of Ward's
+    distance, which grows with the number of turns, from which groups are two speakers': so "auto" finds how many.
 
     >>> voices = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     >>> group(voices, [2.0, 2.0, 0.5], "auto"), group(voices, [2.0, 2.0, 0.5], 1)

@@ -1,13 +1,13 @@
 """Whisper's encoder: two convolutions and a stack of transformer layers over a log-mel spectrogram.
 
 After Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". An utterance is encoded as long
-as it is, not filled up to 30 s: convolutions see zeros beyond its end, and no position attends to one beyond it. So no
-number depends on padding or batch mates. What is longer than 30 s is encoded in windows of 30 s, one after the other.
+as it is, in windows of 30 s where it is longer: nothing sees beyond its end, so no number depends on padding or mates.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,6 +21,7 @@ from affetto.errors import CheckpointError, ConfigError
 from affetto.features.spectrogram import log_mel
 from affetto.frames import Frames, Waves, time_mask
 from affetto.models import checkpoint, transformers_folder
+from affetto.models.checkpoint import ModuleT
 from affetto.models.encoders.encoder import Encoding, LayerInfo
 from affetto.models.network import Network
 
@@ -51,34 +52,40 @@ class WhisperEncoderConfig(Config):
         return self
 
 
-class Block(nn.Module):
-    """A transformer layer with normalisation before each part: self-attention, then a feed-forward network."""
+class TransformerLayer(nn.Module):
+    """What layers of encoder and decoder share: self-attention and a feed-forward network, each normalised before."""
 
-    def __init__(self, config: WhisperEncoderConfig) -> None:
+    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.attention_in = nn.Linear(config.width, 3 * config.width)  # queries, keys, values
-        self.attention_out = nn.Linear(config.width, config.width)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
-        self.feed_forward_in = nn.Linear(config.width, config.feed_forward)
-        self.feed_forward_out = nn.Linear(config.feed_forward, config.width)
+        self.head_shape = (heads, width // heads)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_in = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.attention_out = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward_in = nn.Linear(width, feed_forward)
+        self.feed_forward_out = nn.Linear(feed_forward, width)
 
-    def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
-        """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) is true where may be attended to."""
-        held = self.attention_in.weight.dtype
-        mixed = self._attend(self.attention_in(self.attention_norm(values).to(held)), real)
-        values = values + self.attention_out(mixed).float()
+    def split(self, joined: Tensor) -> Tensor:
+        """What attention reads, (batch, time, parts x width), as (parts, batch, heads, time, width of a head)."""
+        return joined.view(*joined.shape[:2], -1, *self.head_shape).permute(2, 0, 3, 1, 4)
+
+    def fed_forward(self, values: Tensor) -> Tensor:
+        """With what the feed-forward network adds, (batch, time, width)."""
+        held = self.feed_forward_in.weight.dtype
         hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values).to(held)))
         added: Tensor = self.feed_forward_out(hidden).float()
         return values + added
 
-    def _attend(self, joined: Tensor, real: Tensor | None) -> Tensor:
-        split = joined.view(*joined.shape[:2], 3, self.heads, -1).permute(
-            2, 0, 3, 1, 4
-        )  # (3, batch, heads, time, width)
-        mixed = nn.functional.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=real)
-        return mixed.transpose(1, 2).flatten(2)
+
+class Block(TransformerLayer):
+    """A layer of the encoder."""
+
+    def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
+        """(batch, time, width) to the same; ``real`` (batch, 1, 1, time) is true where may be attended to."""
+        held = self.attention_in.weight.dtype
+        query, key, value = self.split(self.attention_in(self.attention_norm(values).to(held)))
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=real)
+        return self.fed_forward(values + self.attention_out(mixed.transpose(1, 2).flatten(2)).float())
 
 
 class WhisperEncoder(Network):
@@ -95,15 +102,11 @@ class WhisperEncoder(Network):
         super().__init__()
         self.config = config
         self.level = config.level
-        self.convolutions = nn.ModuleList(
-            [
-                nn.Conv1d(config.bins, config.width, 3, padding=1),
-                nn.Conv1d(config.width, config.width, 3, stride=2, padding=1),
-            ]
-        )
-        self.positions: Tensor
-        self.register_buffer("positions", sinusoids(config.positions, config.width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        sizes = config.width, config.heads, config.feed_forward
+        first = nn.Conv1d(config.bins, config.width, 3, padding=1)
+        self.convolutions = nn.ModuleList([first, nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)])
+        self.positions: Tensor = nn.Buffer(sinusoids(config.positions, config.width))
+        self.blocks = nn.ModuleList(Block(*sizes) for _ in range(config.depth))
         self.normalisation = nn.LayerNorm(config.width)
         names = ("conv", *(f"layer{number}" for number in range(1, config.depth + 1)))
         self.layers = tuple(LayerInfo(name, config.width, FRAME_RATE_HZ) for name in names)
@@ -191,89 +194,66 @@ def _join(frames: Frames, batch: int) -> Frames:
     return Frames(frames.values.reshape(batch, -1, frames.values.shape[2])[:, : int(lengths.max())], lengths)
 
 
-_PARTS = {
-    "self_attn_layer_norm": "attention_norm",
-    "self_attn.out_proj": "attention_out",
-    "encoder_attn_layer_norm": "sound_norm",
-    "encoder_attn.q_proj": "sound_query",
-    "encoder_attn.out_proj": "sound_out",
-    "final_layer_norm": "feed_forward_norm",
-    "fc1": "feed_forward_in",
-    "fc2": "feed_forward_out",
+_SHAPE = {
+    "width": "d_model",
+    "heads": "encoder_attention_heads",
+    "depth": "encoder_layers",
+    "feed_forward": "encoder_ffn_dim",
+    "bins": "num_mel_bins",
+    "positions": "max_source_positions",
 }
-_JOINED = {
+# Our names of an encoder's and a decoder's parts -> theirs, which are joined where there are several.
+_PARTS = {
+    "positions": ("embed_positions",),
+    "tokens": ("embed_tokens",),
+    "convolutions.0": ("conv1",),
+    "convolutions.1": ("conv2",),
+    "normalisation": ("layer_norm",),
+    "attention_norm": ("self_attn_layer_norm",),
     "attention_in": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attention_out": ("self_attn.out_proj",),
+    "sound_norm": ("encoder_attn_layer_norm",),
+    "sound_query": ("encoder_attn.q_proj",),
     "sound_in": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+    "sound_out": ("encoder_attn.out_proj",),
+    "feed_forward_norm": ("final_layer_norm",),
+    "feed_forward_in": ("fc1",),
+    "feed_forward_out": ("fc2",),
 }
 
 
 def load_whisper_encoder(folder: Path) -> WhisperEncoder:
-    """Reads the encoder of a Whisper model in a folder as transformers writes it, in evaluation mode.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or it is no Whisper model.
-    """
-    config = encoder_config(transformers_folder.read_config(folder), folder)
-    ours = renamed(folder, "encoder.", lambda theirs: _ours(theirs, config.depth))
-    return checkpoint.restore(lambda: WhisperEncoder(config), ours, folder)
-
-
-def encoder_config(values: dict[str, Any], folder: Path) -> WhisperEncoderConfig:
-    """The shape that a ``config.json`` of transformers describes; CheckpointError for other models."""
+    """Reads a Whisper model's encoder as transformers writes it, for evaluation; CheckpointError if damaged or none."""
+    values = transformers_folder.read_config(folder)
     kind, activation = values.get("model_type"), values.get("activation_function")
     if (kind, activation) != ("whisper", "gelu"):
         raise CheckpointError(f"describes a {kind} with {activation}, no Whisper model", "name one", folder)
-    names = {
-        "width": "d_model",
-        "heads": "encoder_attention_heads",
-        "depth": "encoder_layers",
-        "feed_forward": "encoder_ffn_dim",
-        "bins": "num_mel_bins",
-        "positions": "max_source_positions",
-    }
-    return parse_shape(WhisperEncoderConfig, values, names, folder)
+    config = parse_shape(WhisperEncoderConfig, values, _SHAPE, folder)
+    return read_part(folder, "encoder.", lambda: WhisperEncoder(config))
 
 
 def parse_shape(kind: type[ConfigT], values: Mapping[str, Any], names: Mapping[str, str], folder: Path) -> ConfigT:
     """A shape out of what ``config.json`` says; ``names`` are the file's by ours."""
-    try:
+    with transformers_folder.refused(ConfigError, "describes no Whisper model", folder, "copy it again"):
         return kind.parse({ours: values.get(theirs) for ours, theirs in names.items()})
-    except ConfigError as error:
-        raise CheckpointError(f"describes no Whisper model ({error.problem})", "copy it again", folder) from error
 
 
-def renamed(
-    folder: Path, part: str, ours: Callable[[dict[str, Tensor]], Iterator[tuple[str, Tensor]]]
-) -> dict[str, Tensor]:
-    """The tensors of a part of a model ("encoder." or "decoder."), under the names that ``ours`` gives them."""
+def read_part(folder: Path, part: str, make: Callable[[], ModuleT]) -> ModuleT:
+    """A part of a model ("encoder." or "decoder.") with its numbers, see `checkpoint.restore`."""
     weights = transformers_folder.read_tensors(folder, within=part)
-    try:
-        return dict(ours({name.partition(part)[2]: tensor.float() for name, tensor in weights.items()}))
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"does not fit its description ({error})", "copy the model again", folder) from error
+    with transformers_folder.refused((KeyError, RuntimeError), "does not fit its description", folder):
+        theirs = {name.partition(part)[2]: tensor.float() for name, tensor in weights.items()}
+        for name in [each for each in theirs if each.endswith("v_proj.bias")]:
+            # Keys have no bias: it would change no attention.
+            theirs[name.replace("v_proj", "k_proj")] = torch.zeros_like(theirs[name])
+        with torch.device("meta"):
+            names = make().state_dict()
+        ours = {name: _found(theirs, name) for name in names}
+    return checkpoint.restore(make, ours, folder)
 
 
-def _ours(theirs: dict[str, Tensor], depth: int) -> Iterator[tuple[str, Tensor]]:
-    yield "positions", theirs["embed_positions.weight"]
-    for kind in ("weight", "bias"):
-        yield f"convolutions.0.{kind}", theirs[f"conv1.{kind}"]
-        yield f"convolutions.1.{kind}", theirs[f"conv2.{kind}"]
-        yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
-    yield from renamed_blocks(theirs, depth)
-
-
-def renamed_blocks(theirs: Mapping[str, Tensor], depth: int) -> Iterator[tuple[str, Tensor]]:
-    """The parts of transformer layers, an encoder's or a decoder's, under their names here; some of ours are joined."""
-    for place in range(depth):
-        block = {name.removeprefix(f"layers.{place}."): tensor for name, tensor in theirs.items()}
-        looks_at_sound = any(name.startswith("encoder_attn") for name in block)
-        for name, ours in _PARTS.items():
-            if looks_at_sound or not name.startswith("encoder_attn"):
-                yield f"blocks.{place}.{ours}.weight", block[f"{name}.weight"]
-                yield f"blocks.{place}.{ours}.bias", block[f"{name}.bias"]
-        for ours, parts in _JOINED.items():
-            if looks_at_sound or ours != "sound_in":
-                yield f"blocks.{place}.{ours}.weight", torch.cat([block[f"{part}.weight"] for part in parts])
-                none = torch.zeros_like(block[f"{parts[-1]}.bias"])  # keys have no bias: it would change no attention
-                biases = [none if part.endswith("k_proj") else block[f"{part}.bias"] for part in parts]
-                yield f"blocks.{place}.{ours}.bias", torch.cat(biases)
+def _found(theirs: Mapping[str, Tensor], name: str) -> Tensor:
+    part = re.sub(r"^blocks\.\d+\.|\.(weight|bias)$", "", name)
+    layer, _, kind = name.replace("blocks", "layers").partition(part)
+    tensors = [theirs[f"{layer}{each}{kind or '.weight'}"] for each in _PARTS[part]]
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

@@ -1,9 +1,7 @@
 """A recogniser of characters on top of Whisper's encoder.
 
-The encoder's layers give 50 frames a second. Above them a convolution joins neighbours, and bidirectional GRU layers
-read the pairs both ways, 25 a second. English is spoken at up to 20 characters a second, and CTC wants more frames than
-that: the softmax spells two of them for each pair. What an utterance gives depends neither on its padding nor on batch
-mates.
+Of the encoder's 50 frames a second a convolution joins neighbours, and bidirectional GRU layers read the pairs. English
+is spoken at up to 20 characters a second, and CTC wants more frames than that: the softmax spells two of each pair.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from torch import nn
 from affetto.config import Config
 from affetto.devices import one_thread
 from affetto.frames import Frames, Waves
-from affetto.models.deepspeech2 import RecurrentLayer, pack, unpack
+from affetto.models.deepspeech2 import RecurrentLayer
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.network import RecogniserConfig, RecogniserNetwork
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder, WhisperEncoderConfig
@@ -109,7 +107,7 @@ class WhisperCtc(RecogniserNetwork):
             frames = Frames(self.dropout(values), -(-frames.lengths // _STRIDE)).zero_padding()
         with nullcontext() if torch.is_grad_enabled() else one_thread:  # see `devices.one_thread`
             for place in range(max(start, border + 1), end + 1):
-                frames = unpack(self.recurrent[place - border - 1](pack(frames)), frames.lengths)
+                frames = self.recurrent[place - border - 1](frames)
         return frames
 
     def spell(self, frames: Frames) -> Frames:

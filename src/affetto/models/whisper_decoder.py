@@ -1,7 +1,6 @@
 """Whisper's decoder: transformer layers that write tokens one after the other and look at the encoder's states.
 
-The plain counterpart of `affetto.models.whisper`. It attends to the frames of an utterance alone, never to padding, so
-that encoder states of any length, 30 s at most, can be decoded in batches.
+They attend to the frames of an utterance alone, so that encoder states of any length, 30 s at most, make a batch.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.frames import Frames
-from affetto.models import checkpoint, transformers_folder
-from affetto.models.whisper import parse_shape, renamed, renamed_blocks
+from affetto.models import transformers_folder
+from affetto.models.whisper import TransformerLayer, parse_shape, read_part
 
 _Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -64,52 +63,39 @@ class Progress(NamedTuple):
         return Progress(sound, None if self.real is None else self.real[which], written, self.states[which])
 
 
-class Block(nn.Module):
-    """A layer: attention to earlier tokens, attention to the sound, a feed-forward network; each normalised before."""
+class Block(TransformerLayer):
+    """A layer of the decoder: attention to earlier tokens, attention to the sound, a feed-forward network."""
 
     def __init__(self, config: WhisperDecoderConfig) -> None:
-        super().__init__()
-        width, self.heads = config.width, config.heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention_in = nn.Linear(width, 3 * width)  # queries, keys, values
-        self.attention_out = nn.Linear(width, width)
+        width = config.width
+        super().__init__(width, config.heads, config.feed_forward)
         self.sound_norm = nn.LayerNorm(width)
         self.sound_query = nn.Linear(width, width)
         self.sound_in = nn.Linear(width, 2 * width)  # keys, values
         self.sound_out = nn.Linear(width, width)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward_in = nn.Linear(width, config.feed_forward)
-        self.feed_forward_out = nn.Linear(config.feed_forward, width)
 
     def read_sound(self, states: Tensor) -> Memory:
         """Keys and values of the encoder's states, (batch, frames, width)."""
-        keys, values = (self._heads(part).contiguous() for part in self.sound_in(states).chunk(2, dim=-1))
-        return Memory(keys, values)
+        keys, values = self.split(self.sound_in(states))
+        return Memory(keys.contiguous(), values.contiguous())
 
     def forward(self, values: Tensor, written: Memory, sound: Memory, real: Tensor | None) -> tuple[Tensor, ...]:
         """What a layer makes of new tokens, (batch, tokens, width).
 
-        Returns:
-            The same after the layer, the keys and values of all tokens, and how much each head of each token attended
-            to each frame, (batch, heads, tokens, frames).
+        With it, the keys and values of all tokens, and how much each head of each token attended to each frame, (batch,
+        heads, tokens, frames).
         """
-        query, key, value = (self._heads(part) for part in self.attention_in(self.attention_norm(values)).chunk(3, -1))
+        query, key, value = self.split(self.attention_in(self.attention_norm(values)))
         keys, contents = torch.cat([written.keys, key], dim=2), torch.cat([written.values, value], dim=2)
         earlier = torch.ones(query.shape[2], keys.shape[2], dtype=torch.bool, device=keys.device)
-        mixed = nn.functional.scaled_dot_product_attention(
-            query, keys, contents, attn_mask=earlier.tril(keys.shape[2] - query.shape[2])
-        )
+        earlier = earlier.tril(keys.shape[2] - query.shape[2])
+        mixed = nn.functional.scaled_dot_product_attention(query, keys, contents, attn_mask=earlier)
         values = values + self.attention_out(mixed.transpose(1, 2).flatten(2))
-        query = self._heads(self.sound_query(self.sound_norm(values)))
+        query = self.split(self.sound_query(self.sound_norm(values)))[0]
         scores = query @ sound.keys.transpose(2, 3) * query.shape[3] ** -0.5
         weights = (scores if real is None else scores + real).softmax(dim=-1)
         values = values + self.sound_out((weights @ sound.values).transpose(1, 2).flatten(2))
-        hidden = nn.functional.gelu(self.feed_forward_in(self.feed_forward_norm(values)))
-        return values + self.feed_forward_out(hidden), keys, contents, weights
-
-    def _heads(self, values: Tensor) -> Tensor:
-        """(batch, time, width) to (batch, heads, time, width of a head)."""
-        return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
+        return self.fed_forward(values), keys, contents, weights
 
 
 class WhisperDecoder(nn.Module):
@@ -144,11 +130,10 @@ class WhisperDecoder(nn.Module):
         )
 
     def forward(self, tokens: Tensor, progress: Progress) -> tuple[Tensor, Tensor, Progress]:
-        """Reads more tokens, (batch, tokens).
+        """Reads more tokens, (batch, tokens), and scores the token after each, (batch, tokens, vocabulary).
 
-        Returns:
-            Scores of the token after each, (batch, tokens, vocabulary); how much each layer's heads attended to each
-            frame, (layers, batch, heads, tokens, frames); and the progress.
+        With it, how much each layer's heads attended to each frame, (layers, batch, heads, tokens, frames), and the
+        progress.
         """
         before = progress.written[0].keys.shape[2]
         places = torch.arange(before, before + tokens.shape[1], device=tokens.device)
@@ -181,13 +166,4 @@ _SHAPE = {
 def load_whisper_decoder(folder: Path) -> WhisperDecoder:
     """Reads the decoder of a Whisper model, see `load_whisper_encoder`."""
     config = parse_shape(WhisperDecoderConfig, transformers_folder.read_config(folder), _SHAPE, folder)
-    ours = renamed(folder, "decoder.", lambda theirs: _ours(theirs, config))
-    return checkpoint.restore(lambda: WhisperDecoder(config), ours, folder)
-
-
-def _ours(theirs: dict[str, Tensor], config: WhisperDecoderConfig) -> Iterator[tuple[str, Tensor]]:
-    yield "tokens.weight", theirs["embed_tokens.weight"]
-    yield "positions", theirs["embed_positions.weight"]
-    for kind in ("weight", "bias"):
-        yield f"normalisation.{kind}", theirs[f"layer_norm.{kind}"]
-    yield from renamed_blocks(theirs, config.depth)
+    return read_part(folder, "decoder.", lambda: WhisperDecoder(config))

@@ -1,8 +1,7 @@
 """What was said, for heads to read beside the sound: the words that the recogniser writes, as layers of tokens.
 
-The layer "text" is made of the words alone: of their vectors in the vocabulary of a decoder like Whisper's, or of the
-states of a text encoder. "decoder" is what such a decoder was when it wrote each token, which knows the sound, too. The
-words are always those that the recogniser writes of the very sound that a head reads, in training as in recognition.
+"text" is made of the words alone, by the vocabulary of a decoder like Whisper's or by a text encoder; "decoder" is what
+such a decoder was when it wrote each token, which knows the sound, too. In training, too, the words are those written.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
@@ -82,13 +82,13 @@ class WordReader(NamedTuple):
                 found[layer] = [self.encoder(spelling) for spelling in spellings]
             else:
                 found[layer] = [each.layers[layer] for each in written]
-        frames = {
-            name: pad([each.values if len(each.values) else each.values.new_zeros(1, width) for each in found[name]])
-            for name, width, _ in self.layers
-            if name in found
-        }
+        frames = {name: pad([_some(each.values) for each in tokens]) for name, tokens in found.items()}
         times_s = {name: [each.times_s for each in some] for name, some in found.items()}
         return Reading(spellings, frames, times_s)
+
+
+def _some(values: Tensor) -> Tensor:
+    return values if len(values) else values.new_zeros(1, values.shape[1])
 
 
 def open_reader(encoder: Encoder, config: TranscriptConfig) -> WordReader:
@@ -110,8 +110,7 @@ def open_reader(encoder: Encoder, config: TranscriptConfig) -> WordReader:
 def reopen_reader(encoder: Encoder, config: TranscriptConfig, facts: Mapping[str, Any], where: object) -> WordReader:
     """The same for a head that is kept in a file, of whose training `WordReader.facts` are known.
 
-    Raises:
-        CheckpointError: see `open_reader`; or words were written or read otherwise then.
+    Raises what `open_reader` does, and CheckpointError where words were written or read otherwise then.
     """
     reader = open_reader(encoder, config.model_copy(update={"encoder": facts.get("encoder", config.encoder)}))
     now = reader.facts

@@ -1,7 +1,7 @@
 """A model as an ONNX graph, from the wave of a stretch of speech to characters and emotion, and one that finds speech.
 
-The graph takes one stretch at a time, so that there is no padding. It computes what the networks compute: their layers
-are traced, only the spectrum becomes a convolution with the waves of a Fourier transform, at which runtimes are quick.
+A graph takes one stretch at a time, without padding. The networks' layers are traced; only the spectrum becomes a
+convolution with the waves of a Fourier transform, at which runtimes are quick.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from affetto.streaming.detector import Memory, speech_detector
 
 _OPSET = 17  # the first with layer normalisation
 _TRACED_S = 2.0
-_STATES = Memory._fields
 
 
 class Stretch(nn.Module):
@@ -44,12 +43,10 @@ class Stretch(nn.Module):
         self.network = network
         self.emotion = emotion
         self.temperature = temperature
-        spectrum = whisper_spectrum(
-            torch.eye(WHISPER_WINDOW_SAMPLES, dtype=torch.float64), network.config.encoder.level
-        )
+        impulses = torch.eye(WHISPER_WINDOW_SAMPLES, dtype=torch.float64)
+        spectrum = whisper_spectrum(impulses, network.config.encoder.level)
         parts = torch.cat([spectrum.real, spectrum.imag], dim=1).T  # (2 x 201, 400)
-        self.waves: Tensor
-        self.register_buffer("waves", parts[:, None].float().contiguous())
+        self.waves: Tensor = nn.Buffer(parts[:, None].float().contiguous())
 
     def forward(self, wave: Tensor, speech: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(samples,) and (2,) to log probabilities (frames, classes), emotions' probabilities and the distance."""
@@ -103,13 +100,10 @@ def _over_speech(values: Tensor, speech: Tensor, samples: int) -> dict[Statistic
 
 
 def export_model(model: str | Path, folder: Path, precision: Precision = "float32") -> OnnxDescription:
-    """Writes a model's graph and its description into a folder, which is made if need be.
+    """Writes the graph and the description of a model, see `open_encoder`, into a folder, which is made if need be.
 
-    Args:
-        model: see `open_encoder`.
-        folder: where to.
-        precision: int8 keeps the weights of the transformer layers in a byte each, and brings what they are multiplied
-            by to a byte, too, as it comes: a smaller and faster graph that computes less exactly.
+    In int8 the weights of the transformer layers are kept in a byte each, and what they are multiplied by is brought to
+    a byte, too, as it comes: a smaller and faster graph that computes less exactly.
 
     Raises:
         CheckpointError: there is no such model, or it is damaged.
@@ -172,41 +166,24 @@ def _described(recogniser: EmotionRecogniser, precision: Precision) -> OnnxDescr
 
 def _trace(stretch: Stretch, path: Path) -> None:
     samples = round(_TRACED_S * SAMPLE_RATE)
-    wave = torch.linspace(0, 1000, samples).sin()
+    given = (torch.linspace(0, 1000, samples).sin(), torch.tensor([0, samples]))
+    inputs, outputs = ["wave", "speech"], ["log_probs", "probabilities", "distance"]
     axes = {"wave": {0: "samples"}, "log_probs": {0: "frames"}}
-    names = ["wave", "speech"], ["log_probs", "probabilities", "distance"]
-    _write(stretch, (wave, torch.tensor([0, samples])), path, names, axes)
+    _write(stretch, given, path, input_names=inputs, output_names=outputs, dynamic_axes=axes)
 
 
 def _trace_detector(path: Path) -> None:
     """What finds speech, block by block: each of its states goes out as it has to come in with the next block."""
     detector = speech_detector()
-    frames = torch.linspace(0, 1000, 3 * FRAME).sin().view(3, FRAME)
-    names = ["frames", *_STATES], ["probabilities", *(f"next_{each}" for each in _STATES)]
-    _write(
-        detector, (frames, detector.forget()), path, names, {"frames": {0: "frames"}, "probabilities": {0: "frames"}}
-    )
+    given = (torch.linspace(0, 1000, 3 * FRAME).sin().view(3, FRAME), detector.forget())
+    inputs, outputs = ["frames", *Memory._fields], ["probabilities", *(f"next_{each}" for each in Memory._fields)]
+    axes = {"frames": {0: "frames"}, "probabilities": {0: "frames"}}
+    _write(detector, given, path, input_names=inputs, output_names=outputs, dynamic_axes=axes)
 
 
-def _write(
-    module: nn.Module,
-    given: tuple[Any, ...],
-    path: Path,
-    names: tuple[list[str], list[str]],
-    axes: dict[str, dict[int, str]],
-) -> None:
-    with _quiet(), torch.inference_mode():
-        # torch.export's graphs cannot hold a GRU yet.
-        torch.onnx.export(
-            module,
-            given,
-            path,
-            input_names=names[0],
-            output_names=names[1],
-            dynamic_axes=axes,
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+def _write(module: nn.Module, given: tuple[Any, ...], path: Path, **graph: Any) -> None:
+    with _quiet(), torch.inference_mode():  # torch.export's graphs, dynamo's, cannot hold a GRU yet
+        torch.onnx.export(module, given, path, opset_version=_OPSET, dynamo=False, **graph)
 
 
 def _large_products(path: Path) -> list[str]:

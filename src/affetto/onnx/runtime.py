@@ -28,12 +28,9 @@ class OnnxRecogniser(RecordingRecogniser):
 
     To tell speakers apart takes torch.
 
-        recording = OnnxRecogniser("tiny-onnx").recognise("call.wav")
+        recording = OnnxRecogniser("tiny-onnx").recognise("call.wav")  # a folder that affetto model export wrote
 
-    Args:
-        folder: what ``affetto model export`` wrote.
-        threads: how many stretches of speech are recognised at a time, each by one thread of the processor; None takes
-            as many as there are cores.
+    So many ``threads`` recognise a stretch of speech each; None takes as many as there are cores.
 
     Raises:
         CheckpointError: there is no exported model, or it is damaged.
@@ -70,10 +67,8 @@ class OnnxRecogniser(RecordingRecogniser):
 
     def _understand(self, spoken: Spoken) -> SegmentPrediction:
         speech = (spoken.start - spoken.since, spoken.end - spoken.since)
-        given = {
-            "wave": spoken.wave,
-            "speech": np.array(speech if self.description.speech_only else (0, len(spoken.wave))),
-        }
+        speech = speech if self.description.speech_only else (0, len(spoken.wave))
+        given = {"wave": spoken.wave, "speech": np.array(speech)}
         log_probs, probabilities, distance = self._session.run(None, given)
         limit, rate_hz = self.description.familiar_up_to, self.description.character_rate_hz
         return SegmentPrediction(

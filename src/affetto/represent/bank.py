@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,33 +35,19 @@ class Moments(NamedTuple):
         return torch.from_numpy(mean), torch.from_numpy(np.sqrt(np.maximum(variance, 0)))
 
 
+@dataclass(eq=False, repr=False)
 class Bank:
     """One representation, memory-mapped: what is not asked for is not read, and processes share what is.
 
     It holds paths, so that it is cheap to hand to another process.
-
-    Args:
-        shards: files with ``shard_utterances`` utterances each; one row a variant of the sound, the first as recorded.
-        lengths: frames of each utterance, 0 where its sound cannot be read, (variants, utterances).
-        durations: samples of each utterance, (variants, utterances).
-        width: of a frame.
-        shard_utterances: utterances a file.
     """
 
-    def __init__(
-        self,
-        shards: Sequence[Sequence[Path]],
-        lengths: NDArray[np.int64],
-        durations: NDArray[np.int64],
-        width: int,
-        shard_utterances: int,
-    ) -> None:
-        self.shards = shards
-        self.lengths = lengths
-        self.durations = durations
-        self.width = width
-        self.shard_utterances = shard_utterances
-        self._open: dict[tuple[int, int], Tensor] = {}
+    shards: Sequence[Sequence[Path]]  # files; one row a variant of the sound, the first as recorded
+    lengths: NDArray[np.int64]  # frames of each utterance, 0 where its sound cannot be read, (variants, utterances)
+    durations: NDArray[np.int64]  # samples of each utterance, (variants, utterances)
+    width: int  # of a frame
+    shard_utterances: int  # a file
+    _open: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name not in {"dense", "moments"}}
@@ -85,8 +72,8 @@ class Bank:
         lengths = torch.from_numpy(self.lengths[chosen, places])
         values = torch.zeros(len(places), int(lengths.max()), self.width)
         for row, (place, variant) in enumerate(zip(places.tolist(), chosen.tolist(), strict=True)):
-            start, end = self._starts[variant, place], self._starts[variant, place] + self.lengths[variant, place]
-            values[row, : end - start] = self._values(variant, place // self.shard_utterances)[start:end]
+            start, length = self._starts[variant, place], self.lengths[variant, place]
+            values[row, :length] = self._values(variant, place // self.shard_utterances)[start : start + length]
         return Frames(values, lengths)
 
     @cached_property
@@ -112,11 +99,9 @@ class Bank:
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         """Where each utterance begins in its shard."""
-        starts = np.zeros_like(self.lengths)
-        for first in range(0, len(self), self.shard_utterances):
-            shard = slice(first, first + self.shard_utterances)
-            starts[:, shard] = np.cumsum(self.lengths[:, shard], axis=1) - self.lengths[:, shard]
-        return starts
+        starts = np.cumsum(self.lengths, axis=1) - self.lengths
+        shard = np.arange(len(self)) // self.shard_utterances
+        return starts - starts[:, shard * self.shard_utterances]
 
     def _values(self, variant: int, shard: int) -> Tensor:
         if (variant, shard) not in self._open:

@@ -1,7 +1,6 @@
-"""Computes representations, and keeps them.
+"""Computes representations, and keeps them in shards of some hundred utterances, each written whole or not at all.
 
-Work is stored in shards of some hundred utterances, each written whole or not at all: a run that was stopped goes on
-where it was, and another run over the same utterances reads instead of computing.
+A run that was stopped goes on where it was; another over the same utterances reads instead of computing.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -262,49 +260,39 @@ def represent(
     surroundings: Surroundings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Bank]:
-    """Extracts, or finds in the cache folder, what an extractor computes of each utterance.
+    """Extracts, or finds in the cache folder, what an extractor computes of each utterance: a bank for each name.
 
-    Args:
-        utterances: any number, in any order.
-        extractor: what to compute.
-        cache: the folder to keep results in.
-        variants: which variants of each recording are added to the recording as it is.
-        surroundings: the listening condition of everything, the variants too, and whose voices babble is made of.
-        progress: called after every shard.
+    Variants are added to each recording as it is. The surroundings are the listening condition of everything, the
+    variants too, and whose voices babble is made of. Progress is told after every shard. What cannot be read (a warning
+    names the file) has no frames.
 
-    Returns:
-        A bank for each of the extractor's names; what cannot be read (a warning names the file) has no frames.
-
-    Raises:
-        RunError: the cache cannot be written to; the disk may be full.
-        ConfigError: there is babble and no crowd.
+    Raises RunError where the cache cannot be written to, and ConfigError where there is babble and no crowd.
     """
     variants = variants or Variants()
     all_variants = [_Variant(variants, number, surroundings or Surroundings()) for number in range(variants.count + 1)]
     shards = [utterances[start : start + SHARD_UTTERANCES] for start in range(0, len(utterances), SHARD_UTTERANCES)]
     keys = [digest([_identity(each) for each in shard]) for shard in shards]
     paths: dict[str, list[list[Path]]] = {name: [] for name in extractor.names}
-    counts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in extractor.names}
+    counts: dict[str, list[Tensor]] = {name: [] for name in extractor.names}
     done, total = 0, len(utterances) * len(all_variants)
     for variant in all_variants:
         for name in extractor.names:
             folder = cache / f"{extractor.key(name)}{variant.suffix}-v{CACHE_VERSION}"
             folder.mkdir(parents=True, exist_ok=True)
             paths[name].append([folder / f"{key}.safetensors" for key in keys])
-        found: dict[str, list[Tensor]] = {name: [] for name in extractor.names}
         for number, shard in enumerate(shards):
             files = {name: paths[name][-1][number] for name in extractor.names}
             for name, counted in _fill(shard, extractor, variant, files).items():
-                found[name].append(counted)
+                counts[name].append(counted)
             done += len(shard)
             if progress is not None:
                 progress(done, total)
-        for name in extractor.names:
-            counts[name].append(torch.cat(found[name], dim=1).numpy())
     banks = {}
     for name in extractor.names:
-        lengths, durations = np.stack(counts[name], axis=1)
-        banks[name] = Bank(paths[name], lengths, durations, _width(paths[name]), SHARD_UTTERANCES)
+        lengths, durations = torch.cat(counts[name], dim=1).view(2, len(all_variants), -1).numpy()
+        widths = (int(load_file(path)[VALUES].shape[1]) for files in paths[name] for path in files)
+        width = next(filter(None, widths), 0)  # a shard without readable sound knows none
+        banks[name] = Bank(paths[name], lengths, durations, width, SHARD_UTTERANCES)
     return banks
 
 
@@ -345,9 +333,8 @@ def _write(path: Path, sequences: dict[int, Tensor], durations: Tensor) -> Tenso
         partial.replace(path)
     except (SafetensorError, OSError) as error:
         partial.unlink(missing_ok=True)
-        raise RunError(
-            f"cannot be written ({error})", "make room and run again: what is there is kept", path
-        ) from error
+        remedy = "make room and run again: what is there is kept"
+        raise RunError(f"cannot be written ({error})", remedy, path) from error
     return torch.stack([torch.tensor(lengths), durations])
 
 
@@ -365,12 +352,6 @@ def _read_counts(path: Path, utterances: int) -> Tensor | None:
     return counts if counts.shape[1] == utterances and int(counts[0].sum()) == frames else None
 
 
-def _width(paths: Sequence[Sequence[Path]]) -> int:
-    """Of the first shard that holds a frame: a shard without readable sound knows none."""
-    widths = (int(load_file(path)[VALUES].shape[1]) for variant in paths for path in variant)
-    return next((width for width in widths if width), 0)
-
-
 def _batches(shard: Sequence[Utterance], variant: _Variant) -> Iterator[tuple[list[int], Waves]]:
     """Reads the sound of a shard and joins recordings of like length."""
     sounds: list[tuple[int, Spoken]] = []
@@ -381,9 +362,6 @@ def _batches(shard: Sequence[Utterance], variant: _Variant) -> Iterator[tuple[li
             logger.warning("left out: %s", error)
     sounds.sort(key=lambda sound: len(sound[1].wave))
     for start in range(0, len(sounds), BATCH_UTTERANCES):
-        batch = sounds[start : start + BATCH_UTTERANCES]
-        waves = join([spoken for _, spoken in batch])
-        yield (
-            [index for index, _ in batch],
-            waves if variant.surroundings.speech_only else waves._replace(speech=None),
-        )
+        indices, spoken = zip(*sounds[start : start + BATCH_UTTERANCES], strict=True)
+        waves = join(spoken)
+        yield list(indices), waves if variant.surroundings.speech_only else waves._replace(speech=None)

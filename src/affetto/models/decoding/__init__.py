@@ -1,7 +1,4 @@
-"""From the recogniser's character probabilities to text, its words, their times and how sure they are.
-
-A decoder is one way of that, ready to use: greedy, or by beam search with or without a language model, or over words.
-"""
+"""From the recogniser's character probabilities to text, its words, their times and how sure they are."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 
@@ -47,6 +44,9 @@ class Decoder:
     language_model: LanguageModel | None = None  # what a beam search asks, beside the recogniser
     words: WordSearch | None = None  # a search over words, instead of one over characters
 
+    window_s: ClassVar[float] = 0.0  # frames are spelt by what is near them: more sound at once changes nothing
+    layers: ClassVar[tuple[LayerInfo, ...]] = ()  # characters have no vectors
+
     @property
     def name(self) -> str:
         """What it does, in a few words.
@@ -70,21 +70,10 @@ class Decoder:
         >>> Decoder(Alphabet(), 25.0).fingerprint == Decoder(Alphabet("ab"), 25.0).fingerprint
         False
         """
-        parts = [self.alphabet.symbols, f"{self.frame_rate_hz:g}"]
-        parts += ["" if self.beam is None else self.beam.model_dump_json()]
-        parts += ["" if self.language_model is None else self.language_model.fingerprint]
-        parts += ["" if self.words is None else self.words.fingerprint]
+        beam = "" if self.beam is None else self.beam.model_dump_json()
+        asked = ["" if each is None else each.fingerprint for each in (self.language_model, self.words)]
+        parts = [self.alphabet.symbols, f"{self.frame_rate_hz:g}", beam, *asked]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-    @property
-    def window_s(self) -> float:
-        """0: frames are spelt by what is near them, so that more sound at once changes nothing."""
-        return 0.0
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """None: characters have no vectors."""
-        return ()
 
     def to(self, device: torch.device | str) -> Self:  # noqa: ARG002
         """Itself: it decodes on the CPU, wherever the log probabilities are."""
@@ -151,26 +140,20 @@ def find_decoder(encoder: Encoder, choice: DecoderChoice | None = None) -> TextD
     if choice.word_model is not None:
         model_of_words = load_word_model(choice.word_model, alphabet, choice.word_list)
         return Decoder(alphabet, rate_hz, words=WordSearch(model_of_words, choice.word_beam))
-    path = choice.language_model
-    folder = encoder.origin.folder
+    path, folder = choice.language_model, encoder.origin.folder
     if path is None and choice.method != "greedy" and folder is not None:
         embedded = folder / pretrained.LANGUAGE_MODEL
         path = embedded if embedded.exists() or embedded.with_suffix(".json").exists() else None
     if path is None:
-        beam = choice.beam if choice.method == "beam" else None
-        return Decoder(alphabet, rate_hz, beam)
+        return Decoder(alphabet, rate_hz, choice.beam if choice.method == "beam" else None)
     model, _ = load_language_model(path)
     if model.alphabet.symbols != alphabet.symbols:
-        raise ConfigError(
-            f"is over the symbols {model.alphabet.symbols!r}, the recogniser over {alphabet.symbols!r}",
-            "train a language model with this recogniser's alphabet",
-            path,
-        )
+        problem = f"is over the symbols {model.alphabet.symbols!r}, the recogniser over {alphabet.symbols!r}"
+        raise ConfigError(problem, "train a language model with this recogniser's alphabet", path)
     return Decoder(alphabet, rate_hz, choice.beam, model)
 
 
 def _check(choice: DecoderChoice) -> None:
-    """Raises ConfigError if the parts of a choice do not go together."""
     words, characters = choice.word_model, choice.language_model
     if characters is not None and choice.method == "greedy":
         raise ConfigError("greedy decoding asks no language model", "leave it out, or decode by beam", characters)

@@ -1,8 +1,7 @@
 """Paths through CTC's probabilities: the best, those of the best text, that of a known one.
 
-Many frame paths spell the same text. A prefix beam search (Hannun et al. 2014) adds them up: it goes from frame to
-frame with the likeliest beginnings of a text, each with the probability of all paths that spell it and end in a blank,
-and of those that end in its last character. All prefixes of all utterances of a batch take a step at once.
+A prefix beam search (Hannun et al. 2014) adds up the frame paths that spell the same text: it keeps the likeliest
+beginnings, each with the probability of its paths that end in a blank and of those that end in its last character.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ _SURE = math.log(0.999)  # a blank as probable as that, behind another such, is 
 
 def best_paths(log_probs: Frames) -> list[Tensor]:
     """The best class of every frame (Graves et al. 2006, best path), (length,) an utterance."""
-    best = Frames(log_probs.values.argmax(dim=-1)[..., None], log_probs.lengths)
-    return [path[:, 0] for path in best.unpad()]
+    return [each.argmax(dim=-1) for each in log_probs.unpad()]
 
 
 def greedy(log_probs: Frames, alphabet: Alphabet) -> list[str]:
@@ -132,13 +130,6 @@ class _Beam(NamedTuple):
         return total
 
 
-class _Step(NamedTuple):
-    """Where each prefix of a beam comes from: its place in the beam before, and the class added (0: none)."""
-
-    parent: Numbers
-    added: Numbers
-
-
 class _Prior:
     """What language model and bonus add for each next character: nothing where there is no language model."""
 
@@ -184,13 +175,11 @@ def beam_search(
     beam = _first(len(frames), config.width, prior.start)
     steps = []
     for place in range(frames.shape[1]):
-        beam, step = _advance(beam, frames[:, place], prior)
+        beam, *step = _advance(beam, frames[:, place], prior)
         steps.append(step)
     scores = beam.total + beam.prior + prior.end(beam)
-    best = scores.argmax(axis=1)
-    return [
-        Found(found, float(row[place])) for found, row, place in zip(_trace(steps, best), scores, best, strict=True)
-    ]
+    texts = _trace(steps, scores.argmax(axis=1))
+    return [Found(text, score) for text, score in zip(texts, scores.max(axis=1).tolist(), strict=True)]
 
 
 def _without_pauses(log_probs: Frames) -> Frames:
@@ -218,16 +207,12 @@ def _first(batch: int, width: int, state: int) -> _Beam:
     blank = never.copy()
     blank[:, 0] = 0
     whole = np.zeros((batch, width), dtype=np.int64)
-    name = _unused(width) * (np.arange(width) > 0) + whole
+    name = whole - np.where(np.arange(width) > 0, 2 + np.arange(width), 0)
     return _Beam(blank, never, np.zeros_like(never), name, whole + _NO_PARENT, whole, whole + state)
 
 
-def _unused(width: int) -> Numbers:
-    return -2 - np.arange(width)
-
-
-def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, _Step]:
-    """One frame, of log probabilities (batch, classes)."""
+def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, Numbers, Numbers]:
+    """The beam after a frame, (batch, classes), each prefix's place in the one before, and the class added, or 0."""
     batch, width = beam.last.shape
     symbols = now.shape[1] - 1
     row = np.arange(batch)[:, None]
@@ -250,12 +235,12 @@ def _advance(beam: _Beam, now: Scores, prior: _Prior) -> tuple[_Beam, _Step]:
         blank=np.where(grown, _NEVER, same_blank[row, parent]),
         last_class=np.where(grown, longer[row, place], same_last[row, parent]),
         prior=np.where(grown, prior_longer[row, place], beam.prior[row, parent]),
-        name=np.where(lost, _unused(width), np.where(grown, longer_name, name)),
+        name=np.where(lost, -2 - np.arange(width), np.where(grown, longer_name, name)),
         parent_name=np.where(lost, _NO_PARENT, np.where(grown, name, beam.parent_name[row, parent])),
         last=np.where(grown, added, beam.last[row, parent]),
         state=prior.advance(beam.state[row, parent], added),
     )
-    return new, _Step(parent, added)
+    return new, parent, added
 
 
 def _paths(beam: _Beam, now: Scores) -> tuple[Scores, Scores, Scores]:
@@ -283,13 +268,13 @@ def _paths(beam: _Beam, now: Scores) -> tuple[Scores, Scores, Scores]:
     return same_blank, same_last, longer
 
 
-def _trace(steps: list[_Step], best: Numbers) -> list[list[int]]:
+def _trace(steps: list[list[Numbers]], best: Numbers) -> list[list[int]]:
     """The classes of the best prefix of each utterance, from its last frame to its first."""
     row = np.arange(len(best))
     added = []
-    for step in reversed(steps):
-        added.append(step.added[row, best])
-        best = step.parent[row, best]
+    for parent, classes in reversed(steps):
+        added.append(classes[row, best])
+        best = parent[row, best]
     if not added:
         return [[] for _ in best]
     return [[number for number in each if number] for each in np.stack(added[::-1], axis=1).tolist()]

@@ -1,14 +1,11 @@
 """Text from Whisper: its decoder writes token after token, and what it writes is believed only within bounds.
 
-After Radford et al. 2022 (4.5) and their reference code, but each utterance is written by itself and is not filled up
-to 30 s. The decoder was trained on windows of 30 s, in which silence follows what is said; where there is none, it
-begins anew. So it is given the states of some silence after those of the utterance: the same for all, computed once, at
-next to no cost (docs/results/whisper.md has what that gains). A phrase that it repeats nevertheless, until there are
-more tokens than anyone could say in that time, is written once.
+After Radford et al. 2022 (4.5) and their reference code, but utterances are not filled up to 30 s. The decoder was
+trained on windows in which silence follows what is said; where there is none, it begins anew. So it is given the states
+of some silence after those of the utterance, computed once (docs/results/whisper.md has what that gains).
 
-The likeliest tokens are taken; where that leads to a text that repeats itself otherwise, or to tokens that are too
-unlikely, tokens are drawn by chance, at ever higher temperatures. Nothing is written where the decoder says that nobody
-speaks, or where all it can do is repeat itself.
+The likeliest tokens are taken; where these repeat themselves or are too unlikely, tokens are drawn by chance, at ever
+higher temperatures. Nothing is written where the decoder says that nobody speaks, or can only repeat itself.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -27,7 +24,7 @@ from torch import Tensor
 from affetto.audio import SAMPLE_RATE
 from affetto.config import Config
 from affetto.errors import CheckpointError
-from affetto.frames import Frames, Waves, pad
+from affetto.frames import Frames, pad, pad_waves
 from affetto.models import checkpoint
 from affetto.models.decoding.whisper_tokens import (
     Vocabulary,
@@ -37,7 +34,7 @@ from affetto.models.decoding.whisper_tokens import (
     spell_tokens,
     token_starts,
 )
-from affetto.models.encoders.encoder import STATES, TEXT, WORD_LAYERS, Encoding, LayerInfo, Tokens, Written
+from affetto.models.encoders.encoder import STATES, TEXT, WORD_LAYERS, LayerInfo, Tokens, Written
 from affetto.models.transformers_folder import read_if_there
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder
 from affetto.models.whisper_decoder import WhisperDecoder, load_whisper_decoder
@@ -66,8 +63,6 @@ class WhisperTextConfig(Config):
 
 
 class _Attempt(NamedTuple):
-    """What was written of one utterance."""
-
     tokens: list[int]  # of text
     log_probs: list[float]  # of each, and of the end if it was written
     attention: Tensor  # (heads, tokens, frames), as many tokens as log probabilities
@@ -87,29 +82,22 @@ class _Draft:
         self.writing = True
         self._frames, self._end = frames, end
         self._room = min(room, int(_TOKENS_MORE + _TOKENS_PER_S * frames / FRAME_RATE_HZ))
-        self._tokens: list[int] = []
-        self._log_probs: list[float] = []
-        self._looks: list[Tensor] = []
-        self._states: list[Tensor] = []
+        self._steps: list[tuple[int, float, Tensor, Tensor]] = []
 
     def take(self, token: int, log_prob: float, look: Tensor, state: Tensor) -> None:
         """One more token, unless the end was written; ``look`` (heads, frames) is where it was looked for."""
         if not self.writing:
             return
-        self._log_probs.append(log_prob)
-        self._looks.append(look[:, : self._frames])
-        self._states.append(state)
-        if token != self._end:
-            self._tokens.append(token)
-        self.writing = token != self._end and len(self._tokens) < self._room
+        self._steps.append((token, log_prob, look[:, : self._frames], state))
+        self.writing = token != self._end and len(self._steps) < self._room
 
     def attempt(self, no_speech: float) -> _Attempt:
         """What was written in the end; of a phrase that was repeated until there was no room left, the first."""
-        kept = len(self._looks)
-        if kept == len(self._tokens):  # the end was not written
-            kept = _without_repetition(self._tokens)
-        looks, states = torch.stack(self._looks[:kept], dim=1), torch.stack(self._states[:kept])
-        return _Attempt(self._tokens[:kept], self._log_probs[:kept], looks, states, no_speech)
+        written = [token for token, *_ in self._steps if token != self._end]
+        ended = len(written) < len(self._steps)
+        kept = len(self._steps) if ended else _without_repetition(written)
+        _, log_probs, looks, states = zip(*self._steps[:kept], strict=True)
+        return _Attempt(written[:kept], [*log_probs], torch.stack(looks, dim=1), torch.stack(states), no_speech)
 
 
 def _without_repetition(tokens: Sequence[int]) -> int:
@@ -138,16 +126,13 @@ class WhisperText:
     config: WhisperTextConfig  # how to decode
     silence: Tensor  # the encoder's states of 30 s of silence, (frames, width)
 
+    window_s: ClassVar[float] = WINDOW_S  # as long as what it was trained on: sentences help each other
+
     @property
     def name(self) -> str:
         """What it does, in a few words."""
         language = f", language {self.config.language}" if self.vocabulary.multilingual else ""
         return f"Whisper's decoder{language}"
-
-    @property
-    def window_s(self) -> float:
-        """As long as what it was trained on: sentences help each other."""
-        return WINDOW_S
 
     @cached_property
     def fingerprint(self) -> str:
@@ -201,9 +186,7 @@ class WhisperText:
         return attempt.no_speech > (self.config.no_speech if unlikely else self.config.surely_no_speech)
 
     def _written(self, attempt: _Attempt, frames: int) -> Written:
-        count = len(attempt.tokens)
-        if not attempt.tokens or self._nobody(attempt) or self._rank(attempt)[0] == 0:
-            count = 0
+        count = 0 if self._nobody(attempt) or self._rank(attempt)[0] == 0 else len(attempt.tokens)
         starts = [start / FRAME_RATE_HZ for start in token_starts(attempt.attention)] if count else []
         end_s = starts[count] if len(starts) > count else frames / FRAME_RATE_HZ
         pieces = [self.vocabulary.spelt[token] for token in attempt.tokens[:count]]
@@ -212,9 +195,8 @@ class WhisperText:
         bounds = [*starts[:count], end_s]
         times_s = tuple((bounds[place] + bounds[place + 1]) / 2 for place in said)
         vectors = self.decoder.tokens.weight[[attempt.tokens[place] for place in said]]
-        return Written(
-            spelling, {TEXT: Tokens(vectors, times_s), STATES: Tokens(attempt.states[:count][said], times_s)}
-        )
+        states = attempt.states[:count][said]
+        return Written(spelling, {TEXT: Tokens(vectors, times_s), STATES: Tokens(states, times_s)})
 
     def _write(self, windows: Sequence[Tensor], temperature: float) -> list[_Attempt]:
         """One attempt at each of some windows."""
@@ -254,7 +236,6 @@ class WhisperText:
         return self.silence[begin : begin + length]
 
     def _prompts(self, states: Frames) -> Tensor:
-        """(batch, tokens)."""
         if self.config.language != AUTO:
             language = find_language(self.vocabulary, self.config.language)
             rows = [self.vocabulary.prompt(language)] * len(states.values)
@@ -298,9 +279,7 @@ def _choose(likely: Tensor, temperature: float, generators: Sequence[torch.Gener
 def load_whisper_text(folder: Path, encoder: WhisperEncoder, config: WhisperTextConfig | None = None) -> WhisperText:
     """The decoder of the Whisper model in a folder, on its encoder's device.
 
-    Raises:
-        CheckpointError: a file is missing or damaged.
-        ConfigError: the model does not know the language.
+    Raises CheckpointError where a file is missing or damaged, ConfigError where the model does not know the language.
     """
     decoder = load_whisper_decoder(folder).to(encoder.positions.device)
     if decoder.config.width != encoder.config.width:
@@ -309,15 +288,11 @@ def load_whisper_text(folder: Path, encoder: WhisperEncoder, config: WhisperText
     config = config or WhisperTextConfig()
     if config.language != AUTO:
         find_language(vocabulary, config.language)
-    return WhisperText(decoder, vocabulary, _aligned_heads(folder, decoder), config, _silence(encoder))
-
-
-@torch.inference_mode()
-def _silence(encoder: WhisperEncoder) -> Tensor:
-    samples = torch.tensor([round(encoder.config.positions / FRAME_RATE_HZ * SAMPLE_RATE)])
-    found: Encoding = encoder(Waves(torch.zeros(1, int(samples)), samples).to(encoder.positions.device))
-    assert found.output is not None
-    return found.output.values[0]
+    silence = pad_waves([torch.zeros(round(encoder.config.positions / FRAME_RATE_HZ * SAMPLE_RATE))])
+    last = encoder.layers[-1].name
+    with torch.inference_mode():
+        states = encoder.represent(silence.to(encoder.positions.device), [last])[last]
+    return WhisperText(decoder, vocabulary, _aligned_heads(folder, decoder), config, states.values[0])
 
 
 def _aligned_heads(folder: Path, decoder: WhisperDecoder) -> tuple[tuple[int, int], ...]:

@@ -105,7 +105,6 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
 
 
 def _settings(folder: Path, size: int) -> dict[str, Any]:
-    """What ``generation_config.json`` says, if it is there."""
     path = folder / "generation_config.json"
     settings = transformers_folder.read_if_there(path)
     for name in ("suppress_tokens", "begin_suppress_tokens"):
@@ -122,10 +121,7 @@ def _signs(spelt: dict[int, bytes]) -> set[int]:
 
 
 def find_language(vocabulary: Vocabulary, language: str) -> int | None:
-    """The token of a language's code, such as "en"; None for English, where the model knows no other.
-
-    Raises ConfigError where the model does not know it.
-    """
+    """The token of a language's code, ConfigError if the model has none; None for English, where it knows no other."""
     if not vocabulary.multilingual:
         if language == "en":
             return None

@@ -1,18 +1,13 @@
 """Beam search over words: those of a lexicon, with a language model of words that KenLM reads.
 
-Both are flashlight-text's, whose wheels for Linux and macOS bring KenLM along. Its search goes through a tree of the
-lexicon's letters and adds up the paths that spell the same words; the language model scores a word once it is whole.
-
-ARPA files are text: a header with the number of n-grams of each length, then the n-grams, a line each, words first.
-They are checked before any library is given them. KenLM's own binary files are mapped into memory as they are, so that
-nothing of them can be checked but that they are some.
+Both are flashlight-text's, whose wheels for Linux and macOS bring KenLM along. ARPA files, which are text, are checked
+before any library is given them; KenLM's binary files are mapped into memory as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -20,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite, log
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
@@ -113,9 +108,8 @@ class _Arpa:
             counts.append(int(found[2]))
             line = self._next()
         if len(counts) not in ORDERS:
-            raise self._fault(
-                f"has n-grams of up to {len(counts)} words", f"choose one of {ORDERS[0]} to {ORDERS[-1]} words"
-            )
+            remedy = f"choose one of {ORDERS[0]} to {ORDERS[-1]} words"
+            raise self._fault(f"has n-grams of up to {len(counts)} words", remedy)
         # A line of n words is at least a digit, n letters, n spaces between and before them, and its end.
         least = sum(count * (2 * length + 2) for length, count in enumerate(counts, start=1))
         held = os.fstat(self._file.fileno()).st_size - self._file.tell()
@@ -124,7 +118,6 @@ class _Arpa:
         return counts
 
     def _end(self) -> None:
-        """Whether the last line is there."""
         place = self._file.tell()
         size = os.fstat(self._file.fileno()).st_size
         self._file.seek(max(place, size - _TAIL))
@@ -150,11 +143,7 @@ class _Arpa:
             raise self._fault(f"has {line[:40]!r} instead of {heading.decode()}")
 
     def _next_filled(self) -> bytes:
-        """The next line that is not blank."""
-        line = self._next()
-        while not line:
-            line = self._next()
-        return line
+        return next(line for line in iter(self._next, None) if line)
 
     def _next(self) -> bytes:
         line = self._file.readline(_LONGEST_LINE)
@@ -203,16 +192,15 @@ class Lexicon(NamedTuple):
 def spell_words(words: Iterable[str], alphabet: Alphabet) -> Lexicon:
     """Spells words as the language model writes them, each once, in the alphabet's case whatever their own."""
     symbols = set(alphabet.symbols) - {" "}
-    spelt: dict[str, list[int]] = {}
+    words, spelt = list(words), dict[str, list[int]]()
     alike: Counter[str] = Counter()
-    count = 0
-    for count, word in enumerate(words, start=1):  # noqa: B007  # counted to the last
+    for word in words:
         forms = (word, word.lower(), word.upper()) if len(word) <= LONGEST_WORD else ()
         form = next((each for each in forms if symbols.issuperset(each)), None)
         if form is not None and alike[form] < _MOST_ALIKE:
             alike[form] += 1
             spelt[word] = alphabet.encode(form)
-    return Lexicon(list(spelt), list(spelt.values()), count - len(spelt))
+    return Lexicon(list(spelt), list(spelt.values()), len(words) - len(spelt))
 
 
 class WordBeamConfig(Config):
@@ -267,9 +255,8 @@ def load_word_model(path: Path, alphabet: Alphabet, word_list: Path | None = Non
         with _quiet():
             scores = kenlm.KenLM(str(path), names)
     except (RuntimeError, ValueError) as error:  # ValueError: a complaint that quotes bytes which are no text
-        raise CheckpointError(
-            f"KenLM cannot read it ({_complaint(error)})", "copy or make the file again", path
-        ) from error
+        problem = f"KenLM cannot read it ({_complaint(error)})"
+        raise CheckpointError(problem, "copy or make the file again", path) from error
     return WordModel(path, alphabet, lexicon, scores, _tree(decoder, scores, lexicon, alphabet, word_list or path))
 
 
@@ -287,10 +274,8 @@ def _flashlight() -> tuple[ModuleType, ModuleType, ModuleType]:
         from flashlight.lib.text import decoder, dictionary
         from flashlight.lib.text.decoder import kenlm
     except ImportError as error:
-        raise MissingExtraError(
-            "flashlight-text with KenLM is not installed",
-            'pip install "affetto[kenlm]", on Linux or macOS with Python 3.11 or 3.12, for which it is built',
-        ) from error
+        remedy = 'pip install "affetto[kenlm]", on Linux or macOS with Python 3.11 or 3.12, for which it is built'
+        raise MissingExtraError("flashlight-text with KenLM is not installed", remedy) from error
     return decoder, kenlm, dictionary
 
 
@@ -324,9 +309,8 @@ def _tree(decoder: ModuleType, scores: Any, lexicon: Lexicon, alphabet: Alphabet
         known = known or score != unknown
         tree.insert([*spelling, space], number, score)
     if not known:
-        raise ConfigError(
-            "the language model knows none of these words", "write them as it does, in its upper or lower case", source
-        )
+        remedy = "write them as it does, in its upper or lower case"
+        raise ConfigError("the language model knows none of these words", remedy, source)
     tree.smear(decoder.SmearingMode.MAX)
     return tree
 
@@ -360,16 +344,15 @@ class WordSearch:
         return [self._search(each) for each in log_probs.to("cpu").unpad()]
 
     def _search(self, log_probs: Tensor) -> Found:
-        """One utterance, (time, classes)."""
         decoder, _, _ = _flashlight()
         [space] = self.model.alphabet.encode(" ")
         options = decoder.LexiconDecoderOptions(
             beam_size=self.config.width,
             beam_size_token=len(self.model.alphabet),
             beam_threshold=_NO_LIMIT,
-            lm_weight=self.config.weight * math.log(10),  # KenLM's logarithms are to the base of 10
+            lm_weight=self.config.weight * log(10),  # KenLM's logarithms are to the base of 10
             word_score=self.config.bonus,
-            unk_score=-math.inf,
+            unk_score=-inf,
             sil_score=0.0,
             log_add=True,
             criterion_type=decoder.CriterionType.CTC,

@@ -1,7 +1,7 @@
 """Anything whose hidden layers can be reused, behind one contract (`affetto.models.encoders.encoder.Encoder`).
 
-A model is looked for in this order: one that comes with affetto, a folder, a repository of the Hugging Face hub. Either
-is affetto's or as transformers writes it, which its files show.
+A model is one that comes with affetto, a folder, or a repository of the Hugging Face hub, looked for in this order, in
+affetto's files or as transformers writes it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,8 @@ the contract. A family is a class with ``open(folder, origin)``; docs/encoders.m
 def locate(name: str | Path) -> tuple[Path, Origin]:
     """The folder of a model, and where it comes from; a repository of the hub is fetched unless it is there already.
 
-    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one.
-
-    Raises:
-        CheckpointError: there is no such model, or it cannot be fetched.
-        MissingExtraError: it is on the hub, and what fetches from there is not installed.
+    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one. Raises
+    CheckpointError where there is no such model, and what `hub.fetch` does.
     """
     text = str(name)
     if text in pretrained.names():
@@ -69,8 +66,7 @@ def open_encoder(name: str | Path, *, device: str = "auto", precision: Precision
     folder, origin = locate(name)
     if (named := _encoder_of(folder)) is not None:
         folder, origin = locate(named)
-    encoder: Encoder = ENCODERS.load(_family(folder, origin)).open(folder, origin._replace(folder=folder))
-    encoder = encoder.to(chosen)
+    encoder: Encoder = ENCODERS.load(_family(folder, origin)).open(folder, origin._replace(folder=folder)).to(chosen)
     _ = encoder.fingerprint  # of the numbers as they are stored
     if encoder.network is not None:
         encoder.network.compute_in(choose_precision(precision, chosen))
@@ -85,12 +81,9 @@ class Heads(NamedTuple):
 
 
 def find_heads(encoder: Encoder, model: str | Path) -> Heads:
-    """The heads for an encoder: in the folder of its model, or among those that come with affetto.
+    """The heads for an encoder: in its model's folder, or among those that come with affetto; CheckpointError if none.
 
     A folder with nothing but a head that predicts dimensions goes with the emotion head of its recogniser.
-
-    Raises:
-        CheckpointError: there is no emotion head.
 
     >>> find_heads(open_encoder("small", device="cpu"), "small").emotion.name
     'emotion.safetensors'
@@ -107,11 +100,8 @@ def find_heads(encoder: Encoder, model: str | Path) -> Heads:
     for path in pretrained.heads():
         if checkpoint.describe(path, "emotion head").facts.get("encoder_fingerprint") == encoder.fingerprint:
             return Heads(path, values)
-    raise CheckpointError(
-        "has no emotion head",
-        "train one (affetto train), or ask for words alone (affetto recognise --words-only)",
-        model,
-    )
+    remedy = "train one (affetto train), or ask for words alone (affetto recognise --words-only)"
+    raise CheckpointError("has no emotion head", remedy, model)
 
 
 def _is_there(head: Path) -> bool:
@@ -142,7 +132,6 @@ def _family(folder: Path, origin: Origin) -> str:
     kind = str(read_config(folder).get("model_type"))
     known = [each for each in ENCODERS.names() if each != _NATIVE]
     if kind not in known:
-        raise CheckpointError(
-            f"is of the kind {kind!r}, no speech encoder known here", f"choose one of {', '.join(known)}", origin
-        )
+        remedy = f"choose one of {', '.join(known)}"
+        raise CheckpointError(f"is of the kind {kind!r}, no speech encoder known here", remedy, origin)
     return kind

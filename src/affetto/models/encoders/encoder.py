@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from affetto.errors import ConfigError
 from affetto.frames import Frames, Waves
@@ -154,6 +154,32 @@ class Encoder(Protocol):
         """The named layers alone; what lies above the highest need not be computed."""
 
 
+class ModuleEncoder:
+    """What encoders around a torch module share; it spells nothing unless a subclass says so."""
+
+    alphabet: Alphabet | None = None
+    output_rate_hz: float | None = None
+
+    def __init__(self, module: nn.Module, origin: Origin, facts: Mapping[str, Any] | None = None) -> None:
+        self._module = module.eval()
+        self.origin = origin
+        self.facts = facts or {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return next(self._module.parameters()).device
+
+    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
+        """None: it has none of its own."""
+        return None
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves the module."""
+        self._module.to(device)
+        return self
+
+
 def computed(encoder: Encoder) -> str:
     """Its fingerprint, with the precision that it computes in, unless that is float32, and the level, if it has one."""
     if encoder.network is None:
@@ -167,8 +193,7 @@ def computed(encoder: Encoder) -> str:
 def bring_to(encoder: Encoder, level: float | None) -> Encoder:
     """Has it bring what it reads to one level, see `affetto.features.spectrogram.log_mel`; None changes nothing.
 
-    Raises:
-        ConfigError: it does so as it was trained to, to another one or not at all.
+    Raises ConfigError where it does so as it was trained to, to another one or not at all.
     """
     network = encoder.network
     if level is not None and (network is None or network.level != level):

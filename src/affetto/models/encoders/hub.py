@@ -10,8 +10,8 @@ from typing import NamedTuple
 from affetto import pretrained
 from affetto.errors import CheckpointError, MissingExtraError
 
-_OURS = (pretrained.RECOGNISER, pretrained.EMOTION, pretrained.LANGUAGE_MODEL)
-_FILES = ("*.json", "*.txt", "README.md", "model*.safetensors", *_OURS)
+_FILES = ["*.json", "*.txt", "README.md", "model*.safetensors"]
+_FILES += [pretrained.RECOGNISER, pretrained.EMOTION, pretrained.LANGUAGE_MODEL]
 _NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -35,42 +35,35 @@ def parse(name: str) -> Repository | None:
 def fetch(asked: Repository) -> tuple[Path, str]:
     """The folder of a repository's files, and the commit they are of.
 
-    Raises:
-        CheckpointError: there is no such repository or revision, or it can be neither found nor kept here.
-        MissingExtraError: the extra "public" is not installed.
+    Raises CheckpointError where there is no such repository or revision, or it can be neither found nor kept here, and
+    MissingExtraError where the extra "public" is not installed.
     """
+    name = asked.repository
     try:
         from huggingface_hub import constants, errors, snapshot_download
     except ImportError as error:
-        raise MissingExtraError(
-            "models of the hub need huggingface_hub",
-            "pip install 'affetto[public]', or name a folder",
-            asked.repository,
-        ) from error
+        remedy = "pip install 'affetto[public]', or name a folder"
+        raise MissingExtraError("models of the hub need huggingface_hub", remedy, name) from error
     cache = Path(constants.HF_HUB_CACHE)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        raise CheckpointError(
-            f"models are kept there, and it cannot be written ({error.strerror})", "name another in HF_HOME", cache
-        ) from error
+        problem = f"models are kept there, and it cannot be written ({error.strerror})"
+        raise CheckpointError(problem, "name another in HF_HOME", cache) from error
     try:
-        folder = snapshot_download(asked.repository, revision=asked.revision, allow_patterns=list(_FILES))
+        folder = snapshot_download(name, revision=asked.revision, allow_patterns=_FILES)
     except errors.RevisionNotFoundError as error:
-        raise CheckpointError(f"has no revision {asked.revision!r}", "name another", asked.repository) from error
+        raise CheckpointError(f"has no revision {asked.revision!r}", "name another", name) from error
     except errors.GatedRepoError as error:
-        raise CheckpointError("is open only to those who asked", "ask for it on its page", asked.repository) from error
+        raise CheckpointError("is open only to those who asked", "ask for it on its page", name) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise CheckpointError(
-            "neither a folder here nor a repository of the hub", "check its name", asked.repository
-        ) from error
+        raise CheckpointError("neither a folder here nor a repository of the hub", "check its name", name) from error
     except (OSError, errors.OfflineModeIsEnabled) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        problem = f"is no folder here, and the hub cannot be asked for it ({reason})"
         raise CheckpointError(
-            f"is no folder here, and the hub cannot be asked for it ({reason})",
-            "fetch it where there is a network, and name the folder it is in",
-            asked.repository,
+            problem, "fetch it where there is a network, and name the folder it is in", name
         ) from error
     return Path(folder), Path(folder).name

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from affetto.errors import CheckpointError, MissingExtraError
+from affetto.models.transformers_folder import AGAIN
 
 _UNUSED = ("masked_spec_embed", "pooler.")  # What is read in training or by heads alone, so that a file may lack it
 
@@ -20,16 +21,14 @@ _ELSEWHERE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "
 def load_network(folder: Path, kind: str) -> Any:
     """A network by one of transformers' Auto classes, on the CPU, in float32.
 
-    Raises:
-        CheckpointError: the folder holds no such network, or a damaged one.
-        MissingExtraError: transformers is not installed.
+    Raises CheckpointError where the folder holds none or a damaged one, MissingExtraError without transformers.
     """
     transformers = _transformers(folder)
     weights = {"dtype": torch.float32, "output_loading_info": True, "use_safetensors": True}
     model, found = _read(getattr(transformers, kind), folder, weights)
     missing = sorted(name for name in found["missing_keys"] if not any(each in name for each in _UNUSED))
     if missing:
-        raise CheckpointError(f"holds no {missing[0]}", "copy the model again", folder)
+        raise CheckpointError(f"holds no {missing[0]}", AGAIN, folder)
     return model
 
 
@@ -47,9 +46,8 @@ def _transformers(folder: Path) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise MissingExtraError(
-            "this family needs transformers", "install it with: pip install 'affetto[public]'", folder
-        ) from error
+        remedy = "install it with: pip install 'affetto[public]'"
+        raise MissingExtraError("this family needs transformers", remedy, folder) from error
     return transformers
 
 
@@ -58,9 +56,8 @@ def _read(kind: Any, folder: Path, settings: dict[str, Any]) -> Any:
         with _quiet():
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
     except Exception as error:  # files of strangers: what reads tokenizers raises nothing more special
-        raise CheckpointError(
-            f"cannot be loaded ({str(error).strip().partition(chr(10))[0]})", "copy the model again", folder
-        ) from error
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"cannot be loaded ({reason})", AGAIN, folder) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from affetto import pretrained
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.decoding.whisper_text import WhisperTextConfig, load_whisper_text
-from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, TextDecoder, check_layers
+from affetto.models.encoders.encoder import Encoding, ModuleEncoder, Origin, TextDecoder, check_layers
 from affetto.models.network import Network, RecogniserNetwork, load_recogniser
 from affetto.models.transformers_folder import licence
 from affetto.models.whisper import FRAME_RATE_HZ, WhisperEncoder, load_whisper_encoder
@@ -22,47 +22,18 @@ from affetto.text import Alphabet
 NetworkT = TypeVar("NetworkT", bound=Network)
 
 
-class NetworkEncoder(Generic[NetworkT]):
-    """The layers of a trained network, which spells nothing unless a subclass says so."""
+class NetworkEncoder(ModuleEncoder, Generic[NetworkT]):
+    """The layers of a trained network."""
 
     def __init__(self, network: NetworkT, origin: Origin, facts: Mapping[str, Any] | None = None) -> None:
-        self.network: NetworkT = network.eval()
-        self.origin = origin
-        self.facts = facts or {}
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """The network's."""
-        return self.network.layers
+        super().__init__(network, origin, facts)
+        self.network: NetworkT = network
+        self.layers = network.layers
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the network's numbers."""
         return checkpoint.fingerprint(self.network)
-
-    @property
-    def alphabet(self) -> Alphabet | None:
-        """None: there are no characters."""
-        return None
-
-    @property
-    def output_rate_hz(self) -> float | None:
-        """None: there is nothing to decode."""
-        return None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
-
-    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
-        """None: it has none of its own."""
-        return None
-
-    def to(self, device: torch.device | str) -> Self:
-        """Moves the network."""
-        self.network.to(device)
-        return self
 
     @torch.inference_mode()
     def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
@@ -83,22 +54,14 @@ class NativeEncoder(NetworkEncoder[RecogniserNetwork]):
         self, network: RecogniserNetwork, origin: Origin | None = None, facts: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(network, origin or Origin(network.config.kind, "affetto"), facts)
+        self.alphabet = Alphabet(network.config.symbols)
+        self.output_rate_hz = network.output_rate_hz
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
         """Reads the recogniser of a model's folder, see `load_recogniser`."""
         network, description = load_recogniser(folder / pretrained.RECOGNISER)
         return cls(network, origin._replace(licence=description.facts.get("licence")), description.facts)
-
-    @property
-    def alphabet(self) -> Alphabet:
-        """What the classes of the output mean."""
-        return Alphabet(self.network.config.symbols)
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Frames a second of the characters."""
-        return self.network.output_rate_hz
 
     @torch.inference_mode()
     def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
@@ -111,6 +74,8 @@ class NativeEncoder(NetworkEncoder[RecogniserNetwork]):
 class Whisper(NetworkEncoder[WhisperEncoder]):
     """The layers of Whisper's encoder, and its last states, from which Whisper's decoder writes text."""
 
+    output_rate_hz = FRAME_RATE_HZ
+
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
         """Reads the encoder, see `load_whisper_encoder`; the decoder is read by those who want words."""
@@ -120,11 +85,6 @@ class Whisper(NetworkEncoder[WhisperEncoder]):
     def fingerprint(self) -> str:
         """A digest of the encoder's numbers and its heads."""
         return checkpoint.fingerprint(self.network, self.network.config.model_dump(mode="json"))
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Frames a second of the states."""
-        return FRAME_RATE_HZ
 
     def text_decoder(self, language: str | None) -> TextDecoder:
         """Whisper's decoder; it takes speech for English unless another language is named, or "auto"."""

@@ -33,12 +33,7 @@ class TextEncoder:
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
-        """Reads a folder as transformers writes it.
-
-        Raises:
-            CheckpointError: a file is missing or damaged, or it is no text encoder.
-            MissingExtraError: transformers is not installed.
-        """
+        """Reads a folder as transformers writes it, CheckpointError if it is no text encoder; see `load_network`."""
         kind = transformers_folder.read_config(folder).get("model_type")
         transformers_folder.weight_files(folder)
         model = load_network(folder, "AutoModel")

@@ -1,8 +1,7 @@
 """wav2vec 2.0 and what is built like it (HuBERT, WavLM, UniSpeech), read and computed by transformers.
 
-Strided convolutions over the sound, then a transformer. Where the first convolution is normalised over time ("group",
-as in wav2vec2-base), padding would change every number, so the convolutions take one recording at a time; the
-transformer runs on batches, with masks.
+Where the first convolution is normalised over time ("group", as in wav2vec2-base), padding would change every number,
+so the convolutions take one recording at a time; the transformer runs on batches, with masks.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ import re
 import warnings
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from itertools import accumulate
+from operator import mul
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.errors import CheckpointError
 from affetto.frames import Frames, Waves, pad
 from affetto.models import checkpoint, transformers_folder
-from affetto.models.encoders.encoder import Encoding, LayerInfo, Origin, TextDecoder, check_layers
+from affetto.models.encoders.encoder import Encoding, LayerInfo, ModuleEncoder, Origin, check_layers
 from affetto.models.encoders.loading import load_network, settings
 from affetto.text import Alphabet
 
@@ -34,14 +35,7 @@ class _Enough(Exception):  # noqa: N818
     """Ends a forward pass once the highest layer that is wanted is there."""
 
 
-class _Characters(NamedTuple):
-    """An alphabet, and which of the head's classes its own classes are, the blank first."""
-
-    alphabet: Alphabet
-    classes: list[int]
-
-
-class Wav2Vec2:
+class Wav2Vec2(ModuleEncoder):
     """The layers of a model like wav2vec 2.0, and the characters if it has a CTC head with a vocabulary of such.
 
     Its layers are "conv", what the convolutions give, and "layer1", "layer2" and so on, as in transformers'
@@ -54,23 +48,22 @@ class Wav2Vec2:
     def __init__(
         self, model: Any, origin: Origin, *, normalised: bool, vocabulary: Mapping[str, int] | None = None
     ) -> None:
-        self.model = model.eval()
-        self.origin = origin
-        self.facts: Mapping[str, Any] = {}
+        super().__init__(model, origin)
+        self.model = model
         self._normalised = normalised
-        self._characters = None
-        adapted = getattr(model.config, "add_adapter", False)  # one would change the rate
-        if vocabulary is not None and not adapted:
-            self._characters = _characters(vocabulary, model.config.pad_token_id)
+        config = model.config
+        self._depth: int = config.num_hidden_layers
+        rate_hz = SAMPLE_RATE / math.prod(config.conv_stride)
+        above = (LayerInfo(f"layer{number + 1}", config.hidden_size, rate_hz) for number in range(self._depth))
+        self.layers = (LayerInfo(_FRONT, config.conv_dim[-1], rate_hz), *above)
+        adapted = getattr(config, "add_adapter", False)  # one would change the rate
+        if vocabulary and not adapted and (symbols := _symbols(vocabulary, config.pad_token_id)):
+            self.alphabet, self.output_rate_hz = Alphabet("".join(symbols)), rate_hz
+            self._classes = [config.pad_token_id, *symbols.values()]  # of the head's, those of the alphabet
 
     @classmethod
     def open(cls, folder: Path, origin: Origin) -> Self:
-        """Reads a model's folder.
-
-        Raises:
-            CheckpointError: a file is missing or damaged.
-            MissingExtraError: transformers is not installed.
-        """
+        """Reads a model's folder, CheckpointError if a file is missing or damaged; see `load_network`."""
         transformers_folder.weight_files(folder)
         config = transformers_folder.read_config(folder)
         with_head = any(str(name).endswith("ForCTC") for name in config.get("architectures") or ())
@@ -78,61 +71,26 @@ class Wav2Vec2:
         sound = transformers_folder.read_if_there(folder / "preprocessor_config.json")
         vocabulary = transformers_folder.read_if_there(folder / "vocab.json") if with_head else {}
         if vocabulary and not all(number in range(model.config.vocab_size) for number in vocabulary.values()):
-            raise CheckpointError(
-                f"names a class {max(vocabulary.values())}, and the head has {model.config.vocab_size}",
-                "copy the model again",
-                folder / "vocab.json",
-            )
+            problem = f"names a class {max(vocabulary.values())}, and the head has {model.config.vocab_size}"
+            raise CheckpointError(problem, transformers_folder.AGAIN, folder / "vocab.json")
         origin = origin._replace(licence=transformers_folder.licence(folder))
-        return cls(model, origin, normalised=bool(sound.get("do_normalize", True)), vocabulary=vocabulary or None)
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """The convolutions as one, then every transformer layer."""
-        config = self.model.config
-        rate_hz = SAMPLE_RATE / math.prod(config.conv_stride)
-        above = (LayerInfo(f"layer{number + 1}", config.hidden_size, rate_hz) for number in range(self._depth))
-        return (LayerInfo(_FRONT, config.conv_dim[-1], rate_hz), *above)
+        return cls(model, origin, normalised=bool(sound.get("do_normalize", True)), vocabulary=vocabulary)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all numbers, and of the settings that they are computed with."""
         return checkpoint.fingerprint(self.model, {"config": settings(self.model), "normalised": self._normalised})
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return torch.device(self.model.device)
-
-    @property
-    def alphabet(self) -> Alphabet | None:
-        """The vocabulary's characters in lower case, sorted."""
-        return None if self._characters is None else self._characters.alphabet
-
-    @property
-    def output_rate_hz(self) -> float | None:
-        """Frames a second of the characters."""
-        return None if self._characters is None else self.layers[-1].frame_rate_hz
-
-    def text_decoder(self, language: str | None) -> TextDecoder | None:  # noqa: ARG002
-        """None: it has none of its own."""
-        return None
-
-    def to(self, device: torch.device | str) -> Self:
-        """Moves the model."""
-        self.model.to(device)
-        return self
-
     @torch.inference_mode()
     def encode(self, waves: Waves, layers: Collection[str]) -> Encoding:
         """The named layers, and log probabilities of characters if there are any."""
-        if self._characters is None:
+        if self.alphabet is None:
             return Encoding(self.represent(waves, layers), None)
         check_layers(self.layers, layers)
         last = self.layers[-1].name
         found = self._run(waves, {*layers, last})
         states = found[last] if last in layers else found.pop(last)
-        scores = self.model.lm_head(states.values)[..., self._characters.classes].log_softmax(dim=-1)
+        scores = self.model.lm_head(states.values)[..., self._classes].log_softmax(dim=-1)
         return Encoding(found, Frames(scores, states.lengths).zero_padding())
 
     @torch.inference_mode()
@@ -141,30 +99,25 @@ class Wav2Vec2:
         check_layers(self.layers, layers)
         return self._run(waves, layers)
 
-    @property
-    def _depth(self) -> int:
-        return int(self.model.config.num_hidden_layers)
-
     def _run(self, waves: Waves, names: Collection[str]) -> dict[str, Frames]:
         front = self._convolve(waves.to(self.device))
         found = {_FRONT: front} if _FRONT in names else {}
         wanted = [number for number in range(self._depth) if f"layer{number + 1}" in names]
-        if wanted:
-            states = self._climb(front, wanted)
-            found.update({f"layer{number + 1}": states[number] for number in wanted})
-        return found
+        states = self._climb(front, wanted) if wanted else {}
+        return found | {f"layer{number + 1}": states[number] for number in wanted}
 
     def _convolve(self, waves: Waves) -> Frames:
         """(batch, samples) to (batch, time, width), each recording by itself."""
-        base = self.model.base_model
-        shortest = _receptive_field(base.config.conv_kernel, base.config.conv_stride)
+        config = self.model.config
+        steps = accumulate([1, *config.conv_stride[:-1]], mul)  # samples between what each convolution reads
+        shortest = 1 + sum((size - 1) * step for size, step in zip(config.conv_kernel, steps, strict=True))
         rows = []
         for wave, length in zip(waves.values, waves.lengths.tolist(), strict=True):
             sound = wave[:length]
             if self._normalised:
                 sound = (sound - sound.mean()) / (sound.var(correction=0) + 1e-7).sqrt()
             sound = nn.functional.pad(sound, (0, max(shortest - length, 0)))
-            rows.append(base.feature_extractor(sound[None])[0].T)
+            rows.append(self.model.base_model.feature_extractor(sound[None])[0].T)
         return pad(rows).to(self.device)
 
     def _climb(self, front: Frames, wanted: list[int]) -> dict[int, Frames]:
@@ -195,27 +148,13 @@ class Wav2Vec2:
         return {number: Frames(values, front.lengths).zero_padding() for number, values in states.items()}
 
 
-def _receptive_field(kernels: list[int], strides: list[int]) -> int:
-    """Samples under one frame.
+def _symbols(vocabulary: Mapping[str, int], blank: int) -> dict[str, int]:
+    """The characters of a vocabulary, in lower case and sorted, and their classes; none if its tokens are other things.
 
-    >>> _receptive_field([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2])
-    400
-    """
-    reach = 1
-    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
-        reach = (reach - 1) * stride + kernel
-    return reach
-
-
-def _characters(vocabulary: Mapping[str, int], blank: int) -> _Characters | None:
-    """What a vocabulary of characters spells; None if its tokens are something else.
-
-    >>> _characters({"<pad>": 0, "|": 1, "B": 3, "A": 2}, 0).alphabet.symbols
-    ' ab'
+    >>> _symbols({"<pad>": 0, "|": 1, "B": 3, "A": 2}, 0)
+    {' ': 1, 'a': 2, 'b': 3}
     """
     spelt = {token: number for token, number in vocabulary.items() if number != blank and not _SPECIAL.fullmatch(token)}
     symbols = {token.replace("|", " ").lower(): number for token, number in spelt.items()}
-    if not symbols or len(symbols) != len(spelt) or any(len(symbol) != 1 for symbol in symbols):
-        return None
-    ordered = sorted(symbols)
-    return _Characters(Alphabet("".join(ordered)), [blank, *(symbols[symbol] for symbol in ordered)])
+    fits = len(symbols) == len(spelt) and all(len(symbol) == 1 for symbol in symbols)
+    return dict(sorted(symbols.items())) if fits else {}

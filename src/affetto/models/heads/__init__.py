@@ -1,8 +1,6 @@
 """Emotion heads by kind, what is trained on top of a recogniser's layers; to and from disk.
 
-A kind is a config, which declares what the head reads and which parts make of it the vector that classes or dimensions
-are predicted from (`affetto.models.heads.head`). Third parties add theirs through entry points of the group
-``affetto.heads``.
+A kind is a config that declares what a head reads and which parts make a vector of it (`affetto.models.heads.head`).
 """
 
 from __future__ import annotations
@@ -37,10 +35,7 @@ HEADS = Registry(
 
 
 def head_config(values: Any) -> Any:
-    """The config that plain values with a ``kind`` stand for; anything else is left as it is.
-
-    Raises:
-        ValueError: there is no head of that kind, or the values do not fit its config.
+    """The config that plain values with a ``kind`` stand for, ValueError if none; anything else is left as it is.
 
     >>> head_config({"kind": "mean_pooling", "layer": "gru3"}).layers
     ('gru3',)

@@ -1,7 +1,7 @@
 """What every emotion head is: parts that make a vector of an utterance, and what scores classes or dimensions by it.
 
-A head is given frames by name: those of the recogniser layers that it reads, or their statistics over time
-("gru3/mean"), where these are all it needs and were computed before; and acoustic features under `ACOUSTIC`.
+A head is given frames by name: those of the recogniser layers that it reads, or, where they are all it needs, their
+statistics over time ("gru3/mean"); and acoustic features under `ACOUSTIC`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,10 @@ Together = Literal["repeats", "folds", "alone"]
 class Standardise(nn.Module):
     """Subtracts a mean and divides by a deviation that were measured on training utterances; at first, does nothing."""
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("deviation", torch.ones(width))
+        self.mean: Tensor = nn.Buffer(torch.zeros(width))
+        self.deviation: Tensor = nn.Buffer(torch.ones(width))
 
     def measure(self, mean: Tensor, deviation: Tensor) -> None:
         """Takes the mean and the standard deviation of each column over training data, (width,)."""
@@ -72,10 +69,8 @@ class Part(nn.Module):
     def stacked(self, own: Mapping[str, Tensor], given: Mapping[str, Frames], chosen: Tensor) -> Tensor:
         """The same for the parts of several heads at once, each of a batch of its own: (heads, batch, width).
 
-        Args:
-            own: the parameters and buffers of all of them by name, each (heads, ...).
-            given: frames of all utterances in the batches.
-            chosen: which of these each head's batch holds, (heads, batch).
+        Of all their parameters and buffers by name, each (heads, ...), frames of all utterances in the batches, and
+        which of these each head's batch holds, (heads, batch).
         """
         batches = {name: Frames(*(each[chosen] for each in frames)) for name, frames in given.items()}
         vectors: Tensor = vmap(lambda mine, batch: functional_call(self, mine, (batch,)))(dict(own), batches)
@@ -85,6 +80,11 @@ class Part(nn.Module):
         """The mean frame of the training speech, as far as it was measured, (width,); None of what it does not read."""
         means = dict(zip(self.widths, torch.split(self.standardise.mean, list(self.widths.values())), strict=True))
         return means.get(name, means.get(pooled(name)))
+
+
+def within(values: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): each for name, each in values.items() if name.startswith(prefix)}
 
 
 def pool(given: Mapping[str, Frames], name: str) -> Tensor:
@@ -151,20 +151,14 @@ class HeadConfig(Config):
         return 3.0
 
     def choose(self, known: Sequence[LayerInfo]) -> dict[str, int]:
-        """The layers that it reads of a recogniser that has these, and their widths.
-
-        Raises:
-            ConfigError: one is not there, or stands below those that are trained along.
-        """
+        """The layers that it reads of these, and their widths; ConfigError if one is missing or below trained ones."""
         widths = {layer.name: layer.width for layer in known}
         names = list(widths) if self.layers is None else self.layers
         check_layers(tuple(known), [*names, *([] if self.tuned_from is None else [self.tuned_from])])
         order = list(widths)
         if self.tuned_from is not None and order.index(self.tuned_from) > max(map(order.index, names)):
-            raise ConfigError(
-                f"{self.tuned_from} stands above {' and '.join(names)}",
-                "train from the head's layer or from one below it",
-            )
+            problem = f"{self.tuned_from} stands above {' and '.join(names)}"
+            raise ConfigError(problem, "train from the head's layer or from one below it")
         return {name: widths[name] for name in names}
 
     def inputs(self, layers: Iterable[str]) -> list[str]:
@@ -197,17 +191,12 @@ class LayerConfig(HeadConfig):
         return layer
 
     @model_validator(mode="after")
-    def _a_rank_is_of_something(self) -> LayerConfig:
+    def _goes_together(self) -> Self:
         if self.trained_rank is not None and self.trained_from is None:
             raise ValueError("trained_rank says how layers are trained along: name the lowest as trained_from")
-        return self
-
-    @model_validator(mode="after")
-    def _words_as_they_are(self) -> Self:
         if self.words is None and self.transcript is not None:
-            raise ValueError(
-                f"only the layers {' and '.join(WORD_LAYERS)} read a transcript; name one, or leave it out"
-            )
+            words = " and ".join(WORD_LAYERS)
+            raise ValueError(f"only the layers {words} read a transcript; name one, or leave it out")
         if self.words is not None and self.trained_from is not None:
             raise ValueError("layers are not trained along with a head that reads words; leave out trained_from")
         return self
@@ -293,12 +282,10 @@ class EmotionHead(nn.Module):
         return torch.cat([part(given) for part in self.parts.values()], dim=-1)
 
     def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
-        """See `score`.
+        """Scores, see `score`, of frames of each layer, (batch, time, width), or of statistics, (batch, 1, width).
 
-        Args:
-            given: frames of each layer, (batch, time, layer's width), or its statistics over time, (batch, 1, width);
-                and acoustic features, (batch, time, features).
-            keep: what dropout leaves of the utterance's vector, as factors, (batch, width); None leaves all.
+        Acoustic features are (batch, time, features). ``keep`` is what dropout leaves of the utterances' vectors, as
+        factors, (batch, width).
         """
         vectors = self.represent(given)
         return self.score(vectors if keep is None else vectors * keep)
@@ -327,12 +314,9 @@ class Familiarity(nn.Module):
 
     def __init__(self, width: int, components: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("axes", torch.zeros(width, components))
-        self.register_buffer("limit", torch.ones(()))
-        self.mean: Tensor
-        self.axes: Tensor
-        self.limit: Tensor
+        self.mean: Tensor = nn.Buffer(torch.zeros(width))
+        self.axes: Tensor = nn.Buffer(torch.zeros(width, components))
+        self.limit: Tensor = nn.Buffer(torch.ones(()))
 
     @classmethod
     def fitted(cls, training: Tensor, judging: Tensor, components: int, quantile: float) -> Familiarity:

@@ -17,7 +17,7 @@ from affetto.features.acoustic import AcousticConfig
 from affetto.frames import Frames, Statistic, thin, weighted_statistics
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.gru import bidirectional_gru, gru_stack, pack, read_both_ways
-from affetto.models.heads.head import ACOUSTIC, ALL, MAX_WIDTH, HeadConfig, LayerConfig, Part, pool
+from affetto.models.heads.head import ACOUSTIC, ALL, MAX_WIDTH, HeadConfig, LayerConfig, Part, pool, within
 
 
 class Pooled(Part):
@@ -138,14 +138,25 @@ class BranchConfig(Config):
     depth: int = Field(default=2, ge=1, le=64)  # GRU layers
     acoustic: AcousticConfig = AcousticConfig()  # the features that it reads
 
+
+class BranchedConfig(HeadConfig):
+    """What heads with a branch share."""
+
+    branch: BranchConfig = BranchConfig()  # what reads the sound itself
+
+    @property
+    def acoustic(self) -> AcousticConfig:
+        """The branch's."""
+        return self.branch.acoustic
+
     @property
     def fold_s(self) -> float:
         """See `HeadConfig.fold_s`."""
-        return _branch_s(self.units, self.depth)
+        return _branch_s(self.branch.units, self.branch.depth)
 
-    def part(self) -> Branch:
-        """A new branch."""
-        return Branch({ACOUSTIC: self.acoustic.width}, self.units, self.depth)
+    def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:  # noqa: ARG002  it reads no layer
+        """The branch."""
+        return {"branch": Branch({ACOUSTIC: self.acoustic.width}, self.branch.units, self.branch.depth)}
 
 
 def _branch_s(units: int, depth: int) -> float:
@@ -180,8 +191,7 @@ class Branch(Part):
         rows = packing.both_ways(chosen[:, packing.sequences] * frames.values.shape[1] + packing.steps)
         values = frames.values.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
         for number in range(len(self.layers)):
-            prefix = f"layers.{number}."
-            parameters = {name.removeprefix(prefix): each for name, each in own.items() if name.startswith(prefix)}
+            parameters = within(own, f"layers.{number}.")
             if number == 0:
                 parameters |= _scaled(parameters, own["standardise.mean"], own["standardise.deviation"])
             else:
@@ -203,25 +213,10 @@ def _scaled(parameters: Mapping[str, Tensor], mean: Tensor, deviation: Tensor) -
     return scaled
 
 
-class BaselineConfig(HeadConfig):
+class BaselineConfig(BranchedConfig):
     """The branch alone, without a recogniser (paper 3.1.2, figure 3a)."""
 
     kind: Literal["baseline"] = "baseline"
-    branch: BranchConfig = BranchConfig()  # what reads the sound itself
-
-    @property
-    def acoustic(self) -> AcousticConfig:
-        """The branch's."""
-        return self.branch.acoustic
-
-    @property
-    def fold_s(self) -> float:
-        """The branch's."""
-        return self.branch.fold_s
-
-    def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:  # noqa: ARG002  it reads no layer
-        """The branch."""
-        return {"branch": self.branch.part()}
 
 
 class RecurrentConfig(LayerConfig):
@@ -249,23 +244,12 @@ class RecurrentConfig(LayerConfig):
         return {"branch": Branch(widths, self.units, self.depth, self.stride)}
 
 
-class ProgressiveConfig(LayerConfig):
+class ProgressiveConfig(BranchedConfig, LayerConfig):
     """The averages of one or several layers beside the branch (paper 3.1.4, figure 3d); the paper takes one layer."""
 
     pooling: ClassVar[tuple[Statistic, ...]] = ("mean",)
     kind: Literal["progressive"] = "progressive"
-    branch: BranchConfig = BranchConfig()  # what reads the sound itself
-
-    @property
-    def acoustic(self) -> AcousticConfig:
-        """The branch's."""
-        return self.branch.acoustic
-
-    @property
-    def fold_s(self) -> float:
-        """The branch's."""
-        return self.branch.fold_s
 
     def parts(self, widths: Mapping[str, int]) -> dict[str, Part]:
         """The averages and the branch."""
-        return {"pooled": Pooled(widths), "branch": self.branch.part()}
+        return {"pooled": Pooled(widths), **super().parts(widths)}

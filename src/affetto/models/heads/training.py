@@ -13,6 +13,7 @@ from affetto.errors import TrainingError
 from affetto.frames import Frames
 from affetto.models.encoders.encoder import LayerInfo
 from affetto.models.heads import EmotionHead
+from affetto.models.heads.head import within
 from affetto.models.network import Network
 
 
@@ -48,22 +49,15 @@ class HeadStack:
     def scores(
         self, given: Mapping[str, Frames], chosen: Tensor, keep: Tensor | None = None, heads: slice = slice(None)
     ) -> Tensor:
-        """Scores, see `EmotionHead.score`, each head's of its own batch: (heads, batch, outputs).
+        """Scores, see `EmotionHead.score`, of each head, or some, for its own batch: (heads, batch, outputs).
 
-        Args:
-            given: what a head reads, of all utterances in the batches, see `EmotionHead.forward`.
-            chosen: each head's batch, (heads, batch) places of utterances; branches are fastest with the longest first.
-            keep: what dropout leaves, as factors, (heads, batch, width).
-            heads: which.
+        Of what heads read of all utterances in the batches, see `EmotionHead.forward`, and the places of those in each
+        head's, (heads, batch), branches being fastest with the longest first; ``keep`` is what dropout leaves, as
+        factors, (heads, batch, width).
         """
         own = {name: values[heads] for name, values in self.values.items()}
-        of_part = {
-            part: {name.removeprefix(f"{part}."): each for name, each in own.items() if name.startswith(f"{part}.")}
-            for part in self.head.parts
-        }
-        vectors = torch.cat(
-            [part.stacked(of_part[name], given, chosen) for name, part in self.head.parts.items()], dim=-1
-        )
+        parts = [part.stacked(within(own, f"{name}."), given, chosen) for name, part in self.head.parts.items()]
+        vectors = torch.cat(parts, dim=-1)
         kept = vectors if keep is None else vectors * keep
         scores = torch.baddbmm(own["output.bias"][:, None], kept, own["output.weight"].transpose(1, 2))
         if self.head.dimensions:
@@ -109,10 +103,7 @@ class TunedHead(nn.Module):
 
     The network is copied. Its dropout and batch normalisation stay as they are when it recognises: there are too few
     emotional utterances to estimate the statistics anew. Where a ``rank`` is given, only as low a rank is added to the
-    matrices of the layers' linear maps, see `LowRank`.
-
-    Raises:
-        TrainingError: a rank is given, and a layer has no linear map.
+    matrices of the layers' linear maps, see `LowRank`; TrainingError if one has none.
     """
 
     def __init__(self, network: Network, head: EmotionHead, first: str, rank: int | None = None) -> None:
