@@ -36,8 +36,11 @@ the contract. A family is a class with ``open(folder, origin)``; docs/encoders.m
 def locate(name: str | Path) -> tuple[Path, Origin]:
     """The folder of a model, and where it comes from; a repository of the hub is fetched unless it is there already.
 
-    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one. Raises
-    CheckpointError where there is no such model, and what `hub.fetch` does.
+    ``name`` is an embedded model, a folder, or "owner/name" on the hub, with "@revision" after it to pin one.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be fetched.
+        MissingExtraError: it is on the hub, and what fetches from there is not installed.
     """
     text = str(name)
     if text in pretrained.names():
@@ -81,9 +84,12 @@ class Heads(NamedTuple):
 
 
 def find_heads(encoder: Encoder, model: str | Path) -> Heads:
-    """The heads for an encoder: in its model's folder, or among those that come with affetto; CheckpointError if none.
+    """The heads for an encoder: in the folder of its model, or among those that come with affetto.
 
     A folder with nothing but a head that predicts dimensions goes with the emotion head of its recogniser.
+
+    Raises:
+        CheckpointError: there is no emotion head.
 
     >>> find_heads(open_encoder("small", device="cpu"), "small").emotion.name
     'emotion.safetensors'

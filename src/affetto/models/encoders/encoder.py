@@ -193,7 +193,8 @@ def computed(encoder: Encoder) -> str:
 def bring_to(encoder: Encoder, level: float | None) -> Encoder:
     """Has it bring what it reads to one level, see `affetto.features.spectrogram.log_mel`; None changes nothing.
 
-    Raises ConfigError where it does so as it was trained to, to another one or not at all.
+    Raises:
+        ConfigError: it does so as it was trained to, to another one or not at all.
     """
     network = encoder.network
     if level is not None and (network is None or network.level != level):

@@ -69,8 +69,10 @@ class Part(nn.Module):
     def stacked(self, own: Mapping[str, Tensor], given: Mapping[str, Frames], chosen: Tensor) -> Tensor:
         """The same for the parts of several heads at once, each of a batch of its own: (heads, batch, width).
 
-        Of all their parameters and buffers by name, each (heads, ...), frames of all utterances in the batches, and
-        which of these each head's batch holds, (heads, batch).
+        Args:
+            own: the parameters and buffers of all of them by name, each (heads, ...).
+            given: frames of all utterances in the batches.
+            chosen: which of these each head's batch holds, (heads, batch).
         """
         batches = {name: Frames(*(each[chosen] for each in frames)) for name, frames in given.items()}
         vectors: Tensor = vmap(lambda mine, batch: functional_call(self, mine, (batch,)))(dict(own), batches)
@@ -151,7 +153,11 @@ class HeadConfig(Config):
         return 3.0
 
     def choose(self, known: Sequence[LayerInfo]) -> dict[str, int]:
-        """The layers that it reads of these, and their widths; ConfigError if one is missing or below trained ones."""
+        """The layers that it reads of a recogniser that has these, and their widths.
+
+        Raises:
+            ConfigError: one is not there, or stands below those that are trained along.
+        """
         widths = {layer.name: layer.width for layer in known}
         names = list(widths) if self.layers is None else self.layers
         check_layers(tuple(known), [*names, *([] if self.tuned_from is None else [self.tuned_from])])
@@ -282,10 +288,12 @@ class EmotionHead(nn.Module):
         return torch.cat([part(given) for part in self.parts.values()], dim=-1)
 
     def forward(self, given: Mapping[str, Frames], keep: Tensor | None = None) -> Tensor:
-        """Scores, see `score`, of frames of each layer, (batch, time, width), or of statistics, (batch, 1, width).
+        """See `score`.
 
-        Acoustic features are (batch, time, features). ``keep`` is what dropout leaves of the utterances' vectors, as
-        factors, (batch, width).
+        Args:
+            given: frames of each layer, (batch, time, layer's width), or its statistics over time, (batch, 1, width);
+                and acoustic features, (batch, time, features).
+            keep: what dropout leaves of the utterance's vector, as factors, (batch, width); None leaves all.
         """
         vectors = self.represent(given)
         return self.score(vectors if keep is None else vectors * keep)
