@@ -1,12 +1,10 @@
-"""Why an emotion is predicted for a stretch of speech: its sound, emotion over time, and the frames that decided.
-
-Everything here is numbers of one recording, ready to be drawn; how they are shown is no matter of this file.
-"""
+"""Why an emotion is predicted for a stretch of speech, in numbers: sound, emotion over time, frames that decided."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -82,9 +80,8 @@ class Decision(NamedTuple):
     @property
     def kinds(self) -> tuple[str, ...]:
         """Of what kinds its parts are: "unit", "word" and "feature", as far as there are any."""
-        found = (
-            "unit" if "unit" in part.name else "word" if part.name in WORD_LAYERS else "feature" for part in self.parts
-        )
+        names = [part.name for part in self.parts]
+        found = ("unit" if "unit" in name else "word" if name in WORD_LAYERS else "feature" for name in names)
         return tuple(dict.fromkeys(found))
 
     @property
@@ -184,11 +181,8 @@ class Explainer:
         A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader`), an acoustic one on the
         middle of those that were averaged into it.
         """
-        clocks = {
-            name: np.arange(len(given[name])) / rate_hz + _MIDDLE_S
-            for name, _, rate_hz in self.encoder.layers
-            if name in given
-        }
+        rates_hz = {layer.name: layer.frame_rate_hz for layer in self.encoder.layers if layer.name in given}
+        clocks = {name: np.arange(len(given[name])) / rate_hz + _MIDDLE_S for name, rate_hz in rates_hz.items()}
         if self.head.config.acoustic is not None:
             stride = self.head.config.acoustic.stride
             places = np.arange(len(given[ACOUSTIC]), dtype=np.float64) * stride + (stride - 1) / 2
@@ -207,8 +201,8 @@ class Explainer:
 
     @torch.inference_mode()
     def _probabilities(self, frames: Mapping[str, Frames]) -> Floats:
-        found: Floats = (self.head(frames) / self._recogniser.temperature).softmax(dim=-1).double().cpu().numpy()
-        return found
+        logits: Tensor = self.head(frames) / self._recogniser.temperature
+        return logits.softmax(dim=-1).double().cpu().numpy()
 
     def decide(self, inputs: Inputs, emotion: str, duration_s: float) -> Decision:
         """What spoke for an emotion."""
@@ -220,32 +214,21 @@ class Explainer:
             name: (np.searchsorted(edges_s, each, side="right") - 1).clip(0, len(edges_s) - 2)
             for name, each in clocks.items()
         }
-        sound = [name for name in self.head.layers if name not in WORD_LAYERS]
+        sound = tuple(name for name in self.head.layers if name not in WORD_LAYERS)
         parts = _units({name: added[name] for name in sound}, clocks, edges_s)
-        for name in (name for name in self.head.layers if name in WORD_LAYERS):
-            values = added[name].sum(axis=1)
-            parts.append(
-                Part(name, np.bincount(steps[name], values, len(edges_s) - 1).astype(np.float64), float(values.sum()))
-            )
+        words = {name: added[name].sum(axis=1) for name in self.head.layers if name in WORD_LAYERS}
+        for name, each in words.items():
+            sums: Floats = np.bincount(steps[name], each, len(edges_s) - 1).astype(np.float64)
+            parts.append(Part(name, sums, float(each.sum())))
         if self.head.config.acoustic is not None:
-            parts += [
-                _part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s)
-                for name, columns in kinds(self.head.config.acoustic).items()
-            ]
+            for name, columns in kinds(self.head.config.acoustic).items():
+                parts.append(_part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s))
         stretches = {name: torch.from_numpy(each) for name, each in steps.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
         occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
         calm = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
-        return Decision(
-            emotion,
-            tuple(sound),
-            edges_s,
-            tuple(parts),
-            occluded,
-            found.score,
-            found.baseline,
-            self.head.classes[int(self._probabilities(calm).argmax())],
-        )
+        then = self.head.classes[int(self._probabilities(calm).argmax())]
+        return Decision(emotion, sound, edges_s, tuple(parts), occluded, found.score, found.baseline, then)
 
 
 def kinds(config: AcousticConfig) -> dict[str, slice]:
@@ -254,14 +237,10 @@ def kinds(config: AcousticConfig) -> dict[str, slice]:
     >>> kinds(AcousticConfig(loudness=True))["loudness"]
     slice(27, 28, None)
     """
-    names = {"timbre (MFCC)": 13, "its change (deltas)": 13, "pitch": 1}
-    names |= {"voicing": 1} if config.voicing else {}
-    names |= {"loudness": 1} if config.loudness else {}
-    found, first = {}, 0
-    for name, width in names.items():
-        found[name] = slice(first, first + width)
-        first += width
-    return found
+    names = ["timbre (MFCC)", "its change (deltas)", "pitch"]
+    names += ["voicing"] * config.voicing + ["loudness"] * config.loudness
+    edges = [0, 13, 26, 27, 28, 29]
+    return {name: slice(first, last) for name, (first, last) in zip(names, pairwise(edges), strict=False)}
 
 
 def spread(values: Floats, middles_s: Floats, edges_s: Floats) -> Floats:
@@ -286,13 +265,12 @@ def _units(layers: Mapping[str, Floats], clocks: Mapping[str, Floats], edges_s: 
     totals = [(name, unit, total) for name, each in layers.items() for unit, total in enumerate(each.sum(axis=0))]
     first = sorted(totals, key=lambda place: -abs(place[2]))[:UNITS]
     prefix = {name: f"{name} " if len(layers) > 1 else "" for name in layers}
-    parts = [
-        _part(f"{prefix[name]}unit {unit}", layers[name][:, unit], clocks[name], edges_s) for name, unit, _ in first
-    ]
+    parts = []
+    for name, unit, _ in first:
+        parts.append(_part(f"{prefix[name]}unit {unit}", layers[name][:, unit], clocks[name], edges_s))
     for name, values in layers.items():
         shown = [unit for layer, unit, _ in first if layer == name]
-        rest = values.shape[1] - len(shown)
-        if rest:
+        if rest := values.shape[1] - len(shown):
             others = values.sum(axis=1) - values[:, shown].sum(axis=1)
             parts.append(_part(f"{rest} other {prefix[name]}units", others, clocks[name], edges_s))
     return parts
@@ -300,7 +278,6 @@ def _units(layers: Mapping[str, Floats], clocks: Mapping[str, Floats], edges_s: 
 
 def _near(middles_s: Floats, time_s: float) -> slice:
     """The frames of the window around a time; at least one."""
-    first = int(np.searchsorted(middles_s, time_s - WINDOW_S / 2))
-    last = int(np.searchsorted(middles_s, time_s + WINDOW_S / 2))
+    first, last = np.searchsorted(middles_s, (time_s - WINDOW_S / 2, time_s + WINDOW_S / 2)).tolist()
     first = min(first, len(middles_s) - 1)
     return slice(first, max(last, first + 1))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +62,7 @@ class Prosody(NamedTuple):
         """Each target's mean over the frames that count, (targets,); not a number where none does."""
         counts = self.valid.sum(axis=0)
         sums = (self.values * self.valid).sum(axis=0)
-        found: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0)
-        return found
+        return np.asarray(np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0))
 
 
 def prosody(waves: Waves) -> list[Prosody]:
@@ -131,6 +131,12 @@ class Group(NamedTuple):
     def units(self) -> slice:
         """Their places among all units."""
         return slice(self.first, self.first + sum(layer.width for layer in self.layers))
+
+    @property
+    def places(self) -> dict[str, slice]:
+        """Layer -> the places of its own units."""
+        edges = accumulate((layer.width for layer in self.layers), initial=self.first)
+        return {layer.name: slice(*ends) for layer, ends in zip(self.layers, pairwise(edges), strict=True)}
 
 
 def groups(layers: Sequence[LayerInfo]) -> tuple[Group, ...]:
