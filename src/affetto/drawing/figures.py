@@ -1,12 +1,4 @@
-"""The layer that every figure stands on: one style, one palette, and the same picture as PNG, SVG and part of a page.
-
-A `Picture` is a function that draws onto a `Canvas`, with its caption::
-
-    def draw(canvas: Canvas) -> None:
-        (axes,) = canvas.panels(1, inches=3)
-        axes.plot(times_s, loudness, color=ACCENT)
-
-    drawn = render(Picture("loudness", "Loudness over time", draw, caption="...", alt="..."))
+"""The layer that every figure stands on: one style, and a `Picture`, which draws onto a `Canvas`, as PNG and SVG.
 
 Figures are drawn without pyplot: nothing global is touched, and the same picture gives the same bytes.
 """

@@ -41,10 +41,8 @@ def explain(
     length. These are at most ``passages``, from 1 to 12, chosen by `telling`, or those at the times ``at_s``. The
     judgement says when an emotion is sure; progress is called with the seconds of sound read so far.
 
-    Raises:
-        AudioError: see `EmotionRecogniser.recognise`.
-        OutputError: too many passages or none, or nobody speaks at a time asked for.
-        MissingExtraError: captum is not installed.
+    Raises AudioError as `EmotionRecogniser.recognise`, OutputError for too many passages or none, and where nobody
+    speaks at a time asked for, MissingExtraError where captum is not installed.
 
     >>> import affetto
     >>> recogniser = EmotionRecogniser.from_pretrained("small", "cpu")
@@ -73,11 +71,8 @@ def explain(
 def write(found: Explanation, path: Path, form: str | None = None) -> None:
     """Draws what `explain` gave into a file, whole or not at all; its folder is made if it is not there.
 
-    The form is "png", "svg" or "html", or what the file's name ends in.
-
-    Raises:
-        OutputError: there is no such form, or the file cannot be written.
-        MissingExtraError: matplotlib or jinja2 is not installed.
+    The form is "png", "svg" or "html", or what the file's name ends in. Raises OutputError where there is no such form
+    or the file cannot be written, MissingExtraError where matplotlib or jinja2 is not installed.
     """
     content = draw_explanation(found, form or path.suffix.lower().lstrip("."))
     draft = path.with_name(f".{os.getpid()}.{path.name}")
@@ -113,15 +108,9 @@ def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segme
     if recogniser.speech_only:
         spoken = spoken.without_pauses()
     duration_s = len(spoken.wave) / SAMPLE_RATE
-    return Passage(
-        spoken.since_s,
-        segment.moment,
-        segment.statement,
-        segment.words,
-        see(torch.from_numpy(spoken.wave)),
-        explainer.follow(given, duration_s),
-        explainer.decide(given, segment.emotion, duration_s),
-    )
+    sight, course = see(torch.from_numpy(spoken.wave)), explainer.follow(given, duration_s)
+    decision = explainer.decide(given, segment.emotion, duration_s)
+    return Passage(spoken.since_s, segment.moment, segment.statement, segment.words, sight, course, decision)
 
 
 class _Outline:

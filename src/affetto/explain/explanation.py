@@ -14,10 +14,9 @@ from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
 from affetto.explain.attribution import Given, attribute, average_frame, occlude
-from affetto.features import spectrogram
 from affetto.features.acoustic import AcousticConfig
 from affetto.features.pitch import pitch
-from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES, loudness
+from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES, log_power, loudness
 from affetto.frames import Frames, Waves, pad, pad_waves
 from affetto.models.encoders.encoder import WORD_LAYERS
 from affetto.models.heads import ACOUSTIC
@@ -149,12 +148,8 @@ def see(wave: Tensor) -> Sight:
     """What can be seen of a sound, (samples,) at 16 kHz."""
     waves = pad_waves([wave])
     f0_hz = pitch(waves).values[0, :, 0].double().numpy()
-    return Sight(
-        wave.numpy(),
-        spectrogram.log_power(waves).values[0].double().numpy(),
-        np.where(f0_hz > 0, f0_hz, np.nan),
-        loudness(waves).values[0, :, 0].double().numpy(),
-    )
+    spectrum, loud = log_power(waves).values[0].double().numpy(), loudness(waves).values[0, :, 0].double().numpy()
+    return Sight(wave.numpy(), spectrum, np.where(f0_hz > 0, f0_hz, np.nan), loud)
 
 
 class Explainer:
@@ -178,8 +173,8 @@ class Explainer:
     def _clocks(self, given: Given) -> dict[str, Floats]:
         """The middle of each frame of the sound's layers and features.
 
-        A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader`), an acoustic one on the
-        middle of those that were averaged into it.
+        A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader.align`), an acoustic one on
+        the middle of those that were averaged into it.
         """
         rates_hz = {layer.name: layer.frame_rate_hz for layer in self.encoder.layers if layer.name in given}
         clocks = {name: np.arange(len(given[name])) / rate_hz + _MIDDLE_S for name, rate_hz in rates_hz.items()}
@@ -206,26 +201,24 @@ class Explainer:
 
     def decide(self, inputs: Inputs, emotion: str, duration_s: float) -> Decision:
         """What spoke for an emotion."""
-        edges_s = np.linspace(0, duration_s, max(1, round(duration_s / STEP_S)) + 1)
+        count = max(1, round(duration_s / STEP_S))
+        edges_s = np.linspace(0, duration_s, count + 1)
         given, clocks = inputs
         found = attribute(self.head, given, emotion)
         added = {name: each.double().cpu().numpy() for name, each in found.parts.items()}
-        steps = {
-            name: (np.searchsorted(edges_s, each, side="right") - 1).clip(0, len(edges_s) - 2)
-            for name, each in clocks.items()
-        }
+        steps = {name: np.searchsorted(edges_s, each, "right").clip(1, count) - 1 for name, each in clocks.items()}
         sound = tuple(name for name in self.head.layers if name not in WORD_LAYERS)
         parts = _units({name: added[name] for name in sound}, clocks, edges_s)
         words = {name: added[name].sum(axis=1) for name in self.head.layers if name in WORD_LAYERS}
         for name, each in words.items():
-            sums: Floats = np.bincount(steps[name], each, len(edges_s) - 1).astype(np.float64)
+            sums: Floats = np.bincount(steps[name], each, count).astype(np.float64)
             parts.append(Part(name, sums, float(each.sum())))
         if self.head.config.acoustic is not None:
             for name, columns in kinds(self.head.config.acoustic).items():
                 parts.append(_part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s))
         stretches = {name: torch.from_numpy(each) for name, each in steps.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
-        occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
+        occluded = np.pad(falls, (0, count - len(falls)))
         calm = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
         then = self.head.classes[int(self._probabilities(calm).argmax())]
         return Decision(emotion, sound, edges_s, tuple(parts), occluded, found.score, found.baseline, then)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -22,24 +23,24 @@ _PALE = "#a9c4dc"  # What speaks for the emotion, but did not decide
 _WIDTH = 6.6  # Inches of the axis of time, about
 
 
-def panels(passage: Passage) -> dict[str, float]:
-    """The panels of a passage from the top, and their heights in inches."""
+def _panels(passage: Passage) -> dict[Callable[[Axes, Passage], None], float]:
+    """What draws each panel of a passage, from the top, and its height in inches."""
     rows = 1 + max((row for row, _ in word_places(passage, _WIDTH)), default=0)
     return {
-        "sound": 0.4,
-        "spectrogram": 1.25,
-        "words": 0.19 * rows + 0.1,
-        "pitch": 0.55,
-        "loudness": 0.45,
-        "emotion": 1.05,
-        "decision": 0.95,
-        "parts": 0.165 * len(passage.decision.parts),
+        _draw_sound: 0.4,
+        _draw_spectrogram: 1.25,
+        _draw_words: 0.19 * rows + 0.1,
+        _draw_pitch: 0.55,
+        _draw_loudness: 0.45,
+        _draw_emotion: 1.05,
+        _draw_decision: 0.95,
+        _draw_parts: 0.165 * len(passage.decision.parts),
     }
 
 
 def inches(passage: Passage) -> float:
     """How high the picture of a passage is."""
-    found = panels(passage)
+    found = _panels(passage)
     return sum(found.values()) + 0.24 * len(found) + 0.45
 
 
@@ -60,17 +61,11 @@ def word_places(passage: Passage, width: float) -> list[tuple[int, float]]:
 
 def draw_passage(canvas: Canvas, passage: Passage) -> None:
     """Draws a passage onto a figure as high as `inches` says."""
-    heights = panels(passage)
+    heights = _panels(passage)
     grid = canvas.figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights.values()))
-    axes = dict(zip(heights, grid, strict=True))
-    _draw_sound(axes["sound"], passage)
-    _draw_spectrogram(axes["spectrogram"], passage)
-    _draw_words(axes["words"], passage)
-    _draw_voice(axes["pitch"], axes["loudness"], passage)
-    _draw_emotion(axes["emotion"], passage)
-    _draw_decision(axes["decision"], passage)
-    _draw_parts(axes["parts"], passage)
-    axes["parts"].set(xlim=(passage.since_s, passage.until_s), xlabel="seconds")
+    for axes, draw in zip(grid, heights, strict=True):
+        draw(axes, passage)
+    grid[-1].set(xlim=(passage.since_s, passage.until_s), xlabel="seconds")
     for upper in grid[:-1]:
         upper.tick_params(axis="x", length=0)
 
@@ -92,7 +87,7 @@ def _draw_sound(axes: Axes, passage: Passage) -> None:
 def _draw_spectrogram(axes: Axes, passage: Passage) -> None:
     spectrum = passage.sight.spectrum
     highest = float(np.quantile(spectrum, 0.999))
-    start_s = passage.since_s + WINDOW_SAMPLES / SAMPLE_RATE / 2 - 0.5 / FRAME_RATE_HZ
+    start_s = _times_s(passage)[0] - 0.5 / FRAME_RATE_HZ
     axes.imshow(
         spectrum.T, cmap=colour_map(SEQUENCE), vmin=highest - _QUIETEST, vmax=highest, aspect="auto", origin="lower",
         extent=(start_s, start_s + len(spectrum) / FRAME_RATE_HZ, -0.025, 8.025), interpolation="antialiased",
@@ -130,25 +125,33 @@ def _draw_words(axes: Axes, passage: Passage) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _draw_voice(pitch: Axes, loud: Axes, passage: Passage) -> None:
-    sight = passage.sight
-    times_s = passage.since_s + WINDOW_SAMPLES / SAMPLE_RATE / 2 + np.arange(len(sight.f0_hz)) / FRAME_RATE_HZ
-    voiced = ~np.isnan(sight.f0_hz)
-    pitch.plot(times_s, sight.f0_hz, ".", color=ACCENT, markersize=2.5)
-    pitch.set_yscale("log")
-    low, high = (np.nanmin(sight.f0_hz), np.nanmax(sight.f0_hz)) if voiced.any() else (100.0, 300.0)
+def _draw_pitch(axes: Axes, passage: Passage) -> None:
+    f0_hz = passage.sight.f0_hz
+    voiced = not np.isnan(f0_hz).all()
+    axes.plot(_times_s(passage), f0_hz, ".", color=ACCENT, markersize=2.5)
+    axes.set_yscale("log")
+    low, high = (np.nanmin(f0_hz), np.nanmax(f0_hz)) if voiced else (100.0, 300.0)
     low, high = min(low / 1.1, high / 1.6), max(high * 1.1, low * 1.6)
     ticks = [value for value in (50, 75, 100, 150, 200, 300, 400, 500) if low <= value <= high]
-    pitch.set(ylim=(low, high), yticks=ticks[:: 1 + (len(ticks) - 1) // 3])
-    pitch.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    pitch.minorticks_off()
-    pitch.grid(axis="y")
-    pitch.set_title("pitch (Hz)" if voiced.any() else "pitch (Hz): no voiced sound")
-    loud.fill_between(times_s, sight.loudness, color=ACCENT, alpha=0.3, linewidth=0)
-    loud.plot(times_s, sight.loudness, color=ACCENT, linewidth=1)
-    loud.set_ylim(0, max(1.0, 1.1 * float(sight.loudness.max())))
-    loud.locator_params(axis="y", nbins=2)
-    loud.set_title("loudness")
+    axes.set(ylim=(low, high), yticks=ticks[:: 1 + (len(ticks) - 1) // 3])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    axes.minorticks_off()
+    axes.grid(axis="y")
+    axes.set_title("pitch (Hz)" if voiced else "pitch (Hz): no voiced sound")
+
+
+def _draw_loudness(axes: Axes, passage: Passage) -> None:
+    values = passage.sight.loudness
+    axes.fill_between(_times_s(passage), values, color=ACCENT, alpha=0.3, linewidth=0)
+    axes.plot(_times_s(passage), values, color=ACCENT, linewidth=1)
+    axes.set_ylim(0, max(1.0, 1.1 * float(values.max())))
+    axes.locator_params(axis="y", nbins=2)
+    axes.set_title("loudness")
+
+
+def _times_s(passage: Passage) -> Floats:
+    """The middles of its spectrogram's frames."""
+    return passage.since_s + WINDOW_SAMPLES / SAMPLE_RATE / 2 + np.arange(len(passage.sight.f0_hz)) / FRAME_RATE_HZ
 
 
 def _draw_emotion(axes: Axes, passage: Passage) -> None:

@@ -28,9 +28,7 @@ _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 def draw_explanation(found: Explanation, form: str) -> bytes:
     """An explanation as a file in one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
 
-    Raises:
-        OutputError: there is no such form.
-        MissingExtraError: matplotlib or jinja2 is not installed.
+    Raises OutputError where there is no such form, MissingExtraError where matplotlib or jinja2 is not installed.
 
     >>> nothing = Explanation("a.wav", 2.0, "no speech", {"anger": 0.0}, (), np.zeros((10, 2)), ())
     >>> draw_explanation(nothing, "png")[1:4]

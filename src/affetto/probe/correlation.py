@@ -1,9 +1,8 @@
 """Correlation of many units with one target at a time, and which units follow a target.
 
-Pearson's and Spearman's correlation follow from sums over frames and utterances that go by. The largest of thousands of
-correlations is large by chance alone. So a unit is chosen by speakers who do not measure it, and its correlation has a
-p-value that holds for all units together: how often the largest one of all units is as large where chance has parted
-units and target (the maximum statistic; Westfall & Young 1993).
+The largest of thousands of correlations is large by chance alone. So a unit is chosen by speakers who do not measure
+it, and its p-value holds for all units together: how often the largest correlation of all is as large where chance has
+parted units and target (the maximum statistic; Westfall & Young 1993).
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ _WAYS = {"tsne": "t-SNE", "pca": "principal components"}
 def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
     """Every figure of a probe's folder; of a probe of projections, only of the two classes asked for.
 
-    Raises:
-        RunError: the folder is no probe's, or is damaged.
-        ConfigError: there are no such classes to choose of.
+    Raises RunError where the folder is no probe's or damaged, ConfigError where there are no such classes.
     """
     try:
         kind = json.loads((root / FACTS).read_text(encoding="utf-8")).get("kind")
@@ -52,11 +50,9 @@ def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
 
 
 def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
-    """Draws a probe's folder as PNG and SVG into the output, with the captions in ``captions.md``; see `pictures_of`.
+    """Draws a probe's folder as PNG and SVG into the output, with the captions in ``captions.md``.
 
-    Raises:
-        RunError: the folder is no probe's or is damaged, or nothing can be written to the output.
-        MissingExtraError: matplotlib is not installed.
+    Raises as `pictures_of`, RunError where nothing can be written, MissingExtraError where matplotlib is not installed.
     """
     drawn = [figures.render(picture) for picture in pictures_of(root, classes)]
     files = {name: content for each in drawn for name, content in each.files().items()}
@@ -243,9 +239,5 @@ def _of_two(every: Sequence[str], chosen: Sequence[str]) -> list[str]:
 
 
 def _shown(value: float, digits: int = 2) -> str:
-    """A share or a correlation; a dash where there is none.
-
-    >>> _shown(-0.826), _shown(0.7104, 3), _shown(math.nan)
-    ('-.83', '.710', '–')
-    """
+    """A share or a correlation; a dash where there is none."""
     return share(value, digits) or "–"

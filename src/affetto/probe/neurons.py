@@ -112,14 +112,9 @@ def look(
     names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
     _, held_out = held_out_groups(utterances, group=by_speaker, share=0.5, seed=stable_seed(config.seed, "halves"))
     choosing = ~np.isin(names, [by_speaker(each) for each in held_out])
-    reader = FrameReader(encoder)
-    tally = Tally(
-        reader.groups,
-        speakers.astype(np.int64),
-        shuffled=~choosing[speakers],
-        permutations=config.permutations,
-        rng=np.random.default_rng(stable_seed(config.seed, "turns")),
-    )
+    reader, measuring = FrameReader(encoder), ~choosing[speakers]
+    rng = np.random.default_rng(stable_seed(config.seed, "turns"))
+    tally = Tally(reader.groups, speakers, shuffled=measuring, permutations=config.permutations, rng=rng)
     for batch in reader.batches(utterances):
         for frames in batch:
             tally.add(frames)
@@ -129,7 +124,7 @@ def look(
         if not tally.seen[half[tally.speakers]].any():
             raise CorpusError(f"no sound of the speakers who {does} units can be read", "look at the warnings above")
     best, by_layer, arrays = _tables(tally, choosing, config)
-    return Looked(best, by_layer, arrays, _facts(tally, reader, names, choosing), ~choosing[speakers])
+    return Looked(best, by_layer, arrays, _facts(tally, reader, names, choosing), measuring)
 
 
 def _tables(
@@ -191,17 +186,18 @@ def _traces(
     Gives for ``probe.json`` what there is, and arrays by "utterance/target": (3, frames), the times in seconds, the
     activation, and the target, not a number where it does not count.
     """
-    index: list[dict[str, Any]] = []
+    found: list[tuple[int, dict[str, Any]]] = []
     arrays: dict[str, NDArray[Any]] = {}
     reader = FrameReader(encoder)
-    every = sorted(chain.from_iterable(reader.batches(utterances)), key=lambda frames: frames.place)
-    for utterance, frames in ((utterances[each.place], each) for each in every):
+    for frames in chain.from_iterable(reader.batches(utterances)):
+        utterance = utterances[frames.place]
+        about = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
         for unit in followed(best):
             drawn, r = _trace(reader, frames.parts, unit)
             arrays[f"{utterance.id}/{unit.target}"] = drawn
-            facts = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
-            index.append({**facts, "target": unit.target, "layer": unit.layer, "number": unit.number, "r": r})
-    return index, arrays
+            facts = {**about, "target": unit.target, "layer": unit.layer, "number": unit.number, "r": r}
+            found.append((frames.place, facts))
+    return [facts for _, facts in sorted(found, key=lambda each: each[0])], arrays
 
 
 def _trace(reader: FrameReader, parts: Sequence[Part], unit: BestUnit) -> tuple[NDArray[np.float32], float | None]:

@@ -22,12 +22,9 @@ from affetto.report.notes import RunFacts, write_notes
 from affetto.report.table import Comparison, CorpusFigures, Figure, Table, TableRow, Verdict, published, reported
 
 SEED = 20170912  # Of the speakers drawn for intervals: a run folder always gives the same table
-MAIN = stats.MAIN
-"""What rows are compared by, decided before anyone looks: testing three scores would show three times the chance."""
-
+MAIN = stats.MAIN  # Decided before anyone looks: testing three scores would show three times the chance
 Progress = Callable[[float, float], None]
-KINDS = ("baseline", "mean_pooling", "recurrent", "progressive", "functionals_svm")
-"""Kinds of model that a report looks into."""
+KINDS = ("baseline", "mean_pooling", "recurrent", "progressive", "functionals_svm")  # that a report looks into
 MOST = 5  # Rows looked into where none is of a kind above
 
 
@@ -84,9 +81,8 @@ def check_rows(run: RunFolder, wanted: Sequence[str], rows: Sequence[str]) -> No
     """Makes sure that there are rows of these names."""
     for name in wanted:
         if name not in rows:
-            raise RunError(
-                f"no row with a finished cell is called {name!r}", f"choose among {', '.join(rows)}", run.root
-            )
+            problem = f"no row with a finished cell is called {name!r}"
+            raise RunError(problem, f"choose among {', '.join(rows)}", run.root)
 
 
 def _choose_baseline(
@@ -257,10 +253,6 @@ class ReportData:
     names: tuple[str, ...]  # of the rows to look into
     reason: str  # how they were chosen, in words
 
-    def chosen(self) -> dict[str, stats.Counted]:
-        """The rows to look into, counted."""
-        return {name: self.counted[name] for name in self.names}
-
     def confusions(self, names: Iterable[str]) -> dict[str, stats.ConfusionCounts]:
         """Some rows, counted, where classes are predicted."""
         found = {name: self.counted[name] for name in names}
@@ -269,12 +261,6 @@ class ReportData:
     def answers(self, name: str) -> Answers:
         """What a row predicts of test utterances, where classes are predicted, in the cells that the table counts."""
         answers = self.run.answers(name).of(self.counted[name].cells())
-        assert isinstance(answers, Answers)
-        return answers
-
-    def validation_answers(self, name: str) -> Answers:
-        """The same of validation utterances, in all cells."""
-        answers = self.run.validation_answers(name)
         assert isinstance(answers, Answers)
         return answers
 
@@ -304,16 +290,16 @@ def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Prog
 
 def _choose(run: ReadOnce, table: Table, classes: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """The best of each kind on validation speakers: who is tested chooses nothing, not even what is looked into."""
-    names = []
+    chosen = []
     for kind in KINDS:
-        rows = [row for row in table.rows if row.kind == kind]
-        rows = [row for row in rows if not row.unfinished] or rows
-        if kind == "baseline" and table.baseline in [row.name for row in rows]:
-            names.append(str(table.baseline))
-        elif rows:
-            names.append(max(rows, key=lambda row: _validated(run, row.name, classes) if len(rows) > 1 else 0.0).name)
-    if names:
-        return tuple(names), "the best of each kind on the validation speakers, whole rows before unfinished ones"
+        names = [row.name for row in table.rows if row.kind == kind]
+        names = [row.name for row in table.rows if row.kind == kind and not row.unfinished] or names
+        if kind == "baseline" and table.baseline in names:
+            chosen.append(str(table.baseline))
+        elif names:
+            chosen.append(max(names, key=lambda name: _validated(run, name, classes)) if len(names) > 1 else names[0])
+    if chosen:
+        return tuple(chosen), "the best of each kind on the validation speakers, whole rows before unfinished ones"
     return tuple(row.name for row in table.best_first().rows[:MOST]), f"the highest by {table.main}"
 
 

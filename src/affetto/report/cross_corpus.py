@@ -28,8 +28,9 @@ def score_sheets(scores: Sequence[CorpusScores], *, details: bool) -> list[Sheet
     ]
     if details:
         found += [_confusion(each) for each in scores if each.confusion]
-        groups = {name: [each for each in scores if each.corpus == name] for name in (each.corpus for each in scores)}
-        found += [_speakers(name, group) for name, group in groups.items() if group[0].speakers]
+        for name in dict.fromkeys(each.corpus for each in scores):
+            group = [each for each in scores if each.corpus == name]
+            found += [_speakers(name, group)] if group[0].speakers else []
     return found
 
 

@@ -16,6 +16,7 @@ from affetto.drawing.figures import Picture, render, write_files
 from affetto.drawing.page import asset, template
 from affetto.drawing.words import named, several, share
 from affetto.errors import RunError
+from affetto.evaluate.predictions import Answers
 from affetto.evaluate.run_folder import CONFIG
 from affetto.palette import colours
 from affetto.report import findings, plots
@@ -52,12 +53,8 @@ def write_report(
 
     Everything is computed before anything is written, and the page is written last. For the baseline see
     `affetto.report.build_table`; rows are those to look into, without any the best of each kind; progress receives how
-    many steps are done.
-
-    Raises:
-        RunError: the folder is none or damaged, nothing is finished in it, no row is called like that, or the output
-            cannot be written.
-        MissingExtraError: jinja2 or matplotlib is not installed.
+    many steps are done. Raises RunError as `affetto.report.build_table` or where the output cannot be written,
+    MissingExtraError where jinja2 or matplotlib is not installed.
     """
     fill = template("page.html.jinja")
     material = read(root, baseline, rows, _part(progress, 0, 60))
@@ -187,7 +184,7 @@ def _speakers(material: ReportData) -> Iterator[Part]:
     if not material.classes:
         yield _looked_into(material)
     score = material.table.main
-    found = {name: findings.speaker_scores(counted) for name, counted in material.chosen().items()}
+    found = {name: findings.speaker_scores(material.counted[name]) for name in material.names}
     speakers = {name for each in found.values() for name in each.names.tolist()}
     if len(speakers) == 1:
         yield Words("There is a single test speaker, so how speakers differ is not known.", gap=True)
@@ -250,7 +247,8 @@ def _calibration(material: ReportData) -> Iterator[Part]:
         if row.kind in CHANCE:
             continue
         try:
-            validating = material.validation_answers(row.name)
+            validating = material.run.validation_answers(row.name)
+            assert isinstance(validating, Answers)
             found[row.name] = findings.calibrate(material.answers(row.name), validating, material.classes)
         except RunError as error:
             yield Words(f"{row.name} could not be calibrated: {error.where}: {error.problem}.", gap=True)

@@ -138,9 +138,7 @@ def _label(axes: Axes, classes: Sequence[str], *, first: bool, crowded: bool) ->
     axes.set_yticks(range(len(classes)), classes if first else [""] * len(classes))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("predicted")
-    if first:
-        axes.set_ylabel("true class")
+    axes.set(xlabel="predicted", ylabel="true class" if first else "")
 
 
 def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
@@ -157,11 +155,7 @@ def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
 
 
 def _few(count: float) -> str:
-    """A mean count.
-
-    >>> _few(0.0), _few(3.25), _few(117.4)
-    ('0', '3.2', '117')
-    """
+    """A mean count, such as 0, 3.2 or 117."""
     return f"{count:.1f}" if 0 < count < 99.95 else f"{count:.0f}"
 
 
@@ -214,7 +208,7 @@ def _recall(axes: Axes, line: int, ends: Sequence[float], colour: str) -> None:
 
 def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str], score: str) -> Picture:
     """UAR or CCC of each speaker, a panel a row, speakers in the same order in all of them."""
-    place = {name: number for number, name in enumerate(order)}
+    first, place = next(iter(found)), {name: number for number, name in enumerate(order)}
 
     def draw(canvas: Canvas) -> None:
         panels = canvas.panels(len(found), inches=1.05, margin=0.5, sharex=True, sharey=True)
@@ -227,16 +221,14 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str], sc
             axes.set_title(_short(name, 90))
             axes.grid(axis="y")
             axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
-        axes = panels[-1]
-        few = len(order) <= 24
-        axes.set_xticks(range(len(order)) if few else [], order if few else [], rotation=90 if len(order) > 8 else 0)
-        axes.set_xlim(-0.7, len(order) - 0.3)
-        axes.set_xlabel(f"speakers, hardest to easiest for {_short(next(iter(found)), 30)}")
+        names = order if len(order) <= 24 else []
+        panels[-1].set_xticks(range(len(names)), names, rotation=90 if len(names) > 8 else 0)
+        panels[-1].set_xlim(-0.7, len(order) - 0.3)
+        panels[-1].set_xlabel(f"speakers, hardest to easiest for {_short(first, 30)}")
         canvas.figure.supylabel(score, fontsize=9)
 
     spans = {name: np.quantile(each.scores, [0, 0.5, 1]).tolist() for name, each in found.items()}
     spread = "; ".join(f"{name} {', '.join(share(value, 2) for value in span)}" for name, span in spans.items())
-    first = next(iter(found))
     ends = "" if len(order) < 2 else f" Hardest for {first}: {named(order[:3])}; easiest: {named(order[:-4:-1])}."
     others = (
         " The first panel climbs because it gives the order; where others climb, the same speakers are hard for them."
@@ -259,8 +251,7 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
         columns = min(len(found), 3 if len(found) in (3, 5, 6) else 2)
         panels = canvas.panels(len(found), columns, inches=1.95, margin=0.3, sharey=True)
         for axes, (name, each) in zip(panels, found.items(), strict=True):
-            best = float(np.median(each.best))
-            axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+            axes.axvline(float(np.median(each.best)), color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
             for (mean, deviation), colour, label, dashes in (
                 (each.training, SECOND, "training", (0, (4, 1.5))),
                 (each.validation, ACCENT, "validation", "-"),
@@ -326,18 +317,10 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
 
 
 def _short(name: str, letters: int) -> str:
-    """A name that fits.
-
-    >>> _short("Fine-tuning MP-3, layer 3 trained along", 22)
-    'Fine-tuning MP-3, lay…'
-    """
+    """A name that fits."""
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
 def _folded(name: str, letters: int) -> str:
-    r"""A title of at most two lines.
-
-    >>> _folded("Fine-tuning MP-3, layer 3 trained along", 22)
-    'Fine-tuning MP-3,\nlayer 3 trained along'
-    """
+    """A title of at most two lines."""
     return "\n".join(textwrap.wrap(name, letters, max_lines=2, placeholder=" …", break_on_hyphens=False)) or name

@@ -203,11 +203,7 @@ def chance(p: float) -> str:
 
 
 def _rounded(count: int | None) -> str:
-    """A count to three digits.
-
-    >>> _rounded(1_234_567), _rounded(98_308), _rounded(516), _rounded(1_000)
-    ('1.23 M', '98.3 k', '516', '1.00 k')
-    """
+    """A count to three digits, such as 1.23 M, 98.3 k, 516 or 1.00 k."""
     if count is None:
         return ""
     if count < 1_000:
@@ -245,26 +241,20 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _markdown(text: str) -> str:
-    r"""Escaped, so that a name with a star or a bar stays a name.
-
-    >>> print(_markdown("a|b*"))
-    a\|b\*
-    """
+    """Escaped, so that a name with a star or a bar stays a name."""
     return " ".join(re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text).split())
 
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        '"': r"\textquotedbl{}",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        **{letter: f"${letter}$" for letter in "<>|"},
-        **{letter: f"\\{letter}" for letter in "{}&%$#_"},
-    }
-)
+_LATEX: dict[str, str | int | None] = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    **{letter: f"${letter}$" for letter in "<>|"},
+    **{letter: f"\\{letter}" for letter in "{}&%$#_"},
+}
 
 
 def _latex(text: str) -> str:
@@ -273,4 +263,4 @@ def _latex(text: str) -> str:
     >>> print(_latex("GRU_96 & more: -.020"))
     GRU\_96 \& more: $-$.020
     """
-    return re.sub(r"(?<![\w.])-(?=\.?\d)", "$-$", " ".join(text.split()).translate(_LATEX))
+    return re.sub(r"(?<![\w.])-(?=\.?\d)", "$-$", " ".join(text.split()).translate(str.maketrans(_LATEX)))
