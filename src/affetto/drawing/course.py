@@ -20,10 +20,7 @@ _MOST_BARS = 300
 def draw_course(
     axes: Axes, moments: Sequence[Moment], emotions: Sequence[str], duration_s: float, base: float = 0.0
 ) -> None:
-    """Draws the probabilities of emotions over time, stacked from bottom to top; white is where nobody speaks.
-
-    What is certain reaches from ``base`` to 1 above it.
-    """
+    """Draws the probabilities of emotions over time, stacked from ``base`` to 1 above; white is where nobody speaks."""
     palette, shown = colours(emotions), _few(moments, duration_s)
     floor = np.full(len(shown), base)
     starts, ends = (np.array([getattr(each, end) for each in shown]) for end in ("start_s", "end_s"))
@@ -31,9 +28,7 @@ def draw_course(
         shares = np.array([each.probabilities[name] for each in shown])
         axes.bar(starts, shares, ends - starts, floor, align="edge", color=palette[name], linewidth=0, label=name)
         floor = floor + shares
-    axes.set(ylim=(0, 1), yticks=[])
-    axes.set_xlim(0, duration_s)
-    axes.set_xlabel("seconds")
+    axes.set(xlim=(0, duration_s), xlabel="seconds", ylim=(0, 1), yticks=[])
     if duration_s > 120:
         axes.set_xlabel("minutes:seconds")
         axes.xaxis.set_major_formatter(lambda value, _: clock(value).rpartition(".")[0])

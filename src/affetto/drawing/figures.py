@@ -1,12 +1,4 @@
-"""The layer that every figure stands on: one style, one palette, and the same picture as PNG, SVG and part of a page.
-
-A `Picture` is a function that draws onto a `Canvas`, with its caption::
-
-    def draw(canvas: Canvas) -> None:
-        (axes,) = canvas.panels(1, inches=3)
-        axes.plot(times_s, loudness, color=ACCENT)
-
-    drawn = render(Picture("loudness", "Loudness over time", draw, caption="...", alt="..."))
+"""The layer that every figure stands on: one style, and a `Picture`, which draws onto a `Canvas`, as PNG and SVG.
 
 Figures are drawn without pyplot: nothing global is touched, and the same picture gives the same bytes.
 """
@@ -18,7 +10,7 @@ import math
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -41,64 +33,39 @@ WIDTH_INCHES = 7.6  # 100 of a page's pixels are an inch
 DOTS_PER_INCH, SCREEN_DOTS_PER_INCH = 200, 140  # For print; and for long pictures that are looked at on a screen
 
 STYLE: dict[str, Any] = {
+    **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("figure.facecolor", "savefig.facecolor"), PAPER),
+    **dict.fromkeys(("font.size", "axes.labelsize"), 9.0),
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8.5),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # it comes with matplotlib, so figures look alike everywhere
-    "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 9.0,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.axisbelow": True,
     "grid.color": RULE,
     "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
     "lines.linewidth": 1.8,
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
     "svg.fonttype": "path",
     "svg.hashsalt": "affetto",
     "text.parse_math": False,  # a row may be called $x$
 }
 
 
-def shades() -> Colormap:
-    """`SEQUENCE` as matplotlib wants it, for pictures of numbers between 0 and 1."""
-    return _colormap("affetto", SEQUENCE)
-
-
-def diverging() -> Colormap:
-    """`DIVERGING` as matplotlib wants it, for numbers from -1 to 1."""
-    return _colormap("affetto-diverging", DIVERGING)
-
-
-def _colormap(name: str, colours: tuple[str, ...]) -> Colormap:
+def colour_map(colours: Sequence[str]) -> Colormap:
+    """`SEQUENCE` or `DIVERGING` as matplotlib wants it."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list(name, colours)
+    return LinearSegmentedColormap.from_list("affetto", colours)
 
 
-class Canvas:
+class Canvas(NamedTuple):
     """Where a picture is drawn: a matplotlib figure of a given width, whose height the picture chooses."""
 
-    def __init__(self, figure: Figure) -> None:
-        self.figure = figure
-
-    def height(self, inches: float) -> None:
-        """Sets the height."""
-        self.figure.set_figheight(inches)
+    figure: Figure
 
     def panels(
         self,
@@ -115,7 +82,7 @@ class Canvas:
         So many columns stand side by side; inches are those of each row, and the margin is beside all rows.
         """
         rows = math.ceil(count / columns)
-        self.height(rows * inches + margin)
+        self.figure.set_figheight(rows * inches + margin)
         grid = self.figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel().tolist()
         for axes in grid[count:]:
             axes.set_visible(False)
@@ -130,6 +97,7 @@ class Picture(NamedTuple):
     draw: Callable[[Canvas], None]
     caption: str
     alt: str  # the same for those who cannot see it
+    inches: float = 3.0  # how high it is, unless panels are
 
 
 class Drawn(NamedTuple):
@@ -145,10 +113,7 @@ class Drawn(NamedTuple):
 
 
 def render(picture: Picture) -> Drawn:
-    """Draws a picture as PNG with `DOTS_PER_INCH` and as SVG.
-
-    Raises MissingExtraError where matplotlib is not installed.
-    """
+    """Draws a picture as PNG with `DOTS_PER_INCH` and as SVG; raises as `styled`."""
     with _styled(picture) as figure:
         return Drawn(picture, _png(figure, DOTS_PER_INCH), _svg(figure, picture))
 
@@ -166,10 +131,7 @@ def draw_svg(picture: Picture) -> bytes:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figures") -> list[Path]:
-    """Writes files into a folder: all drafts first, so that a full disk leaves what was there.
-
-    Raises RunError where they cannot be written.
-    """
+    """Writes files into a folder, or raises RunError: all drafts first, so that a full disk leaves what was there."""
     drafts: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,10 +152,7 @@ def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figur
 
 @contextmanager
 def styled(extra: str = "report") -> Iterator[None]:
-    """The style of every figure, as long as this context lasts.
-
-    Raises MissingExtraError where matplotlib, which comes with that extra, is not installed.
-    """
+    """The style of every figure; raises MissingExtraError where matplotlib, of that extra, is not installed."""
     try:
         from matplotlib import rc_context
     except ModuleNotFoundError as error:
@@ -210,7 +169,7 @@ def _styled(picture: Picture) -> Iterator[Figure]:
     with styled():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH_INCHES, 3), layout="constrained")
+        figure = Figure(figsize=(WIDTH_INCHES, picture.inches), layout="constrained")
         picture.draw(Canvas(figure))
         yield figure
 

@@ -10,10 +10,7 @@ from affetto.errors import MissingExtraError
 
 
 def template(name: str) -> Callable[..., str]:
-    """Fills a page from a template in ``assets``; whatever is filled in is escaped.
-
-    Raises MissingExtraError where jinja2 is not installed.
-    """
+    """Fills a page from a template in ``assets``, escaped; raises MissingExtraError where jinja2 is not installed."""
     try:
         import jinja2
     except ModuleNotFoundError as error:

@@ -1,19 +1,4 @@
-"""Which frames and which units speak for an emotion: what a head is given, shared out over its score.
-
-**The score** explained is the head's logit of one emotion less the mean of the others' logits: only differences between
-logits count in a softmax.
-
-**The baseline**, what a frame is compared with, is the mean frame of the training speech, which a head that
-standardises its inputs keeps; for one that does not, zeros. A frame that is like it adds nothing.
-
-**Integrated gradients** (Sundararajan et al. 2017) share out the difference between the score and that of the baseline
-over every number that the head is given, and leave nothing over. **Occlusion** puts the baseline in the place of a
-stretch and looks how far the score falls. It is another question: where a part of the evidence would do, the score
-hardly falls without any single stretch, and the two differ.
-
-Both are computed by captum, on the frames of the recogniser's layer and the acoustic features of the head's own branch:
-what the recogniser made of the sound is taken as given. A frame of a recurrent layer knows of its neighbours, so times
-are blurred by what the recogniser carries along.
+"""Which frames and which units speak for an emotion, by captum; what is attributed to what: docs/explain.md.
 
 Source: M. Sundararajan, A. Taly, Q. Yan (2017), Axiomatic attribution for deep networks, ICML.
 """
@@ -36,7 +21,6 @@ STEPS = (16, 64, 256)
 TOLERANCE = 0.01  # What may be left over, relative to what is shared out, or to a logit of 1 where that is less
 _AT_ONCE = 16  # recordings: what a GRU step costs grows little up to there, and memory stays in the hundreds of MB
 
-
 Given = Mapping[str, Tensor]  # What a head is given of one recording, by name: (time, width) each
 
 
@@ -54,16 +38,15 @@ class Attribution(NamedTuple):
 
 
 def average_frame(head: EmotionHead, given: Given) -> dict[str, Tensor]:
-    """The baseline: as many frames as are given, each the mean frame of the training speech."""
+    """The baseline: each frame the mean one of the training speech, or zeros if the head does not standardise."""
     return {name: head.typical_frame(name).expand_as(each) for name, each in given.items()}
 
 
 def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
     """Integrated gradients of an emotion's score, for a head in evaluation mode and what it was given.
 
-    Raises:
-        ConfigError: the head does not know the emotion.
-        MissingExtraError: captum is not installed.
+    The score is the emotion's logit less the mean of the others': only differences count in a softmax. Raises
+    ConfigError where the head does not know the emotion, MissingExtraError where captum is not installed.
 
     >>> from affetto.models.heads.kinds import MeanPoolingConfig
     >>> head = EmotionHead(MeanPoolingConfig(layer="gru2"), ("anger", "sadness"), {"gru2": 2})
@@ -91,7 +74,7 @@ def attribute(head: EmotionHead, given: Given, emotion: str) -> Attribution:
 def occlude(head: EmotionHead, given: Given, emotion: str, stretches: Given) -> Tensor:
     """How far an emotion's score falls when a stretch of frames is replaced by the baseline: (stretches,) logits.
 
-    The number of each frame's stretch stands in ``stretches``, (time,) integers from 0, for each part that is given.
+    Each frame of each given part has its stretch's number in ``stretches``, (time,) from 0; raises as `attribute`.
     """
     method = _captum().FeatureAblation
     score = _scorer(head, given, emotion)
@@ -124,7 +107,6 @@ def _scorer(head: EmotionHead, given: Given, emotion: str) -> Callable[..., Tens
 
 
 def _batch(given: Given) -> tuple[Tensor, ...]:
-    """What is given, as a batch of one."""
     return tuple(each[None] for each in given.values())
 
 

@@ -35,23 +35,14 @@ def explain(
     judgement: Judgement = _JUDGEMENT,
     progress: Callable[[float], None] | None = None,
 ) -> Explanation:
-    """Recognises a recording, and looks into some of its stretches of speech.
+    """Recognises a sound file, or samples, and looks into some of its stretches of speech.
 
-    The recording is read twice: once to recognise it, and once for the sound of the stretches that are looked into, so
-    that it may be of any length.
+    It is read twice: to recognise it, and for the sound of the stretches that are looked into, so that it may be of any
+    length. These are at most ``passages``, from 1 to 12, chosen by `telling`, or those at the times ``at_s``. The
+    judgement says when an emotion is sure; progress is called with the seconds of sound read so far.
 
-    Args:
-        recogniser: makes the predictions.
-        source: a sound file, or samples.
-        passages: how many stretches at most, from 1 to 12 (see `telling`).
-        at_s: look into the stretches at these times, instead.
-        judgement: when an emotion is sure.
-        progress: called with the seconds of sound read so far.
-
-    Raises:
-        AudioError: see `EmotionRecogniser.recognise`.
-        OutputError: too many passages or none, or nobody speaks at a time asked for.
-        MissingExtraError: captum is not installed.
+    Raises AudioError as `EmotionRecogniser.recognise`, OutputError for too many passages or none, and where nobody
+    speaks at a time asked for, MissingExtraError where captum is not installed.
 
     >>> import affetto
     >>> recogniser = EmotionRecogniser.from_pretrained("small", "cpu")
@@ -64,7 +55,7 @@ def explain(
     (recording,) = recogniser.recognise_many([source], progress, judgement)
     if not isinstance(recording, Recording):
         raise recording.error
-    places = _at(recording, at_s) if at_s else telling(recording.segments, passages)
+    places = [_at(recording, time_s) for time_s in at_s] or telling(recording.segments, passages)
     outline = _Outline(recording.duration_s)
     explainer = Explainer(recogniser)
     looked_into = [
@@ -72,29 +63,16 @@ def explain(
         for number, spoken in enumerate(cut(outline.watch(blocks(source))))
         if number in places
     ]
-    return Explanation(
-        recording.source,
-        recording.duration_s,
-        recording.statement,
-        recording.probabilities,
-        tuple(each.moment for each in recording.segments),
-        outline.values,
-        tuple(looked_into),
-        recording.silent,
-    )
+    whole = (recording.source, recording.duration_s, recording.statement, recording.probabilities)
+    moments = tuple(each.moment for each in recording.segments)
+    return Explanation(*whole, moments, outline.values, tuple(looked_into), recording.silent)
 
 
 def write(found: Explanation, path: Path, form: str | None = None) -> None:
-    """Draws an explanation into a file, whole or not at all; its folder is made if it is not there.
+    """Draws what `explain` gave into a file, whole or not at all; its folder is made if it is not there.
 
-    Args:
-        found: what `explain` gave.
-        path: the file.
-        form: "png", "svg" or "html"; None is what the file's name ends in.
-
-    Raises:
-        OutputError: there is no such form, or the file cannot be written.
-        MissingExtraError: matplotlib or jinja2 is not installed.
+    The form is "png", "svg" or "html", or what the file's name ends in. Raises OutputError where there is no such form
+    or the file cannot be written, MissingExtraError where matplotlib or jinja2 is not installed.
     """
     content = draw_explanation(found, form or path.suffix.lower().lstrip("."))
     draft = path.with_name(f".{os.getpid()}.{path.name}")
@@ -117,16 +95,11 @@ def telling(segments: Sequence[Segment], most: int) -> list[int]:
     return sorted(order[:most])
 
 
-def _at(recording: Recording, at_s: Sequence[float]) -> list[int]:
-    found = []
-    for time_s in at_s:
-        here = [place for place, each in enumerate(recording.segments) if each.start_s <= time_s <= each.end_s]
-        if not here:
-            raise OutputError(
-                f"nobody speaks at {time_s:g} s", "affetto recognise shows when somebody does", recording.source
-            )
-        found += here[:1]
-    return found
+def _at(recording: Recording, time_s: float) -> int:
+    for place, each in enumerate(recording.segments):
+        if each.start_s <= time_s <= each.end_s:
+            return place
+    raise OutputError(f"nobody speaks at {time_s:g} s", "affetto recognise shows when somebody does", recording.source)
 
 
 def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segment, spoken: Spoken) -> Passage:
@@ -135,15 +108,9 @@ def _passage(recogniser: EmotionRecogniser, explainer: Explainer, segment: Segme
     if recogniser.speech_only:
         spoken = spoken.without_pauses()
     duration_s = len(spoken.wave) / SAMPLE_RATE
-    return Passage(
-        spoken.since_s,
-        segment.moment,
-        segment.statement,
-        segment.words,
-        see(torch.from_numpy(spoken.wave)),
-        explainer.follow(given, duration_s),
-        explainer.decide(given, segment.emotion, duration_s),
-    )
+    sight, course = see(torch.from_numpy(spoken.wave)), explainer.follow(given, duration_s)
+    decision = explainer.decide(given, segment.emotion, duration_s)
+    return Passage(spoken.since_s, segment.moment, segment.statement, segment.words, sight, course, decision)
 
 
 class _Outline:

@@ -1,12 +1,10 @@
-"""Why an emotion is predicted for a stretch of speech: its sound, emotion over time, and the frames that decided.
-
-Everything here is numbers of one recording, ready to be drawn; how they are shown is no matter of this file.
-"""
+"""Why an emotion is predicted for a stretch of speech, in numbers: sound, emotion over time, frames that decided."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +14,9 @@ from torch import Tensor
 
 from affetto.audio import SAMPLE_RATE
 from affetto.explain.attribution import Given, attribute, average_frame, occlude
-from affetto.features import spectrogram
 from affetto.features.acoustic import AcousticConfig
 from affetto.features.pitch import pitch
-from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES, loudness
+from affetto.features.spectrogram import FRAME_RATE_HZ, WINDOW_SAMPLES, log_power, loudness
 from affetto.frames import Frames, Waves, pad, pad_waves
 from affetto.models.encoders.encoder import WORD_LAYERS
 from affetto.models.heads import ACOUSTIC
@@ -82,9 +79,8 @@ class Decision(NamedTuple):
     @property
     def kinds(self) -> tuple[str, ...]:
         """Of what kinds its parts are: "unit", "word" and "feature", as far as there are any."""
-        found = (
-            "unit" if "unit" in part.name else "word" if part.name in WORD_LAYERS else "feature" for part in self.parts
-        )
+        names = [part.name for part in self.parts]
+        found = ("unit" if "unit" in name else "word" if name in WORD_LAYERS else "feature" for name in names)
         return tuple(dict.fromkeys(found))
 
     @property
@@ -152,12 +148,8 @@ def see(wave: Tensor) -> Sight:
     """What can be seen of a sound, (samples,) at 16 kHz."""
     waves = pad_waves([wave])
     f0_hz = pitch(waves).values[0, :, 0].double().numpy()
-    return Sight(
-        wave.numpy(),
-        spectrogram.log_power(waves).values[0].double().numpy(),
-        np.where(f0_hz > 0, f0_hz, np.nan),
-        loudness(waves).values[0, :, 0].double().numpy(),
-    )
+    spectrum, loud = log_power(waves).values[0].double().numpy(), loudness(waves).values[0, :, 0].double().numpy()
+    return Sight(wave.numpy(), spectrum, np.where(f0_hz > 0, f0_hz, np.nan), loud)
 
 
 class Explainer:
@@ -181,14 +173,11 @@ class Explainer:
     def _clocks(self, given: Given) -> dict[str, Floats]:
         """The middle of each frame of the sound's layers and features.
 
-        A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader`), an acoustic one on the
-        middle of those that were averaged into it.
+        A layer's frame is centred on a spectrogram frame (see `affetto.probe.frame_reader.align`), an acoustic one on
+        the middle of those that were averaged into it.
         """
-        clocks = {
-            name: np.arange(len(given[name])) / rate_hz + _MIDDLE_S
-            for name, _, rate_hz in self.encoder.layers
-            if name in given
-        }
+        rates_hz = {layer.name: layer.frame_rate_hz for layer in self.encoder.layers if layer.name in given}
+        clocks = {name: np.arange(len(given[name])) / rate_hz + _MIDDLE_S for name, rate_hz in rates_hz.items()}
         if self.head.config.acoustic is not None:
             stride = self.head.config.acoustic.stride
             places = np.arange(len(given[ACOUSTIC]), dtype=np.float64) * stride + (stride - 1) / 2
@@ -207,45 +196,32 @@ class Explainer:
 
     @torch.inference_mode()
     def _probabilities(self, frames: Mapping[str, Frames]) -> Floats:
-        found: Floats = (self.head(frames) / self._recogniser.temperature).softmax(dim=-1).double().cpu().numpy()
-        return found
+        logits: Tensor = self.head(frames) / self._recogniser.temperature
+        return logits.softmax(dim=-1).double().cpu().numpy()
 
     def decide(self, inputs: Inputs, emotion: str, duration_s: float) -> Decision:
         """What spoke for an emotion."""
-        edges_s = np.linspace(0, duration_s, max(1, round(duration_s / STEP_S)) + 1)
+        count = max(1, round(duration_s / STEP_S))
+        edges_s = np.linspace(0, duration_s, count + 1)
         given, clocks = inputs
         found = attribute(self.head, given, emotion)
         added = {name: each.double().cpu().numpy() for name, each in found.parts.items()}
-        steps = {
-            name: (np.searchsorted(edges_s, each, side="right") - 1).clip(0, len(edges_s) - 2)
-            for name, each in clocks.items()
-        }
-        sound = [name for name in self.head.layers if name not in WORD_LAYERS]
+        steps = {name: np.searchsorted(edges_s, each, "right").clip(1, count) - 1 for name, each in clocks.items()}
+        sound = tuple(name for name in self.head.layers if name not in WORD_LAYERS)
         parts = _units({name: added[name] for name in sound}, clocks, edges_s)
-        for name in (name for name in self.head.layers if name in WORD_LAYERS):
-            values = added[name].sum(axis=1)
-            parts.append(
-                Part(name, np.bincount(steps[name], values, len(edges_s) - 1).astype(np.float64), float(values.sum()))
-            )
+        words = {name: added[name].sum(axis=1) for name in self.head.layers if name in WORD_LAYERS}
+        for name, each in words.items():
+            sums: Floats = np.bincount(steps[name], each, count).astype(np.float64)
+            parts.append(Part(name, sums, float(each.sum())))
         if self.head.config.acoustic is not None:
-            parts += [
-                _part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s)
-                for name, columns in kinds(self.head.config.acoustic).items()
-            ]
+            for name, columns in kinds(self.head.config.acoustic).items():
+                parts.append(_part(name, added[ACOUSTIC][:, columns].sum(axis=1), clocks[ACOUSTIC], edges_s))
         stretches = {name: torch.from_numpy(each) for name, each in steps.items()}
         falls = occlude(self.head, given, emotion, stretches).double().numpy()
-        occluded = np.pad(falls, (0, len(edges_s) - 1 - len(falls)))
+        occluded = np.pad(falls, (0, count - len(falls)))
         calm = {name: pad([part]) for name, part in average_frame(self.head, given).items()}
-        return Decision(
-            emotion,
-            tuple(sound),
-            edges_s,
-            tuple(parts),
-            occluded,
-            found.score,
-            found.baseline,
-            self.head.classes[int(self._probabilities(calm).argmax())],
-        )
+        then = self.head.classes[int(self._probabilities(calm).argmax())]
+        return Decision(emotion, sound, edges_s, tuple(parts), occluded, found.score, found.baseline, then)
 
 
 def kinds(config: AcousticConfig) -> dict[str, slice]:
@@ -254,14 +230,10 @@ def kinds(config: AcousticConfig) -> dict[str, slice]:
     >>> kinds(AcousticConfig(loudness=True))["loudness"]
     slice(27, 28, None)
     """
-    names = {"timbre (MFCC)": 13, "its change (deltas)": 13, "pitch": 1}
-    names |= {"voicing": 1} if config.voicing else {}
-    names |= {"loudness": 1} if config.loudness else {}
-    found, first = {}, 0
-    for name, width in names.items():
-        found[name] = slice(first, first + width)
-        first += width
-    return found
+    names = ["timbre (MFCC)", "its change (deltas)", "pitch"]
+    names += ["voicing"] * config.voicing + ["loudness"] * config.loudness
+    edges = [0, 13, 26, 27, 28, 29]
+    return {name: slice(first, last) for name, (first, last) in zip(names, pairwise(edges), strict=False)}
 
 
 def spread(values: Floats, middles_s: Floats, edges_s: Floats) -> Floats:
@@ -286,13 +258,12 @@ def _units(layers: Mapping[str, Floats], clocks: Mapping[str, Floats], edges_s: 
     totals = [(name, unit, total) for name, each in layers.items() for unit, total in enumerate(each.sum(axis=0))]
     first = sorted(totals, key=lambda place: -abs(place[2]))[:UNITS]
     prefix = {name: f"{name} " if len(layers) > 1 else "" for name in layers}
-    parts = [
-        _part(f"{prefix[name]}unit {unit}", layers[name][:, unit], clocks[name], edges_s) for name, unit, _ in first
-    ]
+    parts = []
+    for name, unit, _ in first:
+        parts.append(_part(f"{prefix[name]}unit {unit}", layers[name][:, unit], clocks[name], edges_s))
     for name, values in layers.items():
         shown = [unit for layer, unit, _ in first if layer == name]
-        rest = values.shape[1] - len(shown)
-        if rest:
+        if rest := values.shape[1] - len(shown):
             others = values.sum(axis=1) - values[:, shown].sum(axis=1)
             parts.append(_part(f"{rest} other {prefix[name]}units", others, clocks[name], edges_s))
     return parts
@@ -300,7 +271,6 @@ def _units(layers: Mapping[str, Floats], clocks: Mapping[str, Floats], edges_s: 
 
 def _near(middles_s: Floats, time_s: float) -> slice:
     """The frames of the window around a time; at least one."""
-    first = int(np.searchsorted(middles_s, time_s - WINDOW_S / 2))
-    last = int(np.searchsorted(middles_s, time_s + WINDOW_S / 2))
+    first, last = np.searchsorted(middles_s, (time_s - WINDOW_S / 2, time_s + WINDOW_S / 2)).tolist()
     first = min(first, len(middles_s) - 1)
     return slice(first, max(last, first + 1))

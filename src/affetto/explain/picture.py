@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from affetto.explain.explanation import DECIDING, WINDOW_S, Explanation, Passage
 from affetto.explain.passage import draw_passage, inches, signed
 from affetto.timeline import clock, likeliest
 
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
-
 FORMS = ("png", "svg", "html")
 
 _MOST_ROWS = 300
@@ -31,9 +28,7 @@ _SHARE = f"{DECIDING:.0%}".replace("50%", "half")
 def draw_explanation(found: Explanation, form: str) -> bytes:
     """An explanation as a file in one of `FORMS`: a picture as PNG or SVG, or a page that needs nothing else.
 
-    Raises:
-        OutputError: there is no such form.
-        MissingExtraError: matplotlib or jinja2 is not installed.
+    Raises OutputError where there is no such form, MissingExtraError where matplotlib or jinja2 is not installed.
 
     >>> nothing = Explanation("a.wav", 2.0, "no speech", {"anger": 0.0}, (), np.zeros((10, 2)), ())
     >>> draw_explanation(nothing, "png")[1:4]
@@ -62,55 +57,38 @@ def draw_explanation(found: Explanation, form: str) -> bytes:
 
 def pictures(found: Explanation) -> list[Picture]:
     """The pictures of a page: the whole recording, and one for each passage that is looked into."""
-    return [overview_picture(found), *(passage_picture(found, number) for number in range(len(found.passages)))]
+    draw = partial(_draw_overview, found=found)
+    overview = Picture("overview", "The whole recording", draw, _caption(found), _alt(found), _OVERVIEW_INCHES)
+    return [overview, *(_passage_picture(number, each) for number, each in enumerate(found.passages, start=1))]
 
 
-def overview_picture(found: Explanation) -> Picture:
-    """The whole recording: its outline, and the probability of each emotion in each stretch of speech."""
-
-    def draw(canvas: Canvas) -> None:
-        canvas.height(_OVERVIEW_INCHES)
-        _draw_overview(canvas.figure, found)
-
-    return Picture("overview", "The whole recording", draw, _overview_caption(found), _alt_text(found))
-
-
-def passage_picture(found: Explanation, number: int) -> Picture:
-    """One stretch of speech, looked into; passages are numbered from 0."""
-    passage = found.passages[number]
-
-    def draw(canvas: Canvas) -> None:
-        canvas.height(inches(passage))
-        draw_passage(canvas.figure, passage)
-
-    return Picture(f"passage-{number + 1}", heading(passage), draw, passage_caption(passage), _alt(passage))
+def _passage_picture(number: int, passage: Passage) -> Picture:
+    draw = partial(draw_passage, passage=passage)
+    texts = _passage_caption(passage), _passage_alt(passage)
+    return Picture(f"passage-{number}", heading(passage), draw, *texts, inches(passage))
 
 
 def whole_picture(found: Explanation) -> Picture:
     """Everything in one picture, with its captions written into it: what a PNG or an SVG holds."""
+    overview, *passages = pictures(found)
+    parts = [overview._replace(title=f"{overview.title}: {found.statement}"), *passages]
+    if len(found.moments) == 1 and passages:
+        parts = passages
+    notes = ["\n".join(textwrap.wrap(part.caption, _LETTERS)) for part in parts]
+    heights = [part.inches + 0.515 + 0.165 * note.count("\n") for part, note in zip(parts, notes, strict=True)]
+    name = _name(found)
 
     def draw(canvas: Canvas) -> None:
-        with_overview = len(found.moments) != 1 or not found.passages
-        texts = [_overview_caption(found)] * with_overview + [passage_caption(each) for each in found.passages]
-        notes = ["\n".join(textwrap.wrap(text, _LETTERS)) for text in texts]
-        heights = [_OVERVIEW_INCHES] * with_overview + [inches(each) for each in found.passages]
-        heights = [high + 0.35 + 0.165 * (note.count("\n") + 1) for high, note in zip(heights, notes, strict=True)]
-        canvas.height(sum(heights) + 0.4)
-        figures = canvas.figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        titles = [f"The whole recording: {found.statement}"] * with_overview
-        titles += [heading(each) for each in found.passages]
-        for part, title, note in zip(figures, titles, notes, strict=True):
-            part.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-            part.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED, linespacing=1.35)
-        if with_overview:
-            _draw_overview(figures[0], found)
-        for part, passage in zip(figures[with_overview:], found.passages, strict=True):
-            draw_passage(part, passage)
-        name = _name(found)
+        figures = canvas.figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for figure, part, note in zip(figures, parts, notes, strict=True):
+            figure.suptitle(part.title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+            figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED, linespacing=1.35)
+            part.draw(Canvas(figure))
         title = name if len(name) <= _LETTERS // 2 else "…" + name[1 - _LETTERS // 2 :]
         canvas.figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
-    return Picture("explained", f"{_name(found)}: {found.statement}", draw, _overview_caption(found), _alt_text(found))
+    title = f"{name}: {found.statement}"
+    return Picture("explained", title, draw, overview.caption, overview.alt, sum(heights) + 0.4)
 
 
 def _name(found: Explanation) -> str:
@@ -124,26 +102,24 @@ def heading(passage: Passage) -> str:
     return f"{clock(moment.start_s)} to {clock(moment.end_s)}: {sure}{emotion} {moment.probabilities[emotion]:.0%}"
 
 
-def passage_caption(passage: Passage) -> str:
-    """What is to be seen in the picture of a passage, in plain words."""
+def _passage_caption(passage: Passage) -> str:
     decision = passage.decision
     words = _deciding_words(passage)
     during = f" (during “{named(words)}”)" if words else ""
-    agreement = decision.agreement
-    checked = "" if np.isnan(agreement) else f"; r = {agreement:.2f} with the bars"
+    checked = "" if np.isnan(decision.agreement) else f"; r = {decision.agreement:.2f} with the bars"
     layers = f"recogniser layer{'s' if len(decision.layers) > 1 else ''} {', '.join(decision.layers)}"
     reads = [layers] if decision.layers else []
     reads += ["the words that are recognised"] if "word" in decision.kinds else []
     reads += ["features of its own"] if "feature" in decision.kinds else []
-    kinds = " and ".join(decision.kinds)
     return (
         f"Framed, and dark among the bars: the fewest moments that make up {_SHARE} of all that speaks for "
         f"{decision.emotion}{during}. Bars: how much each moment speaks for it (blue) or against it (orange), in "
         f"logits, by integrated gradients of the head, which reads {' and '.join(reads)}. They add up to "
         f"{signed(decision.score - decision.baseline)}, the difference to a voice that is the average of the training "
         f"speech from beginning to end, and would be predicted as {decision.baseline_emotion}. Dots: how far the score "
-        f"falls without that moment{checked}. Last panel: the same sum by {kinds}; darker is more, by its "
-        f"square root. Emotion over time: what the head predicts for the {WINDOW_S:g} s around each point alone."
+        f"falls without that moment{checked}. Last panel: the same sum by {' and '.join(decision.kinds)}; darker is "
+        "more, by its square root. Emotion over time: what the head predicts for the "
+        f"{WINDOW_S:g} s around each point alone."
     )
 
 
@@ -160,14 +136,13 @@ def _deciding_words(passage: Passage) -> list[str]:
     return found
 
 
-def _alt(passage: Passage) -> str:
-    steps = passage.decision.steps
-    strongest = passage.since_s + passage.decision.edges_s[int(steps.argmax())]
+def _passage_alt(passage: Passage) -> str:
+    strongest = passage.since_s + passage.decision.edges_s[int(passage.decision.steps.argmax())]
     parts = ", ".join(f"{part.name} {part.total:+.2f}" for part in passage.decision.parts)
     return f"{heading(passage)}. Strongest moment: {clock(strongest)}. What adds to the score: {parts}."
 
 
-def _overview_caption(found: Explanation) -> str:
+def _caption(found: Explanation) -> str:
     if not found.moments:
         why = "The recording is digital silence: check the microphone or the export." if found.silent else ""
         return f"Nobody speaks in these {found.duration_s:.1f} s, so there is no emotion to predict. {why}".strip()
@@ -180,28 +155,25 @@ def _overview_caption(found: Explanation) -> str:
     )
 
 
-def _alt_text(found: Explanation) -> str:
+def _alt(found: Explanation) -> str:
     each = "; ".join(f"{clock(moment.start_s)} {likeliest(moment.probabilities)}" for moment in found.moments[:40])
     return f"Emotion in {len(found.moments)} stretches of speech. {each}".strip()
 
 
-def _draw_overview(figure: FigureBase, found: Explanation) -> None:
-    wave, emotion = figure.subplots(2, 1, sharex=True, height_ratios=(0.7, 1.0))
+def _draw_overview(canvas: Canvas, found: Explanation) -> None:
+    wave, emotion = canvas.figure.subplots(2, 1, sharex=True, height_ratios=(0.7, 1.0))
     times_s = (np.arange(len(found.outline)) + 0.5) * found.duration_s / len(found.outline)
     wave.fill_between(times_s, found.outline[:, 0], found.outline[:, 1], color=MUTED, linewidth=0.3)
     highest = max(1e-3, float(np.abs(found.outline).max()))
     wave.set(ylim=(-1.05 * highest, 1.05 * highest), yticks=[])
-    for passage in found.passages:
-        wave.axvspan(passage.moment.start_s, passage.moment.end_s, color=ACCENT, alpha=0.15, linewidth=0)
+    for each in found.passages:
+        wave.axvspan(each.moment.start_s, each.moment.end_s, color=ACCENT, alpha=0.15, linewidth=0)
     wave.set_title("sound")
-    names = list(found.probabilities)
-    draw_course(emotion, found.moments, names, found.duration_s)
+    draw_course(emotion, found.moments, list(found.probabilities), found.duration_s)
     emotion.set_title("emotion of each stretch of speech")
     if found.moments:
-        for passage in found.passages:
-            emotion.axvspan(
-                passage.moment.start_s, passage.moment.end_s, ymax=1.0, fill=False, edgecolor=INK, linewidth=1.4
-            )
-        emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=len(names), handlelength=1)
+        for each in found.passages:
+            emotion.axvspan(each.moment.start_s, each.moment.end_s, fill=False, edgecolor=INK, linewidth=1.4)
+        emotion.legend(loc="upper left", bbox_to_anchor=(0, -0.42), ncols=len(found.probabilities), handlelength=1)
     else:
         emotion.text(0.5, 0.5, found.statement, transform=emotion.transAxes, ha="center", va="center", fontsize=11)

@@ -1,9 +1,8 @@
 """Correlation of many units with one target at a time, and which units follow a target.
 
-Pearson's and Spearman's correlation follow from sums over frames and utterances that go by. The largest of thousands of
-correlations is large by chance alone. So a unit is chosen by speakers who do not measure it, and its correlation has a
-p-value that holds for all units together: how often the largest one of all units is as large where chance has parted
-units and target (the maximum statistic; Westfall & Young 1993).
+The largest of thousands of correlations is large by chance alone. So a unit is chosen by speakers who do not measure
+it, and its p-value holds for all units together: how often the largest correlation of all is as large where chance has
+parted units and target (the maximum statistic; Westfall & Young 1993).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -20,6 +20,8 @@ from affetto.stats import RESAMPLES, Interval, draw_crowds, interval_of
 
 Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 METHODS = ("pearson", "spearman")
 FEWEST = 3  # Two points always lie on a line: a correlation of fewer than three means nothing
@@ -33,7 +35,7 @@ def ranks(values: NDArray[np.floating]) -> Single:
     return found
 
 
-def standardised(values: NDArray[np.floating]) -> tuple[Single, NDArray[np.bool_]]:
+def standardised(values: NDArray[np.floating]) -> tuple[Single, Mask]:
     """Each row of (rows, frames) with mean 0 and length 1, constant ones as zeros; and which are not constant, (rows,).
 
     A product of two is their correlation.
@@ -91,23 +93,23 @@ class Moments:
         self.target_means[group] += target_shift * piece / (count + piece)
         self.counts[group] = count + piece
 
-    def correlation(self, weights: Floats, units: NDArray[np.int64] | None = None) -> Floats:
+    def correlation(self, weights: Floats, units: Integers | slice = slice(None)) -> Floats:
         """Pearson's r of all units, or some, over all groups together: (crowds, units).
 
         How often each group counts in each crowd stands in ``weights``, (crowds, groups).
         """
-        chosen = np.arange(self.means.shape[1]) if units is None else units
-        means = self.means[:, chosen]
-        counted = self.counts > 0
-        here = float(np.average(self.target_means, weights=self.counts)) if counted.any() else 0.0
-        middle = np.average(means, axis=0, weights=self.counts) if counted.any() else np.zeros(len(chosen))
+        means = self.means[:, units]
+        if not self.counts.any():
+            return np.full((len(weights), means.shape[1]), np.nan)
+        here = float(np.average(self.target_means, weights=self.counts))
+        middle = np.average(means, axis=0, weights=self.counts)
         shift, target_shift = means - middle, self.target_means - here
         total = (weights @ self.counts)[:, None]
         sums = weights @ (self.counts[:, None] * shift)
         target_sums = (weights @ (self.counts * target_shift))[:, None]
-        squares = weights @ (self.squares[:, chosen] + self.counts[:, None] * shift**2)
+        squares = weights @ (self.squares[:, units] + self.counts[:, None] * shift**2)
         target_squares = (weights @ (self.target_squares + self.counts * target_shift**2))[:, None]
-        products = weights @ (self.products[:, chosen] + (self.counts * target_shift)[:, None] * shift)
+        products = weights @ (self.products[:, units] + (self.counts * target_shift)[:, None] * shift)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = squares - sums**2 / total
             target_variance = target_squares - target_sums**2 / total
@@ -120,28 +122,18 @@ class Moments:
 class Tally:
     """What is kept of the frames that went by: correlations within utterances, sums over frames, utterance means.
 
-    Kept by speaker, so that any crowd of speakers can be looked at afterwards; its size depends on the numbers of
-    speakers, units and utterances, never on that of frames.
+    Kept by speaker, so that any crowd of speakers can be looked at afterwards; its size never depends on the number of
+    frames. Spearman's correlation is that of ranks within an utterance, exact and with ties.
 
-    Spearman's correlation is that of ranks within an utterance, exact and with ties; so no distribution over the whole
-    corpus has to be estimated.
-
-    The permutation null turns a target round within each utterance by a number of frames that chance draws, as if its
+    The permutation null turns a target round within each utterance by a number of frames that the rng draws, as if its
     beginning followed its end: how slowly it changes and how it is distributed stay, and when it happens does not. Two
     things that merely both fall from the beginning of an utterance to its end follow each other in this sense.
 
-    Each utterance has the number of its speaker, (utterances,), and is ``shuffled``, (utterances,), if it counts for
-    the null, whose shifts the rng draws.
+    Each utterance has the number of its speaker, (utterances,), and counts for the null if ``shuffled``, (utterances,).
     """
 
     def __init__(
-        self,
-        groups: tuple[Group, ...],
-        speakers: NDArray[np.int64],
-        *,
-        shuffled: NDArray[np.bool_],
-        permutations: int,
-        rng: np.random.Generator,
+        self, groups: tuple[Group, ...], speakers: Integers, *, shuffled: Mask, permutations: int, rng: Generator
     ) -> None:
         self.groups, self.speakers, self.shuffled, self.permutations = groups, speakers, shuffled, permutations
         self._rng = rng
@@ -165,23 +157,16 @@ class Tally:
         turns = self._rng.random(self.permutations) if self.shuffled[frames.place] else np.zeros(0)
         for number, (group, part) in enumerate(zip(self.groups, frames.parts, strict=True)):
             self.means[frames.place, group.units] = part.units.mean(axis=1)
-            for units, values, targets in _by_mask(part):
+            for masked in _by_mask(part):
                 speaker = int(self.speakers[frames.place])
-                for target, row in zip(targets, values, strict=True):
-                    self.frames[number][target].add(speaker, units, row)
-                if units.shape[1] >= FEWEST:
-                    self._add_within(speaker, group.units, units, (targets, values), turns)
+                for target, row in zip(masked.targets, masked.values, strict=True):
+                    self.frames[number][target].add(speaker, masked.units, row)
+                if masked.units.shape[1] >= FEWEST:
+                    self._add_within(speaker, group.units, masked, turns)
 
-    def _add_within(
-        self,
-        speaker: int,
-        places: slice,
-        units: Single,
-        compared: tuple[list[int], NDArray[np.float64]],
-        turns: NDArray[np.float64],
-    ) -> None:
+    def _add_within(self, speaker: int, places: slice, masked: _Masked, turns: Floats) -> None:
         """The correlations within one utterance, with the targets as they are and turned round."""
-        targets, values = compared
+        units, values, targets = masked
         for name in METHODS:
             scaled, varies = standardised(ranks(units) if name == "spearman" else units)
             rows, changes = standardised(ranks(values) if name == "spearman" else values)
@@ -195,7 +180,7 @@ class Tally:
                     self.null[name][target, :, places] += turned(row, turns) @ scaled.T
 
 
-def turned(values: Single, turns: NDArray[np.float64]) -> Single:
+def turned(values: Single, turns: Floats) -> Single:
     """The same values (frames,) in a circle, begun after each part (turns,) of it, from 0 to 1: (turns, frames).
 
     >>> turned(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 0.3])).tolist()
@@ -206,8 +191,16 @@ def turned(values: Single, turns: NDArray[np.float64]) -> Single:
     return found
 
 
-def _by_mask(part: Part) -> Iterator[tuple[Single, NDArray[np.float64], list[int]]]:
-    """Units (units, n) and targets (targets, n) in the frames in which those targets count, once for each such mask."""
+class _Masked(NamedTuple):
+    """Units and targets in the frames in which these targets count."""
+
+    units: Single  # (units, frames)
+    values: Floats  # (targets, frames)
+    targets: list[int]
+
+
+def _by_mask(part: Part) -> Iterator[_Masked]:
+    """Targets that count in the same frames, together."""
     masks: dict[bytes, list[int]] = {}
     for target, mask in enumerate(part.prosody.valid.T):
         masks.setdefault(mask.tobytes(), []).append(target)
@@ -215,7 +208,7 @@ def _by_mask(part: Part) -> Iterator[tuple[Single, NDArray[np.float64], list[int
         valid = part.prosody.valid[:, targets[0]]
         if valid.any():
             units = part.units if valid.all() else np.ascontiguousarray(part.units[:, valid])
-            yield units, part.prosody.values[valid][:, targets].T, targets
+            yield _Masked(units, part.prosody.values[valid][:, targets].T, targets)
 
 
 class Found(NamedTuple):
@@ -233,7 +226,7 @@ class Found(NamedTuple):
         found = (1 + at_least) / (1 + self.highest.shape[1])
         return np.where(np.isnan(self.measured), np.nan, found)
 
-    def best(self, target: int, count: int, units: slice = slice(None)) -> NDArray[np.int64]:
+    def best(self, target: int, count: int, units: slice = slice(None)) -> Integers:
         """The units with the largest correlations by the choosing half, at most so many of these units."""
         strength = np.abs(self.chosen[target])
         strength = np.where(np.isnan(strength) | np.isnan(self.measured[target]), -1.0, strength)
@@ -241,7 +234,7 @@ class Found(NamedTuple):
         return order[strength[order] >= 0]
 
 
-def find(tally: Tally, choosing: NDArray[np.bool_], rng: np.random.Generator) -> Iterator[Found]:
+def find(tally: Tally, choosing: Mask, rng: Generator) -> Iterator[Found]:
     """Every unit's correlation with every target, at both levels, by both methods; the rng draws the null.
 
     Speakers marked in ``choosing``, (speakers,), choose; the others measure.
@@ -260,12 +253,11 @@ def find(tally: Tally, choosing: NDArray[np.bool_], rng: np.random.Generator) ->
             measured[target] = correlations(units, values)[0]
             if units.shape[1] >= FEWEST:
                 orders = np.stack([exchanged(speakers, rng) for _ in range(tally.permutations)])
-                null = correlations(units, values[0][orders])
-                highest[target] = _highest(null[None], measured[target][None], chosen[target][None])[0]
+                highest[target] = _highest(correlations(units, values[0][orders]), measured[target], chosen[target])
         yield Found("utterance", method, chosen, measured, highest)
 
 
-def _within(tally: Tally, method: str, half: NDArray[np.bool_]) -> Floats:
+def _within(tally: Tally, method: str, half: Mask) -> Floats:
     """Means over the utterances of a half, (targets, units)."""
     counts = tally.counts[half].sum(axis=0)
     sums = tally.sums[method][half].sum(axis=0, dtype=np.float64)
@@ -276,15 +268,13 @@ def _within(tally: Tally, method: str, half: NDArray[np.bool_]) -> Floats:
 
 
 def _highest(null: NDArray[np.floating], measured: Floats, chosen: Floats) -> Floats:
-    """The largest of those units that are looked at: (targets, permutations, units) to (targets, permutations)."""
+    """The largest of those units that are looked at: (..., permutations, units) to (..., permutations)."""
     looked_at = ~(np.isnan(measured) | np.isnan(chosen))
-    found = np.where(looked_at[:, None, :] & ~np.isnan(null), np.abs(null), -1.0).max(axis=2, initial=-1.0)
+    found = np.where(looked_at[..., None, :] & ~np.isnan(null), np.abs(null), -1.0).max(axis=-1, initial=-1.0)
     return np.where(found < 0, np.nan, found).astype(np.float64)
 
 
-def _utterances(
-    tally: Tally, target: int, half: NDArray[np.bool_], method: str
-) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
+def _utterances(tally: Tally, target: int, half: Mask, method: str) -> tuple[Single, Floats, Integers]:
     """Means of a half's utterances, or their ranks in it: units (units, n), the target (1, n), speakers (n,).
 
     Those of one speaker stand together; those without the target are left out.
@@ -297,7 +287,7 @@ def _utterances(
     return units, values, tally.speakers[places]
 
 
-def exchanged(speakers: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def exchanged(speakers: Integers, rng: Generator) -> Integers:
     """An order of utterances in which each speaker's stand where another's stood.
 
     Utterances of one speaker are alike; shuffled one by one, they would be taken for as many independent ones, and a
@@ -329,13 +319,7 @@ class BestUnit(NamedTuple):
 
 
 def best_rows(
-    tally: Tally,
-    found: Found,
-    choosing: NDArray[np.bool_],
-    rng: np.random.Generator,
-    *,
-    count: int,
-    units: slice = slice(None),
+    tally: Tally, found: Found, choosing: Mask, rng: Generator, *, count: int, units: slice = slice(None)
 ) -> Iterator[BestUnit]:
     """The best ``count`` units of each target among some; the rng draws crowds of speakers for the intervals."""
     p = found.p()
@@ -350,10 +334,8 @@ def best_rows(
             yield BestUnit(found.level, found.method, name, place + 1, *owners[unit], *figures)
 
 
-def _interval(
-    tally: Tally, found: Found, of: tuple[int, NDArray[np.int64]], half: NDArray[np.bool_], rng: np.random.Generator
-) -> Interval:
-    """Intervals over the speakers of a half for some units, (units,) each; ranks stay those of the whole half."""
+def _interval(tally: Tally, found: Found, of: tuple[int, Integers], half: Mask, rng: Generator) -> Interval:
+    """Intervals over the speakers of a half for a target and units; ranks stay those of the whole half."""
     target, chosen = of
     if found.level == "frame":
         counts = tally.counts[half][:, target, chosen]
@@ -372,14 +354,12 @@ def _interval(
     return interval_of(moments.correlation(_crowds(len(names), rng)), len(names))
 
 
-def _crowds(count: int, rng: np.random.Generator) -> Floats:
+def _crowds(count: int, rng: Generator) -> Floats:
     """Crowds of so many speakers; of one or none there is none to draw, and no interval."""
     return draw_crowds(count, rng, RESAMPLES).astype(np.float64) if count > 1 else np.ones((1, count))
 
 
-def _pooled(
-    tally: Tally, found: Found, target: int, units: NDArray[np.int64], half: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def _pooled(tally: Tally, found: Found, target: int, units: Integers, half: Mask) -> Floats:
     """Pearson's r over all frames of a half, (units,)."""
     result = np.full(len(units), np.nan)
     if (found.level, found.method) != ("frame", "pearson"):

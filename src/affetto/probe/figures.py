@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture, diverging, render, write_files
+from affetto.drawing import figures
+from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, SECOND, Canvas, Picture
 from affetto.drawing.words import share
 from affetto.errors import ConfigError, RunError
 from affetto.palette import colours
 from affetto.probe.correlation import BestUnit
 from affetto.probe.folder import FACTS, read_arrays
 from affetto.probe.layers import LayerCurve, LayerScore, read_layers
-from affetto.probe.neurons import TRACES, Neurons, read_neurons
+from affetto.probe.neurons import TRACES, Neurons, followed, read_neurons
 from affetto.probe.projections import Projections, read_projections
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ _WAYS = {"tsne": "t-SNE", "pca": "principal components"}
 def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
     """Every figure of a probe's folder; of a probe of projections, only of the two classes asked for.
 
-    Raises:
-        RunError: the folder is no probe's, or is damaged.
-        ConfigError: there are no such classes to choose of.
+    Raises RunError where the folder is no probe's or damaged, ConfigError where there are no such classes.
     """
     try:
         kind = json.loads((root / FACTS).read_text(encoding="utf-8")).get("kind")
@@ -51,20 +50,16 @@ def pictures_of(root: Path, classes: Sequence[str] = ()) -> list[Picture]:
 
 
 def write_figures(root: Path, output: Path, classes: Sequence[str] = ()) -> list[Path]:
-    """Draws a probe's folder as PNG and SVG into the output, with the captions in ``captions.md``; see `pictures_of`.
+    """Draws a probe's folder as PNG and SVG into the output, with the captions in ``captions.md``.
 
-    Raises:
-        RunError: the folder is no probe's or is damaged, or nothing can be written to the output.
-        MissingExtraError: matplotlib is not installed.
+    Raises as `pictures_of`, RunError where nothing can be written, MissingExtraError where matplotlib is not installed.
     """
-    drawn = [render(picture) for picture in pictures_of(root, classes)]
+    drawn = [figures.render(picture) for picture in pictures_of(root, classes)]
     files = {name: content for each in drawn for name, content in each.files().items()}
-    values = [
-        f"## {each.picture.title}\n\n![{each.picture.alt}]({each.picture.name}.png)\n\n{each.picture.caption}\n"
-        for each in drawn
-    ]
-    files["captions.md"] = "\n".join(values).encode()
-    return write_files(output, files)
+    shown = [each.picture for each in drawn]
+    captions = [f"## {each.title}\n\n![{each.alt}]({each.name}.png)\n\n{each.caption}\n" for each in shown]
+    files["captions.md"] = "\n".join(captions).encode()
+    return figures.write_files(output, files)
 
 
 def layers_picture(found: LayerCurve) -> Picture:
@@ -113,18 +108,17 @@ def layers_picture(found: LayerCurve) -> Picture:
 def units_picture(found: Neurons) -> Picture:
     """A heat map: the best unit of each layer for each target, on unseen speakers."""
     targets, layers = list(found.facts["targets"]), [layer["name"] for layer in found.facts["layers"]]
-    grids = {level: _grid(found.by_layer, level, targets, layers) for level in _LEVELS}
 
     def draw(canvas: Canvas) -> None:
         panels = canvas.panels(2, 2, inches=1.25 + 0.36 * len(layers))
-        for place, (axes, (level, title)) in enumerate(zip(panels, _LEVELS.items(), strict=True)):
-            _heat(axes, grids[level], targets, layers)
+        for axes, (level, title) in zip(panels, _LEVELS.items(), strict=True):
+            rows = [row for row in found.by_layer if (row.level, row.method) == (level, "pearson")]
+            _heat(axes, rows, targets, layers)
             axes.set_title(title)
-            if place:
-                axes.set_yticks(range(len(layers)), [""] * len(layers))
+        panels[1].set_yticks(range(len(layers)), [""] * len(layers))
 
-    first = [row for row in found.best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
-    values = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_shown(row.measured)}" for row in first)
+    best = followed(found.best)
+    values = "; ".join(f"{row.target}: {row.layer} unit {row.number}, r {_shown(row.measured)}" for row in best)
     caption = (
         "Pearson's r of the unit that follows each target best, chosen in each layer on one half of the speakers and "
         "measured on the other. Left: the mean of the correlations within utterances; right: over the means of "
@@ -134,27 +128,17 @@ def units_picture(found: Neurons) -> Picture:
     return Picture("units", "What single units follow", draw, caption, f"Heat map of correlations. {values}.")
 
 
-def _grid(
-    rows: Sequence[BestUnit], level: str, targets: Sequence[str], layers: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations and p-values, (layers, targets) each; not a number where no unit could be compared."""
-    grid, p = np.full((2, len(layers), len(targets)), np.nan)
+def _heat(axes: Axes, rows: Sequence[BestUnit], targets: Sequence[str], layers: Sequence[str]) -> None:
+    """Correlations, a line a layer; a dash where no unit could be compared."""
+    values, p = np.full((2, len(layers), len(targets)), np.nan)
     for row in rows:
-        if (row.level, row.method) == (level, "pearson"):
-            place = layers.index(row.layer), targets.index(row.target)
-            grid[place], p[place] = row.measured, row.p
-    return grid, p
-
-
-def _heat(axes: Axes, grid: tuple[np.ndarray, np.ndarray], targets: Sequence[str], layers: Sequence[str]) -> None:
-    values, p = grid
+        place = layers.index(row.layer), targets.index(row.target)
+        values[place], p[place] = row.measured, row.p
     shown = np.where(p > 0.05, 0.25 * values, values)
-    axes.imshow(shown, cmap=diverging(), vmin=-1, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        chance = bool(p[row, column] > 0.05)
-        colour = MUTED if chance or math.isnan(value) else PAPER if value > 0.7 else INK
-        text = "–" if math.isnan(value) else _shown(value)
-        axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
+    axes.imshow(shown, cmap=figures.colour_map(figures.DIVERGING), vmin=-1, vmax=1, aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        colour = MUTED if p[y, x] > 0.05 or math.isnan(value) else PAPER if value > 0.7 else INK
+        axes.text(x, y, _shown(value), ha="center", va="center", fontsize=8.5, color=colour)
     axes.set_xticks(range(len(targets)), targets)
     axes.set_yticks(range(len(layers)), layers)
     axes.tick_params(length=0)
@@ -165,12 +149,8 @@ def overlay_picture(found: Neurons, target: str) -> Picture:
     """A unit over the time of single utterances with the target that it follows (the paper's figure 6)."""
     traces = [each for each in found.facts["traces"] if each["target"] == target]
     arrays = read_arrays(found.root / TRACES)
-    best = next(
-        row for row in found.best if (row.level, row.method, row.place, row.target) == ("frame", "pearson", 1, target)
-    )
-
-    sign = -1.0 if best.measured < 0 else 1.0
-    over = ", turned over" if sign < 0 else ""
+    best = next(row for row in followed(found.best) if row.target == target)
+    sign, over = (-1.0, ", turned over") if best.measured < 0 else (1.0, "")
     name = f"unit {best.number} of {best.layer}{over}"
 
     def draw(canvas: Canvas) -> None:
@@ -182,8 +162,7 @@ def overlay_picture(found: Neurons, target: str) -> Picture:
             axes.plot(times_s, unit, color=ACCENT, linewidth=1.4, linestyle=(0, (4, 1.2)), label=name)
             r = "no r" if each["r"] is None else f"r {_shown(each['r'])}"
             axes.set_title(", ".join([*([each["emotion"]] if each["emotion"] else []), r]))
-            axes.set_yticks([])
-            axes.set_xlim(0, times_s[-1])
+            axes.set(yticks=[], xlim=(0, times_s[-1]))
         lines, labels = panels[0].get_legend_handles_labels()
         canvas.figure.legend(lines, labels, loc="outside upper left", ncols=2, handlelength=2.2)
         canvas.figure.supxlabel("seconds", fontsize=9)
@@ -246,25 +225,19 @@ def projections_picture(found: Projections, way: str, chosen: Sequence[str] = ()
         + ("Distances between clouds mean nothing in t-SNE." if way == "tsne" else "Axes: the first two components.")
     )
     values = "; ".join(f"{score.name} UAR {_shown(score.uar, 3)}" for score in scores.values())
-    name, title = "-".join(["projections", way, *(classes if chosen else ())]), f"Utterances by {_WAYS[way]}"
-    return Picture(
-        name, title + (f": {' and '.join(classes)}" if chosen else ""), draw, caption, f"Scatter plots: {values}."
-    )
+    name = "-".join(["projections", way, *(classes if chosen else ())])
+    title = f"Utterances by {_WAYS[way]}" + (f": {' and '.join(classes)}" if chosen else "")
+    return Picture(name, title, draw, caption, f"Scatter plots: {values}.")
 
 
 def _of_two(every: Sequence[str], chosen: Sequence[str]) -> list[str]:
     """Two classes in the order of all."""
     if len(set(chosen)) != 2 or not set(chosen) <= set(every):
-        raise ConfigError(
-            f"not two of the classes: {', '.join(chosen)}", f"choose two of {', '.join(every)}", "classes"
-        )
+        problem = f"not two of the classes: {', '.join(chosen)}"
+        raise ConfigError(problem, f"choose two of {', '.join(every)}", "classes")
     return [name for name in every if name in chosen]
 
 
 def _shown(value: float, digits: int = 2) -> str:
-    """A share or a correlation; a dash where there is none.
-
-    >>> _shown(-0.826), _shown(0.7104, 3), _shown(math.nan)
-    ('-.83', '.710', '–')
-    """
+    """A share or a correlation; a dash where there is none."""
     return share(value, digits) or "–"

@@ -17,6 +17,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
@@ -36,14 +37,13 @@ from affetto.errors import ConfigError, RunError
 from affetto.models.encoders.encoder import Encoder
 from affetto.models.encoders.native import NetworkEncoder
 
-FOUR = ("anger", "happiness", "neutral", "sadness")
-
 
 class ProbeConfig(Config):
     """Settings of every probe."""
 
     corpus: Path = Path("crema-d")  # its folder or manifest, relative to the data folder
-    classes: tuple[str, ...] = FOUR  # the emotions whose utterances are used; none named uses all
+    # the emotions whose utterances are used; none named uses all
+    classes: tuple[str, ...] = ("anger", "happiness", "neutral", "sadness")
     limit: Annotated[int, Field(ge=1)] | None = None  # so many utterances, spread evenly over the corpus
     recogniser: str = pretrained.DEFAULT  # whose layers are looked into, see `affetto.models.encoders.open_encoder`
     seed: Seed = 1  # of everything that chance decides
@@ -51,7 +51,7 @@ class ProbeConfig(Config):
 
 def read_utterances(config: ProbeConfig, data_root: Path) -> list[Utterance]:
     """The utterances to be read; each one's emotion is the class that it counts as."""
-    found: list[Utterance] = list(open_corpus(data_root / config.corpus).utterances)
+    found = list(open_corpus(data_root / config.corpus).utterances)
     if config.classes:
         found = [each.utterance for each in label(found, Labelling(), config.classes)]
     if config.limit is None or config.limit >= len(found):
@@ -132,7 +132,7 @@ def write_rows(path: Path, rows: Iterable[NamedTuple], fields: Sequence[str]) ->
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(fields)
-        writer.writerows([_written(value) for value in row] for row in rows)
+        writer.writerows(map(_written, row) for row in rows)
 
 
 def _written(value: object) -> object:
@@ -149,17 +149,13 @@ def read_rows(path: Path, kind: type[N]) -> list[N]:
             header, *lines = list(csv.reader(file, strict=True)) or [[]]
         if header != list(kind._fields):
             raise ValueError("the header is another")
-        return [
-            kind(
-                *(
-                    type_("nan" if type_ is float and not text else text)
-                    for text, type_ in zip(line, types, strict=True)
-                )
-            )
-            for line in lines
-        ]
+        return [kind(*starmap(_read, zip(line, types, strict=True))) for line in lines]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
+
+
+def _read(text: str, kind: type[Any]) -> Any:
+    return kind(text or "nan") if kind is float else kind(text)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -170,7 +166,6 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Reads what `write_arrays` wrote."""
     try:
-        found: dict[str, NDArray[Any]] = load_file(path)
+        return load_file(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"cannot be read ({error})", _REMEDY, path) from error
-    return found

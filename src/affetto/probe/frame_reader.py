@@ -1,19 +1,6 @@
 """Reads a corpus once: every layer of every utterance, and the prosody of the same frames, a few at a time.
 
-Frames are handed on and forgotten, so that memory does not grow with the corpus. What units are compared with are five
-properties of a voice beside the words:
-
-| target | is | counts in |
-|---|---|---|
-| loudness | `affetto.features.spectrogram`, as in the paper's figure 6 | every frame |
-| pitch | semitones above 50 Hz | voiced frames |
-| voicing | strength from 0 to 1 | every frame |
-| rate | syllable nuclei a second | frames from the first voiced one to the last |
-| tilt | dB an octave | frames that are no digital silence |
-
-A layer with a frame every ``stride`` spectrogram frames has its j-th frame centred on spectrogram frame ``j x stride``:
-the recogniser's convolutions begin half a kernel before the recording. So a layer frame is compared with the mean over
-the stretch of one stride around that place; spectrogram frames that lie half in it count half.
+Frames are handed on and forgotten, so that memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -21,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,16 +25,15 @@ from affetto.features.spectrogram import FRAME_RATE_HZ, loudness, spectral_tilt
 from affetto.frames import Waves, pad_waves
 from affetto.models.encoders.encoder import Encoder, LayerInfo
 
-TARGETS = ("loudness", "pitch", "voicing", "rate", "tilt")
+# Target -> what it is measured in.
 UNITS = {
-    "loudness": "loudness re 60 dB under full scale",
-    "pitch": "semitones above 50 Hz",
+    "loudness": "loudness re 60 dB under full scale",  # as in the paper's figure 6
+    "pitch": "semitones above 50 Hz",  # counts in voiced frames
     "voicing": "strength, 0 to 1",
-    "rate": "syllables a second",
-    "tilt": "dB an octave",
+    "rate": "syllables a second",  # counts from the first voiced frame to the last
+    "tilt": "dB an octave",  # counts where there is no digital silence
 }
-"""Target -> what it is measured in."""
-
+TARGETS = tuple(UNITS)
 LEAST_SHARE = 0.5  # Of a layer frame's stretch, how much must count for the frame to count
 _SILENT = 1e-2  # Loudness of about -127 dB: only digital silence is below it
 
@@ -61,8 +48,7 @@ class Prosody(NamedTuple):
         """Each target's mean over the frames that count, (targets,); not a number where none does."""
         counts = self.valid.sum(axis=0)
         sums = (self.values * self.valid).sum(axis=0)
-        found: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0)
-        return found
+        return np.asarray(np.divide(sums, counts, out=np.full(len(TARGETS), np.nan), where=counts > 0))
 
 
 def prosody(waves: Waves) -> list[Prosody]:
@@ -94,7 +80,12 @@ def _prosody(loud: NDArray[np.float64], voice: NDArray[np.float64], tilt: NDArra
 
 
 def align(fine: Prosody, frames: int, frame_rate_hz: float) -> Prosody:
-    """Means around each of a layer's frames over what counts, and whether half of that stretch counts."""
+    """Means around each of a layer's frames over what counts, and whether half of that stretch counts.
+
+    A layer with a frame every ``stride`` spectrogram frames has its j-th frame centred on spectrogram frame
+    ``j x stride``: the recogniser's convolutions begin half a kernel before the recording. So a layer frame is compared
+    with the mean over the stretch of one stride around that place; frames that lie half in it count half.
+    """
     weights = _weights(len(fine.values), frames, FRAME_RATE_HZ / frame_rate_hz)
     counted = weights @ fine.valid  # (frames, targets)
     inside = weights.sum(axis=1, keepdims=True)
@@ -131,6 +122,12 @@ class Group(NamedTuple):
     def units(self) -> slice:
         """Their places among all units."""
         return slice(self.first, self.first + sum(layer.width for layer in self.layers))
+
+    @property
+    def places(self) -> dict[str, slice]:
+        """Layer -> the places of its own units."""
+        edges = accumulate((layer.width for layer in self.layers), initial=self.first)
+        return {layer.name: slice(*ends) for layer, ends in zip(self.layers, pairwise(edges), strict=True)}
 
 
 def groups(layers: Sequence[LayerInfo]) -> tuple[Group, ...]:

@@ -106,9 +106,9 @@ def linear_probe(
     labels are (utterances,), from 0, and classes count the same. Of equal complexities the first wins. Raises
     TrainingError where a class is missing from the training part, or values are not numbers.
     """
-    absent = sorted(set(labels.tolist()) - set(labels[task.training].tolist()))
-    if absent or len(set(labels.tolist())) < 2:
-        problem = f"the training part lacks class {absent[0]}" if absent else "a single class"
+    absent = np.setdiff1d(labels, labels[task.training])
+    if len(absent) or len(np.unique(labels)) < 2:
+        problem = f"the training part lacks class {absent[0]}" if len(absent) else "a single class"
         raise TrainingError(problem, "divide the data otherwise, or name other classes", f"fold {task.fold}")
     if not np.isfinite(vectors).all():
         raise TrainingError("a representation with values that are not numbers", "look at the recogniser's weights")
@@ -118,16 +118,15 @@ def linear_probe(
         for part in (task.training, task.validation, task.test)
     )
     machine = LogisticRegression(class_weight="balanced", max_iter=_STEPS, tol=_TOLERANCE, warm_start=True)
-    best = Probed(np.zeros((0, 0)), 0.0, -1.0)
+    tried = []
     for complexity in complexities:
         machine.set_params(C=complexity)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of the weakest penalty, which validation judges
             machine.fit(training, labels[task.training])
         uar = metrics.uar(labels[task.validation], machine.predict(validation))
-        if uar > best.validation_uar:
-            best = Probed(machine.predict_proba(test), complexity, uar)
-    return best
+        tried.append(Probed(machine.predict_proba(test), complexity, uar))
+    return max(tried, key=lambda each: each.validation_uar)
 
 
 KIND = "layers"
@@ -186,9 +185,7 @@ def probe_layers(
     }
     _begin(output, facts)
     cache = output.parent / "cache"
-    networks = {"trained": encoder}
-    if config.control:
-        networks["untrained"] = untrained(encoder, config.seed)
+    networks = {"trained": encoder, **({"untrained": untrained(encoder, config.seed)} if config.control else {})}
     every = [feature_vectors(utterances, cache, progress)]
     for name, network in networks.items():
         every += layer_vectors(utterances, network, name, cache, progress)
@@ -229,10 +226,9 @@ def _begin(output: Path, facts: dict[str, Any]) -> None:
 
 def tasks(utterances: Sequence[Utterance], folds: Sequence[Split], readable: NDArray[np.bool_]) -> Iterator[Task]:
     """Folds by the places of their utterances, without those that cannot be read."""
-    place = {each.key: number for number, each in enumerate(utterances)}
+    place = {each.key: number for number, each in enumerate(utterances) if readable[number]}
     for number, fold in enumerate(folds):
-        every = [np.array([place[each.key] for each in part], dtype=np.int64) for part in fold]
-        parts = [part[readable[part]] for part in every]
+        parts = [np.array([place[each.key] for each in part if each.key in place], dtype=np.int64) for part in fold]
         if not all(len(part) for part in parts):
             raise CorpusError("no sound of one of its parts can be read", "look at the warnings", f"fold {number}")
         yield Task(0, number, *parts)
@@ -265,7 +261,7 @@ def _scores(every: dict[str, Vectors], output: Path, config: LayersConfig) -> li
     for name, vectors in every.items():
         interval = speaker_interval(counted[name], np.random.default_rng(seed))
         behind = speaker_interval(counted[best], np.random.default_rng(seed), against=counted[name])
-        gap = (float("nan"), float("nan")) if name == best else (behind.low[0], behind.high[0])
+        gap = (np.nan, np.nan) if name == best else (behind.low[0], behind.high[0])
         uar, accuracy, _ = values[name]
         figures = (uar, interval.low[0], interval.high[0], accuracy, values[best][0] - uar, *gap)
         found.append(LayerScore(vectors.network, vectors.layer, vectors.values.shape[1], *map(float, figures)))

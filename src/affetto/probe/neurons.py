@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -111,50 +112,35 @@ def look(
     names, speakers = np.unique([by_speaker(each) for each in utterances], return_inverse=True)
     _, held_out = held_out_groups(utterances, group=by_speaker, share=0.5, seed=stable_seed(config.seed, "halves"))
     choosing = ~np.isin(names, [by_speaker(each) for each in held_out])
-    reader = FrameReader(encoder)
-    tally = Tally(
-        reader.groups,
-        speakers.astype(np.int64),
-        shuffled=~choosing[speakers],
-        permutations=config.permutations,
-        rng=np.random.default_rng(stable_seed(config.seed, "turns")),
-    )
-    done = 0
+    reader, measuring = FrameReader(encoder), ~choosing[speakers]
+    rng = np.random.default_rng(stable_seed(config.seed, "turns"))
+    tally = Tally(reader.groups, speakers, shuffled=measuring, permutations=config.permutations, rng=rng)
     for batch in reader.batches(utterances):
         for frames in batch:
             tally.add(frames)
-        done += len(batch)
         if progress is not None:
-            progress(done + len(reader.unreadable), len(utterances))
-    _check_seen(tally, choosing)
+            progress(int(tally.seen.sum()) + len(reader.unreadable), len(utterances))
+    for half, does in ((choosing, "choose"), (~choosing, "measure")):
+        if not tally.seen[half[tally.speakers]].any():
+            raise CorpusError(f"no sound of the speakers who {does} units can be read", "look at the warnings above")
     best, by_layer, arrays = _tables(tally, choosing, config)
-    return Looked(best, by_layer, arrays, _facts(tally, reader, names, choosing), ~choosing[speakers])
+    return Looked(best, by_layer, arrays, _facts(tally, reader, names, choosing), measuring)
 
 
 def _tables(
     tally: Tally, choosing: NDArray[np.bool_], config: NeuronConfig
 ) -> tuple[list[BestUnit], list[BestUnit], dict[str, NDArray[Any]]]:
-    layers = [layer for group in tally.groups for layer in group.layers]
     best: list[BestUnit] = []
     by_layer: list[BestUnit] = []
     arrays: dict[str, NDArray[Any]] = {}
     for found in find(tally, choosing, np.random.default_rng(stable_seed(config.seed, "exchanges"))):
         rng = np.random.default_rng(stable_seed(config.seed, "crowds"))
         best += best_rows(tally, found, choosing, rng, count=config.best)
-        first = 0
-        for layer in layers:
-            units = slice(first, first + layer.width)
+        for units in (units for group in tally.groups for units in group.places.values()):
             by_layer += best_rows(tally, found, choosing, rng, count=1, units=units)
-            first += layer.width
         every = {"chosen": found.chosen, "measured": found.measured, "null_highest": found.highest}
         arrays |= {f"{found.level}.{found.method}.{name}": each.astype(np.float32) for name, each in every.items()}
     return best, by_layer, arrays
-
-
-def _check_seen(tally: Tally, choosing: NDArray[np.bool_]) -> None:
-    for half, does in ((choosing, "choose"), (~choosing, "measure")):
-        if not tally.seen[half[tally.speakers]].any():
-            raise CorpusError(f"no sound of the speakers who {does} units can be read", "look at the warnings above")
 
 
 def _facts(tally: Tally, reader: FrameReader, names: NDArray[np.str_], choosing: NDArray[np.bool_]) -> dict[str, Any]:
@@ -197,40 +183,36 @@ def _traces(
 ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """Reads some utterances again and keeps the best unit of each target, frame by frame (the paper's figure 6).
 
-    Returns:
-        For ``probe.json``, what there is (utterance, emotion, text, target, layer, number, r); and arrays by
-        "utterance/target": (3, frames), the times in seconds, the activation, and the target, not a number where it
-        does not count.
+    Gives for ``probe.json`` what there is, and arrays by "utterance/target": (3, frames), the times in seconds, the
+    activation, and the target, not a number where it does not count.
     """
-    followed = [row for row in best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]
-    index: list[dict[str, Any]] = []
+    found: list[tuple[int, dict[str, Any]]] = []
     arrays: dict[str, NDArray[Any]] = {}
     reader = FrameReader(encoder)
-    for batch in reader.batches(utterances):
-        for frames in batch:
-            utterance = utterances[frames.place]
-            for each in followed:
-                drawn, r = _trace(reader, frames.parts, each)
-                arrays[f"{utterance.id}/{each.target}"] = drawn
-                facts = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
-                index.append({**facts, "target": each.target, "layer": each.layer, "number": each.number, "r": r})
-    order = {each.id: place for place, each in enumerate(utterances)}
-    return sorted(index, key=lambda each: order[each["utterance"]]), arrays
+    for frames in chain.from_iterable(reader.batches(utterances)):
+        utterance = utterances[frames.place]
+        about = {"utterance": utterance.id, "emotion": utterance.emotion, "text": utterance.text}
+        for unit in followed(best):
+            drawn, r = _trace(reader, frames.parts, unit)
+            arrays[f"{utterance.id}/{unit.target}"] = drawn
+            facts = {**about, "target": unit.target, "layer": unit.layer, "number": unit.number, "r": r}
+            found.append((frames.place, facts))
+    return [facts for _, facts in sorted(found, key=lambda each: each[0])], arrays
 
 
-def _trace(reader: FrameReader, parts: Sequence[Part], followed: BestUnit) -> tuple[NDArray[np.float32], float | None]:
+def _trace(reader: FrameReader, parts: Sequence[Part], unit: BestUnit) -> tuple[NDArray[np.float32], float | None]:
     """Time, activation and target, (3, frames), and their correlation, None where there is none."""
-    for group, part in zip(reader.groups, parts, strict=True):
-        first = 0
-        for layer in group.layers:
-            if layer.name == followed.layer:
-                column = TARGETS.index(followed.target)
-                valid = part.prosody.valid[:, column]
-                activation = part.units[first + followed.number]
-                target = np.where(valid, part.prosody.values[:, column], np.nan)
-                times_s = np.arange(len(activation)) / group.rate_hz
-                r = correlations(activation[None, valid], target[None, valid])[0, 0]
-                drawn = np.stack([times_s, activation, target]).astype(np.float32)
-                return drawn, None if np.isnan(r) else round(float(r), 4)
-            first += layer.width
-    raise AssertionError("the table names layers that there are")
+    group, part = next(pair for pair in zip(reader.groups, parts, strict=True) if unit.layer in pair[0].places)
+    column = TARGETS.index(unit.target)
+    valid = part.prosody.valid[:, column]
+    activation = part.units[group.places[unit.layer].start - group.first + unit.number]
+    target = np.where(valid, part.prosody.values[:, column], np.nan)
+    times_s = np.arange(len(activation)) / group.rate_hz
+    r = correlations(activation[None, valid], target[None, valid])[0, 0]
+    drawn = np.stack([times_s, activation, target]).astype(np.float32)
+    return drawn, None if np.isnan(r) else round(float(r), 4)
+
+
+def followed(best: Sequence[BestUnit]) -> list[BestUnit]:
+    """The units to draw: of each target, the one that follows it best frame by frame."""
+    return [row for row in best if (row.level, row.method, row.place) == ("frame", "pearson", 1)]

@@ -45,6 +45,7 @@ KIND = "projections"
 SCORES, POINTS, COORDINATES = "projections.csv", "points.csv", "coordinates.safetensors"
 WAYS = ("tsne", "pca")
 PERPLEXITY = 30.0
+Points = NDArray[np.float32]
 
 
 class ProjectionsConfig(ProbeConfig):
@@ -101,15 +102,15 @@ def probe_projections(
     where = environment()  # the commit is that of the code that is running
     utterances = read_utterances(config, data_root)
     encoder = open_encoder(config.recogniser, device=device)
-    trained_on = _recurrent_layers(config, encoder)
+    _recurrent_layers(config, encoder)  # refuses unknown ones at once
     fold = make_folds(utterances, GroupedKFold(folds=config.parts), group=by_speaker, seed=config.seed)[0]
     cache = output.parent / "cache"
     averaged = list(layer_vectors(utterances, encoder, "MP", cache, progress))
     (task,) = tasks(utterances, [fold], averaged[0].readable)
-    every = [*averaged, *_recurrent(utterances, encoder, task, config, trained_on, cache)]
+    every = [*averaged, *_recurrent(utterances, encoder, task, config, cache=cache)]
     drawn = _drawn(task, config)
     scores: list[ProjectionScore] = []
-    coordinates: dict[str, NDArray[np.float32]] = {}
+    coordinates: dict[str, Points] = {}
     for place, vectors in enumerate(every):
         pictures = _project(vectors, task, drawn, config.seed)
         coordinates |= {f"{vectors.name}/{way}": picture for way, picture in zip(WAYS, pictures, strict=True)}
@@ -144,26 +145,20 @@ def read_projections(root: Path) -> Projections:
 
 def _recurrent_layers(config: ProjectionsConfig, encoder: Encoder) -> tuple[str, ...]:
     known = [layer.name for layer in encoder.layers]
-    wanted = config.recurrent
-    if wanted is None:
+    if config.recurrent is None:
         return tuple(name for name in known if not name.startswith("conv"))
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise TrainingError(f"the recogniser has no layer {unknown[0]!r}", f"choose among {', '.join(known)}")
-    return wanted
+    for name in config.recurrent:
+        if name not in known:
+            raise TrainingError(f"the recogniser has no layer {name!r}", f"choose among {', '.join(known)}")
+    return config.recurrent
 
 
 def _recurrent(
-    utterances: Sequence[Utterance],
-    encoder: Encoder,
-    task: Task,
-    config: ProjectionsConfig,
-    layers: Sequence[str],
-    cache: Path,
+    utterances: Sequence[Utterance], encoder: Encoder, task: Task, config: ProjectionsConfig, *, cache: Path
 ) -> Iterator[Vectors]:
     """What a new GRU makes of each layer, averaged over time (paper 3.1.3); it is trained on the training speakers."""
     targets = torch.eye(len(config.classes))[torch.from_numpy(labels_of(utterances, config.classes))]
-    for layer in layers:
+    for layer in _recurrent_layers(config, encoder):
         banks = represent(utterances, Layers(encoder, (layer,)), cache)
         share = len(task.training) / len(utterances)
         study = Study(config.classes, targets, share, banks, encoder.layers, None, config.seed)
@@ -175,7 +170,7 @@ def _recurrent(
         yield Vectors("RNN", layer, _read(head, material), banks[layer].readable)
 
 
-def _read(head: EmotionHead, material: HeadData) -> NDArray[np.float32]:
+def _read(head: EmotionHead, material: HeadData) -> Points:
     """The averaged outputs of a trained head's GRU, (utterances, width); zero where the sound cannot be read."""
     readable = np.flatnonzero((material.lengths > 0).all(axis=0))
     values = np.zeros((len(material.targets), head.width), dtype=np.float32)
@@ -194,17 +189,14 @@ def _drawn(task: Task, config: ProjectionsConfig) -> NDArray[np.int64]:
     return np.sort(rng.choice(task.test, config.points, replace=False))
 
 
-def _project(
-    vectors: Vectors, task: Task, drawn: NDArray[np.int64], seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _project(vectors: Vectors, task: Task, drawn: NDArray[np.int64], seed: int) -> tuple[Points, Points]:
     """Points in two pictures; the principal components are those of the training speakers."""
-    scaler = StandardScaler().fit(vectors.values[task.training].astype(np.float64))
-    known = scaler.transform(vectors.values[task.training].astype(np.float64))
+    scaler = StandardScaler()
+    known = scaler.fit_transform(vectors.values[task.training].astype(np.float64))
     space = scaler.transform(vectors.values[drawn].astype(np.float64))
     reduced = PCA(min(50, *known.shape), svd_solver="full").fit(known).transform(space)
-    tsne = TSNE(
-        perplexity=min(PERPLEXITY, (len(drawn) - 1) / 3), init="pca", random_state=stable_seed(seed, "tsne"), n_jobs=1
-    )
+    perplexity = min(PERPLEXITY, (len(drawn) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=stable_seed(seed, "tsne"), n_jobs=1)
     return tsne.fit_transform(reduced).astype(np.float32), reduced[:, :2].astype(np.float32)
 
 
@@ -213,23 +205,21 @@ def _scores(
     utterances: Sequence[Utterance],
     task: Task,
     drawn: NDArray[np.int64],
-    pictures: Sequence[NDArray[np.float32]],
+    pictures: Sequence[Points],
     config: ProjectionsConfig,
 ) -> Iterator[ProjectionScore]:
     """The numbers for all classes, and for each two where there are more."""
     labels = labels_of(utterances, config.classes)
+    deviation = vectors.values[task.training].std(axis=0)
+    spaces: list[NDArray[np.floating]] = [vectors.values[drawn] / np.where(deviation > 0, deviation, 1.0), *pictures]
     pairs = combinations(config.classes, 2) if len(config.classes) > 2 else ()
     for classes in [config.classes, *pairs]:
         member = np.isin(labels, [config.classes.index(name) for name in classes])
         parts = [part[member[part]] for part in task[2:]]
         shown = member[drawn]
-        deviation = vectors.values[task.training].std(axis=0)
-        space = vectors.values[drawn[shown]] / np.where(deviation > 0, deviation, 1.0)
-        pictured = [_silhouette(points[shown], labels[drawn[shown]]) for points in pictures]
-        uar, low, high = _uar(vectors, utterances, Task(0, 0, *parts), classes, config.seed)
-        yield ProjectionScore(
-            vectors.name, "+".join(classes), uar, low, high, _silhouette(space, labels[drawn[shown]]), *pictured
-        )
+        silhouettes = [_silhouette(points[shown], labels[drawn[shown]]) for points in spaces]
+        figures = _uar(vectors, utterances, Task(0, 0, *parts), classes, config.seed)
+        yield ProjectionScore(vectors.name, "+".join(classes), *figures, *silhouettes)
 
 
 def _uar(
@@ -241,13 +231,10 @@ def _uar(
     # Utterances of other classes are in no part of the task: whatever label they have is never looked at.
     labels = np.array([classes.index(each.emotion) if each.emotion in classes else 0 for each in utterances])
     predicted = linear_probe(vectors.values, labels, task).test.argmax(axis=1)
-    counted = tally(
-        [(0, 0)] * len(task.test),
-        [by_speaker(utterances[place]) for place in task.test],
-        [classes[labels[place]] for place in task.test],
-        [classes[each] for each in predicted],
-        classes,
-    )
+    speakers = [by_speaker(utterances[place]) for place in task.test]
+    references = [classes[place] for place in labels[task.test]]
+    said = [classes[place] for place in predicted]
+    counted = tally([(0, 0)] * len(task.test), speakers, references, said, classes)
     interval = speaker_interval(counted, np.random.default_rng(stable_seed(seed, "crowds")))
     return float(run_scores(counted)[0][0]), float(interval.low[0]), float(interval.high[0])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +22,9 @@ from affetto.report.notes import RunFacts, write_notes
 from affetto.report.table import Comparison, CorpusFigures, Figure, Table, TableRow, Verdict, published, reported
 
 SEED = 20170912  # Of the speakers drawn for intervals: a run folder always gives the same table
-MAIN = stats.MAIN
-"""What rows are compared by, decided before anyone looks: testing three scores would show three times the chance."""
-
+MAIN = stats.MAIN  # Decided before anyone looks: testing three scores would show three times the chance
 Progress = Callable[[float, float], None]
-KINDS = ("baseline", "mean_pooling", "recurrent", "progressive", "functionals_svm")
-"""Kinds of model that a report looks into."""
+KINDS = ("baseline", "mean_pooling", "recurrent", "progressive", "functionals_svm")  # that a report looks into
 MOST = 5  # Rows looked into where none is of a kind above
 
 
@@ -40,14 +38,10 @@ class Derived(NamedTuple):
 def build_table(run: RunFolder, baseline: str | None = None, progress: Progress | None = None) -> Table:
     """Derives the table from the predictions in a run folder, finished or not.
 
-    Args:
-        run: the folder.
-        baseline: the row to test the others against. Without it, the row of kind ``baseline`` that has the highest UAR
-            on its validation speakers; the test speakers do not choose it, since the others are tested against it.
-        progress: receives how many rows are read.
-
-    Raises:
-        RunError: the folder is none or damaged, nothing is finished in it, or no row is called like that.
+    The others are tested against the row ``baseline``. Without it, against the row of kind ``baseline`` that has the
+    highest UAR on its validation speakers; the test speakers do not choose it, since the others are tested against it.
+    Progress receives how many rows are read. Raises RunError where the folder is none or damaged, nothing is finished
+    in it, or no row is called like that.
     """
     return derive(run, baseline, progress).table
 
@@ -72,9 +66,8 @@ def derive(run: RunFolder, baseline: str | None = None, progress: Progress | Non
     folds |= set(range(facts.get("counts", {}).get("folds", 0)))
     everyone, utterances = run.utterances(), list(run.readable().values())
     homes = dict(zip(short_names(everyone, "speaker"), (each.corpus for each in everyone), strict=True))
-    entries = [
-        _entry(row, counted[row.name], repeats.get(row.name, 1), folds, _Setting(homes, run.dimensions)) for row in rows
-    ]
+    entry = partial(_entry, folds=folds, homes=homes, dimensions=run.dimensions)
+    entries = [entry(row, counted[row.name], repeats.get(row.name, 1)) for row in rows]
     if against is not None:
         ratio = test_to_training(run, against, counted[against], len(utterances))
         entries = _compared(entries, counted, against, ratio)
@@ -88,9 +81,8 @@ def check_rows(run: RunFolder, wanted: Sequence[str], rows: Sequence[str]) -> No
     """Makes sure that there are rows of these names."""
     for name in wanted:
         if name not in rows:
-            raise RunError(
-                f"no row with a finished cell is called {name!r}", f"choose among {', '.join(rows)}", run.root
-            )
+            problem = f"no row with a finished cell is called {name!r}"
+            raise RunError(problem, f"choose among {', '.join(rows)}", run.root)
 
 
 def _choose_baseline(
@@ -105,19 +97,14 @@ def _choose_baseline(
         return None, "no row is of kind baseline; name one with --baseline to test the others against it"
     if len(candidates) == 1:
         return candidates[0], "the only row of kind baseline"
-    counted = {name: run.validation_answers(name).tally(classes) for name in candidates}
-    shared = set.intersection(*(each.cells() for each in counted.values()))
+    answers = {name: run.validation_answers(name) for name in candidates}
+    shared = set.intersection(*(set(each.cells) for each in answers.values()))
     if not shared:
         return candidates[0], "the first of its kind, since no cell of all of them is finished"
-    means = {name: _mean(_only(each, shared))[MAIN] for name, each in counted.items()}
+    means = {name: _mean(each.of(shared).tally(classes))[MAIN] for name, each in answers.items()}
     shown = ", ".join(f"{name} {mean:.3f}".replace(" 0.", " .") for name, mean in means.items())
     reason = f"the best of its kind on the validation speakers, not on the tested ones: {shown}"
     return max(means, key=means.__getitem__), reason
-
-
-def _only(counted: stats.Counted, cells: set[tuple[int, int]]) -> stats.Counted:
-    pairs = zip(counted.repeats.tolist(), counted.folds.tolist(), strict=True)
-    return counted.where(np.array([pair in cells for pair in pairs]))
 
 
 def _mean(counted: stats.Counted) -> stats.Floats:
@@ -130,15 +117,10 @@ def _whole(counted: stats.Counted, folds: set[int]) -> stats.Counted:
     return whole if len(whole.folds) else counted
 
 
-class _Setting(NamedTuple):
-    """Of all rows: speaker -> corpus, and what is predicted in the place of classes."""
-
-    homes: Mapping[str, str]
-    dimensions: tuple[str, ...]
-
-
-def _entry(row: Row, every: stats.Counted, repeats: int, folds: set[int], setting: _Setting) -> TableRow:
-    """A row without its comparison; of so many repeats, or of more if more are there."""
+def _entry(
+    row: Row, every: stats.Counted, repeats: int, *, folds: set[int], homes: dict[str, str], dimensions: Sequence[str]
+) -> TableRow:
+    """A row without its comparison; of so many repeats, or of more if more are there; homes: speaker -> corpus."""
     counted = _whole(every, folds)
     cells = counted.cells()
     return TableRow(
@@ -149,22 +131,23 @@ def _entry(row: Row, every: stats.Counted, repeats: int, folds: set[int], settin
         folds=len({fold for _, fold in cells}),
         cells=len(every.cells()),
         planned=max(repeats, 1 + int(every.repeats.max())) * len(folds),
-        scores=_figures(counted, setting.dimensions),
+        scores=_figures(counted, dimensions),
         comparison=None,
-        published=None if setting.dimensions else reported(row.published) or published(row.model),
-        corpora=_by_corpus(counted, setting),
+        published=None if dimensions else reported(row.published) or published(row.model),
+        corpora=_by_corpus(counted, homes, dimensions),
     )
 
 
-def _by_corpus(counted: stats.Counted, setting: _Setting) -> dict[str, CorpusFigures]:
+def _by_corpus(counted: stats.Counted, homes: Mapping[str, str], dimensions: Sequence[str]) -> dict[str, CorpusFigures]:
     """Scores on the speakers of each corpus; nothing where all are of one."""
-    names = sorted(set(setting.homes.values()))
-    corpora = np.array([setting.homes.get(name, "") for name in counted.speakers.tolist()])
-    parts = {name: counted.where(corpora == name) for name in names if len(names) > 1 and name in corpora}
-    return {
-        name: CorpusFigures(tuple(sorted(set(part.folds.tolist()))), _figures(part, setting.dimensions))
-        for name, part in parts.items()
-    }
+    names = sorted(set(homes.values()))
+    corpora = np.array([homes.get(name, "") for name in counted.speakers.tolist()])
+    found = {}
+    for name in names if len(names) > 1 else ():
+        if name in corpora:
+            part = counted.where(corpora == name)
+            found[name] = CorpusFigures(tuple(np.unique(part.folds).tolist()), _figures(part, dimensions))
+    return found
 
 
 def _figures(counted: stats.Counted, dimensions: Sequence[str]) -> dict[str, Figure]:
@@ -180,15 +163,12 @@ def _compared(
     entries: Sequence[TableRow], counted: Mapping[str, stats.Counted], against: str, ratio: float
 ) -> list[TableRow]:
     """Rows with their difference to the baseline, and which of them survive testing so many."""
-    found = [
-        None if each.name == against else difference(counted[each.name], counted[against], ratio) for each in entries
-    ]
-    corrected = stats.holm([float("nan") if each is None else each.p for each in found])
-    judged = [
-        None if each is None else replace(each, p_holm=p, verdict=_verdict(each, p))
-        for each, p in zip(found, corrected, strict=True)
-    ]
-    return [replace(entry, comparison=each) for entry, each in zip(entries, judged, strict=True)]
+    names = [each.name for each in entries if each.name != against]
+    found = [difference(counted[name], counted[against], ratio) for name in names]
+    corrected = stats.holm([each.p for each in found])
+    judged = [replace(each, p_holm=p, verdict=_verdict(each, p)) for each, p in zip(found, corrected, strict=True)]
+    comparisons = dict(zip(names, judged, strict=True))
+    return [replace(entry, comparison=comparisons.get(entry.name)) for entry in entries]
 
 
 def difference(counted: stats.Counted, against: stats.Counted, ratio: float) -> Comparison:
@@ -197,10 +177,10 @@ def difference(counted: stats.Counted, against: stats.Counted, ratio: float) -> 
     The ratio is that of test utterances to training utterances.
     """
     shared = set(counted.folds.tolist()) & set(against.folds.tolist())
-    one, other = (each.where(np.isin(each.folds, list(shared))) for each in (counted, against))
-    nothing = float("nan")
     if not shared:
-        return Comparison(nothing, nothing, nothing, nothing, 0, nothing, nothing, nothing, Verdict.UNTESTED)
+        nothing = math.nan
+        return Comparison(nothing, nothing, nothing, nothing, 0, nothing, nothing)
+    one, other = (each.where(np.isin(each.folds, list(shared))) for each in (counted, against))
     by_fold = stats.fold_scores(one)[1][:, MAIN] - stats.fold_scores(other)[1][:, MAIN]
     tested = stats.corrected_t_test(by_fold, ratio)
     one, other = _whole(one, shared), _whole(other, shared)
@@ -213,8 +193,6 @@ def difference(counted: stats.Counted, against: stats.Counted, ratio: float) -> 
         folds=len(by_fold),
         p=tested.p,
         p_signed_rank=stats.signed_rank_test(by_fold).p,
-        p_holm=nothing,
-        verdict=Verdict.UNTESTED,
     )
 
 
@@ -234,8 +212,8 @@ def test_to_training(run: RunFolder, row: str, counted: stats.Counted, utterance
     for cell, number in zip(cells, counted.utterances.tolist(), strict=True):
         tested[cell] += number
     validation = Counter(run.validation_answers(row).cells)
-    trained = {cell: utterances - number - validation[cell] for cell, number in tested.items()}
-    ratios = [tested[cell] / number for cell, number in trained.items() if number > 0]
+    pairs = [(number, utterances - number - validation[cell]) for cell, number in tested.items()]
+    ratios = [number / trained for number, trained in pairs if trained > 0]
     if not ratios:
         raise RunError("the manifest has fewer utterances than are tested", "restore the folder", run.root)
     return float(np.mean(ratios))
@@ -275,10 +253,6 @@ class ReportData:
     names: tuple[str, ...]  # of the rows to look into
     reason: str  # how they were chosen, in words
 
-    def chosen(self) -> dict[str, stats.Counted]:
-        """The rows to look into, counted."""
-        return {name: self.counted[name] for name in self.names}
-
     def confusions(self, names: Iterable[str]) -> dict[str, stats.ConfusionCounts]:
         """Some rows, counted, where classes are predicted."""
         found = {name: self.counted[name] for name in names}
@@ -290,50 +264,42 @@ class ReportData:
         assert isinstance(answers, Answers)
         return answers
 
-    def validation_answers(self, name: str) -> Answers:
-        """The same of validation utterances, in all cells."""
-        answers = self.run.validation_answers(name)
-        assert isinstance(answers, Answers)
-        return answers
-
     def missing(self) -> dict[str, str]:
         """Row -> what of it is yet to come, in words; rows that are whole are left out."""
-        found = {row.name: row for row in self.table.rows}
-        missing = {}
-        for name in (str(row["name"]) for row in self.run.config()["rows"]):
-            if name not in found:
-                missing[name] = "nothing is finished"
-            elif found[name].unfinished:
-                missing[name] = f"{found[name].cells} of {found[name].planned} cells are finished"
+        missing = {str(row["name"]): "nothing is finished" for row in self.run.config()["rows"]}
+        for row in self.table.rows:
+            if row.unfinished:
+                missing[row.name] = f"{row.cells} of {row.planned} cells are finished"
+            else:
+                del missing[row.name]
         return missing
 
 
 def read(root: Path, baseline: str | None, wanted: Sequence[str], progress: Progress | None) -> ReportData:
-    """Reads a run folder, derives its table as `derive` does, and chooses the rows to look into unless some are wanted;
-    raises RunError where the folder is none or damaged, nothing is finished in it, or no row is called like that.
+    """Reads a run folder, derives its table, and chooses the rows to look into unless some are wanted.
+
+    Raises RunError as `build_table`.
     """
     run = ReadOnce(root)
     table, counted = derive(run, baseline, progress)
     classes = tuple(str(name) for name in run.facts()["classes"])
     check_rows(run, wanted, [row.name for row in table.rows])
-    if wanted:
-        return ReportData(run, table, counted, classes, tuple(dict.fromkeys(wanted)), "as asked for")
-    names, reason = _choose(run, table, classes)
+    names, reason = (tuple(dict.fromkeys(wanted)), "as asked for") if wanted else _choose(run, table, classes)
     return ReportData(run, table, counted, classes, names, reason)
 
 
 def _choose(run: ReadOnce, table: Table, classes: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """The best of each kind on validation speakers: who is tested chooses nothing, not even what is looked into."""
-    names = []
+    chosen = []
     for kind in KINDS:
-        rows = [row for row in table.rows if row.kind == kind]
-        rows = [row for row in rows if not row.unfinished] or rows
-        if kind == "baseline" and table.baseline in [row.name for row in rows]:
-            names.append(str(table.baseline))
-        elif rows:
-            names.append(max(rows, key=lambda row: _validated(run, row.name, classes) if len(rows) > 1 else 0.0).name)
-    if names:
-        return tuple(names), "the best of each kind on the validation speakers, whole rows before unfinished ones"
+        names = [row.name for row in table.rows if row.kind == kind]
+        names = [row.name for row in table.rows if row.kind == kind and not row.unfinished] or names
+        if kind == "baseline" and table.baseline in names:
+            chosen.append(str(table.baseline))
+        elif names:
+            chosen.append(max(names, key=lambda name: _validated(run, name, classes)) if len(names) > 1 else names[0])
+    if chosen:
+        return tuple(chosen), "the best of each kind on the validation speakers, whole rows before unfinished ones"
     return tuple(row.name for row in table.best_first().rows[:MOST]), f"the highest by {table.main}"
 
 

@@ -20,22 +20,17 @@ def score_sheets(scores: Sequence[CorpusScores], *, details: bool) -> list[Sheet
     """Tables of scores, of which there is at least one; in detail with each one's confusion and speakers."""
     dimensions = list(dict.fromkeys(name for each in scores for name in each.ccc))
     figures = ("clips", "UAR", "accuracy", "F1", "ECE", "right if sure", *(f"CCC {name}" for name in dimensions))
-    header = ("corpus, condition", *figures)
     stated = list(scores[0].stated)
+    shares = tuple((_name(each), *(f"{each.stated[name]:.1%}" for name in stated)) for each in scores)
     found = [
-        Sheet("Scores", header, tuple(_row(each, dimensions) for each in scores)),
-        Sheet(
-            "Stated, share of clips",
-            ("corpus, condition", *stated),
-            tuple((_name(each), *(f"{each.stated[name]:.1%}" for name in stated)) for each in scores),
-        ),
+        Sheet("Scores", ("corpus, condition", *figures), tuple(_row(each, dimensions) for each in scores)),
+        Sheet("Stated, share of clips", ("corpus, condition", *stated), shares),
     ]
     if details:
         found += [_confusion(each) for each in scores if each.confusion]
-        groups: dict[str, list[CorpusScores]] = {}
-        for each in scores:
-            groups.setdefault(each.corpus, []).append(each)
-        found += [_speakers(name, group) for name, group in groups.items() if group[0].speakers]
+        for name in dict.fromkeys(each.corpus for each in scores):
+            group = [each for each in scores if each.corpus == name]
+            found += [_speakers(name, group)] if group[0].speakers else []
     return found
 
 
@@ -61,10 +56,9 @@ def scores_to_values(about: Mapping[str, Any], scores: Iterable[CorpusScores]) -
 
 
 def write_scores(folder: Path, about: Mapping[str, Any], scores: Sequence[CorpusScores]) -> None:
-    """Writes scores as JSON and Markdown, and what was predicted of each clip as CSV.
+    """Writes at least one score as JSON and Markdown, and what was predicted of each clip as CSV.
 
-    The folder is made if need be, and files of an earlier evaluation in it are replaced; ``about`` says what was
-    scored, on each corpus under each condition, at least one.
+    The folder is made if need be, and files of an earlier evaluation in it are replaced; see `scores_to_values`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = json.dumps(scores_to_values(about, scores), indent=2)
@@ -101,10 +95,8 @@ def _confusion(scores: CorpusScores) -> Sheet:
 def _speakers(corpus: str, group: Sequence[CorpusScores]) -> Sheet:
     """UAR of each speaker, a column a condition."""
     names = sorted({name for each in group for name in each.speakers})
-    rows = tuple(
-        (name, *(_figure(each.speakers[name].uar if name in each.speakers else None) for each in group))
-        for name in names
-    )
+    uars = [{name: _figure(speaker.uar) for name, speaker in each.speakers.items()} for each in group]
+    rows = tuple((name, *(each.get(name, "-") for each in uars)) for name in names)
     return Sheet(f"UAR by speaker: {corpus}", ("speaker", *(each.condition for each in group)), rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -53,13 +54,10 @@ def class_recalls(counted: stats.ConfusionCounts, *, intervals: bool = True) -> 
 
 
 class SpeakerScores(NamedTuple):
-    """The UAR of each speaker over the classes that he or she has, or the CCC, repeats pooled.
+    """The UAR of each speaker over the classes that he or she has, or the CCC, repeats pooled."""
 
-    Both are (speakers,), names sorted.
-    """
-
-    names: NDArray[np.str_]
-    scores: Floats
+    names: NDArray[np.str_]  # (speakers,) sorted
+    scores: Floats  # (speakers,)
 
 
 def speaker_scores(counted: stats.Counted) -> SpeakerScores:
@@ -81,26 +79,19 @@ class Learning(NamedTuple):
 
 def learning(curves: Mapping[tuple[int, int], Sequence[Epoch]]) -> Learning | None:
     """Averages learning curves; None where nothing is trained in epochs, or no curve is whole."""
-    begun = [
-        np.array([(each.training_loss, each.validation_loss) for each in curve]) for curve in curves.values() if curve
-    ]
+    begun = [[(each.training_loss, each.validation_loss) for each in curve] for curve in curves.values() if curve]
     whole = [curve for curve in begun if np.isfinite(curve).all()]
     if not whole:
         return None
-    lengths = np.array([len(curve) for curve in whole])
-    cells = np.array([(lengths > epoch).sum() for epoch in range(lengths.max())])
+    every = np.array([*zip_longest(*whole, fillvalue=(np.nan, np.nan))])  # (epochs, cells, losses)
+    cells = np.isfinite(every[:, :, 0]).sum(axis=1)
     kept = int((2 * cells >= len(whole)).sum())
-    grid = np.full((len(whole), lengths.max(), 2), np.nan)
-    for curve, row in zip(whole, grid, strict=True):
-        row[: len(curve)] = curve
-    grid = grid[:, :kept]
-    mean = np.nanmean(grid, axis=0)
-    deviation = np.sqrt(np.nansum((grid - mean) ** 2, axis=0) / np.maximum(cells[:kept, None] - 1, 1))
-    both = np.stack([mean, deviation])  # (2, epochs, losses)
-    best = np.array([int(curve[:, 1].argmin()) for curve in whole])
-    return Learning(
-        np.arange(1, kept + 1), both[:, :, 0], both[:, :, 1], cells[:kept], best + 1, len(begun) - len(whole)
-    )
+    cells, grid = cells[:kept], every[:kept]
+    mean = np.nanmean(grid, axis=1)
+    deviation = np.sqrt(np.nansum((grid - mean[:, None]) ** 2, axis=1) / np.maximum(cells[:, None] - 1, 1))
+    training, validation = np.stack([mean, deviation]).transpose(2, 0, 1)
+    best = np.nanargmin(every[:, :, 1], axis=0) + 1
+    return Learning(np.arange(1, kept + 1), training, validation, cells, best, len(begun) - len(whole))
 
 
 class Calibrated(NamedTuple):
@@ -120,10 +111,7 @@ class Calibration(NamedTuple):
 
 
 def calibrate(tested: Answers, validating: Answers, classes: Sequence[str]) -> Calibration:
-    """Fits a temperature to each cell's validation speakers and applies it to its test speakers.
-
-    Raises ValueError where a cell that is tested was not validated.
-    """
+    """Applies to each cell a temperature of its validation speakers; raises ValueError where it has none."""
     truth, chosen = _places(tested.references, classes), _places(validating.references, classes)
     scaled = np.empty_like(tested.probabilities)
     temperatures = []
@@ -131,7 +119,8 @@ def calibrate(tested: Answers, validating: Answers, classes: Sequence[str]) -> C
     for cell, rows in _rows_of(tested).items():
         if cell not in validated:
             raise ValueError(f"nothing was validated in repeat {cell[0]}, fold {cell[1]}")
-        temperature = metrics.fit_temperature(validating.probabilities[validated[cell]], chosen[validated[cell]])
+        known = validated[cell]
+        temperature = metrics.fit_temperature(validating.probabilities[known], chosen[known])
         scaled[rows] = metrics.temper(tested.probabilities[rows], temperature)
         temperatures.append(temperature)
     predicted = _places(tested.predicted, classes)
@@ -178,7 +167,6 @@ def mistakes(answers: Answers, classes: Sequence[str]) -> list[Mistake]:
 
 
 def _places(names: Sequence[str], classes: Sequence[str]) -> Integers:
-    """The place of each name among the classes."""
     place = {name: number for number, name in enumerate(classes)}
     return np.array([place[name] for name in names], dtype=np.int64)
 

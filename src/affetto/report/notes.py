@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from statistics import mode
 from typing import Any, NamedTuple
 
@@ -16,7 +17,6 @@ from affetto.report.table import CORPUS, TRAINED, Table
 
 _CHECKS = ("expected", "check_counts")  # Settings that decide whether a run starts, not what it finds
 FEW_SPEAKERS = 20  # Below, intervals rest on their widening more than on the data
-
 
 _RECALL = (
     "UAR is the unweighted average recall (many papers: UA), accuracy the share of utterances that are right (many "
@@ -42,20 +42,13 @@ class RunFacts(NamedTuple):
 
 def write_notes(table: Table, run: RunFacts) -> Iterator[str]:
     """The notes of a table, most needed first."""
-    yield from _unfinished(table)
-    yield from _averages(table, run)
-    yield from _corpora(table)
-    yield from _tests(table, run)
-    yield from _missing(run)
-    yield from _paper(table)
-    yield from _data(run)
-    yield from _origin(run)
+    about_scores = (_unfinished(table), _averages(table, run), _corpora(table), _tests(table, run), _missing(run))
+    return chain(*about_scores, _paper(table), _data(run), _origin(run))
 
 
 def _unfinished(table: Table) -> Iterator[str]:
-    late = [row for row in table.rows if row.unfinished]
-    if late:
-        counts = ", ".join(f"{row.name} {row.cells} of {row.planned} cells" for row in late)
+    counts = ", ".join(f"{row.name} {row.cells} of {row.planned} cells" for row in table.rows if row.unfinished)
+    if counts:
         yield f"* The run is not finished: {counts}. Such a row shows its whole runs, or without any the folds it has."
 
 
@@ -68,9 +61,9 @@ def _averages(table: Table, run: RunFacts) -> Iterator[str]:
         f"{several(folds, 'fold')}, pooled. {_CONCORDANCE if dimensions else _RECALL}"
         + (" CCC alone is the mean over the dimensions." if len(dimensions or ()) > 1 else "")
     )
-    odd = [f"{row.name} {row.runs}" for row in table.rows if row.runs != runs and not row.unfinished]
+    odd = ", ".join(f"{row.name} {row.runs}" for row in table.rows if row.runs != runs and not row.unfinished)
     if odd:
-        yield f"Other numbers of runs: {', '.join(odd)}."
+        yield f"Other numbers of runs: {odd}."
     yield (
         "± runs: standard deviation over the runs, what another initialisation changes. ± folds: over the folds, each "
         "averaged over repeats, what other test speakers change."
@@ -83,16 +76,14 @@ def _averages(table: Table, run: RunFacts) -> Iterator[str]:
 
 
 def _corpora(table: Table) -> Iterator[str]:
-    row = max(table.rows, key=lambda row: len(row.corpora))
-    if not row.corpora:
+    corpora = max((row.corpora for row in table.rows), key=len)
+    if not corpora:
         return
-    numbers = {name: figures.folds for name, figures in row.corpora.items()}
-    folds = "; ".join(
-        f"{name} in " + (f"fold {each[0]}" if len(each) == 1 else several(len(each), "fold"))
-        for name, each in numbers.items()
-    )
+    folds = {name: figures.folds for name, figures in corpora.items()}
+    shown = {name: f"fold {each[0]}" if len(each) == 1 else several(len(each), "fold") for name, each in folds.items()}
+    tested = "; ".join(f"{name} in {each}" for name, each in shown.items())
     yield (
-        f"By tested corpus: {folds}. The mean is over the corpora, however large each is; the scores above pool all "
+        f"By tested corpus: {tested}. The mean is over the corpora, however large each is; the scores above pool all "
         "utterances. An interval over the few speakers of one corpus is rough."
     )
 
@@ -119,18 +110,16 @@ def _tests(table: Table, run: RunFacts) -> Iterator[str]:
     if len(tested) < len(compared):
         yield "Untested: fewer than two folds in common; the interval of the difference speaks alone."
     most = max((each.folds for each in compared), default=0)
-    fewer = [(row.name, row.comparison.folds) for row in table.rows if row.comparison and row.comparison.folds < most]
+    found = [(row.name, row.comparison.folds) for row in table.rows if row.comparison]
+    fewer = ", ".join(f"{name} over {folds}" for name, folds in found if folds < most)
     if fewer:
-        counts = ", ".join(f"{name} over {folds}" for name, folds in fewer)
-        yield f"Compared with the baseline over fewer folds than the {most} of the others: {counts}."
+        yield f"Compared with the baseline over fewer folds than the {most} of the others: {fewer}."
 
 
 def _missing(run: RunFacts) -> Iterator[str]:
     """Every row has the same folds, so the row with the most of them stands for all."""
-    counts = [counted for counted in run.counted if isinstance(counted, stats.ConfusionCounts)]
-    if not counts:
-        return
-    missing = stats.missing_classes(max(counts, key=lambda counted: len(set(counted.folds.tolist()))))
+    counted = max(run.counted, key=lambda counted: len(set(counted.folds.tolist())))
+    missing = stats.missing_classes(counted) if isinstance(counted, stats.ConfusionCounts) else {}
     if missing:
         absent = Counter(run.classes[place] for places in missing.values() for place in places)
         names = ", ".join(f"{name} in {count}" for name, count in absent.items())
@@ -144,22 +133,22 @@ def _paper(table: Table) -> Iterator[str]:
     given = [row.name for row in table.rows if row.published and not row.published.name]
     if given:
         yield f"Figures beside {', '.join(given)} are those that the recipe gives as published."
-    matched = [row for row in table.rows if row.published and row.published.name]
+    matched = [(row, row.published) for row in table.rows if row.published and row.published.name]
     if not matched:
         return
     yield (
         f"Published: table 1 of Lakomkin et al. (2017), on {CORPUS}; on other data, compare the order of the rows, not "
         "their level. Its U-Acc is read as UAR and its W-Acc as accuracy, as fits the trained rows."
     )
-    if any(row.published is not None and not row.published.readable for row in matched):
+    if not all(paper.readable for _, paper in matched):
         yield (
             "The paper's row of the most frequent class fits neither reading, so it is given under both: on its counts "
             "such an answer has a UAR of .25 and an accuracy of .389."
         )
-    pairs = [(row.main.mean, row.published.u_acc[0]) for row in matched if row.kind in TRAINED and row.published]
-    tau = stats.rank_agreement([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    if len(pairs) > 2 and not np.isnan(tau):
-        yield f"Order of the {len(pairs)} trained rows by UAR, here and in the paper: Kendall's tau-b {tau:.2f}."
+    trained = [(row.main.mean, paper.u_acc[0]) for row, paper in matched if row.kind in TRAINED]
+    tau = stats.rank_agreement([ours for ours, _ in trained], [theirs for _, theirs in trained])
+    if len(trained) > 2 and not np.isnan(tau):
+        yield f"Order of the {len(trained)} trained rows by UAR, here and in the paper: Kendall's tau-b {tau:.2f}."
 
 
 def _data(run: RunFacts) -> Iterator[str]:
@@ -187,12 +176,11 @@ def _ranges(run: RunFacts) -> str:
 
 
 def _origin(run: RunFacts) -> Iterator[str]:
-    commit = run.environment.get("commit")
     origin = {
         "recogniser": run.config.get("recogniser"),
         "seed": run.config.get("seed"),
         "affetto": run.environment.get("affetto"),
-        "commit": str(commit) if commit else None,
+        "commit": run.environment.get("commit") or None,
         "manifest (SHA-256)": run.facts.get("manifest_sha256"),
     }
     known = "; ".join(f"{name} {value}" for name, value in origin.items() if value is not None)
@@ -201,11 +189,7 @@ def _origin(run: RunFacts) -> Iterator[str]:
 
 
 def _setting(value: object) -> str:
-    """A config as words: its kind, and then its other values.
-
-    >>> _setting({"kind": "grouped_k_fold", "folds": 10})
-    'grouped k fold, folds 10'
-    """
+    """A config as words: its kind, and then its other values, such as grouped k fold, folds 10."""
     if not isinstance(value, Mapping):
         return str(value).replace("_", " ")
     shown = {key: each for key, each in value.items() if key not in ("kind", *_CHECKS) and each not in ({}, [], ())}

@@ -1,7 +1,4 @@
-"""``affetto report``: a run folder as one page that needs nothing else, and its figures as files beside it.
-
-The sections stand in the order that they are read: words, tables and pictures; what is missing is named.
-"""
+"""``affetto report``: a run folder as one page that needs nothing else, and its figures as files beside it."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from affetto.drawing.figures import Picture, render, write_files
 from affetto.drawing.page import asset, template
 from affetto.drawing.words import named, several, share
 from affetto.errors import RunError
+from affetto.evaluate.predictions import Answers
 from affetto.evaluate.run_folder import CONFIG
 from affetto.palette import colours
 from affetto.report import findings, plots
@@ -51,28 +49,18 @@ def write_report(
     rows: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Written:
-    """Writes the report of a run folder, finished or not.
+    """Writes the report of a run folder, finished or not, to ``output``, or to ``report`` in the run folder.
 
-    Everything is computed before anything is written, and the page is written last.
-
-    Args:
-        root: the run folder.
-        output: the folder for the page and its figures; ``report`` in the run folder if None.
-        baseline: see `affetto.report.build_table`.
-        rows: to look into; without any, the best of each kind.
-        progress: receives how many steps are done.
-
-    Raises:
-        RunError: the folder is none or damaged, nothing is finished in it, no row is called like that, or the output
-            cannot be written.
-        MissingExtraError: jinja2 or matplotlib is not installed.
+    Everything is computed before anything is written, and the page is written last. For the baseline see
+    `affetto.report.build_table`; rows are those to look into, without any the best of each kind; progress receives how
+    many steps are done. Raises RunError as `affetto.report.build_table` or where the output cannot be written,
+    MissingExtraError where jinja2 or matplotlib is not installed.
     """
     fill = template("page.html.jinja")
     material = read(root, baseline, rows, _part(progress, 0, 60))
     found = list(_sections(material))
     pictures = [part for section in found for part in section.parts if isinstance(part, Picture)]
-    drawn = {}
-    advance = _part(progress, 70, 100)
+    drawn, advance = {}, _part(progress, 70, 100)
     for number, picture in enumerate(pictures):
         advance(number, len(pictures))
         drawn[picture.name] = render(picture)
@@ -103,17 +91,10 @@ def _part(progress: Progress | None, first: float, last: float) -> Progress:
 
 
 class Words(NamedTuple):
-    """A paragraph."""
+    """A paragraph, or what is not there, and why."""
 
     text: str
-    form: str = "words"
-
-
-class Gap(NamedTuple):
-    """Something that is not there, and why."""
-
-    text: str
-    form: str = "gap"
+    gap: bool = False
 
 
 class Grid(NamedTuple):
@@ -123,26 +104,16 @@ class Grid(NamedTuple):
     texts: int = 1  # columns that hold words, from the left; the rest are numbers
     shades: tuple[tuple[tuple[str, float], ...], ...] = ()  # a colour and its strength behind each cell but the first
     folded: bool = False  # shown when asked for
-    form: str = "grid"
 
 
-class Listing(NamedTuple):
-    """A text in lines, such as a recipe; shown when asked for."""
-
-    title: str
-    text: str
-    form: str = "listing"
-
-
-class Notes(NamedTuple):
-    """A list of remarks; shown when asked for."""
+class Folded(NamedTuple):
+    """A text in lines, such as a recipe, or a list of remarks; shown when asked for."""
 
     title: str
-    items: tuple[str, ...]
-    form: str = "notes"
+    lines: str | tuple[str, ...]
 
 
-Part = Words | Gap | Grid | Listing | Notes | Picture
+Part = Words | Grid | Folded | Picture
 
 
 class Section(NamedTuple):
@@ -154,7 +125,8 @@ class Section(NamedTuple):
 
 
 def _sections(material: ReportData) -> Iterator[Section]:
-    """All sections of a report."""
+    """All sections of a report, in the order in which they are read."""
+    of_classes = (_classes, _calibration, _mistakes)  # what there is to say where classes are predicted
     for anchor, title, parts in (
         ("scores", "Scores", _scores),
         ("classes", "Confusions and recall", _classes),
@@ -164,7 +136,7 @@ def _sections(material: ReportData) -> Iterator[Section]:
         ("mistakes", "The most confident errors", _mistakes),
         ("origin", "What this was made from", _origin),
     ):
-        if material.classes or parts not in _OF_CLASSES:
+        if material.classes or parts not in of_classes:
             yield Section(anchor, title, tuple(parts(material)))
 
 
@@ -172,7 +144,7 @@ def _scores(material: ReportData) -> Iterator[Part]:
     yield plots.scores_picture(material.table, 1 / len(material.classes) if material.classes else 0.0)
     for sheet in sheets(material.table, wide=True):
         yield Grid(sheet)
-    yield Notes("How to read these tables", material.table.notes)
+    yield Folded("How to read these tables", material.table.notes)
 
 
 def _classes(material: ReportData) -> Iterator[Part]:
@@ -182,14 +154,14 @@ def _classes(material: ReportData) -> Iterator[Part]:
     tested = np.sum([each.confusions.sum(axis=(0, 2)) for each in every.values()], axis=0).tolist()
     absent = [label for label, count in zip(material.classes, tested, strict=True) if not count]
     if absent:
-        yield Gap(
-            f"No utterance tested so far is of {named(absent)}: there is no recall, and UAR is over the other classes."
+        yield Words(
+            f"No utterance tested so far is of {named(absent)}: there is no recall, and UAR is over the other classes.",
+            gap=True,
         )
     yield plots.confusion_picture(found, material.classes)
     yield plots.counts_picture(found, material.classes)
-    yield plots.recall_picture(
-        {name: findings.class_recalls(counted) for name, counted in chosen.items()}, material.classes
-    )
+    recalls = {name: findings.class_recalls(counted) for name, counted in chosen.items()}
+    yield plots.recall_picture(recalls, material.classes)
     yield _recalls(material, every)
 
 
@@ -202,13 +174,9 @@ def _recalls(material: ReportData, every: Mapping[str, stats.ConfusionCounts]) -
     rows, shades = [], []
     for row in material.table.rows:
         values = findings.class_recalls(every[row.name], intervals=False).mean.tolist()
-        rows.append((row.name, *(share(value) for value in values)))
-        shades.append(
-            tuple(
-                ("", 0.0) if math.isnan(value) else (palette[label], round(0.45 * value, 3))
-                for label, value in zip(material.classes, values, strict=True)
-            )
-        )
+        rows.append((row.name, *map(share, values)))
+        strengths = [(palette[name], round(0.45 * value, 3)) for name, value in zip(palette, values, strict=True)]
+        shades.append(tuple(("", 0.0) if math.isnan(each[1]) else each for each in strengths))
     return Grid(Sheet("Recall of each class, every row", ("row", *material.classes), tuple(rows)), shades=tuple(shades))
 
 
@@ -216,24 +184,20 @@ def _speakers(material: ReportData) -> Iterator[Part]:
     if not material.classes:
         yield _looked_into(material)
     score = material.table.main
-    found = {name: findings.speaker_scores(counted) for name, counted in material.chosen().items()}
+    found = {name: findings.speaker_scores(material.counted[name]) for name in material.names}
     speakers = {name for each in found.values() for name in each.names.tolist()}
     if len(speakers) == 1:
-        yield Gap("There is a single test speaker, so how speakers differ is not known.")
+        yield Words("There is a single test speaker, so how speakers differ is not known.", gap=True)
     first = next(iter(found.values()))
     known = dict(zip(first.names.tolist(), first.scores.tolist(), strict=True))
     order = sorted(speakers, key=lambda name: (known.get(name, math.inf), name))
     yield plots.speaker_picture(found, order, score)
     header = ("row", "lowest", "lower quarter", "median", "upper quarter", "highest", "speakers", "order shared")
-    rows = [
-        (
-            name,
-            *(share(value) for value in np.quantile(each.scores, [0, 0.25, 0.5, 0.75, 1]).tolist()),
-            str(len(each.scores)),
-            "" if each is first else share(_shared_order(first, each), 2),
-        )
-        for name, each in found.items()
-    ]
+    rows = []
+    for name, each in found.items():
+        quartiles = map(share, np.quantile(each.scores, [0, 0.25, 0.5, 0.75, 1]).tolist())
+        same = "" if each is first else share(_shared_order(first, each), 2)
+        rows.append((name, *quartiles, str(len(each.scores)), same))
     yield Grid(Sheet(f"{score} from speaker to speaker", header, tuple(rows)))
     if len(rows) > 1:
         yield Words(
@@ -255,18 +219,21 @@ def _learning(material: ReportData) -> Iterator[Part]:
         try:
             curves = material.run.curves(name)
         except RunError as error:
-            yield Gap(f"{name} has no learning curve here: {error.where}: {error.problem}.")
+            yield Words(f"{name} has no learning curve here: {error.where}: {error.problem}.", gap=True)
             continue
         averaged = findings.learning(curves)
         if averaged is None and any(curves.values()):
-            yield Gap(f"{name}: every learning curve holds losses that are no numbers; its training went astray.")
+            yield Words(
+                f"{name}: every learning curve holds losses that are no numbers; its training went astray.", gap=True
+            )
         elif averaged is None:
             none.append(name)
         else:
             found[name] = averaged
             if averaged.broken:
-                yield Gap(
-                    f"{name}: {several(averaged.broken, 'learning curve')} with losses that are no numbers left out."
+                yield Words(
+                    f"{name}: {several(averaged.broken, 'learning curve')} with losses that are no numbers left out.",
+                    gap=True,
                 )
     if none:
         yield Words(f"Without a learning curve, since nothing is trained in epochs: {named(none)}.")
@@ -280,12 +247,13 @@ def _calibration(material: ReportData) -> Iterator[Part]:
         if row.kind in CHANCE:
             continue
         try:
-            validating = material.validation_answers(row.name)
+            validating = material.run.validation_answers(row.name)
+            assert isinstance(validating, Answers)
             found[row.name] = findings.calibrate(material.answers(row.name), validating, material.classes)
         except RunError as error:
-            yield Gap(f"{row.name} could not be calibrated: {error.where}: {error.problem}.")
+            yield Words(f"{row.name} could not be calibrated: {error.where}: {error.problem}.", gap=True)
         except ValueError as error:
-            yield Gap(f"{row.name} could not be calibrated: {error}.")
+            yield Words(f"{row.name} could not be calibrated: {error}.", gap=True)
     shown = {name: found[name] for name in material.names if name in found}
     if shown:
         yield plots.calibration_picture(shown)
@@ -300,32 +268,25 @@ def _calibration(material: ReportData) -> Iterator[Part]:
             "more than chance was not tested."
         )
     else:
-        yield Gap("No row that reads the sound can be calibrated.")
+        yield Words("No row that reads the sound can be calibrated.", gap=True)
 
 
 def _calibration_grid(found: Mapping[str, Calibration]) -> Grid:
     header = (
         "row", "ECE", "ECE scaled", "cross-entropy", "cross-entropy scaled", "temperature (median)", "lowest to highest"
     )  # fmt: skip
-    rows = [
-        (
-            name,
-            share(each.before.error),
-            share(each.after.error),
-            f"{each.before.cross_entropy:.3f}",
-            f"{each.after.cross_entropy:.3f}",
-            f"{np.median(each.temperatures):.2f}",
-            f"{each.temperatures.min():.2f} to {each.temperatures.max():.2f}",
-        )
-        for name, each in found.items()
-    ]
+    rows = []
+    for name, (before, after, temperatures) in found.items():
+        losses = (f"{before.cross_entropy:.3f}", f"{after.cross_entropy:.3f}")
+        spread = (f"{np.median(temperatures):.2f}", f"{temperatures.min():.2f} to {temperatures.max():.2f}")
+        rows.append((name, share(before.error), share(after.error), *losses, *spread))
     return Grid(Sheet("Calibration on test speakers", header, tuple(rows)))
 
 
 def _mistakes(material: ReportData) -> Iterator[Part]:
     found = {name: findings.mistakes(material.answers(name), material.classes) for name in material.names}
     if not any(found.values()):
-        yield Gap("None of these rows makes a mistake.")
+        yield Words("None of these rows makes a mistake.", gap=True)
         return
     yield Words(
         "Utterances that are wrong, the surest first; probabilities are averaged over repeats. Listen to these: the "
@@ -335,28 +296,19 @@ def _mistakes(material: ReportData) -> Iterator[Part]:
     texts = {name: each.text or "" for name, each in material.run.named().items()}
     for place, (name, wrong) in enumerate(found.items()):
         if not wrong:
-            yield Gap(f"{name} makes no mistake.")
+            yield Words(f"{name} makes no mistake.", gap=True)
             continue
         surest = wrong[:SUREST]
         words = any(texts.get(each.utterance) for each in surest)
         header = ("utterance", "speaker", "true class", "predicted", *(("words",) if words else ()))
         numbers = ("probability", "of the true class", f"same prediction, of {several(len(found), 'row')}")
-        rows = tuple(
-            (
-                *each[:4],
-                *((texts.get(each.utterance, ""),) if words else ()),
-                share(each.probability),
-                share(each.true_probability),
-                str(same[each.utterance, each.predicted]),
-            )
-            for each in surest
-        )
-        sheet = Sheet(f"{name}: the most confident errors", (*header, *numbers), rows)
+        rows = []
+        for each in surest:
+            text = (texts.get(each.utterance, ""),) if words else ()
+            shares = (share(each.probability), share(each.true_probability))
+            rows.append((*each[:4], *text, *shares, str(same[each.utterance, each.predicted])))
+        sheet = Sheet(f"{name}: the most confident errors", (*header, *numbers), tuple(rows))
         yield Grid(sheet, texts=len(header), folded=place > 0)
-
-
-_OF_CLASSES = (_classes, _calibration, _mistakes)
-"""What there is to say where classes are predicted."""
 
 
 def _origin(material: ReportData) -> Iterator[Part]:
@@ -366,12 +318,11 @@ def _origin(material: ReportData) -> Iterator[Part]:
         *((str(key).replace("_", " "), value) for key, value in facts.get("counts", {}).items()),
         *((f"environment: {key}", value) for key, value in environment.items()),
     ]
-    rows = tuple(
-        (key, value if isinstance(value, str) else json.dumps(value)) for key, value in pairs if value is not None
-    )
+    known = [(key, value) for key, value in pairs if value is not None]
+    rows = tuple((key, value if isinstance(value, str) else json.dumps(value)) for key, value in known)
     yield Grid(Sheet("Facts", ("what", "value"), rows), texts=2)
     recipe = (material.run.root / CONFIG).read_text(encoding="utf-8")
-    yield Listing("The recipe, with every default filled in", recipe)
+    yield Folded("The recipe, with every default filled in", recipe)
     yield Words(
         "Every number on this page is derived from the predictions in the run folder; affetto experiment table gives "
         "the tables as CSV, JSON, Markdown and LaTeX."

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, Canvas, Picture, shades
+from affetto.drawing.figures import ACCENT, INK, MUTED, PAPER, RULE, SECOND, SEQUENCE, Canvas, Picture, colour_map
 from affetto.drawing.words import named, several, share
 from affetto.palette import colours
 from affetto.report.findings import Calibration, Confusion, Floats, Learning, Recalls, SpeakerScores
+from affetto.report.render import extent
 from affetto.report.table import CHANCE, Table, TableRow, Verdict
 
 if TYPE_CHECKING:
@@ -41,15 +42,13 @@ def scores_picture(table: Table, guessing: float) -> Picture:
         if baseline is not None:
             axes.axvline(baseline.main.mean, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         _share_axis(axes, [*ends, *([guessing] if seen else [])])
-        axes.set_yticks(range(len(rows)), [row.name + ("*" if row.unfinished else "") for row in rows])
+        axes.set_yticks(range(len(rows)), [row.name + "*" * row.unfinished for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(_AXES.get(table.main, table.main))
 
-    dotted = (
-        "" if baseline is None else f"The dotted line is the baseline, {baseline.name} ({share(baseline.main.mean)}). "
-    )
+    dotted = f"The dotted line is the baseline, {baseline.name} ({share(baseline.main.mean)}). " if baseline else ""
     where = "is the dashed line" if seen else "lies far to the left"
     caption = (
         "Dots are means over runs, lines the 95 % intervals over speakers. Filled: the difference to the baseline is "
@@ -57,10 +56,8 @@ def scores_picture(table: Table, guessing: float) -> Picture:
         f"{where}; rows that only guess are in the table alone. Two rows whose lines overlap may differ all the "
         "same, since both were tested on the same speakers."
     )
-    intervals = (
-        "" if math.isnan(row.main.low) else f" ({share(row.main.low)} to {share(row.main.high)})" for row in rows
-    )
-    values = "; ".join(f"{row.name} {share(row.main.mean)}{ends}" for row, ends in zip(rows, intervals, strict=True))
+    shown = [(row.name, share(row.main.mean), extent(row.main.low, row.main.high)) for row in rows]
+    values = "; ".join(f"{name} {mean}" + (f" ({ends})" if ends else "") for name, mean, ends in shown)
     alt = f"Dots and intervals of {table.main}, highest first: {values}."
     return Picture("uar", f"{table.main} of every row", draw, caption, alt)
 
@@ -70,10 +67,8 @@ def _dot(axes: Axes, place: int, row: TableRow) -> None:
     if not math.isnan(row.main.low):
         axes.plot([row.main.low, row.main.high], [place, place], color=ACCENT, solid_capstyle="round", zorder=2)
     axes.plot(row.main.mean, place, "o", color=ACCENT, markerfacecolor=ACCENT if shown else PAPER, markersize=6.5)
-    axes.annotate(
-        share(row.main.mean), (1, place), xycoords=("axes fraction", "data"), va="center", ha="right", fontsize=8.5,
-        color=MUTED,
-    )  # fmt: skip
+    axes.annotate(share(row.main.mean), (1, place), xycoords=("axes fraction", "data"), va="center", ha="right",
+                  fontsize=8.5, color=MUTED)  # fmt: skip
     axes.axhline(place, color=RULE, linewidth=0.5, zorder=0)
 
 
@@ -96,15 +91,9 @@ def confusion_picture(found: Mapping[str, Confusion], classes: Sequence[str]) ->
         f"{_HEAT}; a line adds up to 1. The diagonal is each class's recall, and its mean the table's UAR. "
         f"Mixed up most: {mixed}."
     )
-    recalls = "; ".join(
-        f"{name}: "
-        + ", ".join(
-            f"{label} {_known(value)}" for label, value in zip(classes, np.diagonal(each.shares).tolist(), strict=True)
-        )
-        for name, each in found.items()
-    )
-    alt = f"Confusion matrices in shares. Recalls on their diagonals: {recalls}. Mixed up most: {mixed}."
-
+    recalls = {name: map(_known, np.diagonal(each.shares).tolist()) for name, each in found.items()}
+    listed = "; ".join(f"{name}: {_listed(classes, each)}" for name, each in recalls.items())
+    alt = f"Confusion matrices in shares. Recalls on their diagonals: {listed}. Mixed up most: {mixed}."
     draw = partial(_matrices, found={name: each.shares for name, each in found.items()}, classes=classes, counts=False)
     return Picture("confusion", "What is taken for what", draw, caption, alt)
 
@@ -112,13 +101,12 @@ def confusion_picture(found: Mapping[str, Confusion], classes: Sequence[str]) ->
 def counts_picture(found: Mapping[str, Confusion], classes: Sequence[str]) -> Picture:
     """Utterances of a fold, averaged over folds and repeats."""
     lines = np.mean([each.counts.sum(axis=1) for each in found.values()], axis=0).tolist()
-    spoken = ", ".join(f"{name} {_few(count)}" for name, count in zip(classes, lines, strict=True))
+    spoken = _listed(classes, map(_few, lines))
     caption = (
         f"{_HEAT}, in utterances of a test fold, averaged over folds and repeats. Shades are by count: a class with "
         f"many utterances is dark even where its recall is low. Utterances of a fold: {spoken}."
     )
     alt = f"Confusion matrices in utterances of a fold, averaged over folds and repeats. Utterances: {spoken}."
-
     draw = partial(_matrices, found={name: each.counts for name, each in found.items()}, classes=classes, counts=True)
     return Picture("counts", "The same in utterances", draw, caption, alt)
 
@@ -134,7 +122,7 @@ def _matrices(canvas: Canvas, found: Mapping[str, Floats], classes: Sequence[str
 
 
 def _matrix(axes: Axes, values: Floats, highest: float, *, counts: bool) -> None:
-    axes.imshow(np.nan_to_num(values), cmap=shades(), vmin=0, vmax=highest, aspect="equal")
+    axes.imshow(np.nan_to_num(values), cmap=colour_map(SEQUENCE), vmin=0, vmax=highest, aspect="equal")
     size = 9.0 if len(values) <= 4 else 7.5 if len(values) <= 6 else 6.0
     for (row, column), value in np.ndenumerate(values):
         text = "–" if math.isnan(value) else _few(value) if counts else share(value, 2)
@@ -150,9 +138,7 @@ def _label(axes: Axes, classes: Sequence[str], *, first: bool, crowded: bool) ->
     axes.set_yticks(range(len(classes)), classes if first else [""] * len(classes))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("predicted")
-    if first:
-        axes.set_ylabel("true class")
+    axes.set(xlabel="predicted", ylabel="true class" if first else "")
 
 
 def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
@@ -169,43 +155,41 @@ def worst_confusion(found: Confusion, classes: Sequence[str]) -> str:
 
 
 def _few(count: float) -> str:
-    """A mean count.
-
-    >>> _few(0.0), _few(3.25), _few(117.4)
-    ('0', '3.2', '117')
-    """
+    """A mean count, such as 0, 3.2 or 117."""
     return f"{count:.1f}" if 0 < count < 99.95 else f"{count:.0f}"
 
 
 def recall_picture(found: Mapping[str, Recalls], classes: Sequence[str]) -> Picture:
     """Recall of each class, a panel a class, a line a row."""
-    palette, names = colours(classes), list(found)
+    palette = colours(classes)
     ends = [value for each in found.values() for part in each for value in part.tolist() if not math.isnan(value)]
 
     def draw(canvas: Canvas) -> None:
-        inches = 0.55 + 0.2 * len(names)
+        inches = 0.55 + 0.2 * len(found)
         panels = canvas.panels(len(classes), min(2, len(classes)), inches=inches, margin=0.35, sharey=True)
         for place, (axes, label) in enumerate(zip(panels, classes, strict=True)):
             for line, each in enumerate(found.values()):
                 _recall(axes, line, [float(part[place]) for part in each], palette[label])
             axes.set_title(label, color=INK)
-            axes.set_yticks(range(len(names)), [_short(name, 28) for name in names])
-            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.set_yticks(range(len(found)), [_short(name, 28) for name in found])
+            axes.set_ylim(len(found) - 0.5, -0.5)
             axes.tick_params(axis="y", length=0)
             axes.axvline(1 / len(classes), color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
             _share_axis(axes, [*ends, 1 / len(classes)], margin=0.02)
         canvas.figure.supxlabel("recall", fontsize=9)
 
-    values = "; ".join(
-        f"{label}: " + ", ".join(f"{name} {_known(float(each.mean[place]))}" for name, each in found.items())
-        for place, label in enumerate(classes)
-    )
+    means = np.stack([each.mean for each in found.values()], axis=1).tolist()  # (classes, rows)
+    values = "; ".join(f"{name}: {_listed(found, map(_known, row))}" for name, row in zip(classes, means, strict=True))
     caption = (
         "Of all utterances of a class, the share that is predicted as it, with the 95 % interval over speakers. "
         "A row that is high in one panel and low in another leans towards that emotion. The dashed line is guessing "
         f"({share(1 / len(classes))})."
     )
     return Picture("recall", "Recall of each class", draw, caption, f"Recall of each class. {values}.")
+
+
+def _listed(names: Iterable[str], values: Iterable[str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
 
 
 def _known(value: float) -> str:
@@ -224,7 +208,7 @@ def _recall(axes: Axes, line: int, ends: Sequence[float], colour: str) -> None:
 
 def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str], score: str) -> Picture:
     """UAR or CCC of each speaker, a panel a row, speakers in the same order in all of them."""
-    place = {name: number for number, name in enumerate(order)}
+    first, place = next(iter(found)), {name: number for number, name in enumerate(order)}
 
     def draw(canvas: Canvas) -> None:
         panels = canvas.panels(len(found), inches=1.05, margin=0.5, sharex=True, sharey=True)
@@ -237,18 +221,14 @@ def speaker_picture(found: Mapping[str, SpeakerScores], order: Sequence[str], sc
             axes.set_title(_short(name, 90))
             axes.grid(axis="y")
             axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
-        axes = panels[-1]
-        few = len(order) <= 24
-        axes.set_xticks(range(len(order)) if few else [], order if few else [], rotation=90 if len(order) > 8 else 0)
-        axes.set_xlim(-0.7, len(order) - 0.3)
-        axes.set_xlabel(f"speakers, hardest to easiest for {_short(next(iter(found)), 30)}")
+        names = order if len(order) <= 24 else []
+        panels[-1].set_xticks(range(len(names)), names, rotation=90 if len(names) > 8 else 0)
+        panels[-1].set_xlim(-0.7, len(order) - 0.3)
+        panels[-1].set_xlabel(f"speakers, hardest to easiest for {_short(first, 30)}")
         canvas.figure.supylabel(score, fontsize=9)
 
-    spread = "; ".join(
-        f"{name} " + ", ".join(share(float(value), 2) for value in np.quantile(each.scores, [0, 0.5, 1]))
-        for name, each in found.items()
-    )
-    first = next(iter(found))
+    spans = {name: np.quantile(each.scores, [0, 0.5, 1]).tolist() for name, each in found.items()}
+    spread = "; ".join(f"{name} {', '.join(share(value, 2) for value in span)}" for name, span in spans.items())
     ends = "" if len(order) < 2 else f" Hardest for {first}: {named(order[:3])}; easiest: {named(order[:-4:-1])}."
     others = (
         " The first panel climbs because it gives the order; where others climb, the same speakers are hard for them."
@@ -271,18 +251,15 @@ def learning_picture(found: Mapping[str, Learning]) -> Picture:
         columns = min(len(found), 3 if len(found) in (3, 5, 6) else 2)
         panels = canvas.panels(len(found), columns, inches=1.95, margin=0.3, sharey=True)
         for axes, (name, each) in zip(panels, found.items(), strict=True):
-            best = float(np.median(each.best))
-            axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+            axes.axvline(float(np.median(each.best)), color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
             for (mean, deviation), colour, label, dashes in (
                 (each.training, SECOND, "training", (0, (4, 1.5))),
                 (each.validation, ACCENT, "validation", "-"),
             ):
-                axes.fill_between(
-                    each.epochs, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0
-                )
+                low, high = mean - deviation, mean + deviation
+                axes.fill_between(each.epochs, low, high, color=colour, alpha=0.18, linewidth=0)
                 axes.plot(each.epochs, mean, color=colour, linestyle=dashes, label=label)
-            axes.set_title(_folded(name, 84 // columns))
-            axes.set_xlabel("epoch")
+            axes.set(title=_folded(name, 84 // columns), xlabel="epoch")
             axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
         panels[0].legend(loc="upper right")  # to look for the best place takes long, and matplotlib warns of it
@@ -321,16 +298,14 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
             axes.set_title(_folded(name, 72 // columns))
             axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence")
             axes.grid()
-            axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
-            axes.yaxis.set_major_formatter(lambda value, _: share(value, 2))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(lambda value, _: share(value, 2))
         panels[0].legend(loc="upper left", handlelength=1.2)
         for axes in panels[::columns]:
             axes.set_ylabel("share that is right")
 
-    values = "; ".join(
-        f"{name} {share(each.before.error)} as trained, {share(each.after.error)} scaled"
-        for name, each in found.items()
-    )
+    errors = {name: (share(each.before.error), share(each.after.error)) for name, each in found.items()}
+    values = "; ".join(f"{name} {before} as trained, {after} scaled" for name, (before, after) in errors.items())
     caption = (
         "Test utterances by the probability of the predicted class; larger marks hold more of them, and the line "
         "passes over those that hold hardly any. On the dashed line, a model that gives .7 is right 7 times in 10; "
@@ -342,18 +317,10 @@ def calibration_picture(found: Mapping[str, Calibration]) -> Picture:
 
 
 def _short(name: str, letters: int) -> str:
-    """A name that fits.
-
-    >>> _short("Fine-tuning MP-3, layer 3 trained along", 22)
-    'Fine-tuning MP-3, lay…'
-    """
+    """A name that fits."""
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
 def _folded(name: str, letters: int) -> str:
-    r"""A title of at most two lines.
-
-    >>> _folded("Fine-tuning MP-3, layer 3 trained along", 22)
-    'Fine-tuning MP-3,\nlayer 3 trained along'
-    """
+    """A title of at most two lines."""
     return "\n".join(textwrap.wrap(name, letters, max_lines=2, placeholder=" …", break_on_hyphens=False)) or name

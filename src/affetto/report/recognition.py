@@ -1,8 +1,6 @@
-"""What better recognition does to emotion: one recipe's rows, over recognisers that recognise better and better.
+"""What better recognition does to emotion: one recipe's rows over recognisers of different CER.
 
-The paper's hypothesis is that what a recogniser learns serves to recognise emotions (its section 1); if so, one with
-fewer errors should serve better. Each run reused another recogniser; its figure is the CER of that recogniser on the
-speakers that were held out of its own training.
+If what a recogniser learns serves to recognise emotions (the paper's section 1), one with fewer errors serves better.
 """
 
 from __future__ import annotations
@@ -10,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from affetto import stats
-from affetto.drawing.figures import ACCENT, SECOND, Canvas, Picture
+from affetto.drawing.figures import ACCENT, SECOND, Canvas, Picture, colour_map
 from affetto.drawing.words import several, share
 from affetto.errors import RunError
 from affetto.evaluate import RunFolder
@@ -83,22 +84,15 @@ def compare_recognisers(folders: Sequence[Path]) -> RecogniserComparison:
     utterances = first.folder.utterances()
     counted = first.counted[names[0]]
     ratio = test_to_training(first.folder, names[0], counted, len(utterances))
-    return RecogniserComparison(
-        tuple(_line(name, runs, ratio) for name in names),
-        len(utterances),
-        len({each.speaker for each in utterances}),
-        len(set(counted.folds.tolist())),
-    )
+    lines = tuple(_line(name, runs, ratio) for name in names)
+    speakers = len({each.speaker for each in utterances})
+    return RecogniserComparison(lines, len(utterances), speakers, len(set(counted.folds.tolist())))
 
 
 def _line(name: str, runs: Sequence[_Run], ratio: float) -> Line:
     points = tuple(Point(run.folder.root.name, run.recogniser, run.cer, run.figures[name]) for run in runs)
-    return Line(
-        name,
-        points,
-        stats.rank_agreement([-each.cer for each in points], [each.uar.mean for each in points]),
-        difference(runs[-1].counted[name], runs[0].counted[name], ratio),
-    )
+    agreement = stats.rank_agreement([-each.cer for each in points], [each.uar.mean for each in points])
+    return Line(name, points, agreement, difference(runs[-1].counted[name], runs[0].counted[name], ratio))
 
 
 def _read(folder: RunFolder) -> _Run:
@@ -107,52 +101,43 @@ def _read(folder: RunFolder) -> _Run:
         raise RunError("predicts dimensions, not classes", "compare runs that predict classes", folder.root)
     cer = facts.get("recogniser_cer")
     if not isinstance(cer, int | float) or not math.isfinite(cer):
-        raise RunError(
-            "does not record its recogniser's CER",
-            "run it with a recogniser that affetto asr train made, and this version of affetto",
-            folder.root,
-        )
+        remedy = "run it with a recogniser that affetto asr train made, and this version of affetto"
+        raise RunError("does not record its recogniser's CER", remedy, folder.root)
     found = derive(folder)
     figures = {row.name: row.main for row in found.table.rows if not row.unfinished and row.kind not in CHANCE}
     return _Run(folder, str(folder.config().get("recogniser", "")), float(cer), figures, found.counted)
 
 
 def _check_like(run: RunFolder, first: RunFolder) -> None:
-    for key, what in (("manifest_sha256", "other utterances or labels"), ("classes", "other classes")):
-        if run.facts().get(key) != first.facts().get(key):
-            raise RunError(f"was run with {what} than {first.root}", "compare runs of one recipe", run.root)
     mine, theirs = run.config(), first.config()
-    for key in sorted((mine.keys() | theirs.keys()) - _MAY_DIFFER):
-        if mine.get(key) != theirs.get(key):
-            raise RunError(f"was run with another {key} than {first.root}", "compare runs of one recipe", run.root)
-    rows, known = (
-        {row["name"]: {key: value for key, value in row.items() if key != "repeats"} for row in config["rows"]}
-        for config in (mine, theirs)
-    )
-    for name in rows.keys() & known.keys():
-        if rows[name] != known[name]:
-            raise RunError(f"{name} is another model in {first.root}", "compare runs of one recipe", run.root)
+    differs = [
+        f"was run with {what} than"
+        for key, what in (("manifest_sha256", "other utterances or labels"), ("classes", "other classes"))
+        if run.facts().get(key) != first.facts().get(key)
+    ]
+    keys = sorted((mine.keys() | theirs.keys()) - _MAY_DIFFER)
+    differs += [f"was run with another {key} than" for key in keys if mine.get(key) != theirs.get(key)]
+    rows, known = ({row["name"]: {**row, "repeats": None} for row in config["rows"]} for config in (mine, theirs))
+    differs += [f"{name} is another model in" for name in rows if rows[name] != known.get(name, rows[name])]
+    if differs:
+        raise RunError(f"{differs[0]} {first.root}", "compare runs of one recipe", run.root)
 
 
 def recognition_sheets(found: RecogniserComparison) -> list[Sheet]:
     """What a terminal or a page shows: UAR of each row over each recogniser, and how the two go together."""
     points = found.lines[0].points
-    scores = Sheet(
-        "UAR of each row, by the recogniser's CER",
-        ("row", *(share(each.cer) for each in points)),
-        tuple((line.name, *(share(each.uar.mean) for each in line.points)) for line in found.lines),
-    )
+    uars = tuple((line.name, *(share(each.uar.mean) for each in line.points)) for line in found.lines)
     corrected = stats.holm([line.gain.p for line in found.lines])
-    gains = Sheet(
-        f"UAR at a CER of {share(points[-1].cer)} less that at {share(points[0].cer)}",
-        ("row", "difference", "95 %", "p", "p (Holm)", "tau-b"),
-        tuple(
-            (line.name, signed(line.gain.difference), extent(line.gain.low, line.gain.high, signed),
-             chance(line.gain.p), chance(p), signed(line.agreement))
-            for line, p in zip(found.lines, corrected, strict=True)
-        ),
-    )  # fmt: skip
-    return [scores, gains]
+    gains = []
+    for line, p in zip(found.lines, corrected, strict=True):
+        interval = extent(line.gain.low, line.gain.high, signed)
+        chances = chance(line.gain.p), chance(p)
+        gains.append((line.name, signed(line.gain.difference), interval, *chances, signed(line.agreement)))
+    title = f"UAR at a CER of {share(points[-1].cer)} less that at {share(points[0].cer)}"
+    return [
+        Sheet("UAR of each row, by the recogniser's CER", ("row", *(share(each.cer) for each in points)), uars),
+        Sheet(title, ("row", "difference", "95 %", "p", "p (Holm)", "tau-b"), tuple(gains)),
+    ]
 
 
 def recognition_notes(found: RecogniserComparison) -> list[str]:
@@ -176,18 +161,15 @@ def recognition_values(found: RecogniserComparison) -> dict[str, Any]:
 def recognition_picture(found: RecogniserComparison) -> Picture:
     """UAR against the recogniser's CER, a line a row; recognition gets better from left to right."""
     cers = [each.cer for each in found.lines[0].points]
-    many = len(found.lines)
 
     def draw(canvas: Canvas) -> None:
         (axes,) = canvas.panels(1, inches=3.6)
         shown = sorted(found.lines, key=lambda line: -line.points[-1].uar.mean)
-        for place, line in enumerate(shown):
-            colour = _mixed(place / max(1, many - 1))
-            uars = [each.uar for each in line.points]
-            axes.fill_between(cers, [each.low for each in uars], [each.high for each in uars], color=colour, alpha=0.07,
-                              linewidth=0)  # fmt: skip
-            marker = "osD^vP"[place % 6]
-            axes.plot(cers, [each.mean for each in uars], color=colour, marker=marker, markersize=4.5, label=line.name)
+        tints = colour_map((ACCENT, SECOND))(np.linspace(0, 1, len(shown)))  # apart in grey as well
+        for line, colour, marker in zip(shown, tints, cycle("osD^vP"), strict=False):
+            means, lows, highs = np.array([(each.uar.mean, each.uar.low, each.uar.high) for each in line.points]).T
+            axes.fill_between(cers, lows, highs, color=colour, alpha=0.07, linewidth=0)
+            axes.plot(cers, means, color=colour, marker=marker, markersize=4.5, label=line.name)
         axes.invert_xaxis()
         axes.grid()
         axes.xaxis.set_major_formatter(lambda value, _: share(value, 2))
@@ -205,9 +187,3 @@ def recognition_picture(found: RecogniserComparison) -> Picture:
     )
     alt = f"UAR against CER, from a CER of {share(cers[0])} to {share(cers[-1])}: {ends}."
     return Picture("recognition", "Better recognition, better emotion?", draw, caption, alt)
-
-
-def _mixed(part: float) -> str:
-    """A colour between the accent and the second one, so that lines stay apart in grey as well."""
-    ends = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (ACCENT, SECOND)]
-    return "#" + "".join(f"{round(one + part * (other - one)):02x}" for one, other in zip(*ends, strict=True))

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from itertools import chain
 from typing import Any, NamedTuple
 
 from affetto.drawing.words import share
@@ -30,13 +31,10 @@ def sheets(table: Table, *, wide: bool) -> list[Sheet]:
     found = [_sheet("Scores", table.rows, lambda row: _scores(row, wide))]
     if any(row.corpora for row in table.rows):
         found.append(_corpora_sheet(table, wide))
-    compared = [row for row in table.rows if row.comparison is not None]
-    if compared:
-        found.append(
-            _sheet(f"{table.main} less that of {table.baseline}", compared, lambda row: _difference(row, wide))
-        )
-    matched = [row for row in table.rows if row.published is not None]
-    if matched:
+    if compared := [row for row in table.rows if row.comparison is not None]:
+        title = f"{table.main} less that of {table.baseline}"
+        found.append(_sheet(title, compared, lambda row: _difference(row, wide)))
+    if matched := [row for row in table.rows if row.published is not None]:
         found.append(_sheet("Here and as published", matched, _beside_paper))
     return found
 
@@ -88,7 +86,7 @@ def to_csv(table: Table) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: "" if value is None else value for name, value in each.items()} for each in records)
+    writer.writerows(records)
     return file.getvalue()
 
 
@@ -100,15 +98,13 @@ def to_values(table: Table) -> dict[str, Any]:
         row["corpora"] = {name: _scores_apart(each) for name, each in row["corpora"].items()}
         row["unfinished"] = original.unfinished
         row["published"] = original.published and _paper_values(original.published)
-    return {"version": VERSION, "unfinished": table.unfinished, **{key: plain(value) for key, value in values.items()}}
+    return {"version": VERSION, "unfinished": table.unfinished, **plain(values)}
 
 
 def _scores_apart(values: dict[str, Any]) -> dict[str, Any]:
     """Each score by its own name, in the place of all of them."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= value if key == "scores" else {key: value}
-    return found
+    parts = (value.items() if key == "scores" else [(key, value)] for key, value in values.items())
+    return dict(chain.from_iterable(parts))
 
 
 def _sheet(title: str, rows: Iterable[TableRow], shown: Callable[[TableRow], Cells]) -> Sheet:
@@ -126,7 +122,9 @@ def _scores(row: TableRow, wide: bool) -> Cells:
         found = [("params", _rounded(row.parameters))]
     for place, (name, figure) in enumerate(row.scores.items()):
         main = place == 0
-        found += [(score_label(name), share(figure.mean)), *(_spread(figure) if wide or main else ())]
+        found.append((score_label(name), share(figure.mean)))
+        if wide or main:
+            found += [("± runs", share(figure.over_runs)), ("± folds", share(figure.over_folds))]
         # Of dimensions, each is a score that papers report.
         if main or name.startswith("ccc"):
             found.append(("95 %", extent(figure.low, figure.high)))
@@ -148,10 +146,6 @@ def _corpora_sheet(table: Table, wide: bool) -> Sheet:
     return _sheet(f"{table.main} by tested corpus", table.rows, shown)
 
 
-def _spread(figure: Figure) -> Cells:
-    return [("± runs", share(figure.over_runs)), ("± folds", share(figure.over_folds))]
-
-
 def _difference(row: TableRow, wide: bool) -> Cells:
     found = row.comparison
     assert found is not None
@@ -167,20 +161,15 @@ def _difference(row: TableRow, wide: bool) -> Cells:
 def _beside_paper(row: TableRow) -> Cells:
     theirs = row.published
     assert theirs is not None
-    u_acc, w_acc = theirs.u_acc[0], theirs.w_acc[0]
-
-    def printed(value: float) -> str:
-        return share(value, 2 if theirs.name else 3)  # the paper prints two digits
-
-    readings = [(u_acc, w_acc)] if theirs.readable else [(u_acc, w_acc), (w_acc, u_acc)]
-    return [
-        ("UAR", share(row.scores["uar"].mean)),
-        ("published", " or ".join(printed(uar) for uar, _ in readings)),
-        ("accuracy", share(row.scores["accuracy"].mean)),
-        ("published", " or ".join(printed(accuracy) for _, accuracy in readings)),
-        ("F1", share(row.scores["f1_macro"].mean)),
-        ("published", "" if theirs.f1 is None else printed(theirs.f1[0])),
-    ]
+    uar, accuracy, f1 = [theirs.u_acc], [theirs.w_acc], [theirs.f1] if theirs.f1 else []
+    if not theirs.readable:
+        uar, accuracy = uar + accuracy, accuracy + uar
+    digits = 2 if theirs.name else 3  # the paper prints two
+    cells: Cells = []
+    for name, values in (("uar", uar), ("accuracy", accuracy), ("f1_macro", f1)):
+        published = " or ".join(share(mean, digits) for mean, _ in values)
+        cells += [(score_label(name), share(row.scores[name].mean)), ("published", published)]
+    return cells
 
 
 def signed(value: float) -> str:
@@ -214,11 +203,7 @@ def chance(p: float) -> str:
 
 
 def _rounded(count: int | None) -> str:
-    """A count to three digits.
-
-    >>> _rounded(1_234_567), _rounded(98_308), _rounded(516), _rounded(1_000)
-    ('1.23 M', '98.3 k', '516', '1.00 k')
-    """
+    """A count to three digits, such as 1.23 M, 98.3 k, 516 or 1.00 k."""
     if count is None:
         return ""
     if count < 1_000:
@@ -256,27 +241,19 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _markdown(text: str) -> str:
-    r"""Escaped, so that a name with a star or a bar stays a name.
-
-    >>> print(_markdown("a|b*"))
-    a\|b\*
-    """
+    """Escaped, so that a name with a star or a bar stays a name."""
     return " ".join(re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text).split())
 
 
-_LATEX = {
+_LATEX: dict[str, str | int | None] = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
     '"': r"\textquotedbl{}",
     "±": r"$\pm$",
     "×": r"$\times$",
-    **{letter: "\\" + letter for letter in "&%$#_"},
+    **{letter: f"${letter}$" for letter in "<>|"},
+    **{letter: f"\\{letter}" for letter in "{}&%$#_"},
 }
 
 
@@ -286,5 +263,4 @@ def _latex(text: str) -> str:
     >>> print(_latex("GRU_96 & more: -.020"))
     GRU\_96 \& more: $-$.020
     """
-    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
-    return re.sub(r"(?<![\w.])-(?=\.?\d)", "$-$", escaped)
+    return re.sub(r"(?<![\w.])-(?=\.?\d)", "$-$", " ".join(text.split()).translate(str.maketrans(_LATEX)))

@@ -1,17 +1,12 @@
 """What a table holds: every score with its spread, its interval and its difference to the baseline; what is published.
 
-Lakomkin et al. (2017) name the columns of their table 1 U-Acc and W-Acc without saying what these are. For the trained
-rows they read best as unweighted average recall and accuracy. The row of the most frequent class fits neither reading:
-whoever always predicts one of four classes has a UAR of .25, and on their counts (2,496 happy utterances of 6,416) an
-accuracy of .389. So .39 would be the accuracy, under the other column's name, and .33 is nothing at all. It is shown
-under both readings.
-
-Their ± is not explained either; scores "were averaged over ten runs of a ten-fold leave-one-speaker-out
-cross-validation" (section 4).
+How the paper's U-Acc, W-Acc and ± are read, and why its row of the most frequent class is shown under both readings:
+docs/statistics.md.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -57,9 +52,8 @@ def reported(figures: Mapping[str, float]) -> Published | None:
     """What a recipe says that somebody reports for a row: ``uar``, ``accuracy`` and ``f1_macro``, as far as given."""
     if not figures:
         return None
-    nothing = float("nan")
-    uar, accuracy, f1 = (figures.get(name, nothing) for name in ("uar", "accuracy", "f1_macro"))
-    return Published("", (uar, nothing), (accuracy, nothing), (f1, nothing))
+    uar, accuracy, f1 = ((figures.get(name, math.nan), math.nan) for name in ("uar", "accuracy", "f1_macro"))
+    return Published("", uar, accuracy, f1)
 
 
 def published(model: Mapping[str, Any]) -> Published | None:
@@ -108,9 +102,7 @@ def score_label(name: str) -> str:
     >>> score_label("uar"), score_label("accuracy"), score_label("ccc_valence"), score_label("ccc")
     ('UAR', 'accuracy', 'CCC valence', 'CCC')
     """
-    if name.startswith("ccc_"):
-        return f"CCC {name.removeprefix('ccc_')}"
-    return _LABELS.get(name, name)
+    return _LABELS.get(name, name.replace("ccc_", "CCC "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +138,8 @@ class Comparison:
     folds: int
     p: float  # of the corrected t-test over folds
     p_signed_rank: float  # of Wilcoxon's test over folds
-    p_holm: float  # `p`, corrected for the number of rows tested
-    verdict: Verdict  # at `p_holm` below `stats.ALPHA`
+    p_holm: float = math.nan  # `p`, corrected for the number of rows tested
+    verdict: Verdict = Verdict.UNTESTED  # at `p_holm` below `stats.ALPHA`
 
 
 @dataclass(frozen=True, slots=True)
