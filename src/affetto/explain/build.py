@@ -35,14 +35,23 @@ def explain(
     judgement: Judgement = _JUDGEMENT,
     progress: Callable[[float], None] | None = None,
 ) -> Explanation:
-    """Recognises a sound file, or samples, and looks into some of its stretches of speech.
+    """Recognises a recording, and looks into some of its stretches of speech.
 
-    It is read twice: to recognise it, and for the sound of the stretches that are looked into, so that it may be of any
-    length. These are at most ``passages``, from 1 to 12, chosen by `telling`, or those at the times ``at_s``. The
-    judgement says when an emotion is sure; progress is called with the seconds of sound read so far.
+    The recording is read twice: once to recognise it, and once for the sound of the stretches that are looked into, so
+    that it may be of any length.
 
-    Raises AudioError as `EmotionRecogniser.recognise`, OutputError for too many passages or none, and where nobody
-    speaks at a time asked for, MissingExtraError where captum is not installed.
+    Args:
+        recogniser: makes the predictions.
+        source: a sound file, or samples.
+        passages: how many stretches at most, from 1 to 12 (see `telling`).
+        at_s: look into the stretches at these times, instead.
+        judgement: when an emotion is sure.
+        progress: called with the seconds of sound read so far.
+
+    Raises:
+        AudioError: see `EmotionRecogniser.recognise`.
+        OutputError: too many passages or none, or nobody speaks at a time asked for.
+        MissingExtraError: captum is not installed.
 
     >>> import affetto
     >>> recogniser = EmotionRecogniser.from_pretrained("small", "cpu")
@@ -69,10 +78,16 @@ def explain(
 
 
 def write(found: Explanation, path: Path, form: str | None = None) -> None:
-    """Draws what `explain` gave into a file, whole or not at all; its folder is made if it is not there.
+    """Draws an explanation into a file, whole or not at all; its folder is made if it is not there.
 
-    The form is "png", "svg" or "html", or what the file's name ends in. Raises OutputError where there is no such form
-    or the file cannot be written, MissingExtraError where matplotlib or jinja2 is not installed.
+    Args:
+        found: what `explain` gave.
+        path: the file.
+        form: "png", "svg" or "html"; None is what the file's name ends in.
+
+    Raises:
+        OutputError: there is no such form, or the file cannot be written.
+        MissingExtraError: matplotlib or jinja2 is not installed.
     """
     content = draw_explanation(found, form or path.suffix.lower().lstrip("."))
     draft = path.with_name(f".{os.getpid()}.{path.name}")
