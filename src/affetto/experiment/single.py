@@ -19,13 +19,7 @@ from affetto.environment import environment
 from affetto.evaluate import Scores, ValueScores, score, write_predictions
 from affetto.experiment.grid import Speech
 from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows, represent_strangers
-from affetto.experiment.recipe import (
-    ExperimentRecipe,
-    Fitted,
-    OnCorpora,
-    Predicted,
-    RowConfig,
-)
+from affetto.experiment.recipe import ExperimentRecipe, Fitted, OnCorpora, Predicted, RowConfig
 from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT, DIMENSIONS, EMOTION
 from affetto.represent import Progress

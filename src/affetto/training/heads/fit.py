@@ -185,11 +185,7 @@ def _fit_together(
 
 
 def _fit_alone(
-    model: HeadConfig,
-    study: Study,
-    task: Task,
-    training: Training,
-    progress: Callable[[Epoch], None] | None,
+    model: HeadConfig, study: Study, task: Task, training: Training, progress: Callable[[Epoch], None] | None
 ) -> Outcome:
     head = new_head(model, study, task.repeat, task.fold)
     material = material_of(model, study)
