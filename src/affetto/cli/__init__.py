@@ -63,12 +63,9 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point of the command ``affetto``; it ends the process.
+    """The entry point of the command ``affetto``, with the process's arguments or others; it ends the process.
 
     Exit codes: 0 all went well; 1 some inputs failed; 2 wrong usage, or nothing could start; 130 interrupted.
-
-    Args:
-        arguments: None takes those of the process.
     """
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)

@@ -91,12 +91,7 @@ def standard_input(remedy: str) -> IO[bytes]:
 
 
 class Inputs:
-    """The recordings to be read, out of files, folders and "-", and what failed of them.
-
-    Args:
-        arguments: files, folders or "-".
-        bar: shows how far it is, and makes way for results.
-    """
+    """The recordings to be read, of files, folders and "-", and what failed; the bar makes way for results."""
 
     def __init__(self, arguments: Iterable[str], bar: ProgressBar) -> None:
         self.bar = bar

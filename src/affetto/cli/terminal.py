@@ -137,11 +137,8 @@ def extras() -> Iterator[None]:
 class ProgressBar:
     """A bar with the time left, on a terminal and after two seconds; call it with what is done and how much there is.
 
-    Args:
-        description: what is going on.
-        unit: what is counted ("files"), to show how many a second; None shows no rate.
-        over_s: the time left is estimated from what was done in so many seconds.
-        resumes: whether the same command, where Ctrl-C stops it, goes on; it is said then.
+    The unit is what is counted ("files"), to show how many a second; the time left is estimated from what was done in
+    ``over_s``. Where the same command ``resumes`` what Ctrl-C stopped, it says so then.
     """
 
     def __init__(

@@ -83,25 +83,17 @@ def score(predictions: Sequence[AnyPrediction]) -> Scores | ValueScores:
     """The figures of predictions, of which there is at least one, all of one kind."""
     values = [each for each in predictions if isinstance(each, ValuePrediction)]
     if values:
-        pairs = {
-            name: np.array([(each.references[name], each.predicted[name]) for each in values]).T
-            for name in values[0].predicted
-        }
-        return ValueScores({name: metrics.ccc(*pair) for name, pair in pairs.items()})
-    return _score_classes([each for each in predictions if isinstance(each, Prediction)])
-
-
-def _score_classes(predictions: Sequence[Prediction]) -> Scores:
-    references = [each.reference for each in predictions]
-    predicted = [each.predicted for each in predictions]
-    classes = tuple(predictions[0].probabilities)
-    return Scores(
-        metrics.uar(references, predicted),
-        metrics.accuracy(references, predicted),
-        metrics.f1_macro(references, predicted),
-        classes,
-        metrics.confusion(references, predicted, classes).tolist(),
+        pairs = (
+            (name, [(each.references[name], each.predicted[name]) for each in values]) for name in values[0].predicted
+        )
+        return ValueScores({name: metrics.ccc(*np.array(pair).T) for name, pair in pairs})
+    named = [each for each in predictions if isinstance(each, Prediction)]
+    pair, classes = (
+        ([each.reference for each in named], [each.predicted for each in named]),
+        tuple(named[0].probabilities),
     )
+    confusion = metrics.confusion(*pair, classes).tolist()
+    return Scores(metrics.uar(*pair), metrics.accuracy(*pair), metrics.f1_macro(*pair), classes, confusion)
 
 
 class Answers(NamedTuple):

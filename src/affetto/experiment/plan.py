@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from affetto.features import functionals
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import TEXT, Encoder, bring_to
 from affetto.models.heads import HeadConfig
-from affetto.models.words import TranscriptConfig, WordReader, open_reader
+from affetto.models.words import WordReader, open_reader
 from affetto.represent import Bank, Extractor, Functionals, Layers, Words, represent
 from affetto.training.heads.fit import Study, known_layers, needs, tunes
 from affetto.training.heads.linear import Prior
@@ -95,16 +96,12 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     folds = tuple(tuple(np.array([places[each.key] for each in part], np.int64) for part in split) for split in splits)
     data = DataSet(recipe.classes, utterances, targets, folds, dimensions)
     data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be trained on
-    lacking = missing_emotions(splits)
-    if lacking:
+    if lacking := missing_emotions(splits):
         number, part, emotions = lacking[0]
         logger.warning(
             "no %s in the %s part of fold %d; parts that lack a class: %d; fewer folds or another protocol may keep "
             "every class in every part, and balanced = true weighs rare ones in training",
-            ", ".join(emotions),
-            part,
-            number,
-            len(lacking),
+            *(", ".join(emotions), part, number, len(lacking)),
         )
     return data
 
@@ -330,16 +327,12 @@ def _readers(
     recipe: ExperimentRecipe, rows: Sequence[RowConfig], encoders: Mapping[str, Encoder]
 ) -> dict[str, WordReader]:
     """Row -> what reads its words, for those that read any; those alike share one."""
-    opened: dict[tuple[str, TranscriptConfig], WordReader] = {}
+    opened = cache(lambda name, words: open_reader(encoders[name], words))
     found = {}
     for row in rows:
         words = row.model.words if isinstance(row.model, HeadConfig) else None
-        if words is None:
-            continue
-        name = row.recogniser or recipe.recogniser
-        if (name, words) not in opened:
-            opened[name, words] = open_reader(encoders[name], words)
-        found[row.name] = opened[name, words]
+        if words is not None:
+            found[row.name] = opened(row.recogniser or recipe.recogniser, words)
     return found
 
 

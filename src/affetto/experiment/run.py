@@ -78,14 +78,10 @@ def run_experiment(  # noqa: PLR0913
 ) -> ExperimentRun:
     """Runs an experiment, or goes on with one: what is finished in the run folder is not computed again.
 
-    Args:
-        recipe_path: a TOML file, see `ExperimentRecipe`.
-        data_root: the folder that the recipe's corpora are relative to.
-        folder: the run's; representations go into ``cache`` beside it, where other runs find them.
-        recogniser: whose layers are reused, instead of the recipe's.
-        engine: where to compute; None is all cores of this machine.
-        only: names of rows; none are all rows.
-        progress: called with what goes on, see `affetto.experiment.Event`.
+    The recipe is a TOML file, see `ExperimentRecipe`, and its corpora are relative to ``data_root``. Representations go
+    into ``cache`` beside the run's folder, where other runs find them. The recogniser's layers are reused instead of
+    those of the recipe's; no engine is all cores of this machine, ``only`` names rows (none are all), and ``progress``
+    is called with what goes on, see `affetto.experiment.plan.Event`.
 
     Raises:
         AffettoError: the recipe, the corpus, its labels, the recogniser or the run folder is at fault, and nothing was
@@ -137,9 +133,8 @@ def _finished(run: RunFolder, row: RowConfig) -> set[tuple[int, int]]:
 def _begin(run: RunFolder, plan: Plan, all_facts: Mapping[str, Any]) -> None:
     """Writes the run folder, or into it that the recipe has more rows or repeats now."""
     here, known = environment(), (run.environment() if run.begun else {})
-    changed = [
-        f"{name} {known[name]} then, {value} now" for name, value in here.items() if known.get(name, value) != value
-    ]
+    differing = {name: value for name, value in here.items() if known.get(name, value) != value}
+    changed = [f"{name} {known[name]} then, {value} now" for name, value in differing.items()]
     if changed:
         logger.warning("begun in another environment: %s", ", ".join(changed))
     config = plan.recipe.resolved()
@@ -204,11 +199,8 @@ def check_same(run: RunFolder, recipe: ExperimentRecipe, facts: Mapping[str, Any
     found += [f"the weights of {name}" for name in before if name in now and before[name] != now[name]]
     if found:
         shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
-        raise RunError(
-            f"belongs to another experiment; other than there: {shown}",
-            "give another --output, or the recipe and data that it was begun with",
-            run.root,
-        )
+        remedy = "give another --output, or the recipe and data that it was begun with"
+        raise RunError(f"belongs to another experiment; other than there: {shown}", remedy, run.root)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -217,10 +209,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     gone = sorted(_names(old) - _names(new))
     only_in_one = {("rows", name) for name in _names(old) ^ _names(new)}
     keys = [key for key in {**before, **after} if key[:2] not in only_in_one]
+    pairs = {key: (before.get(key), after.get(key)) for key in keys}
     changed = [
-        f"{'.'.join(key)} ({_shown(after.get(key))}, was {_shown(before.get(key))})"
-        for key in keys
-        if before.get(key) != after.get(key) and not _more_repeats(key, before.get(key), after.get(key))
+        f"{'.'.join(key)} ({_shown(now)}, was {_shown(then)})"
+        for key, (then, now) in pairs.items()
+        if then != now and not _more_repeats(key, then, now)
     ]
     return [*changed, *(f"rows.{name} (gone)" for name in gone)]
 
