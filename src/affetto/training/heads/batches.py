@@ -23,7 +23,7 @@ from affetto.frames import Frames
 from affetto.models.heads.training import HeadStack
 from affetto.training.heads.loop import EVALUATION_BATCH
 from affetto.training.heads.objective import objective_of
-from affetto.training.heads.plan import StackEpoch, StepLosses, loss_weights
+from affetto.training.heads.plan import StackEpoch, loss_weights
 from affetto.training.heads.tasks import HeadData, Task
 
 MOST_STATES = 2**26
@@ -60,8 +60,11 @@ class SharedBatches:
         self.pooled = dense.flatten(0, 1).to(material.device)  # (variants x utterances, width)
         self.scaled = stack.head.config.standardise
 
-    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
-        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+    def train(self, epoch: StackEpoch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Goes through an epoch; at each step, the heads' parameters have gradients.
+
+        Gives each head's loss, and of how many utterances it is: (heads,) both.
+        """
         seats, head = _seats(epoch), self.stack.head
         for step, (rows, own, targets) in enumerate(zip(*self._batches(epoch, seats), strict=True)):
             keep = np.zeros((*rows.shape, head.width), dtype=np.float32)
@@ -71,7 +74,7 @@ class SharedBatches:
             values = self.pooled.index_select(0, rows.ravel()).view(factors.shape).mul_(factors)
             inputs = torch.cat([values, factors], dim=-1) if self.scaled else values
             shares = loss_weights(own, targets, None if epoch.weights is None else seats.seat(epoch.weights))
-            yield StepLosses(self._step(inputs, targets, shares, seats), seats.leave(own.sum(dim=2)))
+            yield self._step(inputs, targets, shares, seats), seats.leave(own.sum(dim=2))
 
     def _step(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
         """Leaves the heads' gradients, and gives their losses, (heads,), of inputs (groups, batch, columns)."""
@@ -165,8 +168,8 @@ class OwnBatches:
         self.stack, self.material, self.objective = stack, material, objective_of(stack.head)
         self.lengths = material.lengths
 
-    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
-        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+    def train(self, epoch: StackEpoch) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `SharedBatches.train`."""
         for step in range(len(epoch.plans[0].chunks)):
             batches, cut, keep = self._cut(epoch, step)
             (places, real), (variants, _) = _fill(batches), _fill(cut)
@@ -180,7 +183,7 @@ class OwnBatches:
                 shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
                 losses.append(self.objective.losses(scores.mT, targets.mT, shares))
                 losses[-1].sum().backward()  # type: ignore[no-untyped-call]
-            yield StepLosses(torch.cat(losses).detach(), own.sum(dim=1))
+            yield torch.cat(losses).detach(), own.sum(dim=1)
 
     def _cut(self, epoch: StackEpoch, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
         """Each head's batch, the longest utterances first, their variants, and what dropout leaves of its vectors."""

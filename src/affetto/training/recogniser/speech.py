@@ -24,7 +24,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import TrainingError
 from affetto.features.perturbation import amplify, resample
 from affetto.models.network import make_recogniser
-from affetto.represent import Variants
+from affetto.represent import Variants, represent
 from affetto.training.recogniser.frozen import FrozenLayers, FrozenSpeech
 from affetto.training.recogniser.recipe import RecogniserRecipe, SpeechSource, SpeedAndGain
 
@@ -194,7 +194,9 @@ class SpeechModule(lightning.LightningDataModule):
         if part not in self._speech:
             items = self.training if part == "training" else self.validation
             variants = self.recipe.training.variants if part == "training" else Variants()
-            self._speech[part] = FrozenSpeech(self.frozen, items, self.cache, variants, _log_progress())
+            utterances, (name,) = [item.utterance for item in items], self.frozen.names
+            banks = represent(utterances, self.frozen, self.cache, variants=variants, progress=_log_progress())
+            self._speech[part] = FrozenSpeech(items, banks[name])
         return self._speech[part]
 
     def _read(self) -> Callable[[Transcribed], Tensor]:
