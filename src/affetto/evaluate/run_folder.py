@@ -39,15 +39,7 @@ from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError, SharedNameError, SplitError
-from affetto.evaluate.predictions import (
-    COMPUTE_AGAIN,
-    AnyAnswers,
-    AnyPrediction,
-    joined,
-    read_answers,
-    read_values,
-    write_predictions,
-)
+from affetto.evaluate.predictions import COMPUTE_AGAIN, AnyAnswers, AnyPrediction, read_cells, write_predictions
 from affetto.training.heads.tasks import Epoch
 
 logger = logging.getLogger(__name__)
@@ -256,11 +248,9 @@ class RunFolder:
         return cells
 
     def _columns(self, row_name: str, file: str) -> AnyAnswers:
-        dimensions, cells = self.dimensions, self._known_cells(row_name)
-        if dimensions:
-            return joined([read_values(folder / file, cell, dimensions) for cell, folder in cells.items()])
-        classes = self.facts().get("classes") or []
-        return joined([read_answers(folder / file, cell, classes) for cell, folder in cells.items()])
+        facts = self.facts()
+        files = {cell: folder / file for cell, folder in self._known_cells(row_name).items()}
+        return read_cells(files, facts.get("classes") or [], facts.get("dimensions") or [])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

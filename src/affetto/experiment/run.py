@@ -6,13 +6,10 @@ A run folder belongs to one recipe, and to one process at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from affetto.data.folds import FOLDS, short_names
 from affetto.devices import choose_device
@@ -22,20 +19,9 @@ from affetto.errors import ConfigError, RunError
 from affetto.evaluate import RunFolder
 from affetto.evaluate.run_folder import CONFIG, ENVIRONMENT, MANIFEST
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
-from affetto.experiment.plan import (
-    CACHE,
-    Computing,
-    OnEvent,
-    Plan,
-    Read,
-    RowDone,
-    make_plan,
-    represent_rows,
-    represent_strangers,
-)
+from affetto.experiment.plan import Computing, OnEvent, Plan, Read, Represented, RowDone, make_plan, represent_plan
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.stats import run_scores, score_names
-from affetto.training.heads.fit import Study
 
 logger = logging.getLogger(__name__)
 
@@ -97,15 +83,13 @@ def run_experiment(  # noqa: PLR0913
     with alone(folder) as run:
         run.sweep()
         progress(_read(plan, run))
-        cache = folder.parent / CACHE
-        banks, readable = represent_rows(plan, cache, engine.device, progress)
-        strangers = represent_strangers(plan, cache, engine.device, progress)
-        names = [name for name, good in zip(short_names(plan.data.utterances, "id"), readable, strict=True) if not good]
+        found = represent_plan(plan, folder, engine.device, progress)
+        everyone = zip(short_names(plan.data.utterances, "id"), found.readable, strict=True)
+        names = [name for name, readable in everyone if not readable]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
-        device = str(choose_device(engine.device))
-        units = list(_units(plan, lambda row: plan.study(row, banks, readable, strangers, device), readable, run))
+        units = list(_units(plan, found, str(choose_device(engine.device)), run))
         _compute(units, engine, run, plan, progress)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
@@ -142,15 +126,11 @@ def _begin(run: RunFolder, plan: Plan, all_facts: Mapping[str, Any]) -> None:
         run.begin(config, all_facts, known or here, plan.data.utterances, plan.data.splits)
 
 
-def _units(
-    plan: Plan, study_of: Callable[[RowConfig], Study], readable: NDArray[np.bool_], run: RunFolder
-) -> Iterator[Unit]:
-    data = plan.data
-    speech = Speech.of(data.utterances)
+def _units(plan: Plan, found: Represented, device: str, run: RunFolder) -> Iterator[Unit]:
+    speech = Speech.of(plan.data.utterances)
     for row in plan.rows:
-        study = study_of(row)
-        finished = _finished(run, row)
-        for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
+        study, finished = plan.study(row, found, device), _finished(run, row)
+        for tasks in row_chunks(row.model, plan.data.tasks(row.repeats, found.readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished
             if missing:
                 yield Unit(row, tasks, missing, study, speech, run.root)

@@ -18,7 +18,7 @@ from affetto.data.protocols import FixedSplit
 from affetto.environment import environment
 from affetto.evaluate import Scores, ValueScores, score, write_predictions
 from affetto.experiment.grid import Speech
-from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows, represent_strangers
+from affetto.experiment.plan import Event, Plan, Representing, make_plan, represent_plan
 from affetto.experiment.recipe import ExperimentRecipe, Fitted, OnCorpora, Predicted, RowConfig
 from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT, DIMENSIONS, EMOTION
@@ -105,10 +105,9 @@ def train_emotion(
     experiment = recipe.as_experiment()
     plan = make_plan(experiment, data_root, experiment.rows, tell)
     folder.mkdir(parents=True, exist_ok=True)
-    cache, row = folder.parent / CACHE, plan.rows[0]
-    banks, readable = represent_rows(plan, cache, "auto", tell)
-    study = plan.study(row, banks, readable, represent_strangers(plan, cache, "auto", tell))
-    tasks, unfinished = plan.data.tasks(1, readable), folder / "unfinished.safetensors"
+    found = represent_plan(plan, folder, "auto", tell)
+    study, unfinished = plan.study(plan.rows[0], found), folder / "unfinished.safetensors"
+    tasks = plan.data.tasks(1, found.readable)
     ((task, outcome),) = fit_tasks(recipe.head, study, tasks, recipe.way, progress=on_epoch, unfinished=unfinished)
     assert outcome.head is not None, "it is trained on the recogniser as it is"
     if recipe.familiarity is not None:
