@@ -310,11 +310,11 @@ def _transcriber(
 
     (model, device, precision), (language_model, word_model, lexicon_file) = how, files
     given = {name: each for name, each in zip(("width", "weight", "bonus"), beam, strict=True) if each is not None}
-    beams = BeamConfig.parse(given), WordBeamConfig.parse(given)
-    choice = DecoderChoice(method, language_model, beams[0], word_model, lexicon_file, beams[1], language)
+    letters, words = BeamConfig.parse(given), WordBeamConfig.parse(given)
+    choice = DecoderChoice(method, language_model, letters, word_model, lexicon_file, words, language)
     transcriber = Transcriber.from_pretrained(model, device, choice, precision=precision)
-    words = transcriber.decoder.words if isinstance(transcriber.decoder, Decoder) else None
-    lexicon = None if words is None else words.model.lexicon
+    search = transcriber.decoder.words if isinstance(transcriber.decoder, Decoder) else None
+    lexicon = None if search is None else search.model.lexicon
     if lexicon is not None and lexicon.left_out:
         total = lexicon.left_out + len(lexicon.words)
         note(f"words left out, which the recogniser cannot spell: {lexicon.left_out:,} of {total:,}")

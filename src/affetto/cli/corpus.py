@@ -115,8 +115,7 @@ def _print_parts(found: DivisionReport) -> None:
     for gap in found.missing:
         screen.print(f"fold {gap.fold}: no {', '.join(gap.emotions)} in its {gap.part} part")
     if found.never_tested or found.tested_repeatedly:
-        tested = f"{found.never_tested:,} utterances are tested in no fold, {found.tested_repeatedly:,} in several"
-        screen.print(tested)
+        screen.print(f"{found.never_tested:,} utterances are tested in no fold, {found.tested_repeatedly:,} in several")
     else:
         screen.print("every utterance is tested in exactly one fold")
     screen.print("no speaker in two parts of a fold")
