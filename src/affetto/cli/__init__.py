@@ -10,6 +10,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from affetto.cli import asr, corpus, evaluate, experiment, explain, listen, probe, recognise, serve, train
 from affetto.cli.terminal import complain, extras
@@ -52,7 +53,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+        bool, Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Recognise the emotion in speech, and what is said.
@@ -62,12 +63,9 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point of the command ``affetto``; it ends the process.
+    """The entry point of the command ``affetto``, with the process's arguments or others; it ends the process.
 
     Exit codes: 0 all went well; 1 some inputs failed; 2 wrong usage, or nothing could start; 130 interrupted.
-
-    Args:
-        arguments: None takes those of the process.
     """
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.terminal import ProgressBar, complain, counted, note
 from affetto.errors import AffettoError, AudioError
@@ -20,25 +21,25 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 Paths = Annotated[
-    list[str], typer.Argument(metavar="PATH", help="Sound files, folders of them, or [cyan]-[/] for standard input.")
+    list[str], Argument(metavar="PATH", help="Sound files, folders of them, or [cyan]-[/] for standard input.")
 ]
-Model = Annotated[str, typer.Option(help="An embedded model, a model's folder, or a name on the Hugging Face hub.")]
+Model = Annotated[str, Option(help="An embedded model, a model's folder, or a name on the Hugging Face hub.")]
 Sure = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="The probability from which an emotion is stated; below: not sure.")
+    float, Option(min=0.0, max=1.0, help="The probability from which an emotion is stated; below: not sure.")
 ]
 Language = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="CODE",
         help="What is spoken, as de, where the model knows several languages; auto lets it find out.",
         show_default="en",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    typer.Option(
+    Option(
         envvar="AFFETTO_PRECISION",
         help="How exactly to compute: [cyan]bfloat16[/] differs by a hundredth and is faster on processors that "
         "multiply it (AMX, AVX-512 BF16), where [cyan]auto[/] takes it.",
@@ -54,16 +55,16 @@ def _use_threads(count: int | None) -> int | None:
     return count
 
 
-_threads = partial(typer.Option, min=1, help="Processor threads to compute with.", show_default="as many as cores")
+_threads = partial(Option, min=1, help="Processor threads to compute with.", show_default="as many as cores")
 ThreadCount = Annotated[int | None, _threads()]
 Threads = Annotated[int | None, _threads(callback=_use_threads)]
 """It takes effect where it is parsed: commands have nothing to do with it."""
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on and how.")]
+Recipe = Annotated[Path, Argument(metavar="RECIPE.toml", help="What to train on and how.")]
 Data = Annotated[
-    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
+    Path, Option(envvar="AFFETTO_DATA", help="The folder that the recipe's corpora lie in.", show_default=False)
 ]
-Output = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")]
-TableOrJson = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print the result.")]
+Output = Annotated[Path | None, Option(help="The run's folder.", show_default="runs/RECIPE")]
+TableOrJson = Annotated[Literal["table", "json"], Option("--format", help="How to print the result.")]
 
 
 def run_folder(output: Path | None, recipe: Path) -> Path:
@@ -90,12 +91,7 @@ def standard_input(remedy: str) -> IO[bytes]:
 
 
 class Inputs:
-    """The recordings to be read, out of files, folders and "-", and what failed of them.
-
-    Args:
-        arguments: files, folders or "-".
-        bar: shows how far it is, and makes way for results.
-    """
+    """The recordings to be read, of files, folders and "-", and what failed; the bar makes way for results."""
 
     def __init__(self, arguments: Iterable[str], bar: ProgressBar) -> None:
         self.bar = bar

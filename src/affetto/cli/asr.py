@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import (
     Data,
@@ -25,11 +26,10 @@ from affetto.cli.arguments import (
     names_in,
     run_folder,
 )
-from affetto.cli.terminal import ProgressBar, counted, note, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, counted, note, print_facts, print_result
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from affetto.models.decoding import DecoderChoice
     from affetto.transcribe import Transcriber, TranscriptionScores
 
 app = typer.Typer(help="Train, score and use the speech recogniser by itself.", no_args_is_help=True)
@@ -37,19 +37,18 @@ app = typer.Typer(help="Train, score and use the speech recogniser by itself.", 
 Method = Literal["greedy", "beam", "kenlm"]
 Decoding = Annotated[
     Method | None,
-    typer.Option(
+    Option(
         "--decoder",
         help="How to decode: kenlm searches for words.",
         show_default="kenlm with a word model, beam with a language model, or greedy",
     ),
 ]
 LanguageModelFile = Annotated[
-    Path | None,
-    typer.Option("--language-model", help="A language.safetensors.", show_default="the model's, if it has one"),
+    Path | None, Option("--language-model", help="A language.safetensors.", show_default="the model's, if it has one")
 ]
 WordModelFile = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--word-model",
         help="A language model of words: an ARPA file, or one of KenLM's binary files, which is mapped into memory as "
         "it is and has to come from someone you trust.",
@@ -57,24 +56,22 @@ WordModelFile = Annotated[
 ]
 LexiconFile = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--lexicon",
         help="The words that may be written, a word a line, as the word model writes them; needed for a binary file.",
         show_default="the ARPA file's words",
     ),
 ]
 BeamWidth = Annotated[
-    int | None, typer.Option("--beam-width", min=1, help="Spellings kept a frame.", show_default="32, or 100 of words")
+    int | None, Option("--beam-width", min=1, help="Spellings kept a frame.", show_default="32, or 100 of words")
 ]
 BeamWeight = Annotated[
     float | None,
-    typer.Option(
-        "--beam-weight", min=0.0, help="How much the language model counts.", show_default="0.7, or 1 of words"
-    ),
+    Option("--beam-weight", min=0.0, help="How much the language model counts.", show_default="0.7, or 1 of words"),
 ]
 BeamBonus = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--beam-bonus",
         help="For each character, or with a word model for each word, against short texts.",
         show_default="1.4, or 2 a word",
@@ -88,11 +85,10 @@ def train(  # noqa: PLR0913, PLR0917  # the shell's options
     data: Data,
     output: Output = None,
     devices: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many GPUs of each machine, or processes on a CPU.", show_default="all GPUs"),
+        int | None, Option(min=1, help="How many GPUs of each machine, or processes on a CPU.", show_default="all GPUs")
     ] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="How many machines; start the command on each.")] = 1,
-    strategy: Annotated[str, typer.Option(help="How they work together, by Lightning's name.")] = "auto",
+    nodes: Annotated[int, Option(min=1, help="How many machines; start the command on each.")] = 1,
+    strategy: Annotated[str, Option(help="How they work together, by Lightning's name.")] = "auto",
     threads: Threads = None,
 ) -> None:
     r"""Train a recogniser, or go on where the same command was stopped.
@@ -127,14 +123,13 @@ def language_model(
     data: Data,
     output: Output = None,
     order: Annotated[
-        int | None, typer.Option(min=1, max=12, help="Characters of the longest n-gram.", show_default="8")
+        int | None, Option(min=1, max=12, help="Characters of the longest n-gram.", show_default="8")
     ] = None,
     least_gain: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Leave out n-grams that gain less, in nats; 0 keeps all.", show_default="2"),
+        float | None, Option(min=0.0, help="Leave out n-grams that gain less, in nats; 0 keeps all.", show_default="2")
     ] = None,
     text: Annotated[
-        list[Path] | None, typer.Option(help="A file to learn from as well, an utterance a line; may be given again.")
+        list[Path] | None, Option(help="A file to learn from as well, an utterance a line; may be given again.")
     ] = None,
 ) -> None:
     r"""Learn from a recipe's training transcripts how words are spelt, for decoding by beam search.
@@ -153,9 +148,8 @@ def language_model(
     speech = gather(read, data)
     given = {"order": order, "least_gain": least_gain}
     config = NGramConfig.parse({name: value for name, value in given.items() if value is not None})
-    fitted = fit_language_model(
-        read, speech.training, speech.validation, run_folder(output, recipe), config, text or []
-    )
+    folder = run_folder(output, recipe)
+    fitted = fit_language_model(read, speech.training, speech.validation, folder, config, text or [])
     print_facts(
         {
             "language model": str(fitted.path),
@@ -170,13 +164,13 @@ def language_model(
 
 @app.command(no_args_is_help=True)
 def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
-    corpus: Annotated[Path, typer.Argument(help="A transcribed corpus's folder, or a manifest.")],
+    corpus: Annotated[Path, Argument(help="A transcribed corpus's folder, or a manifest.")],
     model: Model = DEFAULT,
-    partition: Annotated[str | None, typer.Option(help="An official part of the corpus, as test.")] = None,
+    partition: Annotated[str | None, Option(help="An official part of the corpus, as test.")] = None,
     held_out_by: Annotated[
-        Path | None, typer.Option(metavar="RECIPE.toml", help="Only what validates in this recipe's training.")
+        Path | None, Option(metavar="RECIPE.toml", help="Only what validates in this recipe's training.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many utterances, spread evenly.")] = None,
+    limit: Annotated[int | None, Option(min=1, help="So many utterances, spread evenly.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -202,28 +196,23 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     import affetto.metrics  # noqa: F401  # should it want a library, before any work is done
     from affetto.transcribe import score_transcriber, transcribed_utterances
 
-    beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
-    choice = _decoder_choice(decoder, (language_model, word_model, lexicon), beam, language)
-    transcriber = _transcriber(model, device, precision, choice)
+    files, beam = (language_model, word_model, lexicon), (beam_width, beam_weight, beam_bonus)
+    transcriber = _transcriber((model, device, precision), decoder, files, beam, language)
     among = None if held_out_by is None else _held_out(held_out_by, corpus)
     utterances = transcribed_utterances(corpus, partition=partition, among=among, limit=limit)
     with ProgressBar("transcribing") as bar:
         scores = score_transcriber(transcriber, utterances, bar)
-    if format_ == "json":
-        name = " ".join([corpus.resolve().name, *([partition] if partition else [])])
-        values = {"version": 1, "corpus": name, "model": model, "decoder": transcriber.decoder.name, **asdict(scores)}
-        if held_out_by is not None:
-            values["held_out_by"] = held_out_by.stem
-        print_json({**values, "real_time_factor": scores.real_time_factor})
-    else:
-        print_facts({"decoder": transcriber.decoder.name, **_facts(scores)})
+    by = {"decoder": transcriber.decoder.name}
+    values = {"corpus": " ".join(filter(None, (corpus.resolve().name, partition))), "model": model, **by}
+    values |= asdict(scores) | ({} if held_out_by is None else {"held_out_by": held_out_by.stem})
+    print_result(format_, {**values, "real_time_factor": scores.real_time_factor}, by | _facts(scores))
 
 
 @app.command(no_args_is_help=True)
 def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     paths: Paths,
     format_: Annotated[
-        Literal["text", "table", "json", "jsonl", "csv"], typer.Option("--format", help="How to print the results.")
+        Literal["text", "table", "json", "jsonl", "csv"], Option("--format", help="How to print the results.")
     ] = "text",
     model: Model = DEFAULT,
     device: Device = "auto",
@@ -252,9 +241,8 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
     """
     from affetto.cli.recordings import print_transcripts
 
-    beam = {"width": beam_width, "weight": beam_weight, "bonus": beam_bonus}
-    choice = _decoder_choice(decoder, (language_model, word_model, lexicon), beam, language)
-    transcriber = _transcriber(model, device, precision, choice)
+    files, beam = (language_model, word_model, lexicon), (beam_width, beam_weight, beam_bonus)
+    transcriber = _transcriber((model, device, precision), decoder, files, beam, language)
     with ProgressBar("transcribing") as bar:
         inputs = Inputs(paths, bar)
         results = transcriber.transcribe_many(inputs.sources, inputs.progress)
@@ -265,12 +253,12 @@ def transcribe(  # noqa: PLR0913, PLR0917  # the shell's options
 @app.command("pseudo-label", no_args_is_help=True)
 def pseudo_label(  # noqa: PLR0913, PLR0917  # the shell's options
     paths: Paths,
-    output: Annotated[Path, typer.Option(help="The folder to write into; it is made if need be.")],
+    output: Annotated[Path, Option(help="The folder to write into; it is made if need be.")],
     models: Annotated[
-        str, typer.Option(metavar="MODEL,...", help="Two recognisers or more, the best of them first.")
+        str, Option(metavar="MODEL,...", help="Two recognisers or more, the best of them first.")
     ] = "openai/whisper-base,openai/whisper-tiny.en",
     most_apart: Annotated[
-        float, typer.Option(min=0.0, metavar="CER", help="Transcripts agree up to this character error rate.")
+        float, Option(min=0.0, metavar="CER", help="Transcripts agree up to this character error rate.")
     ] = 0.1,
     device: Device = "auto",
     threads: Threads = None,
@@ -290,58 +278,43 @@ def pseudo_label(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.errors import ConfigError
     from affetto.pseudo_labels import pseudo_label as label
 
-    with ProgressBar("transcribing", unit="clips") as bar:
+    with ProgressBar("transcribing", unit="clips", resumes=True) as bar:
         inputs = Inputs(paths, bar)
         clips = [each for each in inputs.sources if isinstance(each, Path)]
         if len(clips) < len(inputs.sources):
             raise ConfigError("standard input is no clip", "name files or folders", "-")
-        try:
-            made = label(clips, names_in(models), output, most_apart=most_apart, device=device, progress=bar)
-        except KeyboardInterrupt:
-            bar.hide()
-            note("stopped; the same command goes on from here")
-            raise
-    if format_ == "json":
-        print_json({"version": 1, **asdict(made), "manifest": str(made.manifest)})
-    else:
-        print_facts(
-            {
-                "utterances": f"{made.utterances:,}",
-                "length": f"{made.hours:.2f} h",
-                "left out": counted(made.reasons),
-                "named in": str(made.manifest.with_name("left-out.csv")) if made.reasons else "",
-                "manifest": str(made.manifest),
-            }
-        )
+        made = label(clips, names_in(models), output, most_apart=most_apart, device=device, progress=bar)
+    facts = {
+        "utterances": f"{made.utterances:,}",
+        "length": f"{made.hours:.2f} h",
+        "left out": counted(made.reasons),
+        "named in": str(made.manifest.with_name("left-out.csv")) if made.reasons else "",
+        "manifest": str(made.manifest),
+    }
+    print_result(format_, {**asdict(made), "manifest": str(made.manifest)}, facts)
     inputs.end()
     if made.unreadable:
         raise typer.Exit(1)
 
 
-def _decoder_choice(
+def _transcriber(
+    how: tuple[str, str, Precision],
     method: Method | None,
     files: tuple[Path | None, Path | None, Path | None],
-    beam: dict[str, float | None],
+    beam: tuple[int | None, float | None, float | None],
     language: str | None,
-) -> DecoderChoice:
-    """What the options ask for; those left out keep the library's defaults."""
-    from affetto.models.decoding import BeamConfig, DecoderChoice, WordBeamConfig
-
-    language_model, word_model, lexicon = files
-    given = {name: value for name, value in beam.items() if value is not None}
-    return DecoderChoice(
-        method, language_model, BeamConfig.parse(given), word_model, lexicon, WordBeamConfig.parse(given), language
-    )
-
-
-def _transcriber(model: str, device: str, precision: Precision, choice: DecoderChoice) -> Transcriber:
-    """Loads it, and says how many words of a lexicon cannot be written, if there are any."""
-    from affetto.models.decoding import Decoder
+) -> Transcriber:
+    """Loads what the options ask for, and says how many words of a lexicon cannot be written, if there are any."""
+    from affetto.models.decoding import BeamConfig, Decoder, DecoderChoice, WordBeamConfig
     from affetto.transcribe import Transcriber
 
+    (model, device, precision), (language_model, word_model, lexicon_file) = how, files
+    given = {name: each for name, each in zip(("width", "weight", "bonus"), beam, strict=True) if each is not None}
+    letters, words = BeamConfig.parse(given), WordBeamConfig.parse(given)
+    choice = DecoderChoice(method, language_model, letters, word_model, lexicon_file, words, language)
     transcriber = Transcriber.from_pretrained(model, device, choice, precision=precision)
-    words = transcriber.decoder.words if isinstance(transcriber.decoder, Decoder) else None
-    lexicon = None if words is None else words.model.lexicon
+    search = transcriber.decoder.words if isinstance(transcriber.decoder, Decoder) else None
+    lexicon = None if search is None else search.model.lexicon
     if lexicon is not None and lexicon.left_out:
         total = lexicon.left_out + len(lexicon.words)
         note(f"words left out, which the recogniser cannot spell: {lexicon.left_out:,} of {total:,}")
@@ -362,5 +335,5 @@ def _facts(scores: TranscriptionScores) -> dict[str, str]:
         "utterances": f"{scores.utterances:,}",
         "length": f"{scores.hours:.2f} h",
         "real-time factor": f"{scores.real_time_factor:.4f} ({1 / scores.real_time_factor:,.0f} times real time)",
-        "left out": ", ".join(f"{reason} {count:,}" for reason, count in scores.left_out.items()),
+        "left out": counted(scores.left_out),
     }

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import TableOrJson
-from affetto.cli.terminal import ProgressBar, console, counted, note, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, console, counted, print_json, print_result
 
 if TYPE_CHECKING:
     from affetto.data.check import CorpusSummary, DivisionReport
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from affetto.data.splits import Split
 
 app = typer.Typer(help="Look over collections of speech.", no_args_is_help=True)
-Corpus = Annotated[Path, typer.Argument(help="The corpus's folder, or a manifest.")]
-Layout = Annotated[str | None, typer.Option(help="The layout's name; without it, the folder decides.")]
+Corpus = Annotated[Path, Argument(help="The corpus's folder, or a manifest.")]
+Layout = Annotated[str | None, Option(help="The layout's name; without it, the folder decides.")]
 
 
 @app.command(no_args_is_help=True)
@@ -34,26 +35,21 @@ def check(path: Corpus, layout: Layout = None, format_: TableOrJson = "table") -
 
     with ProgressBar("opening files", unit="files") as bar:
         summary = check_corpus(path, name=layout, progress=bar)
-    if format_ == "json":
-        values = asdict(summary)
-        values["examples"] = [{"what": each.what, "reason": each.reason} for each in summary.examples]
-        print_json({"version": 1, **values})
-    else:
-        print_facts(_summary(summary))
+    examples = [{"what": each.what, "reason": each.reason} for each in summary.examples]
+    print_result(format_, {**asdict(summary), "examples": examples}, _summary(summary))
     if summary.faulty:
         raise typer.Exit(1)
 
 
 @app.command("check-split", no_args_is_help=True)
 def check_split(
-    path: Annotated[Path, typer.Argument(help="The corpus's folder, a manifest, or an experiment's run folder.")],
-    folds: Annotated[int, typer.Option(min=3, help="How many folds to divide the speakers into.")] = 10,
+    path: Annotated[Path, Argument(help="The corpus's folder, a manifest, or an experiment's run folder.")],
+    folds: Annotated[int, Option(min=3, help="How many folds to divide the speakers into.")] = 10,
     leave_out: Annotated[
-        Literal["speaker", "session"] | None, typer.Option(help="Test each alone instead.", show_default=False)
+        Literal["speaker", "session"] | None, Option(help="Test each alone instead.", show_default=False)
     ] = None,
     by: Annotated[
-        Path | None,
-        typer.Option(help="Divide by this recipe (.toml), or look at this division (.csv: fold, part, speaker)."),
+        Path | None, Option(help="Divide by this recipe (.toml), or look at this division (.csv: fold, part, speaker).")
     ] = None,
     layout: Layout = None,
     format_: TableOrJson = "table",
@@ -73,12 +69,8 @@ def check_split(
     """
     from affetto.data.check import given_folds, is_run_folder, report
 
-    if by is None and is_run_folder(path):
-        found = report(given_folds(path))
-    elif by is not None and by.suffix != ".toml":
-        found = report(given_folds(path, by, layout=layout))
-    else:
-        found = report(_divide(path, folds, leave_out, by, layout))
+    given = is_run_folder(path) if by is None else by.suffix != ".toml"
+    found = report(given_folds(path, by, layout=layout) if given else _divide(path, folds, leave_out, by, layout))
     if format_ == "json":
         missing = [each._asdict() for each in found.missing]
         print_json({"version": 1, "leaks": False, **asdict(found), "missing": missing})
@@ -106,7 +98,6 @@ def _divide(path: Path, folds: int, leave_out: str | None, recipe: Path | None, 
 
 
 def _print_parts(found: DivisionReport) -> None:
-    """A line a part, and below them what else there is to know."""
     from rich.table import Table
 
     emotions = list(found.parts[0].emotions)
@@ -123,25 +114,15 @@ def _print_parts(found: DivisionReport) -> None:
     screen.print(grid)
     for gap in found.missing:
         screen.print(f"fold {gap.fold}: no {', '.join(gap.emotions)} in its {gap.part} part")
-    untested, repeated = found.never_tested, found.tested_repeatedly
-    if untested or repeated:
-        screen.print(f"{untested:,} utterances are tested in no fold, {repeated:,} in several")
+    if found.never_tested or found.tested_repeatedly:
+        screen.print(f"{found.never_tested:,} utterances are tested in no fold, {found.tested_repeatedly:,} in several")
     else:
         screen.print("every utterance is tested in exactly one fold")
     screen.print("no speaker in two parts of a fold")
 
 
 def _summary(summary: CorpusSummary) -> dict[str, str]:
-    emotions = dict(summary.emotions)
-    if emotions and summary.unlabelled:
-        emotions |= {"without a label": summary.unlabelled}
-    tables = {
-        "emotions": emotions,
-        "dimensions": summary.dimensions,
-        "partitions": summary.partitions,
-        "left out": summary.skipped,
-    }
-    examples = [f"{example.what} ({example.reason})" for example in summary.examples]
+    unlabelled = {"without a label": summary.unlabelled} if summary.emotions and summary.unlabelled else {}
     return {
         "corpus": f"{summary.title} ({summary.name})",
         "licence": summary.licence,
@@ -150,23 +131,24 @@ def _summary(summary: CorpusSummary) -> dict[str, str]:
         "utterance": f"{summary.duration_min_s:.2f} to {summary.duration_max_s:.2f} s, "
         f"median {summary.duration_median_s:.2f} s",
         "speakers": f"{summary.speakers:,}",
-        **{name: counted(counts) for name, counts in tables.items()},
-        "for example": "\n".join(examples),
+        "emotions": counted({**summary.emotions, **unlabelled}),
+        "dimensions": counted(summary.dimensions),
+        "partitions": counted(summary.partitions),
+        "left out": counted(summary.skipped),
+        "for example": "\n".join(f"{each.what} ({each.reason})" for each in summary.examples),
     }
 
 
 @app.command(no_args_is_help=True)
 def prepare(  # noqa: PLR0913, PLR0917
-    path: Annotated[Path, typer.Argument(metavar="CORPUS", help="The corpus's folder, or a manifest.")],
-    output: Annotated[Path, typer.Option(help="The folder to write into; it is made if need be.")],
+    path: Annotated[Path, Argument(metavar="CORPUS", help="The corpus's folder, or a manifest.")],
+    output: Annotated[Path, Option(help="The folder to write into; it is made if need be.")],
     layout: Layout = None,
-    max_duration: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Longer utterances are left out.")
-    ] = 15.0,
+    max_duration: Annotated[float, Option(min=0.1, metavar="SECONDS", help="Longer utterances are left out.")] = 15.0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="How many files to make at a time.", show_default="all cores")
+        int | None, Option(min=1, help="How many files to make at a time.", show_default="all cores")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name all that is left out.")] = False,
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Name all that is left out.")] = False,
     format_: TableOrJson = "table",
 ) -> None:
     """Make a corpus ready to train on: 16 kHz mono FLAC, texts in the alphabet, real durations, a manifest.
@@ -181,27 +163,18 @@ def prepare(  # noqa: PLR0913, PLR0917
     """
     from affetto.data.prepare import prepare_corpus
 
-    with ProgressBar("preparing", unit="files") as bar:
-        try:
-            prepared = prepare_corpus(path, output, name=layout, max_duration_s=max_duration, jobs=jobs, progress=bar)
-        except KeyboardInterrupt:
-            bar.hide()
-            note("stopped; the same command goes on from here")
-            raise
+    with ProgressBar("preparing", unit="files", resumes=True) as bar:
+        prepared = prepare_corpus(path, output, name=layout, max_duration_s=max_duration, jobs=jobs, progress=bar)
     if verbose:
         for each in prepared.left_out:
             typer.echo(f"left out: {each.what}: {each.reason}" + (f" ({each.detail})" if each.detail else ""), err=True)
-    if format_ == "json":
-        print_json(_prepared_values(prepared))
-    else:
-        print_facts(_prepared_facts(prepared))
+    print_result(format_, _prepared_values(prepared), _prepared_facts(prepared))
     if prepared.faults:
         raise typer.Exit(1)
 
 
 def _prepared_values(prepared: PreparedCorpus) -> dict[str, object]:
     return {
-        "version": 1,
         "corpus": prepared.corpus.name,
         "manifest": str(prepared.manifest),
         "utterances": prepared.utterances,

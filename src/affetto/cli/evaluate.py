@@ -4,44 +4,45 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import Device, Model, Precision, Sure, Threads, names_in
 from affetto.cli.terminal import ProgressBar, print_json, print_sheets
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from affetto.evaluate.cross_corpus import CorpusPart
+    from affetto.evaluate.cross_corpus import CorpusPart, CorpusScores
+
+Corpora = Annotated[list[Path], Argument(metavar="CORPUS", help="Folders of corpora, or manifests.")]
+Conditions = Annotated[str, Option(metavar="NAME,...", help="Listening conditions, as clean,telephone,pink-10.")]
+Speakers = Annotated[str | None, Option(metavar="ID,...", help="Only these speakers.", show_default="all")]
+HeldOutBy = Annotated[
+    Path | None, Option(metavar="RECIPE.toml", help="Of this recipe's corpus, only its test speakers.")
+]
+Limit = Annotated[int | None, Option(min=1, help="So many clips of each corpus, drawn at random.")]
+Format = Annotated[Literal["table", "json", "markdown"], Option("--format", help="How to print the scores.")]
+Folder = Annotated[
+    Path | None,
+    Option(help="Also write scores.json, scores.md and predictions.csv into this folder.", show_default=False),
+]
 
 
 def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
-    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS", help="Folders of corpora, or manifests.")],
+    corpora: Corpora,
     model: Model = DEFAULT,
-    condition: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Listening conditions, as clean,telephone,pink-10.")
-    ] = "clean",
-    speakers: Annotated[
-        str | None, typer.Option(metavar="ID,...", help="Only these speakers.", show_default="all")
-    ] = None,
-    held_out_by: Annotated[
-        Path | None, typer.Option(metavar="RECIPE.toml", help="Of this recipe's corpus, only its test speakers.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many clips of each corpus, drawn at random.")] = None,
+    condition: Conditions = "clean",
+    speakers: Speakers = None,
+    held_out_by: HeldOutBy = None,
+    limit: Limit = None,
     sure: Sure = 0.5,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
-    format_: Annotated[
-        Literal["table", "json", "markdown"], typer.Option("--format", help="How to print the scores.")
-    ] = "table",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also write scores.json, scores.md and predictions.csv into this folder.", show_default=False
-        ),
-    ] = None,
+    format_: Format = "table",
+    output: Folder = None,
 ) -> None:
     r"""Measure how well emotion is recognised, on any labelled corpora and under any listening conditions.
 
@@ -63,7 +64,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     from affetto.evaluate.cross_corpus import score_corpora
     from affetto.features.conditions import Condition
     from affetto.recognise import EmotionRecogniser
-    from affetto.report import cross_corpus as tables
+    from affetto.report.cross_corpus import write_scores
     from affetto.timeline import Judgement
 
     conditions = [Condition.parse(each) for each in condition.split(",")]
@@ -81,7 +82,13 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
         "environment": environment(),
     }
     if output is not None:
-        tables.write_scores(output, about, scores)
+        write_scores(output, about, scores)
+    _print(about, scores, format_)
+
+
+def _print(about: dict[str, Any], scores: list[CorpusScores], format_: str) -> None:
+    from affetto.report import cross_corpus as tables
+
     if format_ == "json":
         print_json(tables.scores_to_values(about, scores))
     elif format_ == "markdown":
@@ -93,7 +100,6 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
 def _parts(
     corpora: list[Path], classes: tuple[str, ...], speakers: str | None, recipe: Path | None, limit: int | None
 ) -> list[CorpusPart]:
-    """What of each corpus is scored."""
     from affetto.errors import ConfigError, CorpusError
     from affetto.evaluate.cross_corpus import corpus_part
     from affetto.experiment.single import EmotionRecipe

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import Data, Output, Recipe, TableOrJson, Threads, run_folder
 from affetto.cli.terminal import ProgressBar, console, counted, print_json, print_sheets, print_table
@@ -18,7 +19,7 @@ app = typer.Typer(help=r"Compare models on folds of held-out speakers. Needs aff
 
 Baseline = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help="The row that the others are tested against; without it, the baseline that is best on validation speakers."
     ),
 ]
@@ -34,23 +35,21 @@ def run(  # noqa: PLR0913, PLR0917
     output: Output = None,
     recogniser: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Whose layers are reused: an embedded model's name, or another model's folder.",
             show_default="the recipe's",
         ),
     ] = None,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(help="Processes of this machine, or a Ray cluster (the one of RAY_ADDRESS, else one here)."),
+        Option(help="Processes of this machine, or a Ray cluster (the one of RAY_ADDRESS, else one here)."),
     ] = "local",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="How much to compute at a time.", show_default="all cores")
-    ] = None,
+    jobs: Annotated[int | None, Option(min=1, help="How much to compute at a time.", show_default="all cores")] = None,
     device: Annotated[
-        str, typer.Option(help="Where the recogniser runs and heads are trained: auto, cpu, cuda, cuda:N or mps.")
+        str, Option(help="Where the recogniser runs and heads are trained: auto, cpu, cuda, cuda:N or mps.")
     ] = "auto",
     threads: Threads = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
+    only: Annotated[list[str] | None, Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
     format_: TableOrJson = "table",
 ) -> None:
     r"""Train every row of a recipe on every fold, as often as it says, or go on where the same command was stopped.
@@ -68,13 +67,9 @@ def run(  # noqa: PLR0913, PLR0917
     folder = run_folder(output, recipe)
     where = Engine(kind=engine, jobs=jobs, device=device)
     with Shown() as shown:
-        try:
-            done = run_experiment(
-                recipe, data, folder, recogniser=recogniser, engine=where, only=only or (), progress=shown
-            )
-        except KeyboardInterrupt:
-            shown.say("stopped; the same command goes on from here")
-            raise
+        done = run_experiment(
+            recipe, data, folder, recogniser=recogniser, engine=where, only=only or (), progress=shown
+        )
     if format_ == "json":
         rows = [{"name": row.name, **row.scores, "repeats": row.repeats} for row in done.rows]
         counts = {"skipped": dict(done.skipped), "unreadable": done.unreadable}
@@ -137,28 +132,30 @@ class Shown:
     def __enter__(self) -> Shown:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._representing.hide()
         self._training.hide()
+        if kind is KeyboardInterrupt:
+            self.say("stopped; the same command goes on from here")
 
 
 def _summary(event: Read) -> str:
-    emotions = counted(event.emotions)
+    emotions = f" ({counted(event.emotions)})" if event.emotions else ""
     finished = f", {event.finished:,} of them finished before" if event.finished else ""
     return (
-        f"{event.utterances:,} utterances of {event.speakers:,} speakers{f' ({emotions})' if emotions else ''}; "
+        f"{event.utterances:,} utterances of {event.speakers:,} speakers{emotions}; "
         f"{event.folds} folds, {event.cells:,} trainings over all rows and repeats{finished}"
     )
 
 
 @app.command(no_args_is_help=True)
 def table(
-    run: Annotated[Path, typer.Argument(help="The run folder; the run need not be finished.")],
+    run: Annotated[Path, Argument(help="The run folder; the run need not be finished.")],
     format_: Annotated[
-        Literal["table", "markdown", "latex", "csv", "json"], typer.Option("--format", help="How to print the table.")
+        Literal["table", "markdown", "latex", "csv", "json"], Option("--format", help="How to print the table.")
     ] = "table",
     baseline: Baseline = None,
-    sort: Annotated[bool, typer.Option("--sort", help="Highest UAR first, not the recipe's order.")] = False,
+    sort: Annotated[bool, Option("--sort", help="Highest UAR first, not the recipe's order.")] = False,
 ) -> None:
     """Show what a run found: scores with spread and intervals, and which differences are more than chance.
 
@@ -185,12 +182,12 @@ def table(
 
 @app.command(no_args_is_help=True)
 def recognisers(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of one recipe, two or more.")],
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="Run folders of one recipe, two or more.")],
     figure: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also draw it there, as recognition.png and recognition.svg.")
+        Path | None, Option(metavar="FOLDER", help="Also draw it there, as recognition.png and recognition.svg.")
     ] = None,
     format_: Annotated[
-        Literal["table", "markdown", "json"], typer.Option("--format", help="How to print the comparison.")
+        Literal["table", "markdown", "json"], Option("--format", help="How to print the comparison.")
     ] = "table",
 ) -> None:
     r"""Show what better recognition does to emotion: one recipe's rows over recognisers of different CER.
@@ -222,13 +219,13 @@ def recognisers(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder; the run need not be finished.")],
+    run: Annotated[Path, Argument(metavar="RUN", help="The run folder; the run need not be finished.")],
     output: Annotated[
-        Path | None, typer.Option(help="The folder for the page and its figures.", show_default="RUN/report")
+        Path | None, Option(help="The folder for the page and its figures.", show_default="RUN/report")
     ] = None,
     row: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="ROW",
             help="Look into this row; may be repeated. Without it, into the best baseline, MP, RNN, progressive and "
             "classical row.",

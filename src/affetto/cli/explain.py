@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import Device, Model, Sure, Threads, promised_s, standard_input
 from affetto.cli.terminal import ProgressBar, complain, note
@@ -24,24 +25,20 @@ Form = Literal["png", "svg", "html"]
 
 
 def explain(  # noqa: PLR0913, PLR0917  # the shell's options
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A sound file, or [cyan]-[/] for standard input.")],
+    file: Annotated[str, Argument(metavar="FILE", help="A sound file, or [cyan]-[/] for standard input.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH", help="The file to write (.png, .svg or .html), or its folder.", show_default="here"
-        ),
+        Option(metavar="PATH", help="The file to write (.png, .svg or .html), or its folder.", show_default="here"),
     ] = None,
     form: Annotated[
-        Form | None, typer.Option("--format", help="What to write.", show_default="by PATH's ending, else png")
+        Form | None, Option("--format", help="What to write.", show_default="by PATH's ending, else png")
     ] = None,
-    passages: Annotated[
-        int, typer.Option(min=1, max=12, help="How many stretches of speech to look into, at most.")
-    ] = 3,
+    passages: Annotated[int, Option(min=1, max=12, help="How many stretches of speech to look into, at most.")] = 3,
     at: Annotated[
         list[float] | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Look into the stretch at this time; may be repeated."),
+        Option(metavar="SECONDS", min=0.0, help="Look into the stretch at this time; may be repeated."),
     ] = None,
-    narrow: Annotated[bool, typer.Option("--narrow", hidden=True, help="Has no effect any more.")] = False,
+    narrow: Annotated[bool, Option("--narrow", hidden=True, help="Has no effect any more.")] = False,
     sure: Sure = 0.5,
     model: Model = DEFAULT,
     device: Device = "auto",

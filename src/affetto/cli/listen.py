@@ -9,6 +9,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import Device, Model, Precision, Sure, Threads, standard_input
 from affetto.cli.terminal import console, note
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 def listen(  # noqa: PLR0913, PLR0917  # the shell's options
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[-]", help="[cyan]-[/] for samples on standard input.", show_default="the microphone"),
+        Argument(metavar="[-]", help="[cyan]-[/] for samples on standard input.", show_default="the microphone"),
     ] = None,
-    rate: Annotated[int, typer.Option(metavar="HZ", help="Of the samples on standard input.")] = 16_000,
+    rate: Annotated[int, Option(metavar="HZ", help="Of the samples on standard input.")] = 16_000,
     encoding: Annotated[
-        Literal["s16le", "s32le", "f32le"], typer.Option(help="Of the samples on standard input, one channel.")
+        Literal["s16le", "s32le", "f32le"], Option(help="Of the samples on standard input, one channel.")
     ] = "s16le",
-    format_: Annotated[Literal["text", "jsonl"], typer.Option("--format", help="How to print.")] = "text",
+    format_: Annotated[Literal["text", "jsonl"], Option("--format", help="How to print.")] = "text",
     partial: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--partial/--no-partial",
             help="What is being said, too, while it is said; as jsonl with [cyan]final: false[/].",
             show_default="in a terminal",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import Device, TableOrJson, Threads, names_in
 from affetto.cli.terminal import ProgressBar, print_json, print_table
@@ -23,19 +24,13 @@ app = typer.Typer(
     help=r"Look inside the recogniser: what its layers know of the voice. Needs affetto\[train].", no_args_is_help=True
 )
 
-Corpus = Annotated[Path, typer.Option(help="The corpus's folder or manifest, relative to the data folder.")]
-Data = Annotated[
-    Path, typer.Option(envvar="AFFETTO_DATA", help="The folder that the corpus lies in.", show_default="here")
-]
-Recogniser = Annotated[str, typer.Option(help="An embedded model's name, or a folder with recogniser.safetensors.")]
-Classes = Annotated[
-    str, typer.Option(help="Emotions whose utterances are used, with commas between; all: every utterance.")
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="So many utterances, spread evenly.", show_default="all utterances")
-]
-Output = Annotated[Path | None, typer.Option(help="The folder to write to.", show_default="runs/PROBE-CORPUS")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that chance decides.")]
+Corpus = Annotated[Path, Option(help="The corpus's folder or manifest, relative to the data folder.")]
+Data = Annotated[Path, Option(envvar="AFFETTO_DATA", help="The folder that the corpus lies in.", show_default="here")]
+Recogniser = Annotated[str, Option(help="An embedded model's name, or a folder with recogniser.safetensors.")]
+Classes = Annotated[str, Option(help="Emotions whose utterances are used, with commas between; all: every utterance.")]
+Limit = Annotated[int | None, Option(min=1, help="So many utterances, spread evenly.", show_default="all utterances")]
+Output = Annotated[Path | None, Option(help="The folder to write to.", show_default="runs/PROBE-CORPUS")]
+Seed = Annotated[int, Option(min=0, help="Of everything that chance decides.")]
 
 FOUR = "anger,happiness,neutral,sadness"
 
@@ -49,10 +44,10 @@ def neurons(  # noqa: PLR0913, PLR0917
     limit: Limit = None,
     output: Output = None,
     untrained: Annotated[
-        bool, typer.Option("--untrained", help="Look into a network of the same shape with random weights.")
+        bool, Option("--untrained", help="Look into a network of the same shape with random weights.")
     ] = False,
-    permutations: Annotated[int, typer.Option(min=1, help="Of the null that p-values come from.")] = 199,
-    show: Annotated[list[str] | None, typer.Option(metavar="ID", help="An utterance to draw; may be repeated.")] = None,
+    permutations: Annotated[int, Option(min=1, help="Of the null that p-values come from.")] = 199,
+    show: Annotated[list[str] | None, Option(metavar="ID", help="An utterance to draw; may be repeated.")] = None,
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
@@ -68,13 +63,9 @@ def neurons(  # noqa: PLR0913, PLR0917
     """
     from affetto.probe.neurons import NeuronConfig, probe_neurons
 
-    values = {
-        **_common(corpus, classes, limit, recogniser, seed),
-        "untrained": untrained,
-        "permutations": permutations,
-        "show": tuple(show or ()),
-    }
-    folder = output or _folder("neurons-untrained" if untrained else "neurons", corpus)
+    values = _common(corpus, classes, limit, recogniser, seed)
+    values |= {"untrained": untrained, "permutations": permutations, "show": tuple(show or ())}
+    folder = output or Path("runs") / f"neurons{'-untrained' if untrained else ''}-{corpus.stem}"
     with ProgressBar("reading") as bar:
         found = probe_neurons(NeuronConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ == "json":
@@ -99,12 +90,9 @@ def _common(corpus: Path, classes: str, limit: int | None, recogniser: str, seed
     return {"corpus": corpus, "classes": named, "limit": limit, "recogniser": recogniser, "seed": seed}
 
 
-def _folder(kind: str, corpus: Path) -> Path:
-    return Path("runs") / f"{kind}-{corpus.stem}"
-
-
 def _show_neurons(found: Neurons) -> None:
     counts, targets = found.facts["counts"], list(found.facts["targets"])
+    choosing, measuring = len(found.facts["choosing"]), len(found.facts["measuring"])
     best = [row for row in found.best if row.place == 1]
     rows = [
         (
@@ -119,14 +107,11 @@ def _show_neurons(found: Neurons) -> None:
         for row in sorted(best, key=lambda row: (targets.index(row.target), row.level, row.method))
     ]
     print_table(("target", "by", "method", "unit", "r", "95 %", "p"), rows, texts=4)
-    typer.echo(
-        f"{counts['units']:,} units, chosen on {len(found.facts['choosing'])} speakers and measured on "
-        f"{len(found.facts['measuring'])} others ({counts['measuring_utterances']:,} utterances); p for all units "
-        "together"
+    said = (
+        f"{counts['units']:,} units, chosen on {choosing} speakers and measured on {measuring} "
+        f"others ({counts['measuring_utterances']:,} utterances); p for all units together"
     )
-    for line in gaps(found):
-        typer.echo(line)
-    typer.echo(f"all units: {found.root}")
+    typer.echo("\n".join([said, *gaps(found), f"all units: {found.root}"]))
 
 
 def gaps(found: Neurons) -> list[str]:
@@ -155,8 +140,8 @@ def layers(  # noqa: PLR0913, PLR0917
     classes: Classes = FOUR,
     limit: Limit = None,
     output: Output = None,
-    folds: Annotated[int, typer.Option(min=3, help="Of speakers.")] = 10,
-    control: Annotated[bool, typer.Option(help="Probe a network of the same shape with random weights, too.")] = True,
+    folds: Annotated[int, Option(min=3, help="Of speakers.")] = 10,
+    control: Annotated[bool, Option(help="Probe a network of the same shape with random weights, too.")] = True,
     seed: Seed = 1,
     device: Device = "auto",
     threads: Threads = None,
@@ -171,8 +156,8 @@ def layers(  # noqa: PLR0913, PLR0917
     """
     from affetto.probe.layers import LayersConfig, probe_layers
 
-    values = {**_common(corpus, classes, limit, recogniser, seed), "folds": folds, "control": control}
-    folder = output or _folder("layers", corpus)
+    values = _common(corpus, classes, limit, recogniser, seed) | {"folds": folds, "control": control}
+    folder = output or Path("runs") / f"layers-{corpus.stem}"
     with ProgressBar("probing layers") as bar:
         found = probe_layers(LayersConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ == "json":
@@ -205,7 +190,7 @@ def projections(  # noqa: PLR0913, PLR0917
     output: Output = None,
     rnn: Annotated[
         str | None,
-        typer.Option(help="Layers to train a GRU on, with commas between; none: no layer.", show_default="GRU layers"),
+        Option(help="Layers to train a GRU on, with commas between; none: no layer.", show_default="GRU layers"),
     ] = None,
     seed: Seed = 1,
     device: Device = "auto",
@@ -224,7 +209,7 @@ def projections(  # noqa: PLR0913, PLR0917
     values = _common(corpus, classes, limit, recogniser, seed)
     if rnn is not None:
         values["recurrent"] = () if rnn == "none" else names_in(rnn)
-    folder = output or _folder("projections", corpus)
+    folder = output or Path("runs") / f"projections-{corpus.stem}"
     with ProgressBar("projecting") as bar:
         found = probe_projections(ProjectionsConfig.parse(values), data, folder, device=device, progress=bar)
     if format_ == "json":
@@ -247,11 +232,10 @@ def _show_projections(found: Projections) -> None:
 
 @app.command()
 def figures(
-    probe: Annotated[Path, typer.Argument(help="The folder of a finished probe.")],
-    output: Annotated[Path | None, typer.Option(help="Where the files go.", show_default="PROBE/figures")] = None,
+    probe: Annotated[Path, Argument(help="The folder of a finished probe.")],
+    output: Annotated[Path | None, Option(help="Where the files go.", show_default="PROBE/figures")] = None,
     classes: Annotated[
-        str | None,
-        typer.Option(help="Of a probe of projections, the two classes to draw, with a comma.", show_default="all"),
+        str | None, Option(help="Of a probe of projections, the two classes to draw, with a comma.", show_default="all")
     ] = None,
 ) -> None:
     r"""Draw what a probe found, as PNG and SVG with captions.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Option
 
 from affetto.cli.arguments import Device, Inputs, Language, Model, Paths, Precision, Sure, ThreadCount
 from affetto.cli.terminal import ProgressBar, note
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from affetto.collection import Way
     from affetto.engine import Engine
     from affetto.formats.folder import ResultFolder
-    from affetto.models.voices import Speakers
+    from affetto.models.voices import Speakers as SpeakerCount
 
 
 class Format(StrEnum):
@@ -35,45 +36,52 @@ class Format(StrEnum):
 
 _ONE_A_FILE = {Format.VTT, Format.SRT, Format.TEXTGRID}  # two of these in one stream would be no file that can be read
 
+Formats = Annotated[
+    list[Format] | None,
+    Option(
+        "--format",
+        help="How to give the results; with --output-dir, repeat it for several.",
+        show_default="table; json into a folder",
+    ),
+]
+Folder = Annotated[
+    Path | None, Option(help="Write a file a recording and format into this folder.", show_default=False)
+]
+Force = Annotated[bool, Option("--force", help="Do again what is in the folder already.")]
+Smooth = Annotated[
+    float, Option(min=0.0, metavar="SECONDS", help="How far neighbouring segments count; 0: not at all.")
+]
+Channels = Annotated[
+    Literal["mix", "separate"], Option(help="Mixed, or each a voice of its own, as those of a call's two parties.")
+]
+Speakers = Annotated[
+    str | None, Option(metavar="N|auto", help="Tell apart who speaks: so many, or find out.", show_default="no")
+]
+Where = Annotated[
+    Literal["local", "ray"],
+    Option(help="This process, or a Ray cluster (the one of RAY_ADDRESS, else one here) for --output-dir."),
+]
+WordsOnly = Annotated[
+    bool, Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")
+]
+
 
 def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     paths: Paths,
-    formats: Annotated[
-        list[Format] | None,
-        typer.Option(
-            "--format",
-            help="How to give the results; with --output-dir, repeat it for several.",
-            show_default="table; json into a folder",
-        ),
-    ] = None,
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Write a file a recording and format into this folder.", show_default=False)
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do again what is in the folder already.")] = False,
+    formats: Formats = None,
+    output_dir: Folder = None,
+    force: Force = False,
     sure: Sure = 0.5,
-    smooth: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How far neighbouring segments count; 0: not at all.")
-    ] = 0.0,
+    smooth: Smooth = 0.0,
     model: Model = DEFAULT,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: ThreadCount = None,
     language: Language = None,
-    channels: Annotated[
-        Literal["mix", "separate"],
-        typer.Option(help="Mixed, or each a voice of its own, as those of a call's two parties."),
-    ] = "mix",
-    speakers: Annotated[
-        str | None,
-        typer.Option(metavar="N|auto", help="Tell apart who speaks: so many, or find out.", show_default="no"),
-    ] = None,
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="This process, or a Ray cluster (the one of RAY_ADDRESS, else one here) for --output-dir."),
-    ] = "local",
-    words_only: Annotated[
-        bool, typer.Option("--words-only", help="Words without emotion, from a model that needs no emotion head.")
-    ] = False,
+    channels: Channels = "mix",
+    speakers: Speakers = None,
+    engine: Where = "local",
+    words_only: WordsOnly = False,
 ) -> None:
     r"""Recognise the emotion in recordings, how sure it is, when, and what was said.
 
@@ -103,20 +111,12 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     """
     wanted = _checked(formats, output_dir, force=force)
     number = _number(speakers, words_only=words_only)
-    if engine == "ray":
-        _check_sharing(paths, output_dir, model)
+    cluster = _cluster(paths, output_dir, model, device) if engine == "ray" else None
     from affetto.collection import Choice
     from affetto.timeline import Judgement
 
     judgement = None if words_only else Judgement(sure=sure, smooth_s=smooth)
-    choice = Choice(model, device, precision, language, channels, judgement, number)
-    cluster = None
-    if engine == "ray":
-        from affetto.engine import Engine
-
-        cluster = Engine(kind=engine, device=device)
-        cluster.check()
-    way = choice.open(threads)
+    way = Choice(model, device, precision, language, channels, judgement, number).open(threads)
     with ProgressBar("recognising") as bar:
         inputs = Inputs(paths, bar)
         if output_dir is None:
@@ -124,9 +124,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
         else:
             from affetto.formats.folder import ResultFolder
 
-            folder = ResultFolder(output_dir, wanted, way.settings())
-            folder.open(again=force)
-            _fill(way, inputs, folder, cluster, again=force)
+            _fill(way, inputs, ResultFolder(output_dir, wanted, way.settings()), cluster, again=force)
     inputs.end()
 
 
@@ -141,8 +139,7 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
     return wanted
 
 
-def _number(speakers: str | None, *, words_only: bool) -> Speakers | None:
-    """How many speakers were asked for."""
+def _number(speakers: str | None, *, words_only: bool) -> SpeakerCount | None:
     if speakers is None:
         return None
     if words_only:
@@ -154,7 +151,8 @@ def _number(speakers: str | None, *, words_only: bool) -> Speakers | None:
     return int(speakers)
 
 
-def _check_sharing(paths: list[str], output_dir: Path | None, model: str) -> None:
+def _cluster(paths: list[str], output_dir: Path | None, model: str, device: str) -> Engine:
+    """A Ray cluster, if it can share this work."""
     from affetto.onnx.description import is_exported
 
     if output_dir is None:
@@ -163,6 +161,11 @@ def _check_sharing(paths: list[str], output_dir: Path | None, model: str) -> Non
         raise AudioError("workers read files", "write it into one that all their machines see", "-")
     if is_exported(model):
         raise ConfigError("workers compute with torch", "leave out --engine, or name another model", model)
+    from affetto.engine import Engine
+
+    cluster = Engine(kind="ray", device=device)
+    cluster.check()
+    return cluster
 
 
 def _print(way: Way, inputs: Inputs, format_: Format) -> None:
@@ -171,9 +174,8 @@ def _print(way: Way, inputs: Inputs, format_: Format) -> None:
     from affetto.streaming import label
 
     if format_ in _ONE_A_FILE and len(inputs.sources) > 1:
-        raise OutputError(
-            f"several recordings cannot be one {format_} file", "name a folder for them with --output-dir", "--format"
-        )
+        problem = f"several recordings cannot be one {format_} file"
+        raise OutputError(problem, "name a folder for them with --output-dir", "--format")
     results = inputs.successes(way.recognise(inputs.sources, inputs.progress))
     if format_ is Format.TABLE:
         show_table(results)
@@ -185,29 +187,31 @@ def _print(way: Way, inputs: Inputs, format_: Format) -> None:
 def _fill(way: Way, inputs: Inputs, folder: ResultFolder, cluster: Engine | None, *, again: bool) -> None:
     from affetto.collection import fill, fill_by, to_do
 
+    folder.open(again=again)
     left, errors = to_do(inputs.sources, inputs.names, folder, again=again)
     if there := len(inputs.sources) - len(left) - len(errors):
         note(f"{there:,} of {len(inputs.sources):,} are in {folder.path} already; --force does them again")
     inputs.errors += errors
     inputs.sources = [each.source for each in left]
-    written, failed = 0, dict[int, AffettoError]()
+    if cluster is None:
+        outcomes = fill(way, left, folder, inputs.progress)
+    else:
+        outcomes = fill_by(cluster, way.choice, left, folder, inputs.progress)
+    written, failed, interrupted = 0, dict[int, AffettoError](), False
     try:
-        if cluster is None:
-            outcomes = fill(way, left, folder, inputs.progress)
-        else:
-            outcomes = fill_by(cluster, way.choice, left, folder, inputs.progress)
         for place, error, _ in outcomes:
             if error is None:
                 written += 1
             else:
                 failed[place] = error
     except KeyboardInterrupt:
-        inputs.errors += [error for _, error in sorted(failed.items())]
+        interrupted = True
+    inputs.errors += [failed[place] for place in sorted(failed)]
+    if interrupted:
         inputs.complain()
         at_least = "at least " if cluster is not None else ""  # workers tell of several at a time
         progress = f"{at_least}{written:,} of {len(left):,} written to {folder.path}"
         note(f"interrupted with {progress}; the same command goes on from there")
-        raise typer.Exit(130) from None
-    inputs.errors += [failed[place] for place in sorted(failed)]
+        raise typer.Exit(130)
     inputs.bar.hide()
     note(f"{written:,} written to {folder.path}")

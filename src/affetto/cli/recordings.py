@@ -46,15 +46,6 @@ def bar(share: float, *, ascii_only: bool = False) -> str:
     return ("█" * full + _EIGHTHS[eighths]).rstrip()
 
 
-def percent(share: float) -> str:
-    """A share in whole percent, right-aligned.
-
-    >>> percent(0.071)
-    '  7%'
-    """
-    return f"{share:4.0%}"
-
-
 def view(recording: Recording, *, width: int = 80, ascii_only: bool = False) -> Group:
     """A recording for people: its name, a bar an emotion, and what was said; of several segments, when.
 
@@ -110,7 +101,6 @@ def line(segment: Segment, *, width: int = 80, ascii_only: bool = False) -> Rend
 
 
 def _stacked(cells: Sequence[Text]) -> Group:
-    """The words below all else."""
     *beside, words = cells
     return Group(Text("  ").join(beside), _indented(words))
 
@@ -121,7 +111,7 @@ def _bars(recording: Recording, ascii_only: bool) -> Table:
     colours = _colours(recording.probabilities)
     for place, (emotion, share) in enumerate(sorted(recording.probabilities.items(), key=lambda item: -item[1])):
         style = f"bold {colours[emotion]}" if place == 0 else "dim"
-        grid.add_row(Text(emotion, style), Text(percent(share), style), Text(bar(share, ascii_only=ascii_only), style))
+        grid.add_row(Text(emotion, style), Text(f"{share:4.0%}", style), Text(bar(share, ascii_only=ascii_only), style))
     return grid
 
 
@@ -143,7 +133,7 @@ def _timeline(recording: Recording, cells: int) -> Group:
     parts = [(f"{letters[emotion]} {emotion}", share, colours[emotion]) for emotion, share in recording.shares.items()]
     parts.append((f"? {NOT_SURE}", recording.unsure_share, "bright_black"))
     legend = Text("  ").join(
-        Text.assemble((name, colour), f" {percent(share).strip()}") for name, share, colour in parts if share > 0
+        Text.assemble((name, colour), f" {share:.0%}") for name, share, colour in parts if share > 0
     )
     return Group(picture, axis, Text.assemble((f"of {clock(recording.speech_s)} of speech: ", "dim"), legend))
 
@@ -170,8 +160,9 @@ def _cells(segment: Segment, colours: dict[str, str], ascii_only: bool) -> list[
     words = Text(segment.transcript, "italic", overflow="fold")
     if segment.emotion is None:
         return [times, words]
-    chance = percent(segment.probability).strip()
-    stated = Text(f"{segment.statement} {chance}", colours[segment.emotion] if segment.sure else "bright_black")
+    stated = Text(
+        f"{segment.statement} {segment.probability:.0%}", colours[segment.emotion] if segment.sure else "bright_black"
+    )
     if segment.dimensions:
         stated.append(f"  {_values(segment.dimensions)}", "dim")
     return [times, stated, words]
@@ -251,9 +242,8 @@ def print_transcripts(format_: str, transcripts: Iterable[Transcript], *, severa
         elif format_ == "jsonl":
             typer.echo(json.dumps(each.as_dict()))
         else:
-            values = each.as_dict()
-            for word in values["words"]:
-                cells = [values["file"], word["start_s"], word["end_s"], word["text"], word["confidence"]]
+            for word in each.as_dict()["words"]:
+                cells = [each.source, word["start_s"], word["end_s"], word["text"], word["confidence"]]
                 table.writerow(harmless(cells))
             sys.stdout.flush()
 
@@ -264,6 +254,6 @@ def _words(transcript: Transcript, ascii_only: bool) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for word in transcript.words:
-        confidence = Text(percent(word.confidence), "green")
+        confidence = Text(f"{word.confidence:4.0%}", "green")
         grid.add_row(_times(word, ascii_only), confidence, Text(word.text, "italic"))
     return grid

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from affetto.cli.arguments import Device, Model, Precision, Threads
 from affetto.cli.terminal import note
@@ -16,29 +16,28 @@ from affetto.pretrained import DEFAULT
 
 
 def serve(  # noqa: PLR0913, PLR0917  # the shell's options
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes one that is free.")] = 8000,
+    host: Annotated[str, Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65_535, help="0 takes one that is free.")] = 8000,
     token_file: Annotated[
-        Path | None, typer.Option(help="Ask clients for the token in this file.", show_default=False)
+        Path | None, Option(help="Ask clients for the token in this file.", show_default=False)
     ] = None,
     name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A name the service goes by (the header Host); may be repeated."),
+        list[str] | None, Option(metavar="NAME", help="A name the service goes by (the header Host); may be repeated.")
     ] = None,
-    max_upload: Annotated[float, typer.Option(metavar="MB", help="The largest upload.")] = 512,
-    max_duration: Annotated[float, typer.Option(metavar="SECONDS", help="The longest recording.")] = 7200,
-    room: Annotated[float, typer.Option(metavar="MB", help="For all uploads and their sound, on disk.")] = 4000,
-    upload_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long an upload may take, if small.")] = 30,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a result may take, if short.")] = 60,
-    header_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a request's head may take.")] = 10,
-    queue: Annotated[int, typer.Option(help="Recordings at a time; more are asked to come back later.")] = 32,
-    live: Annotated[int, typer.Option(min=0, help="Live streams at a time.")] = 4,
-    live_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long a live stream may last.")] = 3600,
-    idle_time: Annotated[float, typer.Option(metavar="SECONDS", help="How long it may bring nothing.")] = 30,
+    max_upload: Annotated[float, Option(metavar="MB", help="The largest upload.")] = 512,
+    max_duration: Annotated[float, Option(metavar="SECONDS", help="The longest recording.")] = 7200,
+    room: Annotated[float, Option(metavar="MB", help="For all uploads and their sound, on disk.")] = 4000,
+    upload_time: Annotated[float, Option(metavar="SECONDS", help="How long an upload may take, if small.")] = 30,
+    timeout: Annotated[float, Option(metavar="SECONDS", help="How long a result may take, if short.")] = 60,
+    header_time: Annotated[float, Option(metavar="SECONDS", help="How long a request's head may take.")] = 10,
+    queue: Annotated[int, Option(help="Recordings at a time; more are asked to come back later.")] = 32,
+    live: Annotated[int, Option(min=0, help="Live streams at a time.")] = 4,
+    live_time: Annotated[float, Option(metavar="SECONDS", help="How long a live stream may last.")] = 3600,
+    idle_time: Annotated[float, Option(metavar="SECONDS", help="How long it may bring nothing.")] = 30,
     shutdown_time: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to go on with what was begun, when stopped.")
+        float, Option(metavar="SECONDS", help="How long to go on with what was begun, when stopped.")
     ] = 20,
-    page: Annotated[bool, typer.Option(help="A web page at /.")] = True,
+    page: Annotated[bool, Option(help="A web page at /.")] = True,
     model: Model = DEFAULT,
     device: Device = "auto",
     precision: Precision = "auto",

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
 QUIET_S = 2.0  # work that is done sooner shows no progress
 _NAME = 20  # letters of a row's name that are worth a line
-_SERVE = ("fastapi", "h11", "prometheus_client", "python_multipart", "starlette", "uvicorn", "websockets")
-_TRAIN = ("jiwer", "joblib", "lightning", "scipy", "sklearn", "tensorboard", "tomli_w")
-_ONNX = ("onnx", "onnxruntime")
 _EXTRAS = {
-    "sounddevice": "live",
-    **dict.fromkeys(_ONNX, "onnx"),
-    **dict.fromkeys(_SERVE, "serve"),
-    **dict.fromkeys(_TRAIN, "train"),
+    "live": ("sounddevice",),
+    "onnx": ("onnx", "onnxruntime"),
+    "serve": ("fastapi", "h11", "prometheus_client", "python_multipart", "starlette", "uvicorn", "websockets"),
+    "train": ("jiwer", "joblib", "lightning", "scipy", "sklearn", "tensorboard", "tomli_w"),
 }
 
 
@@ -65,6 +62,14 @@ def print_facts(facts: Mapping[str, str]) -> None:
         if value:
             table.add_row(name, value)
     console().print(table)
+
+
+def print_result(format_: str, values: Mapping[str, Any], facts: Mapping[str, str]) -> None:
+    """A result for programs (json), or for people."""
+    if format_ == "json":
+        print_json({"version": 1, **values})
+    else:
+        print_facts(facts)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> None:
@@ -123,24 +128,23 @@ def extras() -> Iterator[None]:
         if missing == "torch":
             remedy = "pip install torch, or recognise --model with a folder of affetto model export"
             raise MissingExtraError("torch is not installed", remedy) from error
-        if missing not in _EXTRAS:
+        extra = next((extra for extra, modules in _EXTRAS.items() if missing in modules), None)
+        if extra is None:
             raise
-        raise MissingExtraError(f"{missing} is not installed", f'pip install "affetto[{_EXTRAS[missing]}]"') from error
+        raise MissingExtraError(f"{missing} is not installed", f'pip install "affetto[{extra}]"') from error
 
 
 class ProgressBar:
     """A bar with the time left, on a terminal and after two seconds; call it with what is done and how much there is.
 
-    Args:
-        description: what is going on.
-        unit: what is counted ("files"), to show how many a second; None shows no rate.
-        over_s: the time left is estimated from what was done in so many seconds.
+    The unit is what is counted ("files"), to show how many a second; the time left is estimated from what was done in
+    ``over_s``. Where the same command ``resumes`` what Ctrl-C stopped, it says so then.
     """
 
-    def __init__(self, description: str, unit: str | None = None, over_s: float = 30.0) -> None:
-        self.description = description
-        self.unit = unit
-        self.over_s = over_s
+    def __init__(
+        self, description: str, unit: str | None = None, over_s: float = 30.0, *, resumes: bool = False
+    ) -> None:
+        self.description, self.unit, self.over_s, self.resumes = description, unit, over_s, resumes
         self.wanted = sys.stderr.isatty()
         self._since = time.monotonic()
         self._bar: Progress | None = None
@@ -167,8 +171,10 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.hide()
+        if self.resumes and kind is KeyboardInterrupt:
+            note("stopped; the same command goes on from here")
 
 
 def _progress(unit: str | None, over_s: float) -> Progress:

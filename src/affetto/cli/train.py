@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from affetto.cli.arguments import Data, Model, Output, Recipe, TableOrJson, Threads, run_folder
-from affetto.cli.terminal import ProgressBar, print_facts, print_json
+from affetto.cli.terminal import ProgressBar, print_result
 from affetto.pretrained import DEFAULT
 
 if TYPE_CHECKING:
@@ -40,26 +41,21 @@ def train(
             typer.echo(f"epoch {epoch.epoch}: {losses}", err=True)
 
         run = train_emotion(recipe, data, run_folder(output, recipe), progress=bar, on_epoch=on_epoch)
-    if format_ == "json":
-        counts = dict(zip(("train", "validation", "test"), run.counts, strict=True))
-        print_json({"version": 1, "head": str(run.head), "utterances": counts, **run.scores._asdict()})
-    else:
-        print_facts(_facts(run))
+    counts = dict(zip(("train", "validation", "test"), run.counts, strict=True))
+    print_result(format_, {"head": str(run.head), "utterances": counts, **run.scores._asdict()}, _facts(run))
 
 
 def _facts(run: EmotionRun) -> dict[str, str]:
     from affetto.evaluate import ValueScores
 
-    train_count, validation_count, test_count = run.counts
-    used = f"{train_count:,} to train on, {validation_count:,} to validate on, {test_count:,} to test on"
+    used = "{:,} to train on, {:,} to validate on, {:,} to test on".format(*run.counts)
     if isinstance(run.scores, ValueScores):
         scores = {f"CCC {name}": f"{value:.3f}" for name, value in run.scores.ccc.items()}
         return {**scores, "utterances": used, "head": str(run.head)}
+    classes = run.scores.classes
     confusion = {
-        f"{name} predicted as": ", ".join(
-            f"{other} {count}" for other, count in zip(run.scores.classes, row, strict=True)
-        )
-        for name, row in zip(run.scores.classes, run.scores.confusion, strict=True)
+        f"{name} predicted as": ", ".join(f"{other} {count}" for other, count in zip(classes, row, strict=True))
+        for name, row in zip(classes, run.scores.confusion, strict=True)
     }
     return {
         "UAR": f"{run.scores.uar:.1%}",
@@ -73,9 +69,9 @@ def _facts(run: EmotionRun) -> dict[str, str]:
 
 @models.command(no_args_is_help=True)
 def pack(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of a recogniser's or an emotion head's training.")],
-    into: Annotated[Path, typer.Option(help="The model folder; it is made if need be.")],
-    precision: Annotated[Literal["float16", "int8"], typer.Option(help="How matrices are stored.")] = "float16",
+    runs: Annotated[list[Path], Argument(help="Folders of a recogniser's or an emotion head's training.")],
+    into: Annotated[Path, Option(help="The model folder; it is made if need be.")],
+    precision: Annotated[Literal["float16", "int8"], Option(help="How matrices are stored.")] = "float16",
 ) -> None:
     """Put trained weights into a model folder and write its card.
 
@@ -94,10 +90,10 @@ def pack(
 
 @models.command(no_args_is_help=True)
 def card(
-    folder: Annotated[Path, typer.Argument(help="A model folder.")],
+    folder: Annotated[Path, Argument(help="A model folder.")],
     evaluations: Annotated[
         list[Path] | None,
-        typer.Option(
+        Option(
             "--evaluation",
             help="What 'asr evaluate' or 'evaluate' prints with --format json; may be given several times.",
         ),
@@ -115,11 +111,11 @@ def card(
 
 @models.command(no_args_is_help=True)
 def export(
-    output: Annotated[Path, typer.Option(help="The folder to write to; it is made if need be.")],
+    output: Annotated[Path, Option(help="The folder to write to; it is made if need be.")],
     model: Model = DEFAULT,
-    format_: Annotated[Literal["onnx"], typer.Option("--format", help="What to write.")] = "onnx",
+    format_: Annotated[Literal["onnx"], Option("--format", help="What to write.")] = "onnx",
     precision: Annotated[
-        Literal["float32", "int8"], typer.Option(help="How exactly the graph computes; int8 is smaller and faster.")
+        Literal["float32", "int8"], Option(help="How exactly the graph computes; int8 is smaller and faster.")
     ] = "float32",
 ) -> None:
     r"""Write a model as ONNX, for programs that have no torch.

@@ -6,11 +6,11 @@ Each clip passes through the product as a user's file does: its speech is found,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -22,27 +22,13 @@ from affetto.data.sound import Crowd, Surroundings, crowd_of, load_placed
 from affetto.data.utterance import Utterance
 from affetto.errors import CorpusError
 from affetto.features.conditions import CLEAN, Condition
+from affetto.recognition import RecordingRecogniser
 from affetto.recording import Recording
 from affetto.streaming import Deferred, Failure, Source, Stretch
 from affetto.timeline import NO_SPEECH, NOT_SURE, UNFAMILIAR, Judgement
 
 SCHEMA_VERSION = 1  # Of `CorpusScores.as_dict`; it changes when a key is renamed or removed.
 NO_LABEL = "no label"
-
-
-class Recognises(Protocol):
-    """What is scored; `affetto.EmotionRecogniser` is one."""
-
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        """The classes."""
-        ...
-
-    def recognise_many(
-        self, sources: Iterable[Source], progress: Callable[[float], None] | None = None, judgement: Judgement = ...
-    ) -> Iterator[Recording | Failure]:
-        """One result a source, in their order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +61,8 @@ def corpus_part(
         chosen = [each for each in chosen if each.emotion in classes]
         left_out = {name: count for name, count in sorted(labels.items()) if name not in classes}
     if not chosen:
-        raise CorpusError(
-            f"no label is one of {', '.join(classes)}", f"its labels are {', '.join(sorted(labels))}", path
-        )
+        remedy = f"its labels are {', '.join(sorted(labels))}"
+        raise CorpusError(f"no label is one of {', '.join(classes)}", remedy, path)
     if limit is not None and limit < len(chosen):
         drawn = sorted(chosen, key=lambda each: stable_seed(each.corpus, each.id))[:limit]
         chosen = [each for each in chosen if each in drawn]
@@ -148,7 +133,7 @@ class CorpusScores:
 
 
 def score_corpora(
-    recogniser: Recognises,
+    recogniser: RecordingRecogniser,
     parts: Sequence[CorpusPart],
     conditions: Sequence[Condition] = (CLEAN,),
     *,
@@ -164,8 +149,7 @@ def score_corpora(
     for part in parts:
         for condition in conditions:
             predictions, failed = [], Counter(part.skipped)
-            sources = _sources(part, condition)
-            results = recogniser.recognise_many(sources, judgement=judgement or Judgement())
+            results = recogniser.recognise_many(_sources(part, condition), judgement=judgement or Judgement())
             for done, (utterance, result) in enumerate(zip(part.utterances, results, strict=True), start=before + 1):
                 if isinstance(result, Failure):
                     failed[result.error.problem] += 1
@@ -265,16 +249,14 @@ def _confusion(
 ) -> dict[str, dict[str, int]]:
     names = (*classes, NO_SPEECH)
     counts = metrics.confusion(references, predicted, names).tolist()
-    rows = zip(names, counts, strict=True)
-    return {name: dict(zip(names, row, strict=True)) for name, row in rows if name in set(references)}
+    rows = ((name, dict(zip(names, row, strict=True))) for name, row in zip(names, counts, strict=True))
+    return {name: row for name, row in rows if name in references}
 
 
 def _by_speaker(predictions: Sequence[ClipPrediction]) -> dict[str, SpeakerScores]:
     scores = {}
     for speaker in sorted({each.speaker for each in predictions}):
         own = [each for each in predictions if each.speaker == speaker]
-        references, predicted = [each.reference or "" for each in own], [each.predicted for each in own]
-        scores[speaker] = SpeakerScores(
-            len(own), metrics.uar(references, predicted), metrics.accuracy(references, predicted)
-        )
+        pair = [each.reference or "" for each in own], [each.predicted for each in own]
+        scores[speaker] = SpeakerScores(len(own), metrics.uar(*pair), metrics.accuracy(*pair))
     return scores

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -83,25 +83,17 @@ def score(predictions: Sequence[AnyPrediction]) -> Scores | ValueScores:
     """The figures of predictions, of which there is at least one, all of one kind."""
     values = [each for each in predictions if isinstance(each, ValuePrediction)]
     if values:
-        pairs = {
-            name: np.array([(each.references[name], each.predicted[name]) for each in values]).T
-            for name in values[0].predicted
-        }
-        return ValueScores({name: metrics.ccc(*pair) for name, pair in pairs.items()})
-    return _score_classes([each for each in predictions if isinstance(each, Prediction)])
-
-
-def _score_classes(predictions: Sequence[Prediction]) -> Scores:
-    references = [each.reference for each in predictions]
-    predicted = [each.predicted for each in predictions]
-    classes = tuple(predictions[0].probabilities)
-    return Scores(
-        metrics.uar(references, predicted),
-        metrics.accuracy(references, predicted),
-        metrics.f1_macro(references, predicted),
-        classes,
-        metrics.confusion(references, predicted, classes).tolist(),
+        pairs = (
+            (name, [(each.references[name], each.predicted[name]) for each in values]) for name in values[0].predicted
+        )
+        return ValueScores({name: metrics.ccc(*np.array(pair).T) for name, pair in pairs})
+    named = [each for each in predictions if isinstance(each, Prediction)]
+    pair, classes = (
+        ([each.reference for each in named], [each.predicted for each in named]),
+        tuple(named[0].probabilities),
     )
+    confusion = metrics.confusion(*pair, classes).tolist()
+    return Scores(metrics.uar(*pair), metrics.accuracy(*pair), metrics.f1_macro(*pair), classes, confusion)
 
 
 class Answers(NamedTuple):
@@ -155,8 +147,8 @@ AnyAnswers = Answers | Values
 Kind = TypeVar("Kind", Answers, Values)
 
 
-def joined(parts: Sequence[Kind]) -> Kind:
-    """Several files', one after the other; at least one."""
+def _joined(parts: Sequence[Kind]) -> Kind:
+    """Several files', of which there is at least one."""
     columns: list[Any] = [
         np.concatenate(column) if isinstance(column[0], np.ndarray) else list(chain.from_iterable(column))
         for column in zip(*parts, strict=True)
@@ -184,16 +176,18 @@ def write_predictions(path: Path, predictions: Sequence[AnyPrediction]) -> None:
     partial.replace(path)
 
 
-def read_answers(path: Path, cell: tuple[int, int], classes: Sequence[str]) -> Answers:
-    """Reads what `write_predictions` wrote of classes into columns.
+def read_cells(files: Mapping[tuple[int, int], Path], classes: Sequence[str], dimensions: Sequence[str]) -> AnyAnswers:
+    """Reads what `write_predictions` wrote of each (repeat, fold), of dimensions where there are any, else of classes.
 
-    Raises RunError where the file is missing or damaged, or of another (repeat, fold) or other classes.
+    Raises RunError where a file is missing or damaged, or of another (repeat, fold), or other classes or dimensions.
     """
-    return _checked(path, cell, classes, *read_columns(path))
+    if dimensions:
+        return _joined([_checked(path, cell, dimensions, *_read_values(path)) for cell, path in files.items()])
+    return _joined([_checked(path, cell, classes, *read_columns(path)) for cell, path in files.items()])
 
 
-def read_values(path: Path, cell: tuple[int, int], dimensions: Sequence[str]) -> Values:
-    """Reads what `write_predictions` wrote of dimensions; see `read_answers`."""
+def _read_values(path: Path) -> tuple[list[str], Values]:
+    """The dimensions of a file, and its predictions."""
     header, lines = _lines(path)
     names = [column.removeprefix(_TRUE) for column in header if column.startswith(_TRUE)]
     if header != [*_FIXED, *(f"{kind}{name}" for kind in (_TRUE, _PREDICTED) for name in names)] or not names:
@@ -202,7 +196,7 @@ def read_values(path: Path, cell: tuple[int, int], dimensions: Sequence[str]) ->
     if not np.isfinite(values).all():
         place = f"{path}:{2 + int(np.isfinite(values).all(axis=1).argmin())}"
         raise RunError("damaged (a value is not a number)", COMPUTE_AGAIN, place)
-    return _checked(path, cell, dimensions, names, Values(cells, utterances, speakers, *np.split(values, 2, axis=1)))
+    return names, Values(cells, utterances, speakers, *np.split(values, 2, axis=1))
 
 
 def _checked(path: Path, cell: tuple[int, int], names: Sequence[str], found: Sequence[str], answers: Kind) -> Kind:

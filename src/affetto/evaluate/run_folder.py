@@ -25,7 +25,7 @@ import re
 import shutil
 import tomllib
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,15 +39,7 @@ from affetto.data.manifest import read_manifest, write_manifest
 from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError, SharedNameError, SplitError
-from affetto.evaluate.predictions import (
-    COMPUTE_AGAIN,
-    AnyAnswers,
-    AnyPrediction,
-    joined,
-    read_answers,
-    read_values,
-    write_predictions,
-)
+from affetto.evaluate.predictions import COMPUTE_AGAIN, AnyAnswers, AnyPrediction, read_cells, write_predictions
 from affetto.training.heads.tasks import Epoch
 
 logger = logging.getLogger(__name__)
@@ -57,6 +49,7 @@ CONFIG, FACTS, ENVIRONMENT = "config.toml", "run.json", "environment.json"
 MANIFEST, ROWS = "manifest.jsonl", "rows"
 TESTED, VALIDATED = "predictions.csv", "validation.csv"
 _KINDS: dict[str, type[Any]] = {"classes": list, "dimensions": list, "counts": dict, "unreadable": list}
+Plain = Mapping[str, Any]
 _CELL = re.compile(r"repeat-(\d{2,})-fold-(\d{2,})")
 _REMEDY = "restore the file, or run the experiment into another folder"
 FILES = {"test": TESTED, "validation": VALIDATED}  # Part of a fold -> the file of what is predicted of it
@@ -101,11 +94,8 @@ class RunFolder:
             raise RunError("no run folder", "name the output folder of affetto experiment run", self.root)
         facts = _read_json(self.root / FACTS)
         if facts.get("version") != VERSION:
-            raise RunError(
-                f"version {facts.get('version')!r} of the layout; this affetto knows {VERSION}",
-                "use the affetto that wrote it",
-                self.root / FACTS,
-            )
+            problem = f"version {facts.get('version')!r} of the layout; this affetto knows {VERSION}"
+            raise RunError(problem, "use the affetto that wrote it", self.root / FACTS)
         for name, kind in _KINDS.items():
             if not isinstance(facts.get(name, kind()), kind):
                 raise RunError(f"damaged ({name} is {facts[name]!r})", _REMEDY, self.root / FACTS)
@@ -181,12 +171,7 @@ class RunFolder:
         return {cell: _read_curve(folder / "curve.csv") for cell, folder in self._known_cells(row_name).items()}
 
     def begin(
-        self,
-        config: Mapping[str, Any],
-        facts: Mapping[str, Any],
-        environment: Mapping[str, Any],
-        utterances: Sequence[Utterance],
-        folds: Sequence[Split],
+        self, config: Plain, facts: Plain, environment: Plain, utterances: Sequence[Utterance], folds: Sequence[Split]
     ) -> None:
         """Writes all but the rows; ``run.json`` comes last, so that a folder that has it is complete."""
         try:
@@ -200,24 +185,20 @@ class RunFolder:
             raise _unwritable(self.root, error) from error
 
     def write_cell(
-        self,
-        row: Row,
-        predictions: Sequence[AnyPrediction],
-        validation: Sequence[AnyPrediction],
-        curve: Sequence[Epoch],
+        self, row: Row, tested: Sequence[AnyPrediction], validated: Sequence[AnyPrediction], curve: Sequence[Epoch]
     ) -> None:
         """Adds a finished cell, whole or not at all; one that is finished already stays as it is.
 
         Predictions are those on the test utterances, of which the first has the cell's repeat and fold, and on the
         validation utterances; the curve may be empty.
         """
-        cell = self.cell(row.name, (predictions[0].repeat, predictions[0].fold))
+        cell = self.cell(row.name, (tested[0].repeat, tested[0].fold))
         draft = cell.with_name(f".{cell.name}.{uuid.uuid4().hex}")
         try:
             draft.mkdir(parents=True, exist_ok=True)
             _write_text(cell.with_name("row.json"), json.dumps(row.model_dump(mode="json"), indent=2) + "\n")
-            write_predictions(draft / TESTED, predictions)
-            write_predictions(draft / VALIDATED, validation)
+            write_predictions(draft / TESTED, tested)
+            write_predictions(draft / VALIDATED, validated)
             with (draft / "curve.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([Epoch._fields, *curve])
             if not cell.exists():
@@ -267,11 +248,9 @@ class RunFolder:
         return cells
 
     def _columns(self, row_name: str, file: str) -> AnyAnswers:
-        dimensions, cells = self.dimensions, self._known_cells(row_name)
-        if dimensions:
-            return joined([read_values(folder / file, cell, dimensions) for cell, folder in cells.items()])
-        classes = self.facts().get("classes") or []
-        return joined([read_answers(folder / file, cell, classes) for cell, folder in cells.items()])
+        facts = self.facts()
+        files = {cell: folder / file for cell, folder in self._known_cells(row_name).items()}
+        return read_cells(files, facts.get("classes") or [], facts.get("dimensions") or [])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -310,11 +289,8 @@ def _write_text(path: Path, content: str) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"cannot be written ({error.strerror or error})",
-        "make room or give another place; what is finished stays, and the same command goes on from there",
-        path,
-    )
+    remedy = "make room or give another place; what is finished stays, and the same command goes on from there"
+    return RunError(f"cannot be written ({error.strerror or error})", remedy, path)
 
 
 class Division(NamedTuple):
@@ -328,9 +304,7 @@ class Division(NamedTuple):
 def read_division(run: RunFolder) -> Division:
     """Reads which utterances each part of a fold has."""
     readable, dimensions = run.readable(), run.dimensions
-    labels: dict[str, str | tuple[float, ...]] = {name: each.emotion or "" for name, each in readable.items()}
-    if dimensions:
-        labels = {name: each.values(dimensions) for name, each in readable.items()}
+    labels = {name: each.values(dimensions) if dimensions else each.emotion or "" for name, each in readable.items()}
     names = {full_name(each, "id"): name for name, each in readable.items()}
     try:
         folds = run.folds()
@@ -349,9 +323,9 @@ def check_division(run: RunFolder, division: Division, row_name: str, part: str,
     Raises RunError where an utterance is missing, is there twice, is unknown or counts as something else, or belongs to
     another fold.
     """
-    cells: dict[tuple[int, int], list[tuple[str, object]]] = {}
+    cells: dict[tuple[int, int], list[tuple[str, object]]] = defaultdict(list)
     for cell, utterance, reference in zip(answers.cells, answers.utterances, answers.truths, strict=True):
-        cells.setdefault(cell, []).append((utterance, reference))
+        cells[cell].append((utterance, reference))
     for cell, predicted in cells.items():
         problem = _problem(division, (cell[1], part), predicted)
         if problem:
@@ -372,7 +346,5 @@ def _problem(division: Division, part: tuple[int, str], predicted: Sequence[tupl
     if not expected.issuperset(found):
         return f"{next(name for name in found if name not in expected)} is no utterance of this fold"
     missing = [name for name in division.labels if name in expected and name not in found]
-    if missing:
-        total = f"{len(missing):,} of the fold's {len(expected):,} utterances"
-        return f"{total} are missing, {missing[0]} first"
-    return ""
+    total = f"{len(missing):,} of the fold's {len(expected):,} utterances"
+    return f"{total} are missing, {missing[0]} first" if missing else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -60,10 +61,8 @@ class Speech(NamedTuple):
         self, study: Study, task: Task, part: Literal["test", "validation"], outcome: Outcome
     ) -> list[AnyPrediction]:
         """What a trained model predicts for a part of its fold."""
-        return [
-            self._prediction(study, task, place, row.tolist())
-            for place, row in zip(getattr(task, part).tolist(), getattr(outcome, part), strict=True)
-        ]
+        rows = zip(getattr(task, part).tolist(), getattr(outcome, part).tolist(), strict=True)
+        return [self._prediction(study, task, place, row) for place, row in rows]
 
     def _prediction(self, study: Study, task: Task, place: int, row: list[float]) -> AnyPrediction:
         fixed = (task.repeat, task.fold, self.ids[place], self.speakers[place])
@@ -93,9 +92,9 @@ def chunks(tasks: Sequence[Task], stack: int, *, mixed: bool = False) -> list[tu
 
 def in_order(units: Sequence[Unit]) -> list[Unit]:
     """Rows that cost next to nothing first, then the longest first, so that all workers end at about one time."""
-    costs: dict[str, float] = {}
+    costs: dict[str, float] = defaultdict(float)
     for unit in units:
-        costs[unit.row.name] = costs.get(unit.row.name, 0.0) + unit.cost
+        costs[unit.row.name] += unit.cost
     total = sum(costs.values())
 
     def key(unit: Unit) -> tuple[bool, float]:
@@ -115,13 +114,9 @@ def do(unit: Unit) -> tuple[str, int, float]:
     for task, outcome in fit_tasks(row.model, unit.study, unit.tasks, row.way, unfinished=unfinished):
         if (task.repeat, task.fold) not in unit.missing:
             continue
-        trained = Row(
-            name=row.name,
-            model=row.model.model_dump(mode="json"),
-            training=row.way.model_dump(mode="json") if isinstance(row.model, HeadConfig) else {},
-            parameters=outcome.parameters,
-            published=row.published,
-        )
+        model, how = (each.model_dump(mode="json") for each in (row.model, row.way))
+        how = how if isinstance(row.model, HeadConfig) else {}
+        trained = Row(name=row.name, model=model, training=how, parameters=outcome.parameters, published=row.published)
         test = unit.speech.predictions(unit.study, task, "test", outcome)
         validation = unit.speech.predictions(unit.study, task, "validation", outcome)
         folder.write_cell(trained, test, validation, outcome.curve)

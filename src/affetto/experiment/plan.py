@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from affetto.features import functionals
 from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import TEXT, Encoder, bring_to
 from affetto.models.heads import HeadConfig
-from affetto.models.words import TranscriptConfig, WordReader, open_reader
+from affetto.models.words import WordReader, open_reader
 from affetto.represent import Bank, Extractor, Functionals, Layers, Words, represent
 from affetto.training.heads.fit import Study, known_layers, needs, tunes
 from affetto.training.heads.linear import Prior
@@ -95,16 +96,12 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
     folds = tuple(tuple(np.array([places[each.key] for each in part], np.int64) for part in split) for split in splits)
     data = DataSet(recipe.classes, utterances, targets, folds, dimensions)
     data.tasks(1, np.ones(len(utterances), dtype=np.bool_))  # every class can be trained on
-    lacking = missing_emotions(splits)
-    if lacking:
+    if lacking := missing_emotions(splits):
         number, part, emotions = lacking[0]
         logger.warning(
             "no %s in the %s part of fold %d; parts that lack a class: %d; fewer folds or another protocol may keep "
             "every class in every part, and balanced = true weighs rare ones in training",
-            ", ".join(emotions),
-            part,
-            number,
-            len(lacking),
+            *(", ".join(emotions), part, number, len(lacking)),
         )
     return data
 
@@ -223,6 +220,14 @@ class RowDone(NamedTuple):
     scores: Mapping[str, float]
 
 
+class Represented(NamedTuple):
+    """All that the rows of a plan need, which utterances can be read, and the same of calm speech of strangers."""
+
+    banks: dict[BankKey, Bank]
+    readable: NDArray[np.bool_]
+    strangers: dict[BankKey, Bank]
+
+
 Event = Read | RowSkipped | Representing | Computing | RowDone
 OnEvent = Callable[[Event], None]  # An experiment's progress callback
 
@@ -257,26 +262,19 @@ class Plan(NamedTuple):
         """Those that a row needs, by the names that it has for them."""
         return {name: banks[bank_key(need, name)] for need in self.needs(row) for name in need.names}
 
-    def study(
-        self,
-        row: RowConfig,
-        banks: Mapping[BankKey, Bank],
-        readable: NDArray[np.bool_],
-        strangers: Mapping[BankKey, Bank],
-        device: str = "cpu",
-    ) -> Study:
+    def study(self, row: RowConfig, found: Represented, device: str = "cpu") -> Study:
         """What a row is fitted to."""
         encoder, utterances = self.encoder(row), len(self.data.utterances)
         return Study(
             () if self.data.dimensions else self.data.classes,
             torch.from_numpy(self.data.targets),
-            float(np.mean([len(task.training) for task in self.data.tasks(1, readable)]) / utterances),
-            self.banks_of(row, banks),
+            float(np.mean([len(task.training) for task in self.data.tasks(1, found.readable)]) / utterances),
+            self.banks_of(row, found.banks),
             known_layers(encoder, self.readers.get(row.name)),
             encoder.network if tunes(row.model) else None,
             self.recipe.seed,
             device,
-            self.banks_of(row, strangers) if strangers and needs_strangers(row) else None,
+            self.banks_of(row, found.strangers) if found.strangers and needs_strangers(row) else None,
             self.data.dimensions,
         )
 
@@ -330,23 +328,27 @@ def _readers(
     recipe: ExperimentRecipe, rows: Sequence[RowConfig], encoders: Mapping[str, Encoder]
 ) -> dict[str, WordReader]:
     """Row -> what reads its words, for those that read any; those alike share one."""
-    opened: dict[tuple[str, TranscriptConfig], WordReader] = {}
+    opened = cache(lambda name, words: open_reader(encoders[name], words))
     found = {}
     for row in rows:
         words = row.model.words if isinstance(row.model, HeadConfig) else None
-        if words is None:
-            continue
-        name = row.recogniser or recipe.recogniser
-        if (name, words) not in opened:
-            opened[name, words] = open_reader(encoders[name], words)
-        found[row.name] = opened[name, words]
+        if words is not None:
+            found[row.name] = opened(row.recogniser or recipe.recogniser, words)
     return found
 
 
-def represent_rows(
-    plan: Plan, cache: Path, device: str, on_event: OnEvent
-) -> tuple[dict[BankKey, Bank], NDArray[np.bool_]]:
-    """All that the rows need, kept in a cache folder, and which utterances can be read."""
+def represent_plan(plan: Plan, folder: Path, device: str, on_event: OnEvent) -> Represented:
+    """All that the rows need, kept in ``cache`` beside the run's folder; strangers as they are, where rows need any."""
+    found = _represent_rows(plan, folder.parent / CACHE, device, on_event)
+    if not plan.strangers:
+        return found
+    recipe = plan.recipe.model_copy(update={"augment": Augmentation()})
+    rows, data = tuple(filter(needs_strangers, plan.rows)), plan.data._replace(utterances=plan.strangers)
+    others = plan._replace(recipe=recipe, rows=rows, data=data)
+    return found._replace(strangers=_represent_rows(others, folder.parent / CACHE, device, on_event).banks)
+
+
+def _represent_rows(plan: Plan, folder: Path, device: str, on_event: OnEvent) -> Represented:
     for encoder in plan.encoders.values():
         encoder.to(choose_device(device))
     extractors = _joined([need for row in plan.rows for need in plan.needs(row)])
@@ -361,7 +363,7 @@ def represent_rows(
         # Machines are trained on speech as it was spoken.
         wanted = None if isinstance(extractor, Functionals) else variants
         found = represent(
-            plan.data.utterances, extractor, cache, variants=wanted, surroundings=plan.surroundings, progress=on_shard
+            plan.data.utterances, extractor, folder, variants=wanted, surroundings=plan.surroundings, progress=on_shard
         )
         for bank in found.values():
             readable &= bank.readable
@@ -370,16 +372,7 @@ def represent_rows(
         encoder.to("cpu")
     if not readable.all():
         logger.warning("%d utterances left out: their sound cannot be read", np.count_nonzero(~readable))
-    return banks, readable
-
-
-def represent_strangers(plan: Plan, cache: Path, device: str, on_event: OnEvent) -> dict[BankKey, Bank]:
-    """The same of calm speech without labels, as it is, for the rows that need any."""
-    if not plan.strangers:
-        return {}
-    recipe = plan.recipe.model_copy(update={"augment": Augmentation()})
-    rows, data = tuple(filter(needs_strangers, plan.rows)), plan.data._replace(utterances=plan.strangers)
-    return represent_rows(plan._replace(recipe=recipe, rows=rows, data=data), cache, device, on_event)[0]
+    return Represented(banks, readable, {})
 
 
 def _joined(extractors: Sequence[Extractor]) -> list[Extractor]:

@@ -6,13 +6,10 @@ A run folder belongs to one recipe, and to one process at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from affetto.data.folds import FOLDS, short_names
 from affetto.devices import choose_device
@@ -22,20 +19,9 @@ from affetto.errors import ConfigError, RunError
 from affetto.evaluate import RunFolder
 from affetto.evaluate.run_folder import CONFIG, ENVIRONMENT, MANIFEST
 from affetto.experiment.grid import Speech, Unit, do, in_order, row_chunks
-from affetto.experiment.plan import (
-    CACHE,
-    Computing,
-    OnEvent,
-    Plan,
-    Read,
-    RowDone,
-    make_plan,
-    represent_rows,
-    represent_strangers,
-)
+from affetto.experiment.plan import Computing, OnEvent, Plan, Read, Represented, RowDone, make_plan, represent_plan
 from affetto.experiment.recipe import ExperimentRecipe, RowConfig
 from affetto.stats import run_scores, score_names
-from affetto.training.heads.fit import Study
 
 logger = logging.getLogger(__name__)
 
@@ -78,14 +64,10 @@ def run_experiment(  # noqa: PLR0913
 ) -> ExperimentRun:
     """Runs an experiment, or goes on with one: what is finished in the run folder is not computed again.
 
-    Args:
-        recipe_path: a TOML file, see `ExperimentRecipe`.
-        data_root: the folder that the recipe's corpora are relative to.
-        folder: the run's; representations go into ``cache`` beside it, where other runs find them.
-        recogniser: whose layers are reused, instead of the recipe's.
-        engine: where to compute; None is all cores of this machine.
-        only: names of rows; none are all rows.
-        progress: called with what goes on, see `affetto.experiment.Event`.
+    The recipe is a TOML file, see `ExperimentRecipe`, and its corpora are relative to ``data_root``. Representations go
+    into ``cache`` beside the run's folder, where other runs find them. The recogniser's layers are reused instead of
+    those of the recipe's; no engine is all cores of this machine, ``only`` names rows (none are all), and ``progress``
+    is called with what goes on, see `affetto.experiment.plan.Event`.
 
     Raises:
         AffettoError: the recipe, the corpus, its labels, the recogniser or the run folder is at fault, and nothing was
@@ -101,15 +83,13 @@ def run_experiment(  # noqa: PLR0913
     with alone(folder) as run:
         run.sweep()
         progress(_read(plan, run))
-        cache = folder.parent / CACHE
-        banks, readable = represent_rows(plan, cache, engine.device, progress)
-        strangers = represent_strangers(plan, cache, engine.device, progress)
-        names = [name for name, good in zip(short_names(plan.data.utterances, "id"), readable, strict=True) if not good]
+        found = represent_plan(plan, folder, engine.device, progress)
+        everyone = zip(short_names(plan.data.utterances, "id"), found.readable, strict=True)
+        names = [name for name, readable in everyone if not readable]
         all_facts = {**plan.facts, "unreadable": names}
         check_same(run, plan.recipe, all_facts)
         _begin(run, plan, all_facts)
-        device = str(choose_device(engine.device))
-        units = list(_units(plan, lambda row: plan.study(row, banks, readable, strangers, device), readable, run))
+        units = list(_units(plan, found, str(choose_device(engine.device)), run))
         _compute(units, engine, run, plan, progress)
         rows = tuple(_scores(run, row) for row in plan.rows)
     return ExperimentRun(folder, rows, plan.skipped, len(names))
@@ -137,9 +117,8 @@ def _finished(run: RunFolder, row: RowConfig) -> set[tuple[int, int]]:
 def _begin(run: RunFolder, plan: Plan, all_facts: Mapping[str, Any]) -> None:
     """Writes the run folder, or into it that the recipe has more rows or repeats now."""
     here, known = environment(), (run.environment() if run.begun else {})
-    changed = [
-        f"{name} {known[name]} then, {value} now" for name, value in here.items() if known.get(name, value) != value
-    ]
+    differing = {name: value for name, value in here.items() if known.get(name, value) != value}
+    changed = [f"{name} {known[name]} then, {value} now" for name, value in differing.items()]
     if changed:
         logger.warning("begun in another environment: %s", ", ".join(changed))
     config = plan.recipe.resolved()
@@ -147,15 +126,11 @@ def _begin(run: RunFolder, plan: Plan, all_facts: Mapping[str, Any]) -> None:
         run.begin(config, all_facts, known or here, plan.data.utterances, plan.data.splits)
 
 
-def _units(
-    plan: Plan, study_of: Callable[[RowConfig], Study], readable: NDArray[np.bool_], run: RunFolder
-) -> Iterator[Unit]:
-    data = plan.data
-    speech = Speech.of(data.utterances)
+def _units(plan: Plan, found: Represented, device: str, run: RunFolder) -> Iterator[Unit]:
+    speech = Speech.of(plan.data.utterances)
     for row in plan.rows:
-        study = study_of(row)
-        finished = _finished(run, row)
-        for tasks in row_chunks(row.model, data.tasks(row.repeats, readable), plan.recipe.stack):
+        study, finished = plan.study(row, found, device), _finished(run, row)
+        for tasks in row_chunks(row.model, plan.data.tasks(row.repeats, found.readable), plan.recipe.stack):
             missing = frozenset((task.repeat, task.fold) for task in tasks) - finished
             if missing:
                 yield Unit(row, tasks, missing, study, speech, run.root)
@@ -204,11 +179,8 @@ def check_same(run: RunFolder, recipe: ExperimentRecipe, facts: Mapping[str, Any
     found += [f"the weights of {name}" for name in before if name in now and before[name] != now[name]]
     if found:
         shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
-        raise RunError(
-            f"belongs to another experiment; other than there: {shown}",
-            "give another --output, or the recipe and data that it was begun with",
-            run.root,
-        )
+        remedy = "give another --output, or the recipe and data that it was begun with"
+        raise RunError(f"belongs to another experiment; other than there: {shown}", remedy, run.root)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -217,10 +189,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     gone = sorted(_names(old) - _names(new))
     only_in_one = {("rows", name) for name in _names(old) ^ _names(new)}
     keys = [key for key in {**before, **after} if key[:2] not in only_in_one]
+    pairs = {key: (before.get(key), after.get(key)) for key in keys}
     changed = [
-        f"{'.'.join(key)} ({_shown(after.get(key))}, was {_shown(before.get(key))})"
-        for key in keys
-        if before.get(key) != after.get(key) and not _more_repeats(key, before.get(key), after.get(key))
+        f"{'.'.join(key)} ({_shown(now)}, was {_shown(then)})"
+        for key, (then, now) in pairs.items()
+        if then != now and not _more_repeats(key, then, now)
     ]
     return [*changed, *(f"rows.{name} (gone)" for name in gone)]
 

@@ -18,14 +18,8 @@ from affetto.data.protocols import FixedSplit
 from affetto.environment import environment
 from affetto.evaluate import Scores, ValueScores, score, write_predictions
 from affetto.experiment.grid import Speech
-from affetto.experiment.plan import CACHE, Event, Plan, Representing, make_plan, represent_rows, represent_strangers
-from affetto.experiment.recipe import (
-    ExperimentRecipe,
-    Fitted,
-    OnCorpora,
-    Predicted,
-    RowConfig,
-)
+from affetto.experiment.plan import Event, Plan, Representing, make_plan, represent_plan
+from affetto.experiment.recipe import ExperimentRecipe, Fitted, OnCorpora, Predicted, RowConfig
 from affetto.models.heads import AnyHead, HeadConfig, save_head
 from affetto.pretrained import DEFAULT, DIMENSIONS, EMOTION
 from affetto.represent import Progress
@@ -33,8 +27,6 @@ from affetto.training.heads.fit import Study, fit_tasks
 from affetto.training.heads.linear import FamiliarityConfig, familiarity
 from affetto.training.heads.loop import HeadTraining
 from affetto.training.heads.tasks import Epoch, Task
-
-_UNFINISHED = "unfinished.safetensors"
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -73,12 +65,10 @@ class EmotionRecipe(OnCorpora, Predicted, Fitted):
     def as_experiment(self) -> ExperimentRecipe:
         """The same as an experiment of one row and one fold."""
         shared = ("seed", "recogniser", *OnCorpora.model_fields, *Predicted.model_fields)
-        fitted = {name: getattr(self, name) for name in Fitted.model_fields}
-        return ExperimentRecipe(
-            **{name: getattr(self, name) for name in shared},
-            protocol=FixedSplit(validation=self.validation_speakers, test=self.test_speakers),
-            rows=(RowConfig(name=self.head.kind, model=self.head, **fitted),),
-        )
+        mine, fitted = ({name: getattr(self, name) for name in names} for names in (shared, Fitted.model_fields))
+        row = RowConfig(name=self.head.kind, model=self.head, **fitted)
+        protocol = FixedSplit(validation=self.validation_speakers, test=self.test_speakers)
+        return ExperimentRecipe(**mine, protocol=protocol, rows=(row,))
 
 
 class EmotionRun(NamedTuple):
@@ -97,19 +87,14 @@ def train_emotion(
     progress: Progress | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> EmotionRun:
-    """Trains and tests one head, and keeps all about it in a run folder.
+    """Trains and tests one head, and keeps all about it in a run folder: recipe, predictions, figures and the head.
 
-    Args:
-        recipe_path: a TOML file, see `EmotionRecipe`.
-        data_root: the folder that the recipe's corpora are relative to.
-        folder: where recipe, environment, predictions, figures and the head go; representations go into ``cache``
-            beside it, where other runs find them.
-        progress: called with the utterances that are represented, and all of them.
-        on_epoch: called with each epoch.
+    The recipe is a TOML file, see `EmotionRecipe`, and its corpora are relative to ``data_root``. Representations go
+    into ``cache`` beside the folder, where other runs find them. ``progress`` is called with the utterances that are
+    represented, and all of them.
 
     Raises:
-        AffettoError: the recipe, the corpus, the split, the sound or the recogniser is at fault; nothing was trained
-            then.
+        AffettoError: the recipe, the corpus, the split, the sound or the recogniser is at fault; nothing was trained.
     """
     recipe = EmotionRecipe.read(recipe_path)
 
@@ -120,20 +105,16 @@ def train_emotion(
     experiment = recipe.as_experiment()
     plan = make_plan(experiment, data_root, experiment.rows, tell)
     folder.mkdir(parents=True, exist_ok=True)
-    cache, row = folder.parent / CACHE, plan.rows[0]
-    banks, readable = represent_rows(plan, cache, "auto", tell)
-    study = plan.study(row, banks, readable, represent_strangers(plan, cache, "auto", tell))
-    tasks = plan.data.tasks(1, readable)
-    ((task, outcome),) = fit_tasks(
-        recipe.head, study, tasks, recipe.way, progress=on_epoch, unfinished=folder / _UNFINISHED
-    )
+    found = represent_plan(plan, folder, "auto", tell)
+    study, unfinished = plan.study(plan.rows[0], found), folder / "unfinished.safetensors"
+    tasks = plan.data.tasks(1, found.readable)
+    ((task, outcome),) = fit_tasks(recipe.head, study, tasks, recipe.way, progress=on_epoch, unfinished=unfinished)
     assert outcome.head is not None, "it is trained on the recogniser as it is"
     if recipe.familiarity is not None:
         outcome.head.familiarity = familiarity(outcome.head, study.banks, task, recipe.familiarity)
     predictions = Speech.of(plan.data.utterances).predictions(study, task, "test", outcome)
     counts = (len(task.training), len(task.validation), len(task.test))
-    name = DIMENSIONS if recipe.dimensions else EMOTION
-    run = EmotionRun(folder / name, score(predictions), counts)
+    run = EmotionRun(folder / (DIMENSIONS if recipe.dimensions else EMOTION), score(predictions), counts)
     write_predictions(folder / "predictions.csv", predictions)
     with (folder / "learning_curve.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([Epoch._fields, *outcome.curve])

@@ -50,11 +50,9 @@ class _Part(NamedTuple):
 
 
 def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
-    """Writes a model folder's card from what its checkpoints say, and evaluations that ``affetto evaluate`` printed as
-    JSON.
+    """Writes a model folder's card from what its checkpoints say, and evaluations, see `read_evaluation`.
 
-    Raises:
-        CheckpointError: the folder holds no recogniser, or a model about which too little is known for a card.
+    Raises CheckpointError where the folder holds no recogniser, or a model about which too little is known for a card.
     """
     words = [each for each in evaluations if "cer" in each]
     emotions = [each for each in evaluations if "scores" in each]
@@ -62,13 +60,12 @@ def write_card(folder: Path, evaluations: Sequence[Mapping[str, Any]]) -> Path:
     heads = [folder / name for name in (pretrained.EMOTION, pretrained.DIMENSIONS) if (folder / name).exists()]
     parts = []
     if recogniser.exists() or not heads:
-        parts.append(_card_of(recogniser, "recogniser", lambda facts: _recogniser_card(facts, words)))
+        parts.append(_card_of(recogniser, "recogniser", partial(_recogniser_card, evaluations=words)))
     if texts.exists():
         parts.append(_card_of(texts, "language model", _language_model_card))
     for path in heads:
-        head, _ = load_head(path)
-        write = _dimensions_card if head.dimensions else partial(_emotion_card, evaluations=emotions)
-        parts.append(_card_of(path, "emotion head", partial(write, head=head)))
+        write = partial(_head_card, head=load_head(path)[0], evaluations=emotions)
+        parts.append(_card_of(path, "emotion head", write))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     name, end = folder.resolve().name, f"All weights together: {size:.1f} MB, safetensors.\n"
     text = "\n\n".join([f"# Model card: {name}", *("\n".join(part.lines) for part in parts), end])
@@ -125,11 +122,8 @@ def _results(task: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> l
     """What was measured, for the hub: of each corpus and its part or condition, the figures that there are."""
     found = []
     for corpus, part, figures in rows:
-        measured = [
-            {"type": kind, "name": name, "value": round(figures[key], 4)}
-            for key, (kind, name) in _METRICS.items()
-            if figures.get(key) is not None
-        ]
+        known = ((*_METRICS[key], figures[key]) for key in _METRICS if figures.get(key) is not None)
+        measured = [{"type": kind, "name": name, "value": round(value, 4)} for kind, name, value in known]
         if measured:
             dataset = {"type": _plain(corpus), "name": f"{corpus}, {part}"}
             found.append({"task": {"type": task}, "dataset": dataset, "metrics": measured})
@@ -141,9 +135,8 @@ def _card_of(path: Path, kind: str, write: Callable[[Mapping[str, Any]], _Part])
     try:
         return write(facts)
     except (AttributeError, LookupError, TypeError, ValueError) as error:  # facts are free: others may save models
-        raise CheckpointError(
-            f"says too little of its training for a card ({error!r})", "pack what affetto trained", path
-        ) from error
+        problem = f"says too little of its training for a card ({error!r})"
+        raise CheckpointError(problem, "pack what affetto trained", path) from error
 
 
 def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> _Part:
@@ -162,8 +155,8 @@ def _recogniser_card(facts: Mapping[str, Any], evaluations: Sequence[Mapping[str
         f"- **Chosen by**: the lowest CER on held-out speakers, {facts['validation_cer']:.3f}.",
     ]
     if evaluations:
-        lines += ["", "| corpus | CER | WER | utterances | hours | part in training | decoder |", "|---" * 7 + "|"]
-        lines += [_evaluation_row(each, recipe["corpora"]) for each in evaluations]
+        header = ("corpus", "CER", "WER", "utterances", "hours", "part in training", "decoder")
+        lines += ["", *_table(header, [_evaluation_row(each, recipe["corpora"]) for each in evaluations])]
     names = [Path(path).name for path in paths]
     return _Part(
         lines,
@@ -216,11 +209,9 @@ def _preset(model: Mapping[str, Any]) -> str:
     return next(alike, "own")
 
 
-def _evaluation_row(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, Any]]) -> str:
-    decoder = found.get("decoder", "greedy")
-    rates = f"{found['cer']:.3f} | {found['wer']:.3f}"
-    numbers = f"{rates} | {found['utterances']} | {found['hours']:.2f}"
-    return f"| {found['corpus']} | {numbers} | {_part_in_training(found, trained_on)} | {decoder} |"
+def _evaluation_row(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, Any]]) -> list[str]:
+    numbers = [f"{found['cer']:.3f}", f"{found['wer']:.3f}", str(found["utterances"]), f"{found['hours']:.2f}"]
+    return [str(found["corpus"]), *numbers, _part_in_training(found, trained_on), str(found.get("decoder", "greedy"))]
 
 
 def _part_in_training(found: Mapping[str, Any], trained_on: Sequence[Mapping[str, Any]]) -> str:
@@ -296,56 +287,52 @@ def _tested(test: Mapping[str, Any]) -> str:
     return f"UAR {test['uar']:.3f}, accuracy {test['accuracy']:.3f}, macro F1 {test['f1_macro']:.3f}"
 
 
-def _dimensions_card(facts: Mapping[str, Any], head: EmotionHead) -> _Part:
-    lines = _head_lines("Dimensions", pretrained.DIMENSIONS, facts, head)
-    ranges = (f"{name} from {low:.4g} to {high:.4g}" for name, (low, high) in facts["range"].items())
-    known, recipe, public = facts["corpora"], facts["recipe"], _public(facts)
-    return _Part(
-        [*lines, f"- **Predicts**: {', '.join(ranges)} (the training utterances' lowest and highest values)."],
-        recipe["licence"],
-        corpora=[Path(path).name for path in _paths(recipe)],
-        languages=_languages(known),
-        bases=[] if public is None else [public.partition("@")[0]],
-    )
-
-
-def _emotion_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> _Part:
-    recipe, test, public = facts["recipe"], facts["test"], _public(facts)
-    paths = _paths(recipe)
-    lines = [
-        *_head_lines("Emotion head", pretrained.EMOTION, facts, head),
-        "",
-        "| true \\ predicted | " + " | ".join(test["classes"]) + " |",
-        "|---" * (len(test["classes"]) + 1) + "|",
-    ]
-    for name, row in zip(test["classes"], test["confusion"], strict=True):
-        lines.append(f"| {name} | " + " | ".join(str(count) for count in row) + " |")
-    rows = [row for each in evaluations for row in each["scores"]]
-    if rows:
-        lines += ["", f"| corpus, condition | {' | '.join(_SCORES)} |", "|---" * (len(_SCORES) + 1) + "|"]
-        lines += [f"| {row['corpus']}, {row['condition']} | {' | '.join(_scores_of(row))} |" for row in rows]
-    advice = "on other voices, rooms and languages expect less. Do not use it to judge people."
+def _head_card(facts: Mapping[str, Any], head: EmotionHead, evaluations: Sequence[Mapping[str, Any]]) -> _Part:
+    recipe, public = facts["recipe"], _public(facts)
     known = facts.get("corpora") or [Path(recipe["corpus"]).stem.replace("-", "_")]
-    about = "; ".join(each.emotions for each in _corpora(known) if each.emotions)
-    caution = f"{about}: {advice}" if about else advice
-    names, speakers = [Path(path).name for path in paths], len(recipe["test_speakers"])
-    measured = [(", ".join(names), f"{speakers} test speakers", test)]
+    names = [Path(path).name for path in _paths(recipe)]
+    rows = [row for each in evaluations for row in each["scores"]]
+    measured = [(", ".join(names), f"{len(recipe['test_speakers'])} test speakers", facts["test"])]
+    measured += [(row["corpus"], row["condition"], row) for row in rows]
+    if head.dimensions:
+        lines = _head_lines("Dimensions", pretrained.DIMENSIONS, facts, head)
+        ranges = (f"{name} from {low:.4g} to {high:.4g}" for name, (low, high) in facts["range"].items())
+        lines.append(f"- **Predicts**: {', '.join(ranges)} (the training utterances' lowest and highest values).")
+    else:
+        lines = _head_lines("Emotion head", pretrained.EMOTION, facts, head) + _class_lines(facts["test"], rows, known)
     return _Part(
-        [*lines, "", caution[:1].upper() + caution[1:]],
+        lines,
         recipe["licence"],
-        tasks=[_CLASSIFIES],
+        tasks=[] if head.dimensions else [_CLASSIFIES],
         corpora=names,
         languages=_languages(known),
         bases=[] if public is None else [public.partition("@")[0]],
-        results=_results(_CLASSIFIES, measured + [(row["corpus"], row["condition"], row) for row in rows]),
+        results=[] if head.dimensions else _results(_CLASSIFIES, measured),
     )
+
+
+def _class_lines(test: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], known: Sequence[str]) -> list[str]:
+    """What is taken for what, scores on other corpora, and what to expect."""
+    named = zip(test["classes"], test["confusion"], strict=True)
+    lines = ["", *_table(["true \\ predicted", *test["classes"]], [[name, *map(str, row)] for name, row in named])]
+    if rows:
+        cells = [[f"{row['corpus']}, {row['condition']}", *_scores_of(row)] for row in rows]
+        lines += ["", *_table(["corpus, condition", *_SCORES], cells)]
+    advice = "on other voices, rooms and languages expect less. Do not use it to judge people."
+    about = "; ".join(each.emotions for each in _corpora(known) if each.emotions)
+    caution = f"{about}: {advice}" if about else advice
+    return [*lines, "", caution[:1].upper() + caution[1:]]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *lines = (f"| {' | '.join(cells)} |" for cells in (header, *rows))
+    return [head, "|---" * len(header) + "|", *lines]
 
 
 _SCORES = ("clips", "UAR", "accuracy", "ECE", "not sure", "unfamiliar sound", "no speech")
 
 
 def _scores_of(row: Mapping[str, Any]) -> list[str]:
-    """The cells of an evaluation by ``affetto evaluate``."""
     figures = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("uar", "accuracy", "ece")]
     return [f"{row['utterances']:,}", *figures, *(f"{row['stated'].get(name, 0):.1%}" for name in _SCORES[4:])]
 
@@ -373,8 +360,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"no evaluation ({error})", remedy, path) from error
     if isinstance(found, dict):
         rates = [found.get(key) for key in ("cer", "wer", "utterances", "hours")]
-        if isinstance(found.get("scores"), list) or (
-            "corpus" in found and all(isinstance(each, int | float) for each in rates)
-        ):
+        rated = "corpus" in found and all(isinstance(each, int | float) for each in rates)
+        if rated or isinstance(found.get("scores"), list):
             return found
     raise CheckpointError("no evaluation", remedy, path)

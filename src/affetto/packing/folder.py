@@ -20,9 +20,8 @@ def pack_recogniser(run: Path, folder: Path, precision: checkpoint.Precision = "
     An emotion head must be trained on the packed recogniser, whose numbers are rounded.
     """
     model, description = load_recogniser(run / pretrained.RECOGNISER)
-    save_recogniser(
-        folder / pretrained.RECOGNISER, model, {**description.facts, "precision": precision}, precision=precision
-    )
+    facts = {**description.facts, "precision": precision}
+    save_recogniser(folder / pretrained.RECOGNISER, model, facts, precision=precision)
 
 
 def pack_head(
@@ -30,10 +29,8 @@ def pack_head(
 ) -> None:
     """Puts a trained head, of this file's name, into the folder of the recogniser it was trained on.
 
-    A head on a recogniser made elsewhere gets a folder of its own, and says which recogniser that is.
-
-    Raises:
-        CheckpointError: the run holds no head, or one that was trained on another recogniser.
+    A head on a recogniser made elsewhere gets a folder of its own, and says which recogniser that is. Raises
+    CheckpointError where the run holds no head, or one that was trained on another recogniser.
     """
     head, description = load_head(run / name)
     public = not (folder / pretrained.RECOGNISER).exists() and description.facts.get("encoder")
@@ -55,8 +52,7 @@ def pack_language_model(run: Path, folder: Path) -> None:
 def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16") -> None:
     """Packs what a training left: a recogniser, with its language model if it has one, or heads.
 
-    Raises:
-        CheckpointError: it left neither, or see `pack_recogniser` and `pack_head`.
+    Raises CheckpointError where it left neither, or as `pack_recogniser` and `pack_head` do.
     """
     speech, language = ((run / name).exists() for name in (pretrained.RECOGNISER, pretrained.LANGUAGE_MODEL))
     heads = [name for name in (pretrained.EMOTION, pretrained.DIMENSIONS) if (run / name).exists()]
@@ -66,5 +62,5 @@ def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16
         pack_recogniser(run, folder, precision)
     if language:
         pack_language_model(run, folder)
-    for name in heads if not speech and not language else ():
+    for name in () if speech or language else heads:
         pack_head(run, folder, name, precision)

@@ -23,21 +23,13 @@ from affetto.frames import Frames
 from affetto.models.heads.training import HeadStack
 from affetto.training.heads.loop import EVALUATION_BATCH
 from affetto.training.heads.objective import objective_of
-from affetto.training.heads.plan import StackEpoch, StepLosses, loss_weights
+from affetto.training.heads.plan import StackEpoch, loss_weights
 from affetto.training.heads.tasks import HeadData, Task
 
 MOST_STATES = 2**26
 """Numbers in what a head makes of frames, of all heads computed at once: a dozen such tensors of 256 MB are held."""
 NEAR_STATES = 2**21
 """The same on a CPU: of more, too much falls out of its caches between one time step and the next."""
-
-
-class _Epoch(NamedTuple):
-    """The batches of an epoch, one group a repeat; shorter batches are filled up with place 0, which counts nothing."""
-
-    rows: Tensor  # of the bank: (steps, groups, batch)
-    own: Tensor  # what each head trains on: (steps, groups, count, batch)
-    targets: Tensor  # (steps, groups, 1, outputs, batch)
 
 
 class _Seats(NamedTuple):
@@ -68,8 +60,11 @@ class SharedBatches:
         self.pooled = dense.flatten(0, 1).to(material.device)  # (variants x utterances, width)
         self.scaled = stack.head.config.standardise
 
-    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
-        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+    def train(self, epoch: StackEpoch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Goes through an epoch; at each step, the heads' parameters have gradients.
+
+        Gives each head's loss, and of how many utterances it is: (heads,) both.
+        """
         seats, head = _seats(epoch), self.stack.head
         for step, (rows, own, targets) in enumerate(zip(*self._batches(epoch, seats), strict=True)):
             keep = np.zeros((*rows.shape, head.width), dtype=np.float32)
@@ -79,22 +74,22 @@ class SharedBatches:
             values = self.pooled.index_select(0, rows.ravel()).view(factors.shape).mul_(factors)
             inputs = torch.cat([values, factors], dim=-1) if self.scaled else values
             shares = loss_weights(own, targets, None if epoch.weights is None else seats.seat(epoch.weights))
-            yield StepLosses(self._step(inputs, targets, shares, seats), seats.leave(own.sum(dim=2)))
+            yield self._step(inputs, targets, shares, seats), seats.leave(own.sum(dim=2))
 
     def _step(self, inputs: Tensor, targets: Tensor, shares: Tensor, seats: _Seats) -> Tensor:
-        """Leaves the heads' gradients, and gives their losses, (heads,).
-
-        Inputs are (groups, batch, columns), targets those of `HeadData`, (groups, 1, outputs, batch), and shares how
-        much of a head's loss each utterance is, (groups, count, batch).
-        """
+        """Leaves the heads' gradients, and gives their losses, (heads,), of inputs (groups, batch, columns)."""
         bias, by_column = (seats.seat(each).flatten(1, 2) for each in (self._bias, self._by_column()))
         products = torch.baddbmm(bias[..., None], by_column, inputs.transpose(1, 2))
         scores = products.view(*shares.shape[:2], -1, shares.shape[2])  # (groups, count, outputs, batch)
         losses, by_scores = self.objective.slopes(scores, targets, shares)
         if self.stack.head.dimensions:
             by_scores *= seats.seat(self._units[1])[..., None]
-        by_inputs = (by_scores.flatten(1, 2) @ inputs).view(*by_scores.shape[:3], -1)
-        self._descend(seats.leave(by_inputs))
+        by_weight = seats.leave((by_scores.flatten(1, 2) @ inputs).view(*by_scores.shape[:3], -1))
+        if self.scaled:  # so far, they are by what the columns are multiplied by
+            by_values, by_keep = by_weight.chunk(2, dim=-1)
+            mean, deviation = self._scale
+            by_weight = by_values.addcmul(by_keep, mean, value=-1).div_(deviation)
+        self.stack.values["output.weight"].grad = by_weight
         self.stack.values["output.bias"].grad = seats.leave(by_scores.sum(dim=3))
         return seats.leave(losses)
 
@@ -127,16 +122,10 @@ class SharedBatches:
         mean, deviation = (self.stack.values[f"{self.name}.standardise.{each}"] for each in ("mean", "deviation"))
         return mean[:, None], deviation[:, None]
 
-    def _descend(self, by_column: Tensor) -> None:
-        """Turns gradients by what the columns are multiplied by into gradients by the weights."""
-        by_weight = by_column
-        if self.scaled:
-            by_values, by_keep = by_column.chunk(2, dim=-1)
-            mean, deviation = self._scale
-            by_weight = by_values.addcmul(by_keep, mean, value=-1).div_(deviation)
-        self.stack.values["output.weight"].grad = by_weight
-
-    def _batches(self, epoch: StackEpoch, seats: _Seats) -> _Epoch:
+    def _batches(self, epoch: StackEpoch, seats: _Seats) -> tuple[Tensor, Tensor, Tensor]:
+        """An epoch's rows of the bank, (steps, groups, batch), one group a repeat, which of them are each head's own,
+        (steps, groups, count, batch), and targets, (steps, groups, 1, outputs, batch); place 0, nobody's own, fills up.
+        """
         sizes = np.array([[len(chunk) for chunk in plan.chunks] for plan in epoch.plans]).T
         places = np.zeros((*sizes.shape, sizes.max()), dtype=np.int64)
         variants = np.zeros_like(places)
@@ -148,7 +137,7 @@ class SharedBatches:
         own &= np.arange(places.shape[2]) < sizes[:, :, None, None]
         rows = torch.from_numpy(variants * len(self.material.targets) + places)
         targets = self.material.targets_of(places).transpose(2, 3)[:, :, None].contiguous()
-        return _Epoch(rows.to(self.pooled.device), torch.from_numpy(own).to(self.pooled.device), targets)
+        return rows.to(self.pooled.device), torch.from_numpy(own).to(self.pooled.device), targets
 
     @torch.inference_mode()
     def scores(self, tasks: Sequence[Task], part: str) -> list[Tensor]:
@@ -179,8 +168,8 @@ class OwnBatches:
         self.stack, self.material, self.objective = stack, material, objective_of(stack.head)
         self.lengths = material.lengths
 
-    def train(self, epoch: StackEpoch) -> Iterator[StepLosses]:
-        """Goes through an epoch; at each step, the heads' parameters have gradients."""
+    def train(self, epoch: StackEpoch) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `SharedBatches.train`."""
         for step in range(len(epoch.plans[0].chunks)):
             batches, cut, keep = self._cut(epoch, step)
             (places, real), (variants, _) = _fill(batches), _fill(cut)
@@ -194,12 +183,10 @@ class OwnBatches:
                 shares = loss_weights(own[heads], targets.transpose(1, 2), weights)
                 losses.append(self.objective.losses(scores.mT, targets.mT, shares))
                 losses[-1].sum().backward()  # type: ignore[no-untyped-call]
-            yield StepLosses(torch.cat(losses).detach(), own.sum(dim=1))
+            yield torch.cat(losses).detach(), own.sum(dim=1)
 
     def _cut(self, epoch: StackEpoch, step: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], Tensor]:
-        """Each head's batch, from the longest utterance to the shortest, the variants that it reads, and what dropout
-        leaves, (heads, batch, width).
-        """
+        """Each head's batch, the longest utterances first, their variants, and what dropout leaves of its vectors."""
         batches, variants, keeps, members = [], [], [], iter(epoch.member)
         for repeat, plan in zip(dict.fromkeys(epoch.repeats), epoch.plans, strict=True):
             chunk = plan.chunks[step]
@@ -230,17 +217,15 @@ class OwnBatches:
         """Each head's scores of its own utterances; those of like length are read together."""
         parts = [getattr(task, part) for task in tasks]
         orders = [np.argsort(-self.lengths[0][each], kind="stable") for each in parts]
-        places, _ = _fill([each[order] for each, order in zip(parts, orders, strict=True)])
-        batches = [places[:, start : start + EVALUATION_BATCH] for start in range(0, places.shape[1], EVALUATION_BATCH)]
-        scores = torch.cat([self._plain_scores(each) for each in batches], dim=1)
-        return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
-
-    def _plain_scores(self, places: NDArray[np.int64]) -> Tensor:
-        """(heads, batch, outputs) of (heads, batch) places."""
-        variants = np.zeros_like(places)
-        given, chosen = self._read(places, variants)
-        groups = self._groups(places, variants)
-        return torch.cat([self.stack.scores(given, chosen[heads], heads=heads) for heads in groups])
+        everyone, _ = _fill([each[order] for each, order in zip(parts, orders, strict=True)])
+        scores = []
+        for start in range(0, everyone.shape[1], EVALUATION_BATCH):
+            places = everyone[:, start : start + EVALUATION_BATCH]
+            variants = np.zeros_like(places)
+            given, chosen = self._read(places, variants)
+            groups = self._groups(places, variants)
+            scores.append(torch.cat([self.stack.scores(given, chosen[heads], heads=heads) for heads in groups]))
+        return [row[np.argsort(order)] for row, order in zip(torch.cat(scores, dim=1), orders, strict=True)]
 
 
 def _fill(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], Tensor]:

@@ -7,7 +7,7 @@ functionals is the competitor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,6 @@ class ClassicalConfig(Config):
     fold_s: ClassVar[float] = 0.01
     """Roughly how many seconds a fold takes on one core; only the relations matter."""
 
-    @property
-    def functionals(self) -> FeatureSet | None:
-        """Which functionals it reads."""
-        return None
-
 
 class MostFrequentConfig(ClassicalConfig):
     """Predicts for every utterance the share of each class in the training part."""
@@ -74,11 +69,6 @@ class FunctionalsSvmConfig(ClassicalConfig):
     clip: _Positive = 5.0
     balanced: bool = True  # let errors cost more in rare classes
 
-    @property
-    def functionals(self) -> FeatureSet:
-        """`feature_set`."""
-        return self.feature_set
-
 
 CLASSICAL: dict[str, type[ClassicalConfig]] = {
     "most_frequent": MostFrequentConfig,
@@ -98,10 +88,8 @@ def fit_classical(
     """Fits a classical row to each fold; what no chance enters into is fitted once, however often it is repeated.
 
     Features are (utterances, width), finite; targets are each class's share in each utterance, (utterances, classes),
-    of which the machines take the largest. What is random depends on the seed, the repeat and the fold.
-
-    Raises:
-        TrainingError: the row needs features and there are none, or a fold's training part lacks a class.
+    of which the machines take the largest. What is random depends on the seed, the repeat and the fold. Raises
+    TrainingError where the row needs features and there are none, or a fold's training part lacks a class.
 
     >>> task = Task(0, 0, np.array([0, 1, 2, 3]), np.array([4]), np.array([5]))
     >>> targets = np.eye(2)[[0, 0, 0, 1, 0, 1]]
@@ -144,14 +132,6 @@ def _svm_outcomes(
         yield found[parts]
 
 
-class _Parts(NamedTuple):
-    """Something of each part of a fold, a row an utterance."""
-
-    training: _Floats
-    validation: _Floats
-    test: _Floats
-
-
 def _fit_svm(
     config: FunctionalsSvmConfig, features: NDArray[np.float32], targets: NDArray[np.floating], task: Task
 ) -> Outcome:
@@ -177,12 +157,10 @@ def _fit_svm(
     return Outcome(probabilities[0], probabilities[1], (), parameters=(features.shape[1] + 1) * classes)
 
 
-def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> _Parts:
-    """Inner products with the training utterances, of features that have mean 0 and deviation 1 among these.
-
-    A feature set may have more features than there are utterances, and every complexity and every class needs the same
-    products: with them a machine is fitted in a second where one over the features takes half a minute.
-    """
+def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> list[_Floats]:
+    """Inner products of each part with the training utterances, of features that have mean 0 and deviation 1 there."""
+    # There may be more features than utterances, and each complexity and class needs the same products: with these a
+    # machine is fitted in a second where one over the features takes half a minute.
     scaler = StandardScaler().fit(features[task.training].astype(np.float64))  # a square of 1e12 in float32 is coarse
 
     def scale(part: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -191,35 +169,24 @@ def _similarities(features: NDArray[np.float32], task: Task, clip: float) -> _Pa
 
     known = scale(task.training)
     products = [part @ known.T for part in (known, scale(task.validation), scale(task.test))]
-    return _Parts(*(each.astype(np.float64) for each in products))
+    return [each.astype(np.float64) for each in products]
 
 
 def _decide(
-    similarities: _Parts, training: NDArray[np.int64], complexity: float, balanced: bool
+    similarities: Sequence[_Floats], training: NDArray[np.int64], complexity: float, balanced: bool
 ) -> tuple[_Floats, _Floats]:
-    """Fits a machine for each class against all others.
-
-    Gives how far on its side of each class's plane each utterance of validation and test lies, (utterances, classes).
-    """
-    weight = "balanced" if balanced else None
+    """How far on its side of the plane between each class and all others validation and test utterances lie."""
+    settings = {"C": complexity, "class_weight": "balanced" if balanced else None, "cache_size": _KERNEL_CACHE_MB}
+    known, *judged = similarities
     machines = [
-        SVC(kernel="precomputed", C=complexity, class_weight=weight, cache_size=_KERNEL_CACHE_MB).fit(
-            similarities.training, training == place
-        )
-        for place in range(training.max() + 1)
+        SVC(kernel="precomputed", **settings).fit(known, training == place) for place in range(training.max() + 1)
     ]
-    validation, test = (
-        np.stack([machine.decision_function(part) for machine in machines], axis=1)
-        for part in (similarities.validation, similarities.test)
-    )
+    validation, test = (np.stack([each.decision_function(part) for each in machines], axis=1) for part in judged)
     return validation, test
 
 
 def _sharpness(decisions: _Floats, targets: NDArray[np.floating]) -> float:
-    """One over the temperature that fits the validation part best (Guo et al. 2017, On calibration of neural networks).
-
-    The largest probability stays that of the largest decision value, whatever the temperature.
-    """
+    """One over the temperature that fits the validation part best (temperature scaling, Guo et al. 2017)."""
 
     def loss(logarithm: float) -> float:
         return _cross_entropy(np.exp(logarithm) * decisions, targets)

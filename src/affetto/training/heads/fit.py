@@ -20,7 +20,7 @@ from affetto.models.network import Network
 from affetto.models.words import WordReader
 from affetto.represent import Acoustics, Bank, Extractor, Functionals, Inputs, Layers, Words
 from affetto.represent.cache import layers_of
-from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, fit_classical
+from affetto.training.heads.classical import CLASSICAL, ClassicalConfig, FunctionalsSvmConfig, fit_classical
 from affetto.training.heads.linear import HiddenTraining, LinearTraining, solve, train_hidden
 from affetto.training.heads.loop import HeadTraining, fit_head, predictions
 from affetto.training.heads.stack import StackTraining
@@ -35,7 +35,6 @@ def _of_its_kind(values: Any) -> Any:
 
 ModelConfig = Annotated[SerializeAsAny[HeadConfig | ClassicalConfig], BeforeValidator(_of_its_kind)]
 """Every kind of row."""
-
 
 Training = HeadTraining | LinearTraining | HiddenTraining
 """How a head is fitted."""
@@ -65,7 +64,7 @@ class Study(NamedTuple):
 def needs(model: ModelConfig, encoder: Encoder, reader: WordReader | None = None) -> list[Extractor]:
     """What has to be extracted before a row can be fitted, of an encoder whose layers it reuses and of its words."""
     if isinstance(model, ClassicalConfig):
-        return [] if model.functionals is None else [Functionals(model.functionals)]
+        return [Functionals(model.feature_set)] if isinstance(model, FunctionalsSvmConfig) else []
     extractors: list[Extractor] = [] if model.acoustic is None else [Acoustics(model.acoustic)]
     known = known_layers(encoder, reader)
     names = {*model.inputs(model.choose(known)), *_read(model, known)}
@@ -127,16 +126,13 @@ def fit_tasks(
     """Fits a row to folds, those of a repeat standing together, and gives each task and what came of it, in order.
 
     Heads on a frozen recogniser are trained together; how far they have come is kept in a file (``unfinished``), from
-    which they go on after a kill. Progress is called as each head's epochs end.
-
-    Raises:
-        TrainingError: there is nothing to train on, or a loss is not a number.
-        MissingExtraError: what the row needs is not installed.
+    which they go on after a kill. Progress is called as each head's epochs end. Raises TrainingError where there is
+    nothing to train on, or a loss is not a number, and MissingExtraError where what the row needs is not installed.
     """
     if isinstance(model, ClassicalConfig):
         features = None
-        if model.functionals is not None:
-            features = study.banks[Functionals(model.functionals).names[0]].dense[0].numpy()
+        if isinstance(model, FunctionalsSvmConfig):
+            features = study.banks[Functionals(model.feature_set).names[0]].dense[0].numpy()
         outcomes = fit_classical(model, features, study.targets.numpy(), tasks, study.seed)
         yield from zip(tasks, outcomes, strict=True)
     elif model.together == "alone" or not isinstance(training, HeadTraining):
@@ -185,11 +181,7 @@ def _fit_together(
 
 
 def _fit_alone(
-    model: HeadConfig,
-    study: Study,
-    task: Task,
-    training: Training,
-    progress: Callable[[Epoch], None] | None,
+    model: HeadConfig, study: Study, task: Task, training: Training, progress: Callable[[Epoch], None] | None
 ) -> Outcome:
     head = new_head(model, study, task.repeat, task.fold)
     material = material_of(model, study)

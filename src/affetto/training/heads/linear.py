@@ -71,14 +71,10 @@ class HiddenTraining(Prior):
 
 
 class FamiliarityConfig(Config):
-    """How sound unlike the training speech is found; see `Familiarity`.
+    """How sound unlike the training speech is found; see `Familiarity`."""
 
-    Attributes:
-        components: principal components that count.
-        quantile: of the validation speakers' distances; what is farther away is unfamiliar.
-    """
-
-    components: int = Field(default=64, ge=1)
+    components: int = Field(default=64, ge=1)  # principal components that count
+    # of the validation speakers' distances; what is farther away is unfamiliar
     quantile: float = Field(default=0.99, gt=0, le=1)
 
 
@@ -88,10 +84,8 @@ def solve(
     """Finds the weights of a head in place, from all variants of the training utterances.
 
     Gives the mean cross-entropies over the training and the validation part, which only judges. Strangers are banks of
-    calm speech without labels, by the names of the head's inputs.
-
-    Raises:
-        TrainingError: the head is no softmax regression, has no calm class, or the loss is not a number.
+    calm speech without labels, by the names of the head's inputs. Raises TrainingError where the head is no softmax
+    regression, has no calm class, or the loss is not a number.
     """
     if not head.linear or not isinstance(head.output, nn.Linear):
         raise TrainingError(f"a {head.config.kind} head cannot be solved at once", "train it in epochs")
@@ -188,9 +182,8 @@ class _Problem(NamedTuple):
         cls, head: EmotionHead, data: HeadData, task: Task, config: Prior, strangers: Mapping[str, Bank] | None
     ) -> Self:
         if head.dimensions:
-            raise TrainingError(
-                "a head that predicts dimensions is neither solved nor has members", "train it in epochs"
-            )
+            problem = "a head that predicts dimensions is neither solved nor has members"
+            raise TrainingError(problem, "train it in epochs")
         vectors, targets = _vectors(head, data.banks, task.training), data.targets_of(task.training)
         targets = targets.repeat(len(vectors) // len(targets), 1)
         weights = targets @ data.class_weights(task.training) if config.balanced else torch.ones(len(targets))
@@ -276,6 +269,6 @@ def _vectors(
     count = some.variants + 1 if variants is None else variants
     values = []
     for variant in range(count):
-        rows = {name: bank.dense[variant][torch.from_numpy(chosen)] for name, bank in banks.items()}
-        values.append(head.represent({name: one_frame(each) for name, each in rows.items()}))
+        rows = {name: one_frame(bank.dense[variant][torch.from_numpy(chosen)]) for name, bank in banks.items()}
+        values.append(head.represent(rows))
     return torch.cat(values)

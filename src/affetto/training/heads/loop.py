@@ -64,10 +64,8 @@ def fit_head(
     """Trains a network in place and leaves it as it was when the validation loss was lowest.
 
     The network is freshly made and measured, on the material's device. The seed is that of the order of utterances and
-    of dropout; validation speakers choose the learning rate's falls and the epoch. Gives the learning curve.
-
-    Raises:
-        TrainingError: there is nothing to train or validate on, or the loss is not a number.
+    of dropout; validation speakers choose the learning rate's falls and the epoch. Gives the learning curve. Raises
+    TrainingError where there is nothing to train or validate on, or the loss is not a number.
     """
     task.check()
     keep_freed_memory()
@@ -99,9 +97,8 @@ def fit_head(
 def finite(loss: float, part: str) -> float:
     """The loss of a part of the data; raises TrainingError where it is no number."""
     if not math.isfinite(loss):
-        raise TrainingError(
-            f"the {part} loss became {loss}", "look for values that are not numbers, or lower the learning rate"
-        )
+        remedy = "look for values that are not numbers, or lower the learning rate"
+        raise TrainingError(f"the {part} loss became {loss}", remedy)
     return loss
 
 
@@ -124,7 +121,7 @@ def _train_epoch(  # noqa: PLR0913, PLR0917
             continue
         batch = chunk[member[chunk]]
         scores = network(material.read(batch, plan.variants[batch]), keep[mine].to(material.device))
-        loss = _loss(network, scores, material.targets_of(batch), weights)
+        loss = loss_of(_head(network), scores, material.targets_of(batch), weights)
         total += finite(loss.item(), "training") * len(batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,16 +130,16 @@ def _train_epoch(  # noqa: PLR0913, PLR0917
     return total / len(task.training)
 
 
-def _loss(network: Network, scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Of a batch, each utterance weighted by its classes."""
+def loss_of(head: EmotionHead, scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Of a batch, (batch, outputs), each utterance weighted by its classes."""
     shares = loss_weights(torch.ones(len(scores), device=scores.device), targets.T, weights)
-    return objective_of(_head(network)).losses(scores.T, targets.T, shares)
+    return objective_of(head).losses(scores.T, targets.T, shares)
 
 
 def mean_loss(network: Network, material: HeadData, places: NDArray[np.int64], weights: Tensor | None = None) -> float:
     """The loss over some utterances, without dropout."""
     scores = torch.cat(list(_scores(network, material, places)))
-    return _loss(network, scores, material.targets_of(places), weights).item()
+    return loss_of(_head(network), scores, material.targets_of(places), weights).item()
 
 
 def predictions(network: Network, material: HeadData, places: NDArray[np.int64]) -> Tensor:

@@ -79,13 +79,6 @@ class StackEpoch(NamedTuple):
     weights: Tensor | None
 
 
-class StepLosses(NamedTuple):
-    """A step, at which every head has a gradient: each one's loss and how many utterances it was of, (heads,)."""
-
-    losses: Tensor
-    counts: Tensor
-
-
 def loss_weights(own: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """How much of a head's loss each utterance is; those that are the head's own add up to 1.
 

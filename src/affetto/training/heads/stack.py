@@ -21,9 +21,8 @@ from affetto.memory import keep_freed_memory
 from affetto.models.heads import EmotionHead
 from affetto.models.heads.training import HeadStack
 from affetto.training.heads.batches import OwnBatches, SharedBatches
-from affetto.training.heads.loop import HeadTraining, finite
-from affetto.training.heads.objective import objective_of
-from affetto.training.heads.plan import StackEpoch, loss_weights, plan_epoch
+from affetto.training.heads.loop import HeadTraining, finite, loss_of
+from affetto.training.heads.plan import StackEpoch, plan_epoch
 from affetto.training.heads.tasks import Epoch, HeadData, Task, measure
 from affetto.training.heads.unfinished import Snapshot
 
@@ -67,8 +66,9 @@ class StackTraining:
 
     def run_epoch(self) -> None:
         """Trains every head that is not done for one epoch, and lets its validation speakers judge it."""
-        training = self._train()
-        validation = self._validate()
+        tasks = [self.tasks[head] for head in self.live]
+        training = self._train(tasks)
+        validation = self._validate(tasks)
         going = []
         for place, (head, loss, judged) in enumerate(zip(self.live, training, validation, strict=True)):
             self.curves[head].append(Epoch(self.epoch, self.rates[head], loss, judged))
@@ -136,47 +136,37 @@ class StackTraining:
         scores = _batches(HeadStack(self.heads), self.material).scores(self.tasks, part)
         return [self.stack.head.predict(each).cpu().numpy() for each in scores]
 
-    def _live_tasks(self) -> list[Task]:
-        return [self.tasks[head] for head in self.live]
-
-    def _train(self) -> list[float]:
+    def _train(self, tasks: Sequence[Task]) -> list[float]:
         """The mean training loss of every live head."""
-        tasks = self._live_tasks()
         rates = torch.tensor([self.rates[head] for head in self.live], device=self.material.device)
         totals = torch.zeros_like(rates)
         for losses, counts in self.batches.train(self._plan(tasks)):
             totals += losses * counts
             self.optimiser.step(self._parameters, rates, self.config.clip_norm, counts > 0)
-        return [
-            finite(total / len(task.training), "training") for total, task in zip(totals.tolist(), tasks, strict=True)
-        ]
+        means = [total / len(task.training) for total, task in zip(totals.tolist(), tasks, strict=True)]
+        return [finite(mean, "training") for mean in means]
 
     def _plan(self, tasks: Sequence[Task]) -> StackEpoch:
         member = np.zeros((len(tasks), len(self.material.targets)), dtype=bool)
         for row, task in zip(member, tasks, strict=True):
             row[task.training] = True
-        chunk = self.material.chunk(self.config.batch_size)
+        chunk, durations = self.material.chunk(self.config.batch_size), self.material.durations
         repeats = [task.repeat for task in tasks]
-        plans = [
-            plan_epoch(self.material.durations, chunk, self.seed, repeat, self.epoch) for repeat, _ in groupby(repeats)
-        ]
-        return StackEpoch(plans, repeats, member, self._class_weights(tasks))
+        plans = [plan_epoch(durations, chunk, self.seed, repeat, self.epoch) for repeat, _ in groupby(repeats)]
+        weights = (
+            torch.stack([self.material.class_weights(task.training) for task in tasks])
+            if self.config.balanced
+            else None
+        )
+        return StackEpoch(plans, repeats, member, weights)
 
-    def _class_weights(self, tasks: Sequence[Task]) -> Tensor | None:
-        if not self.config.balanced:
-            return None
-        return torch.stack([self.material.class_weights(task.training) for task in tasks])
-
-    def _validate(self) -> list[float]:
+    def _validate(self, tasks: Sequence[Task]) -> list[float]:
         """The mean validation loss of every live head."""
-        tasks = self._live_tasks()
-        weights, objective = self._class_weights(tasks), objective_of(self.stack.head)
         losses = []
-        for head, (task, scores) in enumerate(zip(tasks, self.batches.scores(tasks, "validation"), strict=True)):
+        for task, scores in zip(tasks, self.batches.scores(tasks, "validation"), strict=True):
             targets = self.material.targets_of(task.validation)
-            own = torch.ones(len(scores), device=scores.device)
-            shares = loss_weights(own, targets.T, None if weights is None else weights[head])
-            losses.append(finite(objective.losses(scores.T, targets.T, shares).item(), "validation"))
+            weights = self.material.class_weights(task.training) if self.config.balanced else None
+            losses.append(finite(loss_of(self.stack.head, scores, targets, weights).item(), "validation"))
         return losses
 
 
@@ -220,7 +210,6 @@ class StackedAdamW:
             self._move(parts, gradient[moving], own[:, moving], sizes[moving])
             if moving is active:  # what a mask picks is a copy
                 parameters[name][moving], self.first[name][moving], self.second[name][moving] = parts
-        for name in gradients:
             parameters[name].grad = None
 
     def _move(self, parts: Sequence[Tensor], gradient: Tensor, own: Tensor, sizes: Tensor) -> None:

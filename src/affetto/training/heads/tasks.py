@@ -16,8 +16,6 @@ from affetto.frames import Frames
 from affetto.models.heads import EmotionHead
 from affetto.represent import Bank
 
-CPU = torch.device("cpu")
-
 
 class Task(NamedTuple):
     """One fold of one repeat (initialisation): the places of its utterances in the data set, part by part.
@@ -70,7 +68,7 @@ class HeadData(NamedTuple):
     banks: Mapping[str, Bank]
     targets: Tensor
     share: float
-    device: torch.device = CPU
+    device: torch.device = torch.device("cpu")
 
     @property
     def durations(self) -> NDArray[np.int64]:

@@ -72,11 +72,9 @@ class Unfinished:
         except OSError as error:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
-            raise TrainingError(
-                f"how far the training has come cannot be written ({error.strerror or error})",
-                "make room; what is finished stays, and the same command goes on from there",
-                self.path,
-            ) from error
+            problem = f"how far the training has come cannot be written ({error.strerror or error})"
+            remedy = "make room; what is finished stays, and the same command goes on from there"
+            raise TrainingError(problem, remedy, self.path) from error
         self._last_s = monotonic()
 
     def forget(self) -> None:

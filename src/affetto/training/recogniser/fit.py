@@ -57,10 +57,8 @@ def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_ro
     Gives where they come from, for the trained model's description.
     """
     if not isinstance(model, WhisperCtc):
-        raise TrainingError(
-            f"a network of kind {model.config.kind!r} cannot begin with a public encoder",
-            "take the key 'encoder' out, or train a network of kind 'whisper_ctc'",
-        )
+        problem = f"a network of kind {model.config.kind!r} cannot begin with a public encoder"
+        raise TrainingError(problem, "take the key 'encoder' out, or train a network of kind 'whisper_ctc'")
     here = data_root / encoder.name
     folder, origin = locate(here if here.is_dir() else encoder.name)
     saved: Any = open_encoder(folder, device="cpu").network
@@ -74,11 +72,8 @@ def begin_with_encoder(model: RecogniserNetwork, encoder: PublicEncoder, data_ro
 def _compare(mine: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
     differing = [f"{key} ({theirs.get(key)!r}, not {mine[key]!r})" for key in mine if mine[key] != theirs.get(key)]
     if differing:
-        raise TrainingError(
-            f"the initial model is of another shape: {', '.join(differing)}",
-            "give the recipe the initial model's shape, or begin with another one",
-            folder,
-        )
+        remedy = "give the recipe the initial model's shape, or begin with another one"
+        raise TrainingError(f"the initial model is of another shape: {', '.join(differing)}", remedy, folder)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -97,18 +92,15 @@ class WholeCheckpoints(TorchCheckpointIO):
             draft.replace(target)
         except (OSError, RuntimeError) as error:  # torch's writer turns the system's errors into RuntimeErrors
             draft.unlink(missing_ok=True)
-            raise TrainingError(
-                f"the checkpoint cannot be written ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})",
-                "make room, then give the same command: it goes on from the last checkpoint, which is whole",
-                target,
-            ) from error
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            remedy = "make room, then give the same command: it goes on from the last checkpoint, which is whole"
+            raise TrainingError(f"the checkpoint cannot be written ({why})", remedy, target) from error
 
 
 class EpochModels(Callback):
-    """Keeps the state after every so many epochs as a model of its own, to study how it came about.
+    """Keeps the state after every so many epochs as a model of its own, in a folder named by the epoch, from 1.
 
-    The folder gets one for each such epoch, named by its number from 1. What the model's file holds of it is made from
-    the number of epochs and the CER on the validation speakers.
+    What its file holds beside it is made from the number of epochs and the CER on the validation speakers.
     """
 
     def __init__(self, folder: Path, every: int, facts: Callable[[int, float], dict[str, Any]]) -> None:
@@ -164,15 +156,10 @@ class _Keeper(ModelCheckpoint):
 def fit_recogniser(recipe: RecogniserRecipe, data_root: Path, folder: Path, *, placement: Placement = ANYWHERE) -> Path:
     """Trains a recogniser, or goes on where the same command was stopped.
 
-    Args:
-        recipe: what and how.
-        data_root: the folder that the recipe's paths are relative to.
-        folder: keeps the checkpoints of the best and of the last epoch, logs and the result; all machines see it. What
-            a first recipe keeps is in its folder "first".
-        placement: on how many devices and machines. Each process reads batches of the recipe's size.
-
-    Returns:
-        The saved recogniser: the epoch, or the mean of epochs, with the lowest CER on the validation speakers.
+    The recipe's paths are relative to ``data_root``. The folder, which all machines see, keeps the checkpoints of the
+    best and of the last epoch, logs and the result; what a first recipe keeps is in its folder "first". Each process
+    reads batches of the recipe's size. Gives the saved recogniser: the epoch, or the mean of epochs, with the lowest
+    CER on the validation speakers.
 
     Raises:
         AffettoError: the recipe's data, initial model or public encoder cannot be used; a checkpoint cannot be written;

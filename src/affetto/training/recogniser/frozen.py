@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from affetto.errors import AudioError, ConfigError
 from affetto.frames import Frames, Waves
 from affetto.models import checkpoint
 from affetto.models.network import RecogniserNetwork
-from affetto.represent import Variants, represent
+from affetto.represent import Bank
 
 
 class FrozenLayers:
@@ -73,22 +72,11 @@ class FrozenLayers:
 
 
 class FrozenSpeech:
-    """The frozen layers' frames of utterances, each as it was recorded and in variants of its sound, kept in a folder.
+    """The frozen layers' frames of utterances, each as it was recorded and in variants of its sound, in a bank."""
 
-    What is there already is not computed again; ``progress`` is called with what is done and what there is.
-    """
-
-    def __init__(
-        self,
-        layers: FrozenLayers,
-        items: Sequence[Transcribed],
-        folder: Path,
-        variants: Variants,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        utterances = [item.utterance for item in items]
-        self.bank = represent(utterances, layers, folder, variants=variants, progress=progress)[layers.names[0]]
-        self.places = {utterance: place for place, utterance in enumerate(utterances)}
+    def __init__(self, items: Sequence[Transcribed], bank: Bank) -> None:
+        self.bank = bank
+        self.places = {item.utterance: place for place, item in enumerate(items)}
 
     def read(self, item: Transcribed, drawn_by: tuple[int | str, ...] | None = None) -> Tensor:
         """The frames of an utterance: (frames, width); raises AudioError where its sound could not be read.

@@ -87,12 +87,8 @@ def discounts(counts: Integers) -> Floats:
     if not (ones and twos and threes and fours):
         return np.array(FALLBACK_DISCOUNTS)
     share = ones / (ones + 2 * twos)
-    found = np.array(
-        [
-            number - (number + 1) * share * more / less
-            for number, less, more in ((1, ones, twos), (2, twos, threes), (3, threes, fours))
-        ]
-    )
+    pairs = enumerate(pairwise((ones, twos, threes, fours)), start=1)
+    found = np.array([number - (number + 1) * share * more / less for number, (less, more) in pairs])
     # Without a discount nothing would be left over for what was not seen.
     return found if ((found > 0) & (found <= [1, 2, 3])).all() else np.array(FALLBACK_DISCOUNTS)
 
@@ -123,12 +119,10 @@ def smooth(counts: Sequence[Counts], symbols: int) -> list[Smoothed]:
 
 
 def _prune(levels: Sequence[Smoothed], counts: Sequence[Counts], symbols: int, least_gain: float) -> list[Smoothed]:
-    """Leaves out n-grams that say little more than the shorter ones.
-
-    An n-gram gains its count times the log of what its probability is against that of backing off, in nats. Those below
-    ``least_gain`` go, longest first, unless a longer one needs them as a context. What a context leaves to the shorter
-    ones is then worked out anew, so that probabilities add up to 1 again.
-    """
+    """Leaves out n-grams that say little more than the shorter ones."""
+    # One gains its count times the log of what its probability is against that of backing off, in nats. Those that gain
+    # less go, longest first, unless a longer one needs them as a context. What a context leaves to the shorter ones is
+    # then worked out anew, so that probabilities add up to 1 again.
     if least_gain <= 0:
         return list(levels)
     base = symbols + 1
@@ -194,9 +188,7 @@ def _tree(levels: Sequence[Smoothed], symbols: int) -> NGrams:
 def estimate(texts: Sequence[Sequence[int]], order: int, symbols: int, least_gain: float = 0.0) -> NGrams:
     """Texts, as class numbers from 1 to ``symbols``, to a tree of n-grams; see `_prune` for ``least_gain``.
 
-    Raises:
-        ConfigError: the order is out of range.
-        TrainingError: there is no text.
+    Raises ConfigError where the order is out of range, and TrainingError where there is no text.
     """
     if not any(len(text) for text in texts):
         raise TrainingError("no text to learn a language model from", "name transcribed corpora")
@@ -243,7 +235,8 @@ def fit_language_model(
         TextError: the recogniser's alphabet has no space.
         TrainingError: there is no text, or a file of text cannot be read.
     """
-    order, least_gain = (config or NGramConfig()).order, (config or NGramConfig()).least_gain
+    config = config or NGramConfig()
+    order, least_gain = config.order, config.least_gain
     alphabet = Alphabet(recipe.shape.symbols)
     files = [_read(path, alphabet) for path in more]
     texts = sorted({item.text for item in training}.union(*files))
@@ -272,7 +265,6 @@ def _read(path: Path, alphabet: Alphabet) -> set[str]:
     try:
         lines = {normalise(line) for line in path.read_text(encoding="utf-8").splitlines()}
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(
-            f"cannot be read ({error})", "name a text file in UTF-8, an utterance a line", path
-        ) from error
+        remedy = "name a text file in UTF-8, an utterance a line"
+        raise TrainingError(f"cannot be read ({error})", remedy, path) from error
     return {line for line in lines if line and set(line) <= set(alphabet.symbols)}

@@ -56,11 +56,9 @@ class Placement(Config):
         if "TORCHELASTIC_RUN_ID" in environment:
             here, world = int(environment["LOCAL_WORLD_SIZE"]), int(environment["WORLD_SIZE"])
             if devices not in {None, here} or nodes not in {1, world // here}:
-                raise TrainingError(
-                    f"torchrun has started {here} processes on each of {world // here} machines, "
-                    f"not {devices} on each of {nodes}",
-                    "leave --devices and --nodes to torchrun",
-                )
+                started = f"torchrun has started {here} processes on each of {world // here} machines"
+                problem = f"{started}, not {devices} on each of {nodes}"
+                raise TrainingError(problem, "leave --devices and --nodes to torchrun")
             devices, nodes = here, world // here
         return {"devices": devices or "auto", "num_nodes": nodes, "strategy": self.strategy}
 

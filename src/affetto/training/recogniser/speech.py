@@ -24,7 +24,7 @@ from affetto.data.utterance import Utterance
 from affetto.errors import TrainingError
 from affetto.features.perturbation import amplify, resample
 from affetto.models.network import make_recogniser
-from affetto.represent import Variants
+from affetto.represent import Variants, represent
 from affetto.training.recogniser.frozen import FrozenLayers, FrozenSpeech
 from affetto.training.recogniser.recipe import RecogniserRecipe, SpeechSource, SpeedAndGain
 
@@ -49,9 +49,8 @@ class SpeechData(NamedTuple):
 def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     """Reads the recipe's corpora and divides their speakers.
 
-    Raises:
-        SplitError: a validation speaker is also one to train on.
-        TrainingError: a corpus has no such official part, or nothing is left to train or validate on.
+    Raises SplitError where a validation speaker is also one to train on, and TrainingError where a corpus has no such
+    official part, or nothing is left to train or validate on.
     """
     training: list[Utterance] = []
     validation: list[Utterance] = []
@@ -70,11 +69,9 @@ def gather(recipe: RecogniserRecipe, data_root: Path) -> SpeechData:
     kept, left_out = select(training, alphabet, max_duration_s=how.max_duration_s, frame_rate_hz=rate_hz / fastest)
     held, left_out_too = select(validation, alphabet, max_duration_s=how.max_duration_s, frame_rate_hz=rate_hz)
     if not kept or not held:
-        raise TrainingError(
-            f"{len(kept)} utterances to train on and {len(held)} to validate on "
-            f"(left out: {reasons((left_out + left_out_too + passed_over).elements()) or 'none'})",
-            "name corpora with transcripts, and hold some speakers out",
-        )
+        gone = reasons((left_out + left_out_too + passed_over).elements()) or "none"
+        problem = f"{len(kept)} utterances to train on and {len(held)} to validate on (left out: {gone})"
+        raise TrainingError(problem, "name corpora with transcripts, and hold some speakers out")
     return SpeechData(kept, held, left_out + left_out_too)
 
 
@@ -103,11 +100,8 @@ def _divide(
     known = {item.partition for item in utterances if item.partition is not None}
     unknown = {*wanted, *([] if held is None else [held])} - known
     if unknown:
-        raise TrainingError(
-            f"the corpus has no part {', '.join(sorted(unknown))}",
-            f"choose among {', '.join(sorted(known))}" if known else "hold out speakers: it has no official parts",
-            path,
-        )
+        remedy = f"choose among {', '.join(sorted(known))}" if known else "hold out speakers: it has no official parts"
+        raise TrainingError(f"the corpus has no part {', '.join(sorted(unknown))}", remedy, path)
     held_out = [item for item in utterances if held is not None and item.partition == held]
     trained = [
         item for item in utterances if (item.partition in wanted if wanted else held is None or item.partition != held)
@@ -200,7 +194,9 @@ class SpeechModule(lightning.LightningDataModule):
         if part not in self._speech:
             items = self.training if part == "training" else self.validation
             variants = self.recipe.training.variants if part == "training" else Variants()
-            self._speech[part] = FrozenSpeech(self.frozen, items, self.cache, variants, _log_progress())
+            utterances, (name,) = [item.utterance for item in items], self.frozen.names
+            banks = represent(utterances, self.frozen, self.cache, variants=variants, progress=_log_progress())
+            self._speech[part] = FrozenSpeech(items, banks[name])
         return self._speech[part]
 
     def _read(self) -> Callable[[Transcribed], Tensor]:

@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from affetto import metrics, text
 from affetto.config import stable_seed
@@ -135,9 +136,7 @@ class RecogniserTask(lightning.LightningModule):
         else:
             optimiser = torch.optim.AdamW(self._groups(), config.learning_rate, weight_decay=config.weight_decay)
         epoch_steps = max(1, int(self.trainer.estimated_stepping_batches) // config.epochs)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: learning_rate_factor(config, step, epoch_steps)
-        )
+        schedule = LambdaLR(optimiser, lambda step: learning_rate_factor(config, step, epoch_steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -146,12 +145,9 @@ class RecogniserTask(lightning.LightningModule):
         begun = getattr(self.model, "encoder", nn.Module()) if config.encoder_rate != 1 else nn.Module()
         apart = [each for each in begun.parameters() if each.requires_grad]
         chosen = set(map(id, apart))
-        groups: list[dict[str, Any]] = [
-            {"params": [each for each in self.parameters() if each.requires_grad and id(each) not in chosen]}
-        ]
-        if apart:
-            groups.append({"params": apart, "lr": config.learning_rate * config.encoder_rate})
-        return groups
+        others = [each for each in self.parameters() if each.requires_grad and id(each) not in chosen]
+        slower = {"params": apart, "lr": config.learning_rate * config.encoder_rate}
+        return [{"params": others}, *([slower] if apart else [])]
 
 
 def mask_frames(
@@ -163,8 +159,7 @@ def mask_frames(
     are side by side by chance. Places are torch's own where there is no generator.
     """
     batch, time, bins = inputs.values.shape
-    longest_s = time / rate_hz
-    count = round(config.time_masks_per_s * longest_s)
+    count = round(config.time_masks_per_s * (time / rate_hz))
     kept = _bands(batch, bins, config.frequency_masks, config.frequency_width, generator)[:, None, :]
     kept = kept & _bands(batch, time, count, config.time_width, generator)[:, :, None]
     return Frames(inputs.values * kept.to(inputs.values), inputs.lengths)
@@ -230,16 +225,14 @@ class SafeSteps:
             for name, buffer in model.named_buffers():
                 if name in self._buffers and not bool(buffer.isfinite().all()):
                     buffer.copy_(self._buffers[name])
-        loss = math.nan if self._loss is None else self._loss.item()
-        logger.warning(
-            "step left out: gradient %.3g, loss %.3g, of the utterances %s", size, loss, ", ".join(self._ids[:8])
-        )
+        loss, heard = math.nan if self._loss is None else self._loss.item(), ", ".join(self._ids[:8])
+        logger.warning("step left out: gradient %.3g, loss %.3g, of the utterances %s", size, loss, heard)
         if self.in_a_row >= self.most:
             raise TrainingError(
                 f"{self.in_a_row} steps in a row had no usable gradient (now loss {loss:.3g}, gradient {size:.3g})",
                 "lower learning_rate, raise warmup_steps, or train with precision = '32-true'; "
                 "the same command goes on from the last epoch",
-                ", ".join(self._ids[:8]),
+                heard,
             )
         return False
 
