@@ -64,10 +64,14 @@ def run_experiment(  # noqa: PLR0913
 ) -> ExperimentRun:
     """Runs an experiment, or goes on with one: what is finished in the run folder is not computed again.
 
-    The recipe is a TOML file, see `ExperimentRecipe`, and its corpora are relative to ``data_root``. Representations go
-    into ``cache`` beside the run's folder, where other runs find them. The recogniser's layers are reused instead of
-    those of the recipe's; no engine is all cores of this machine, ``only`` names rows (none are all), and ``progress``
-    is called with what goes on, see `affetto.experiment.plan.Event`.
+    Args:
+        recipe_path: a TOML file, see `ExperimentRecipe`.
+        data_root: the folder that the recipe's corpora are relative to.
+        folder: the run's; representations go into ``cache`` beside it, where other runs find them.
+        recogniser: whose layers are reused, instead of the recipe's.
+        engine: where to compute; None is all cores of this machine.
+        only: names of rows; none are all rows.
+        progress: called with what goes on, see `affetto.experiment.Event`.
 
     Raises:
         AffettoError: the recipe, the corpus, its labels, the recogniser or the run folder is at fault, and nothing was

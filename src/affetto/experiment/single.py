@@ -87,14 +87,19 @@ def train_emotion(
     progress: Progress | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> EmotionRun:
-    """Trains and tests one head, and keeps all about it in a run folder: recipe, predictions, figures and the head.
+    """Trains and tests one head, and keeps all about it in a run folder.
 
-    The recipe is a TOML file, see `EmotionRecipe`, and its corpora are relative to ``data_root``. Representations go
-    into ``cache`` beside the folder, where other runs find them. ``progress`` is called with the utterances that are
-    represented, and all of them.
+    Args:
+        recipe_path: a TOML file, see `EmotionRecipe`.
+        data_root: the folder that the recipe's corpora are relative to.
+        folder: where recipe, environment, predictions, figures and the head go; representations go into ``cache``
+            beside it, where other runs find them.
+        progress: called with the utterances that are represented, and all of them.
+        on_epoch: called with each epoch.
 
     Raises:
-        AffettoError: the recipe, the corpus, the split, the sound or the recogniser is at fault; nothing was trained.
+        AffettoError: the recipe, the corpus, the split, the sound or the recogniser is at fault; nothing was trained
+            then.
     """
     recipe = EmotionRecipe.read(recipe_path)
 
