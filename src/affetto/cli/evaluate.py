@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Corpora = Annotated[list[Path], Argument(metavar="CORPUS", help="Folders of corpora, or manifests.")]
 Conditions = Annotated[str, Option(metavar="NAME,...", help="Listening conditions, as clean,telephone,pink-10.")]
-Speakers = Annotated[str | None, Option(metavar="ID,...", help="Only these speakers.", show_default="all")]
+SpeakerIds = Annotated[str | None, Option(metavar="ID,...", help="Only these speakers.", show_default="all")]
 HeldOutBy = Annotated[
     Path | None, Option(metavar="RECIPE.toml", help="Of this recipe's corpus, only its test speakers.")
 ]
@@ -34,7 +34,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the shell's options
     corpora: Corpora,
     model: Model = DEFAULT,
     condition: Conditions = "clean",
-    speakers: Speakers = None,
+    speakers: SpeakerIds = None,
     held_out_by: HeldOutBy = None,
     limit: Limit = None,
     sure: Sure = 0.5,

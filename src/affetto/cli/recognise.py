@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from affetto.collection import Way
     from affetto.engine import Engine
     from affetto.formats.folder import ResultFolder
-    from affetto.models.voices import Speakers as SpeakerCount
+    from affetto.models.voices import Speakers
 
 
 class Format(StrEnum):
@@ -54,7 +54,7 @@ Smooth = Annotated[
 Channels = Annotated[
     Literal["mix", "separate"], Option(help="Mixed, or each a voice of its own, as those of a call's two parties.")
 ]
-Speakers = Annotated[
+SpeakersText = Annotated[
     str | None, Option(metavar="N|auto", help="Tell apart who speaks: so many, or find out.", show_default="no")
 ]
 Where = Annotated[
@@ -79,7 +79,7 @@ def recognise(  # noqa: PLR0913, PLR0917  # the shell's options
     threads: ThreadCount = None,
     language: Language = None,
     channels: Channels = "mix",
-    speakers: Speakers = None,
+    speakers: SpeakersText = None,
     engine: Where = "local",
     words_only: WordsOnly = False,
 ) -> None:
@@ -139,7 +139,7 @@ def _checked(formats: list[Format] | None, output_dir: Path | None, *, force: bo
     return wanted
 
 
-def _number(speakers: str | None, *, words_only: bool) -> SpeakerCount | None:
+def _number(speakers: str | None, *, words_only: bool) -> Speakers | None:
     if speakers is None:
         return None
     if words_only:

@@ -101,7 +101,10 @@ def load_data(recipe: ExperimentRecipe, data_root: Path) -> DataSet:
         logger.warning(
             "no %s in the %s part of fold %d; parts that lack a class: %d; fewer folds or another protocol may keep "
             "every class in every part, and balanced = true weighs rare ones in training",
-            *(", ".join(emotions), part, number, len(lacking)),
+            ", ".join(emotions),
+            part,
+            number,
+            len(lacking),
         )
     return data
 
