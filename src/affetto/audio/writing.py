@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from affetto.audio.decoding import SAMPLE_RATE
+from affetto.files import draft
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,12 +38,8 @@ def write_flac(path: Path, blocks: Iterable[NDArray[np.float32] | Tensor]) -> fl
         for block in blocks:
             sound.write(np.asarray(block))
             samples += len(block)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(content.getbuffer())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft(path) as unfinished:
+        unfinished.write_bytes(content.getbuffer())
     return samples / SAMPLE_RATE
 
 

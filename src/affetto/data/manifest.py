@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from affetto.data.utterance import Rating, Utterance
 from affetto.errors import ManifestError
+from affetto.files import write_text
 
 _Name = Annotated[str, StringConstraints(pattern=r"\S")]
 _Start = Annotated[float, Field(ge=0)]
@@ -132,19 +133,9 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
         shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
         lines[utterance.key] = json.dumps(_record(utterance, shown.as_posix()), ensure_ascii=False) + "\n"
     try:
-        write_whole(path, "".join(lines.values()))
+        write_text(path, "".join(lines.values()))
     except (OSError, UnicodeEncodeError) as error:
         raise ManifestError(f"cannot be written ({error})", "give a place that can be written to", path) from error
-
-
-def write_whole(path: Path, content: str, errors: str = "strict") -> None:
-    """Writes a text file, whole or not at all; ``errors`` as of `str.encode`."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(content, encoding="utf-8", errors=errors, newline="\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_journal(path: Path, kind: type[_Record_T]) -> Iterator[_Record_T]:

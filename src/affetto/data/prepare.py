@@ -18,9 +18,10 @@ from typing import IO, NamedTuple
 from affetto import audio, text
 from affetto.data.corpora import Corpus, Skipped, archives, find_corpus, nothing_usable
 from affetto.data.corpora.files import Progress, in_threads, silent
-from affetto.data.manifest import read_journal, write_manifest, write_whole
+from affetto.data.manifest import read_journal, write_manifest
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, CorpusError
+from affetto.files import write_text
 
 MANIFEST = "manifest.jsonl"  # The utterances; affetto reads the folder as a corpus by it
 LEFT_OUT = "left-out.csv"  # What is not in it, and why
@@ -117,7 +118,7 @@ def prepare_corpus(
         made=journal.added,
         left_out=tuple(left_out),
     )
-    write_whole(output / FACTS, json.dumps(_facts(prepared, max_duration_s), indent=2) + "\n")
+    write_text(output / FACTS, json.dumps(_facts(prepared, max_duration_s), indent=2) + "\n")
     write_manifest(prepared.manifest, kept)
     return prepared
 
@@ -192,7 +193,7 @@ def write_left_out(path: Path, left_out: Sequence[Skipped]) -> None:
     """As CSV, whole or not at all."""
     content = StringIO(newline="")
     csv.writer(content, lineterminator="\n").writerows([Skipped._fields, *map(text.harmless, left_out)])
-    write_whole(path, content.getvalue(), errors="backslashreplace")
+    write_text(path, content.getvalue(), errors="backslashreplace")
 
 
 class _Origin(NamedTuple):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from affetto import audio, text
 from affetto.data.sound import load_utterance
 from affetto.data.utterance import Utterance
 from affetto.errors import AudioError, TrainingError
+from affetto.files import draft
 from affetto.frames import Frames, Waves, pad, pad_waves
 
 logger = logging.getLogger(__name__)
@@ -151,19 +150,16 @@ class SoundCache:
         name = hashlib.sha256("\n".join(sorted(map(_key, items))).encode()).hexdigest()[:16]
         path, index = folder / f"{name}.int16", folder / f"{name}.json"
         if not (path.exists() and index.exists()):
-            draft = folder / f"{name}.{uuid.uuid4().hex}.partial"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 logger.info("decoding %d utterances into %s", len(items), path)
-                places = _write(draft, items)
-                _replace(draft, path)
-                draft.write_text(json.dumps(places), encoding="utf-8")
-                _replace(draft, index)
+                with draft(path, synced=True) as sound:
+                    places = _write(sound, items)
+                with draft(index, synced=True) as table:
+                    table.write_text(json.dumps(places), encoding="utf-8")
             except OSError as error:
                 problem = f"decoded sound cannot be kept ({error.strerror})"
                 raise TrainingError(problem, "make room, or set cache_sound = false", path) from error
-            finally:
-                draft.unlink(missing_ok=True)
         found = {key: (start, end) for key, (start, end) in json.loads(index.read_text(encoding="utf-8")).items()}
         samples = np.memmap(path, dtype="<i2", mode="r") if found else np.zeros(0, np.int16)
         return cls(samples, found)
@@ -207,12 +203,6 @@ def _decode(item: Transcribed) -> NDArray[np.int16] | None:
         return None
     coarse: NDArray[np.int16] = np.clip(np.rint(wave * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
     return coarse
-
-
-def _replace(draft: Path, path: Path) -> None:
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 class LengthSortedBatches:

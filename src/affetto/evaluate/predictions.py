@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from affetto import metrics, stats
 from affetto.errors import RunError
+from affetto.files import draft
 
 _FIXED = ("repeat", "fold", "utterance", "speaker")
 _NAMED = (*_FIXED, "reference", "predicted")
@@ -168,12 +169,10 @@ def write_predictions(path: Path, predictions: Sequence[AnyPrediction]) -> None:
 
     There is at least one prediction, and all are over the same classes or dimensions.
     """
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with draft(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(predictions[0].cells()))
         writer.writeheader()
         writer.writerows(each.cells() for each in predictions)
-    partial.replace(path)
 
 
 def read_cells(files: Mapping[tuple[int, int], Path], classes: Sequence[str], dimensions: Sequence[str]) -> AnyAnswers:

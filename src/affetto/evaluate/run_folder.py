@@ -40,6 +40,7 @@ from affetto.data.splits import Split
 from affetto.data.utterance import Utterance
 from affetto.errors import ConfigError, ManifestError, RunError, SharedNameError, SplitError
 from affetto.evaluate.predictions import COMPUTE_AGAIN, AnyAnswers, AnyPrediction, read_cells, write_predictions
+from affetto.files import write_text
 from affetto.training.heads.tasks import Epoch
 
 logger = logging.getLogger(__name__)
@@ -178,9 +179,9 @@ class RunFolder:
             self.root.mkdir(parents=True, exist_ok=True)
             write_manifest(self.root / MANIFEST, utterances)
             write_folds(self.root / FOLDS, utterances, folds)
-            _write_text(self.root / CONFIG, tomli_w.dumps(dict(config), multiline_strings=True))
-            _write_text(self.root / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
-            _write_text(self.root / FACTS, json.dumps({"version": VERSION, **facts}, indent=2) + "\n")
+            write_text(self.root / CONFIG, tomli_w.dumps(dict(config), multiline_strings=True))
+            write_text(self.root / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+            write_text(self.root / FACTS, json.dumps({"version": VERSION, **facts}, indent=2) + "\n")
         except OSError as error:
             raise _unwritable(self.root, error) from error
 
@@ -196,7 +197,7 @@ class RunFolder:
         draft = cell.with_name(f".{cell.name}.{uuid.uuid4().hex}")
         try:
             draft.mkdir(parents=True, exist_ok=True)
-            _write_text(cell.with_name("row.json"), json.dumps(row.model_dump(mode="json"), indent=2) + "\n")
+            write_text(cell.with_name("row.json"), json.dumps(row.model_dump(mode="json"), indent=2) + "\n")
             write_predictions(draft / TESTED, tested)
             write_predictions(draft / VALIDATED, validated)
             with (draft / "curve.csv").open("w", newline="", encoding="utf-8") as file:
@@ -279,13 +280,6 @@ def _read_curve(path: Path) -> list[Epoch]:
         return [Epoch(int(epoch), *map(float, losses)) for epoch, *losses in lines]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot be read ({error})", COMPUTE_AGAIN, path) from error
-
-
-def _write_text(path: Path, content: str) -> None:
-    """Whole or not at all."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    draft.write_text(content, encoding="utf-8", newline="\n")
-    draft.replace(path)
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from affetto.audio import SAMPLE_RATE
 from affetto.errors import OutputError
 from affetto.explain.explanation import Explainer, Explanation, Floats, Passage, see
 from affetto.explain.picture import draw_explanation
+from affetto.files import draft
 from affetto.recognise import EmotionRecogniser
 from affetto.recording import Recording, Segment
 from affetto.streaming import Source
@@ -90,16 +90,12 @@ def write(found: Explanation, path: Path, form: str | None = None) -> None:
         MissingExtraError: matplotlib or jinja2 is not installed.
     """
     content = draw_explanation(found, form or path.suffix.lower().lstrip("."))
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(content)
-        draft.replace(path)
+        with draft(path) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", "give another --output", path) from error
-    finally:
-        if draft.exists():
-            draft.unlink()
 
 
 def telling(segments: Sequence[Segment], most: int) -> list[int]:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from affetto.errors import OutputError
+from affetto.files import write_text
 from affetto.formats import FORMATS
 from affetto.recording import Recording
 
@@ -190,12 +191,5 @@ def _process() -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".affetto-{_process()}.tmp")  # short, whatever the name
-    try:
-        # A name that is not valid UTF-8 shall not keep the rest from being written.
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(path, text, "backslashreplace")  # a name that is not valid UTF-8 shall not keep the rest from it

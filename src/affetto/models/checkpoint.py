@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from affetto.config import Config
 from affetto.errors import CheckpointError, ConfigError
+from affetto.files import draft
 from affetto.models.transformers_folder import AGAIN, read_values, refused
 
 FORMAT = "affetto"
@@ -71,15 +72,9 @@ def save(
     card = (
         json.dumps({**description.model_dump(), "weights_sha256": hashlib.sha256(content).hexdigest()}, indent=2) + "\n"
     )
-    partial, partial_card = path.with_suffix(".partial"), path.with_suffix(".json.partial")
-    try:
-        partial.write_bytes(content)
-        partial_card.write_text(card, encoding="utf-8")
-        partial.replace(path)
-        partial_card.replace(path.with_suffix(".json"))
-    finally:
-        partial.unlink(missing_ok=True)
-        partial_card.unlink(missing_ok=True)
+    with draft(path.with_suffix(".json")) as described, draft(path) as numbers:
+        described.write_text(card, encoding="utf-8")
+        numbers.write_bytes(content)
 
 
 def _stored(name: str, tensor: Tensor, precision: Precision) -> dict[str, Tensor]:

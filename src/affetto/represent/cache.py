@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -28,6 +27,7 @@ from affetto.features.acoustic import AcousticConfig, acoustic
 from affetto.features.conditions import BABBLE, CLEAN, Chances, draw_condition
 from affetto.features.functionals import FeatureSet, functionals
 from affetto.features.perturbation import Perturbation, perturb
+from affetto.files import draft
 from affetto.frames import STATISTICS, Frames, Waves
 from affetto.models.encoders.encoder import Encoder, computed
 from affetto.models.heads.training import INPUT
@@ -327,12 +327,10 @@ def _fill(
 def _write(path: Path, sequences: dict[int, Tensor], durations: Tensor) -> Tensor:
     lengths = [len(sequences[index]) if index in sequences else 0 for index in range(len(durations))]
     values = torch.cat([sequences[index] for index in sorted(sequences)]) if sequences else torch.zeros(0, 0)
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # of its own, should two runs fill one cache
     try:
-        save_file({VALUES: values, LENGTHS: torch.tensor(lengths), DURATIONS: durations}, partial)
-        partial.replace(path)
+        with draft(path) as unfinished:
+            save_file({VALUES: values, LENGTHS: torch.tensor(lengths), DURATIONS: durations}, unfinished)
     except (SafetensorError, OSError) as error:
-        partial.unlink(missing_ok=True)
         remedy = "make room and run again: what is there is kept"
         raise RunError(f"cannot be written ({error})", remedy, path) from error
     return torch.stack([torch.tensor(lengths), durations])

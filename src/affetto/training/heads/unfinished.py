@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from affetto.errors import TrainingError
+from affetto.files import draft
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +63,11 @@ class Unfinished:
         if self.path is None or monotonic() - self._last_s < self.every_s:
             return
         numbers, facts = take()
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(to_bytes(numbers, {_FACTS: json.dumps({**facts, "key": self.key})}))
-            draft.replace(self.path)
+            with draft(self.path) as unfinished:
+                unfinished.write_bytes(to_bytes(numbers, {_FACTS: json.dumps({**facts, "key": self.key})}))
         except OSError as error:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
             problem = f"how far the training has come cannot be written ({error.strerror or error})"
             remedy = "make room; what is finished stays, and the same command goes on from there"
             raise TrainingError(problem, remedy, self.path) from error

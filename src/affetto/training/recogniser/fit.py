@@ -7,7 +7,6 @@ checkpoints and models of its epochs, is written whole or not at all.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 from affetto import pretrained
 from affetto.environment import environment
 from affetto.errors import TrainingError
+from affetto.files import draft
 from affetto.memory import keep_freed_memory
 from affetto.models.encoders import locate, open_encoder
 from affetto.models.network import RecogniserNetwork, load_recogniser, make_recogniser, save_recogniser
@@ -82,16 +82,11 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Saves a training's state, or raises TrainingError; the checkpoint of that name is then the one before."""
         target = Path(path)
-        draft = target.with_name(f"{target.name}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
+            with draft(target, synced=True) as unfinished:
+                torch.save(checkpoint, unfinished)
         except (OSError, RuntimeError) as error:  # torch's writer turns the system's errors into RuntimeErrors
-            draft.unlink(missing_ok=True)
             why = getattr(error, "strerror", None) or str(error).splitlines()[0]
             remedy = "make room, then give the same command: it goes on from the last checkpoint, which is whole"
             raise TrainingError(f"the checkpoint cannot be written ({why})", remedy, target) from error
