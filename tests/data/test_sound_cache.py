@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_nothing_half(make_sound: Make, tmp_path: Path, monke
 
     item = _item(make_sound())
     with monkeypatch.context() as patch:
-        patch.setattr("affetto.data.transcribed.os.fsync", full)
+        patch.setattr("affetto.files.os.fsync", full)
         with pytest.raises(TrainingError, match=r"cannot be kept \(No space left on device\); make room"):
             SoundCache.make(tmp_path / "kept", [item])
     assert list((tmp_path / "kept").iterdir()) == []

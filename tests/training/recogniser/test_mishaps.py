@@ -144,7 +144,7 @@ def test_a_training_goes_on_once_the_disk_has_room(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("affetto.training.recogniser.fit.os.fsync", full_in_the_second_epoch)
+        patch.setattr("affetto.files.os.fsync", full_in_the_second_epoch)
         with pytest.raises(TrainingError, match="No space left on device"):
             fit_recogniser(recipe, tones, tmp_path / "run", placement=ONE)
     assert _last(tmp_path / "run")["epoch"] == 0
