@@ -58,7 +58,7 @@ def _probabilities(recogniser: EmotionRecogniser, wave: torch.Tensor) -> list[fl
 
 
 def test_what_is_quiet_is_recognised_as_it_is_aloud(run: Path, data_root: Path) -> None:
-    recogniser = EmotionRecogniser.from_pretrained(run, "cpu", spells=False)
+    recogniser = EmotionRecogniser.from_pretrained(run, "cpu", spells=False, precision="float32")
     assert computed(recogniser.encoder) == f"{recogniser.encoder.fingerprint}-level1.0"
     assert "-level1.0" in recogniser.fingerprint()
     predictions = read_predictions(run / "predictions.csv")

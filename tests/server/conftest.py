@@ -23,6 +23,7 @@ def recogniser(tiny_model: Path) -> Halting:
 def stepping(recogniser: Halting, monkeypatch: pytest.MonkeyPatch) -> Halting:
     """One that has to be let go on after each batch, and small pools, of a batch each."""
     monkeypatch.setattr(batches, "_POOL_SEGMENTS", 12)
+    monkeypatch.setattr(batches, "_BATCH_S", 120.0)
     recogniser.steps = True
     return recogniser
 
