@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import errno
 import json
+import os
 import math
 import pickle
 import shutil
@@ -251,12 +253,20 @@ def test_a_write_that_fails_leaves_the_old_one_whole(saved: Path) -> None:
     assert sorted(each.name for each in saved.parent.iterdir()) == ["recogniser.json", "recogniser.safetensors"]
 
 
-def test_a_write_that_breaks_off_between_its_files_leaves_the_old_one_whole(saved: Path) -> None:
-    saved.with_suffix(".json.partial").mkdir()  # the card's draft cannot be written, the weights' could
-    other = _model()
+@pytest.mark.parametrize("second", ["write_bytes", "write_text"])
+def test_a_write_that_breaks_off_between_its_files_leaves_the_old_one_whole(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    other, before = _model(), sorted(saved.parent.iterdir())
     torch.nn.init.zeros_(other.output.weight)
-    with pytest.raises(OSError, match=r"json\.partial"):
-        save_recogniser(saved, other, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, second, full)  # the draft of one file can be written, the other's cannot
+        with pytest.raises(OSError, match="No space left"):
+            save_recogniser(saved, other, {})
+    assert sorted(saved.parent.iterdir()) == before
     loaded, _ = load_recogniser(saved)
     assert checkpoint.fingerprint(loaded) == checkpoint.fingerprint(_model())
 
