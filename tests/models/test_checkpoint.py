@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import errno
+import hashlib
 import json
-import os
 import math
+import os
 import pickle
 import shutil
 from collections.abc import Callable
