@@ -280,14 +280,14 @@ def test_a_full_disk_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.M
     page._write(tmp_path, {"uar.png": b"old", "index.html": b"old"})
 
     def fill(path: Path, content: bytes) -> int:
-        if "index" in path.name:
+        if content == b"newer":
             raise OSError(28, "No space left on device", str(path))
         with path.open("wb") as file:
             return file.write(content)
 
     monkeypatch.setattr(Path, "write_bytes", fill)
     with pytest.raises(RunError, match=r"cannot be written \(No space left on device\); make room"):
-        page._write(tmp_path, {"uar.png": b"new", "index.html": b"new"})
+        page._write(tmp_path, {"uar.png": b"newer", "index.html": b"new"})
     monkeypatch.undo()
     assert _files(tmp_path) == {"uar.png": b"old", "index.html": b"old"}
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import math
 import re
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from affetto.errors import MissingExtraError, RunError
+from affetto.files import draft
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,22 +132,15 @@ def draw_svg(picture: Picture) -> bytes:
 
 def write_files(folder: Path, files: Mapping[str, bytes], what: str = "the figures") -> list[Path]:
     """Writes files into a folder, or raises RunError: all drafts first, so that a full disk leaves what was there."""
-    drafts: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            draft = folder / f".{name}.{uuid.uuid4().hex}"
-            drafts[draft] = folder / name
-            draft.write_bytes(content)
-        for draft, path in drafts.items():
-            draft.replace(path)
+        with ExitStack() as drafts:
+            for name, content in reversed([*files.items()]):  # the first takes its place first
+                drafts.enter_context(draft(folder / name)).write_bytes(content)
     except OSError as error:
         problem = f"{what} cannot be written ({error.strerror or error})"
         raise RunError(problem, "make room or give another place", error.filename or folder) from error
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
-    return list(drafts.values())
+    return [folder / name for name in files]
 
 
 @contextmanager

@@ -62,5 +62,7 @@ def pack_run(run: Path, folder: Path, precision: checkpoint.Precision = "float16
         pack_recogniser(run, folder, precision)
     if language:
         pack_language_model(run, folder)
-    for name in () if speech or language else heads:
+    if speech or language:
+        return
+    for name in heads:
         pack_head(run, folder, name, precision)
