@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from tests.training.banks import make_bank
 
 from affetto import audio
 from affetto.data.sound import Surroundings, crowd_of
@@ -33,6 +34,7 @@ from affetto.represent import (
     Functionals,
     Inputs,
     Layers,
+    SpeakersOwn,
     Variants,
     represent,
 )
@@ -405,3 +407,28 @@ def test_what_is_kept_is_what_the_features_are(
     (bank,) = represent(utterances[:1], extractor, tmp_path).values()
     found = bank.batch(np.array([0]))
     torch.testing.assert_close(found.values, expected.values, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("longest", [1, 8])
+def test_frames_by_speaker(tmp_path: Path, longest: int) -> None:
+    bank, speakers = make_bank(tmp_path / "bank", 12, 4, longest=longest), np.arange(12) % 3
+    own = pickle.loads(pickle.dumps(SpeakersOwn.of(bank, speakers)))  # noqa: S301
+    for number in range(3):
+        places = np.flatnonzero(speakers == number)
+        frames = torch.cat(own.batch(places).unpad())
+        torch.testing.assert_close(frames.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
+        torch.testing.assert_close(frames.std(dim=0, correction=0), torch.ones(4))
+        plain = torch.cat(bank.batch(places).unpad())
+        varied = torch.cat(bank.batch(places, np.ones_like(places)).unpad())
+        told = torch.cat(own.batch(places, np.ones_like(places)).unpad())  # by what is usual as it was recorded
+        torch.testing.assert_close(told, (varied - plain.mean(dim=0)) / plain.std(dim=0, correction=0))
+    padded = own.batch(np.arange(12))
+    assert not padded.values[~padded.mask].any()
+
+
+def test_one_recording_says_nothing_of_its_speaker(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path / "bank", 3, 4, longest=1)
+    bank.lengths[:, 2] = 0  # and one whose recordings cannot be read
+    own = SpeakersOwn.of(bank, np.arange(3))
+    assert not own.dense[0].any()
+    assert own.readable.tolist() == [True, True, False]

@@ -58,6 +58,10 @@ def test_labels_by_name() -> None:
         ({"name": "a", "model": POOLING, "linear": {}, "hidden": {}}, "a head is trained one way"),
         ({"name": "a", "model": POOLING, "hidden": {}}, "give the head some: hidden = 256"),
         ({"name": "a", "model": {**POOLING, "hidden": 8}, "linear": {}}, "solves a softmax alone"),
+        (
+            {"name": "a", "model": {**POOLING, "trained_from": "gru1"}, "by_speaker": True},
+            "layers that stay",
+        ),
         ({"name": "a-{x}", "x": [], "model": POOLING}, "x is a list of numbers or texts"),
         ({"name": "a-{x}", "x": 3, "model": POOLING}, "x is a list of numbers or texts"),
         ({"name": "a", "x": [1, 2], "model": POOLING}, "alike in all but punctuation: a, a"),
@@ -73,6 +77,13 @@ def test_labels_by_name() -> None:
 def test_faulty_rows_are_named(row: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _parse(row)
+
+
+def test_nothing_is_usual_of_strangers() -> None:
+    row = {"name": "a", "model": POOLING, "by_speaker": True}
+    assert _parse({**row, "linear": {"strength": 0.0}}, strangers=["calm"]).rows[0].by_speaker
+    with pytest.raises(ConfigError, match="a: nothing is usual of strangers"):
+        _parse({**row, "linear": {}}, strangers=["calm"])
 
 
 @pytest.mark.parametrize(

@@ -595,6 +595,21 @@ def test_two_corpora_may_share_names(data_root: Path, tmp_path: Path, rewrite: C
     assert [row.name for row in build_table(RunFolder(done.folder)).rows] == ["MP-1", "Most frequent"]
 
 
+def test_speakers_are_compared_with_themselves(place: Path, data_root: Path, rewrite: Callable[..., Path]) -> None:
+    row = 'name = "Own-{x}"\nx = [1]\nby_speaker = true\nmodel = { kind = "mean_pooling", layer = "gru{x}" }'
+    recipe = rewrite(('[[rows]]\nname = "Most', f'[[rows]]\n{row}\n\n[[rows]]\nname = "Most'))
+    done = run_experiment(recipe, data_root, place / "own", engine=SERIAL, only=["MP-1", "Own-1"])
+    run, speakers = RunFolder(done.folder), {"1001", "1002", "1003", "1004"}
+    assert run.config()["rows"][-2]["by_speaker"] is True
+    plain, own = (
+        {(each.repeat, each.utterance): each.probabilities for each in read_tested(run, row)}
+        for row in ("MP-1", "Own-1")
+    )
+    assert plain.keys() == own.keys()
+    assert {name[:4] for _, name in own} == speakers
+    assert all(plain[key] != own[key] for key in plain)
+
+
 def test_another_recogniser_than_the_recipes(place: Path, data_root: Path, tiny_model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

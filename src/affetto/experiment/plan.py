@@ -29,7 +29,7 @@ from affetto.models.encoders import open_encoder
 from affetto.models.encoders.encoder import TEXT, Encoder, bring_to
 from affetto.models.heads import HeadConfig
 from affetto.models.words import WordReader, open_reader
-from affetto.represent import Bank, Extractor, Functionals, Layers, Words, represent
+from affetto.represent import Bank, Extractor, Functionals, Layers, SpeakersOwn, Words, represent
 from affetto.training.heads.fit import Study, known_layers, needs, tunes
 from affetto.training.heads.linear import Prior
 from affetto.training.heads.tasks import Task
@@ -268,11 +268,15 @@ class Plan(NamedTuple):
     def study(self, row: RowConfig, found: Represented, device: str = "cpu") -> Study:
         """What a row is fitted to."""
         encoder, utterances = self.encoder(row), len(self.data.utterances)
+        banks = self.banks_of(row, found.banks)
+        if row.by_speaker:
+            speakers = np.unique([str(by_speaker(each)) for each in self.data.utterances], return_inverse=True)[1]
+            banks = {name: SpeakersOwn.of(bank, speakers) for name, bank in banks.items()}
         return Study(
             () if self.data.dimensions else self.data.classes,
             torch.from_numpy(self.data.targets),
             float(np.mean([len(task.training) for task in self.data.tasks(1, found.readable)]) / utterances),
-            self.banks_of(row, found.banks),
+            banks,
             known_layers(encoder, self.readers.get(row.name)),
             encoder.network if tunes(row.model) else None,
             self.recipe.seed,

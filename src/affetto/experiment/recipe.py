@@ -176,6 +176,9 @@ class RowConfig(Fitted):
     model: ModelConfig  # what is trained
     recogniser: str | None = None  # whose layers it reads, instead of the recipe's
     repeats: Repeats = 1  # trainings of each fold, each from another initialisation
+    # tell each speaker's frames in deviations from what is usual in all recordings of theirs, labels aside; whoever
+    # is tested has to be known by many, then
+    by_speaker: bool = False
     training: HeadTraining = HeadTraining()  # in epochs; a key left out is that of the recipe's ``[training]``
     # figure -> value that a paper reports, for the table to show beside ours ({uar = 0.571})
     published: dict[str, float] = Field(default_factory=dict)
@@ -193,6 +196,12 @@ class RowConfig(Fitted):
             self.check_head(self.model)
         elif not isinstance(self.way, HeadTraining):
             raise ValueError(f"[linear] and [hidden] train heads, not a {self.model.kind} row")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_by_speaker(self) -> Self:
+        if self.by_speaker and isinstance(self.model, HeadConfig) and self.model.tuned_from is not None:
+            raise ValueError("by_speaker is for layers that stay as they are; leave out trained_from")
         return self
 
 
@@ -245,6 +254,15 @@ class ExperimentRecipe(OnCorpora, Predicted):
             alike = [row.name for row in rows if slug(row.name) == twice[0]]
             raise ValueError(f"names alike in all but punctuation: {', '.join(alike)}")
         return rows
+
+    @model_validator(mode="after")
+    def _strangers_have_no_speakers(self) -> Self:
+        for row in self.rows if self.strangers else ():
+            if row.by_speaker and isinstance(row.way, LinearTraining | HiddenTraining) and row.way.strength > 0:
+                raise ValueError(
+                    f"{row.name}: nothing is usual of strangers; leave out by_speaker, or set strength = 0"
+                )
+        return self
 
     @model_validator(mode="after")
     def _rows_predict_dimensions(self) -> Self:

@@ -1,6 +1,6 @@
 """What frozen networks and feature extractors compute of every utterance, computed once and kept on disk."""
 
-from affetto.represent.bank import Bank
+from affetto.represent.bank import Bank, SpeakersOwn
 from affetto.represent.cache import (
     Acoustics,
     Extractor,
@@ -21,6 +21,7 @@ __all__ = [
     "Inputs",
     "Layers",
     "Progress",
+    "SpeakersOwn",
     "Variants",
     "Words",
     "represent",

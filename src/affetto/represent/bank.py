@@ -29,7 +29,7 @@ class Moments(NamedTuple):
 
     def of(self, members: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each column over the frames of some utterances, (width,)."""
-        count = self.counts[members].sum()
+        count = max(self.counts[members].sum(), 1.0)  # of nobody whose sound can be read, nothing is known
         mean = self.sums[members].sum(axis=0) / count
         variance = self.squares[members].sum(axis=0) / count - mean**2
         return torch.from_numpy(mean), torch.from_numpy(np.sqrt(np.maximum(variance, 0)))
@@ -50,7 +50,7 @@ class Bank:
     _open: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in {"dense", "moments"}}
+        kept = {name: value for name, value in self.__dict__.items() if name not in {"dense", "moments", "_usual"}}
         return kept | {"_open": {}}
 
     def __len__(self) -> int:
@@ -107,3 +107,33 @@ class Bank:
         if (variant, shard) not in self._open:
             self._open[variant, shard] = load_file(self.shards[variant][shard])[VALUES]
         return self._open[variant, shard]
+
+
+@dataclass(eq=False, repr=False)
+class SpeakersOwn(Bank):
+    """A bank whose every frame is told in deviations from what is usual of its speaker.
+
+    Usual is the mean over all of the speaker's recordings as they are, of whichever part they are and without labels
+    (speaker normalisation, Busso et al. 2011). What never varies of a speaker is 0 throughout.
+    """
+
+    speakers: NDArray[np.int64] = field(kw_only=True)  # of each utterance, by numbers from 0 on, (utterances,)
+
+    @classmethod
+    def of(cls, bank: Bank, speakers: NDArray[np.int64]) -> SpeakersOwn:
+        """The same bank for these speakers, (utterances,)."""
+        return cls(bank.shards, bank.lengths, bank.durations, bank.width, bank.shard_utterances, speakers=speakers)
+
+    def batch(self, places: NDArray[np.int64], variants: NDArray[np.int64] | None = None) -> Frames:
+        """As of any bank."""
+        frames, (means, deviations) = super().batch(places, variants), self._usual
+        own = torch.from_numpy(self.speakers[places])
+        return frames._replace(values=(frames.values - means[own]) / deviations[own]).zero_padding()
+
+    @cached_property
+    def _usual(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each speaker's frames, (speakers, 1, width)."""
+        moments = Bank(self.shards, self.lengths, self.durations, self.width, self.shard_utterances).moments
+        members = [np.flatnonzero(self.speakers == number) for number in range(self.speakers.max() + 1)]
+        means, deviations = map(torch.stack, zip(*map(moments.of, members), strict=True))
+        return means[:, None].float(), torch.where(deviations > 1e-5, deviations, torch.inf)[:, None].float()
