@@ -270,7 +270,7 @@ class Plan(NamedTuple):
         encoder, utterances = self.encoder(row), len(self.data.utterances)
         banks = self.banks_of(row, found.banks)
         if row.by_speaker:
-            speakers = np.unique([str(by_speaker(each)) for each in self.data.utterances], return_inverse=True)[1]
+            speakers = np.unique([by_speaker(each) for each in self.data.utterances], return_inverse=True)[1]
             banks = {name: SpeakersOwn.of(bank, speakers) for name, bank in banks.items()}
         return Study(
             () if self.data.dimensions else self.data.classes,
