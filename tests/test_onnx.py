@@ -111,11 +111,13 @@ def test_a_graph_in_int8_is_smaller_and_nearly_the_same(
     exported: Path, quantised: Path, recogniser: EmotionRecogniser
 ) -> None:
     assert (quantised / GRAPH).stat().st_size < 0.6 * (exported / GRAPH).stat().st_size
+    # processors of AVX2 alone add products of bytes up in other ways: .052 apart was seen
+    apart = 0.03 if torch.backends.cpu.get_cpu_capability() != "AVX2" else 0.06
     for path in DEMO:
         (spoken,) = cut([audio.load(path)])
         found, expected = by_graph(quantised, spoken), by_torch(recogniser, spoken)
-        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=0.1)  # AVX2 without VNNI: .052
-        assert found.distance == pytest.approx(expected.distance, abs=0.1)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=apart)
+        assert found.distance == pytest.approx(expected.distance, abs=0.03)
 
 
 def test_the_description_says_what_the_graph_is(exported: Path, recogniser: EmotionRecogniser) -> None:
